@@ -1,0 +1,325 @@
+"""The words server and agent say to each other. The one module of the agent that the server may import.
+
+Text frames are JSON objects tagged by `t`; telemetry is one packed binary frame a second. Everything from the agent is
+at-least-once: `Reports` and `Logs` carry a sequence number, are spooled until acknowledged, and are idempotent at
+the server (an attempt's id fences; log pieces carry offsets). Everything to the agent is full state: `Wanted` lists every
+replica that should live on the node, so a lost or doubled frame does no harm.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+VERSION = 1
+MAX_TEXT_FRAME = 4 * 1024 * 1024
+"""Bytes; a larger frame from an agent closes its socket with code 1009."""
+MAX_BINARY_FRAME = 64 * 1024
+"""Bytes; 256 chips and 1,000 replicas fit."""
+MAX_LOG_PIECE = 256 * 1024
+"""Bytes of log in one piece; a message carries at most `MAX_LOG_MESSAGE` in all."""
+MAX_LOG_MESSAGE = 1024 * 1024
+HEARTBEAT_SECONDS = 10
+TELEMETRY_SECONDS = 1
+
+
+class _Message(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=False, omit_defaults=True):
+    """Tagged by its class name in lower case."""
+
+
+class ChipInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One chip as its driver reports it."""
+
+    index: int
+    type: str
+    """`cpu`, `H100-80GB`, `A100-80GB/1g.10gb` …"""
+    memory_mib: int
+    uuid: str = ""
+    driver: str = ""
+    healthy: bool = True
+    health_note: str = ""
+    isolation: list[str] = []
+    """Classes really enforced: exclusive, hardware, enforced, cooperative."""
+    host_cpu_milli: int = 0
+    """Host millicores claimed by the whole chip (1000 on the `cpu` driver)."""
+    link_domain: str = ""
+
+
+class Inventory(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the node has."""
+
+    cpu_milli: int
+    memory_mib: int
+    chips: list[ChipInfo] = []
+    address: str = ""
+    """Where replicas on other nodes reach this one; empty: the server takes the socket's peer address."""
+    topology: list[str] = []
+    simulated: bool = False
+    separate_users: bool = False
+    """True when each organization's jobs run under a user of their own (agent has root)."""
+    notes: list[str] = []
+    """Plain sentences for people: what is not enforced here, which driver was not found."""
+
+
+ReplicaState: TypeAlias = Literal["starting", "running", "stopping", "ended"]
+
+
+class ReplicaReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One observed move of one replica. `ended` carries the outcome; times are wall-clock ms of the node."""
+
+    attempt: str
+    """Public id of the attempt: the fence. Reports of an attempt that the server has ended are ignored."""
+    replica: int
+    state: ReplicaState
+    at: int = 0
+    generation: int = 1
+    exit_code: int | None = None
+    """128 + signal when a signal ended it."""
+    outcome: str = ""
+    """With `ended`: succeeded, exit, oom, timed_out, cancelled, start_failed, platform_stopped, node_lost."""
+    sentence: str = ""
+    """For people, e.g. "Command not found: trian"."""
+    log_size: int = 0
+    """With `ended`: bytes of log in all; the log is complete when the server has so many."""
+    cpu_time_ms: int = 0
+    memory_peak_mib: int = 0
+    use_permille: int | None = None
+    """Mean use of the chips it held (or of the CPU it asked for) over its life."""
+
+
+class LogPiece(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Bytes of one replica's log from `offset` on (base64 in JSON)."""
+
+    attempt: str
+    replica: int
+    offset: int
+    data: bytes
+
+
+# --- agent → server -----------------------------------------------------------------------------------------------
+
+
+class Hello(_Message, frozen=True, tag="hello"):
+    """First frame. `live` lists every replica the agent finds on the node, ended but unacknowledged ones left out."""
+
+    version: int
+    boot_id: str
+    """Kernel boot id; a new one ends all earlier attempts of the node (law 5)."""
+    agent_version: str
+    inventory: Inventory
+    live: list[tuple[str, int]] = []
+    """(attempt, replica)"""
+
+
+class Heartbeat(_Message, frozen=True, tag="heartbeat"):
+    """Asks for a renewal of every lease on the node. `sent` is boot-time clock (ms), echoed in the answer."""
+
+    sent: int
+    wanted_version: int = 0
+    """The last wanted state applied."""
+
+
+class Reports(_Message, frozen=True, tag="reports"):
+    """Moves, oldest first, at most 500."""
+
+    seq: int
+    items: list[ReplicaReport]
+
+
+class Logs(_Message, frozen=True, tag="logs"):
+    """Log pieces; at most `MAX_LOG_MESSAGE` bytes of data."""
+
+    seq: int
+    items: list[LogPiece]
+
+
+class InventoryChanged(_Message, frozen=True, tag="inventory"):
+    """The node's chips or health changed."""
+
+    inventory: Inventory
+
+
+AgentMessage: TypeAlias = Hello | Heartbeat | Reports | Logs | InventoryChanged
+
+# --- server → agent -----------------------------------------------------------------------------------------------
+
+
+class Welcome(_Message, frozen=True, tag="welcome"):
+    """Answer to `Hello`; `Wanted` follows at once."""
+
+    node: str
+    name: str
+    server_time: int
+    heartbeat_seconds: int = HEARTBEAT_SECONDS
+
+
+class WantedChip(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A share of one chip of this node."""
+
+    index: int
+    milli: int
+    memory_mib: int = 0
+
+
+class WantedReplica(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One replica that should live here, or should be stopped and reported as ended."""
+
+    attempt: str
+    replica: int
+    desired: Literal["run", "stop"]
+    job: str
+    number: int
+    """Attempt number, for FLEXAI_ATTEMPT and the job's directory."""
+    organization: str
+    """Public id; jobs of one organization share a user on the node, no two organizations do."""
+    name: str = ""
+    stop_outcome: str = "cancelled"
+    """What `ended` should carry if the stop is what ends it."""
+    commands: list[str] = []
+    """Run in order by one `/bin/bash -e` (or sh where there is none)."""
+    env: dict[str, str] = {}
+    """Complete but for the visible-devices variable, the checkpoint directory and the preempt file: the agent adds these."""
+    files: dict[str, str] = {}
+    """Relative path → text, written into the working directory before the start."""
+    working_dir: str = ""
+    """Relative to the job's own directory; or absolute, then used as it is."""
+    chips: list[WantedChip] = []
+    cpu_milli: int = 0
+    memory_mib: int = 0
+    """0: no limit is set."""
+    lease_ms: int | None = 600_000
+    """None: never stops for want of contact."""
+    max_duration_ms: int | None = None
+    grace_ms: int = 10_000
+    """Between SIGTERM and SIGKILL."""
+    generation: int = 1
+    log_limit: int = 64 * 1024 * 1024
+    """Bytes of log kept; what follows is dropped and a last line says so."""
+
+
+class Wanted(_Message, frozen=True, tag="wanted"):
+    """The full wanted state of the node. A live replica that is not listed is to be stopped (it is fenced off)."""
+
+    version: int
+    """Grows with every change; an older one than the last applied is ignored within one connection."""
+    replicas: list[WantedReplica] = []
+
+
+class Renewed(_Message, frozen=True, tag="renewed"):
+    """Answer to `Heartbeat`: leases now run from `sent`."""
+
+    sent: int
+
+
+class Ack(_Message, frozen=True, tag="ack"):
+    """Everything up to and including `seq` (reports and logs share one counter) is committed in PostgreSQL."""
+
+    seq: int
+
+
+class Refused(_Message, frozen=True, tag="refused"):
+    """The server will not go on with this connection; the agent logs `message` and retries with back-off."""
+
+    code: str
+    message: str
+
+
+ServerMessage: TypeAlias = Welcome | Wanted | Renewed | Ack | Refused
+
+_agent_decoder = msgspec.json.Decoder(AgentMessage)
+_server_decoder = msgspec.json.Decoder(ServerMessage)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(message: AgentMessage | ServerMessage) -> bytes:
+    """The text frame of a message."""
+    return _encoder.encode(message)
+
+
+def decode_from_agent(frame: bytes | str) -> AgentMessage:
+    """Raises `msgspec.ValidationError` (wrong shape) or `msgspec.DecodeError` (not JSON)."""
+    return _agent_decoder.decode(frame)
+
+
+def decode_from_server(frame: bytes | str) -> ServerMessage:
+    """Raises `msgspec.ValidationError` (wrong shape) or `msgspec.DecodeError` (not JSON)."""
+    return _server_decoder.decode(frame)
+
+
+# --- telemetry: one packed frame a second -------------------------------------------------------------------------
+
+_HEAD = struct.Struct("<4sBBHHqHI")
+_CHIP = struct.Struct("<HHIhIH")
+_REPLICA = struct.Struct("<16sHII")
+_MAGIC = b"FXT1"
+
+
+class ChipSample(msgspec.Struct, frozen=True):
+    """One chip now."""
+
+    index: int
+    use_permille: int
+    memory_mib: int
+    temperature_c: int = 0
+    """0: not reported."""
+    power_mw: int = 0
+    flags: int = 0
+    """Bit 0: unhealthy. Bit 1: used by a process that is not ours."""
+
+
+class ReplicaSample(msgspec.Struct, frozen=True):
+    """One replica now. `key` is the first 16 bytes of BLAKE2b(attempt id + "/" + replica)."""
+
+    key: bytes
+    cpu_permille: int
+    """Of one core; 4000 = four cores busy. Capped at 65535."""
+    memory_mib: int
+    memory_peak_mib: int
+
+
+class Telemetry(msgspec.Struct, frozen=True):
+    """One frame: `at` is wall-clock ms of the node; host use in permille of all cores and MiB."""
+
+    at: int
+    host_cpu_permille: int
+    host_memory_mib: int
+    chips: Sequence[ChipSample] = ()
+    replicas: Sequence[ReplicaSample] = ()
+
+
+def pack_telemetry(sample: Telemetry) -> bytes:
+    """`FXT1`, version, reserved, chip count, replica count, at, host CPU, host memory; then the records."""
+    head = _HEAD.pack(
+        _MAGIC, VERSION, 0, len(sample.chips), len(sample.replicas), sample.at,
+        sample.host_cpu_permille, sample.host_memory_mib,
+    )  # fmt: skip
+    chips = b"".join(
+        _CHIP.pack(c.index, c.use_permille, c.memory_mib, c.temperature_c, c.power_mw, c.flags) for c in sample.chips
+    )
+    replicas = b"".join(
+        _REPLICA.pack(r.key, min(r.cpu_permille, 65535), r.memory_mib, r.memory_peak_mib) for r in sample.replicas
+    )
+    return head + chips + replicas
+
+
+def unpack_telemetry(frame: bytes) -> Telemetry:
+    """Raises `ValueError` naming what is wrong: magic, version, or a length that does not match the counts."""
+    if len(frame) < _HEAD.size:
+        raise ValueError(f"telemetry frame of {len(frame)} bytes is shorter than its head of {_HEAD.size}")
+    magic, version, _, chip_count, replica_count, at, host_cpu, host_memory = _HEAD.unpack_from(frame)
+    if magic != _MAGIC or version != VERSION:
+        raise ValueError(f"telemetry frame of kind {magic!r} version {version}; expected {_MAGIC!r} version {VERSION}")
+    expected = _HEAD.size + chip_count * _CHIP.size + replica_count * _REPLICA.size
+    if len(frame) != expected:
+        raise ValueError(f"telemetry frame has {len(frame)} bytes; its counts need {expected}")
+    chips_end = _HEAD.size + chip_count * _CHIP.size
+    return Telemetry(
+        at=at,
+        host_cpu_permille=host_cpu,
+        host_memory_mib=host_memory,
+        chips=[ChipSample(*fields) for fields in _CHIP.iter_unpack(frame[_HEAD.size : chips_end])],
+        replicas=[ReplicaSample(*fields) for fields in _REPLICA.iter_unpack(frame[chips_end:])],
+    )

@@ -1,0 +1,1 @@
+"""Ids, clock, errors, events: words without business meaning, used by every app."""

@@ -1,0 +1,88 @@
+"""What is announced once a transaction has committed: hints for browsers, agents and the scheduling loop (law 4).
+
+A hint may be lost, doubled or late without harm: browsers poll on a gap, agents get full state on every contact, and
+the tick runs a cycle anyway. So a broker that is down is logged and never fails a request.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import redis
+from celery import current_app
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+from flexai.common.broker import valkey
+
+log = logging.getLogger(__name__)
+
+HINTS_CHANNEL = "flexai:hints"
+"""One message a transaction: a JSON list of `Hint.as_message()`."""
+AGENTS_CHANNEL = "flexai:agents"
+"""One message a transaction: a JSON list of node primary keys whose wanted state changed."""
+CYCLE_TASK = "flexai.scheduling.run_cycle"
+CYCLE_PENDING_MS = 2000
+"""A requested cycle is not requested again until it has begun, or so long has passed (the message may be lost)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something a browser may be looking at has changed; it belongs to a team (public id) or to the cluster."""
+
+    kind: str
+    """job, logs, verdict, node, team"""
+    id: str
+    version: int = 0
+    team: str = ""
+    """Public id of the team whose members may hear it; empty with `node`: everybody signed in."""
+    data: Mapping[str, object] = field(default_factory=dict)
+
+    def as_message(self) -> dict[str, object]:
+        """As it travels to the web processes."""
+        return {"kind": self.kind, "id": self.id, "version": self.version, "team": self.team, "data": dict(self.data)}
+
+
+def publish_on_commit(
+    *, hints: Iterable[Hint] = (), nodes: Iterable[int] = (), cell: int | None = None
+) -> None:
+    """After the current transaction commits: browsers hear `hints`, the agents of `nodes` (primary keys) fetch their
+    wanted state, and a cycle of `cell` (primary key) is requested."""
+    transaction.on_commit(partial(_publish, tuple(hints), tuple(nodes), cell))
+
+
+def _publish(hints: tuple[Hint, ...], nodes: tuple[int, ...], cell: int | None) -> None:
+    try:
+        if hints or nodes:
+            with valkey().pipeline(transaction=False) as pipe:
+                if hints:
+                    pipe.publish(HINTS_CHANNEL, json.dumps([hint.as_message() for hint in hints]))
+                if nodes:
+                    pipe.publish(AGENTS_CHANNEL, json.dumps(sorted(set(nodes))))
+                pipe.execute()
+        if cell is not None:
+            request_cycle(cell)
+    except (redis.RedisError, OperationalError, OSError) as error:
+        log.warning("broker not reached, the tick will heal it: %s", error)
+
+
+def request_cycle(cell: int) -> None:
+    """A cycle of this cell is on its queue, unless one is there already. Raises broker errors."""
+    if valkey().set(_pending_key(cell), 1, nx=True, px=CYCLE_PENDING_MS):
+        current_app.send_task(CYCLE_TASK, args=[cell], queue=f"cell.{cell}", ignore_result=True, retry=False)
+
+
+def cycle_begins(cell: int) -> None:
+    """Called by the loop before it reads: commits from now on request another cycle."""
+    try:
+        valkey().delete(_pending_key(cell))
+    except redis.RedisError as error:
+        log.warning("broker not reached, the tick will heal it: %s", error)
+
+
+def _pending_key(cell: int) -> str:
+    return f"flexai:cycle_pending:{cell}"

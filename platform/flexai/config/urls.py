@@ -1,0 +1,14 @@
+"""Paths: /api/v1, /console, and the dashboard for everything else."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+
+from flexai.api.pages import dashboard
+
+urlpatterns = [
+    path("api/v1/", include("flexai.api.urls")),
+    path("console/", admin.site.urls),
+    re_path(r"^(?!api/|console/|static/|ws/).*$", dashboard, name="dashboard"),
+]

@@ -1,0 +1,230 @@
+"""Jobs and what became of them.
+
+A job has attempts, at most one of them live (law 5); an attempt has replicas on nodes and allocations of chips.
+`changed` holds the transaction id of the last change, set by a trigger: the engine's feed reads it (law 7).
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models import Q
+
+from flexai.common.ids import new_id
+from scheduler_core.lifecycle import AttemptState, JobState, Outcome
+
+
+def _job_id() -> str:
+    return new_id("job")
+
+
+def _attempt_id() -> str:
+    return new_id("att")
+
+
+def _set_id() -> str:
+    return new_id("set")
+
+
+def _choices(states: type[JobState] | type[AttemptState] | type[Outcome]) -> list[tuple[str, str]]:
+    return [(state.value, state.value) for state in states]
+
+
+class JobSet(models.Model):
+    """An array: equal jobs with an index each; at most `cap` of them live at once (`%n`)."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_set_id, editable=False)
+    organization = models.ForeignKey("tenancy.Organization", models.CASCADE, related_name="+")
+    team = models.ForeignKey("tenancy.Team", models.PROTECT, related_name="+")
+    name = models.CharField(max_length=100)
+    size = models.PositiveIntegerField()
+    cap = models.PositiveIntegerField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+
+class Job(models.Model):
+    """One request for work. `spec` is what was submitted, untouched; `effective_spec` has defaults and roundings."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_job_id, editable=False)
+    organization = models.ForeignKey("tenancy.Organization", models.CASCADE, related_name="jobs")
+    team = models.ForeignKey("tenancy.Team", models.PROTECT, related_name="jobs")
+    cell = models.ForeignKey("cluster.Cell", models.PROTECT, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs")
+    set = models.ForeignKey(JobSet, models.CASCADE, null=True, related_name="jobs")
+    index = models.PositiveIntegerField(null=True)
+    """Index in the set."""
+    name = models.CharField(max_length=100)
+    type = models.CharField(max_length=16, default="task")
+    state = models.CharField(max_length=16, choices=_choices(JobState), default=JobState.QUEUED.value)
+    status = models.CharField(max_length=16, default="queued")
+    """The one status word (`lifecycle.status_word`), stored at every move so that lists can filter by it."""
+    reason_code = models.CharField(max_length=48, default="")
+    sentence = models.TextField(default="")
+    """Why it is where it is, for people. While waiting, the verdict says more."""
+    priority = models.PositiveSmallIntegerField(default=50)
+    preemptible = models.BooleanField(default=False)
+    spec = models.JSONField()
+    effective_spec = models.JSONField()
+    spec_version = models.PositiveIntegerField(default=1)
+    labels = models.JSONField(default=dict)
+    idempotency_key = models.CharField(max_length=200, null=True)
+    idempotency_hash = models.CharField(max_length=64, default="")
+    """SHA-256 of the body that came with the key."""
+    submitted_at = models.DateTimeField()
+    start_after = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    """When the last attempt began to run."""
+    ended_at = models.DateTimeField(null=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+    attempts_count = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    """Attempts that count against `retry.limit`."""
+    exit_code = models.IntegerField(null=True)
+    outcome = models.CharField(max_length=20, default="")
+    version = models.PositiveIntegerField(default=0)
+    changed = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="one_job_per_idempotency_key",
+            ),
+            models.UniqueConstraint(fields=["set", "index"], name="one_job_per_index"),
+        ]
+        indexes = [
+            models.Index(fields=["cell", "changed"], name="job_changed"),
+            models.Index(fields=["cell"], condition=Q(state="queued"), name="job_queued"),
+            models.Index(fields=["organization", "-id"], name="job_by_organization"),
+            models.Index(fields=["organization", "status", "-id"], name="job_by_status"),
+            models.Index(fields=["team", "-id"], name="job_by_team"),
+            models.Index(fields=["start_after"], condition=Q(state="held"), name="job_held_until"),
+            GinIndex(fields=["labels"], name="job_labels"),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class Attempt(models.Model):
+    """One try at running a job. Live until *ended*; only then its chips are free."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_attempt_id, editable=False)
+    organization = models.ForeignKey("tenancy.Organization", models.CASCADE, related_name="+")
+    cell = models.ForeignKey("cluster.Cell", models.PROTECT, related_name="+")
+    job = models.ForeignKey(Job, models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField()
+    state = models.CharField(max_length=16, choices=_choices(AttemptState), default=AttemptState.PLACED.value)
+    outcome = models.CharField(max_length=20, choices=_choices(Outcome), default="", blank=True)
+    contact_ok = models.BooleanField(default=True)
+    stop_outcome = models.CharField(max_length=20, default="")
+    """Set with `stopping`: what `ended` will carry if the stop is what ends it."""
+    lease_ms = models.BigIntegerField(null=True)
+    exit_code = models.IntegerField(null=True)
+    reason_code = models.CharField(max_length=48, default="")
+    sentence = models.TextField(default="")
+    placed_at = models.DateTimeField()
+    running_at = models.DateTimeField(null=True)
+    stopping_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    cpu_time_ms = models.BigIntegerField(default=0)
+    memory_peak_mib = models.PositiveIntegerField(default=0)
+    use_permille = models.PositiveIntegerField(null=True)
+    """Mean use of its chips over its life."""
+    version = models.PositiveIntegerField(default=0)
+    changed = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["job", "number"], name="attempt_number_in_job"),
+            models.UniqueConstraint(fields=["job"], condition=~Q(state="ended"), name="one_live_attempt_per_job"),
+        ]
+        indexes = [models.Index(fields=["cell", "changed"], name="attempt_changed")]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class Replica(models.Model):
+    """One process tree of an attempt on one node."""
+
+    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="replicas")
+    index = models.PositiveIntegerField()
+    node = models.ForeignKey("cluster.Node", models.PROTECT, related_name="replicas")
+    state = models.CharField(max_length=16, default="placed")
+    """placed, starting, running, stopping, ended"""
+    generation = models.PositiveIntegerField(default=1)
+    cpu_milli = models.PositiveIntegerField(default=0)
+    """Host CPU it asked for; what its chips claim comes on top (Q6)."""
+    memory_mib = models.PositiveIntegerField(default=0)
+    exit_code = models.IntegerField(null=True)
+    outcome = models.CharField(max_length=20, default="")
+    sentence = models.TextField(default="")
+    log_offset = models.BigIntegerField(default=0)
+    """Bytes of log stored; the next piece must begin at or before it."""
+    log_size = models.BigIntegerField(null=True)
+    """Bytes of log in all, once ended; the log is complete when `log_offset` reaches it."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["attempt", "index"], name="replica_index_in_attempt")]
+        indexes = [models.Index(fields=["node"], condition=~Q(state="ended"), name="replica_live_on_node")]
+
+
+class Allocation(models.Model):
+    """A replica's share of one chip. `active` until the attempt has ended; the sum of active rows is the chip's counter."""
+
+    class Kind(models.TextChoices):
+        OWNED = "owned"
+        GUEST = "guest"
+
+    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="allocations")
+    replica = models.ForeignKey(Replica, models.CASCADE, related_name="allocations")
+    chip = models.ForeignKey("cluster.Chip", models.PROTECT, related_name="allocations")
+    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.OWNED)
+    milli = models.PositiveIntegerField()
+    memory_mib = models.PositiveIntegerField(default=0)
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["replica", "chip", "kind"], name="one_allocation_per_chip")]
+        indexes = [models.Index(fields=["chip"], condition=Q(active=True), name="allocation_live_on_chip")]
+
+
+class LogPiece(models.Model):
+    """Bytes of a replica's log from `offset` on. Pieces of a replica touch and never overlap."""
+
+    replica = models.ForeignKey(Replica, models.CASCADE, related_name="log_pieces")
+    offset = models.BigIntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["replica", "offset"], name="log_piece_offset")]
+
+
+class Event(models.Model):
+    """The history of a job or a node: every move, with its reason. Written in the transaction that moves (law 4)."""
+
+    at = models.DateTimeField()
+    organization = models.ForeignKey("tenancy.Organization", models.CASCADE, null=True, related_name="+")
+    job = models.ForeignKey(Job, models.CASCADE, null=True, related_name="events")
+    node = models.ForeignKey("cluster.Node", models.CASCADE, null=True, related_name="events")
+    attempt = models.PositiveIntegerField(null=True)
+    """Attempt number."""
+    kind = models.CharField(max_length=48)
+    from_state = models.CharField(max_length=16, default="")
+    to_state = models.CharField(max_length=16, default="")
+    reason_code = models.CharField(max_length=48, default="")
+    sentence = models.TextField(default="")
+    facts = models.JSONField(default=dict)
+    actor = models.CharField(max_length=200, default="")
+    """`user:ana`, `scheduler`, `agent:node-…`, `platform`"""
+    cause = models.CharField(max_length=64, default="")
+    """Request id or cycle number."""
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["job", "id"], name="event_by_job"),
+            models.Index(fields=["node", "id"], condition=Q(node__isnull=False), name="event_by_node"),
+        ]

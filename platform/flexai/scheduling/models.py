@@ -1,0 +1,47 @@
+"""What the scheduler did: cycles, and the verdict of every waiting job."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Cycle(models.Model):
+    """One run of the loop. Kept when it did something or failed; idle ticks only move the cell's last row."""
+
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="cycles")
+    started_at = models.DateTimeField()
+    read_ms = models.PositiveIntegerField(default=0)
+    decide_ms = models.PositiveIntegerField(default=0)
+    apply_ms = models.PositiveIntegerField(default=0)
+    waiting = models.PositiveIntegerField(default=0)
+    units = models.PositiveIntegerField(default=0)
+    applied = models.PositiveIntegerField(default=0)
+    dropped = models.PositiveIntegerField(default=0)
+    """Units that no longer held when apply came to them; the next cycle decides again."""
+    rebuilt = models.BooleanField(default=False)
+    """The engine's state was read anew from the rows instead of from the feed."""
+    broken_laws = models.JSONField(default=list)
+    error = models.TextField(default="")
+    """Traceback of a cycle that raised; the next one runs all the same."""
+
+    class Meta:
+        indexes = [models.Index(fields=["cell", "-id"], name="cycle_by_cell")]
+
+
+class Verdict(models.Model):
+    """Why a job waits (X1); written only when it changes."""
+
+    job = models.OneToOneField("jobs.Job", models.CASCADE, related_name="verdict", primary_key=True)
+    since = models.DateTimeField()
+    code = models.CharField(max_length=48)
+    sentence = models.TextField()
+    reasons = models.JSONField(default=list)
+    """[{code, sentence, facts}], most blocking first."""
+
+
+class Quarantine(models.Model):
+    """A job whose unit broke a safety law; it waits until an operator releases it (Laws)."""
+
+    job = models.OneToOneField("jobs.Job", models.CASCADE, related_name="quarantine", primary_key=True)
+    law = models.CharField(max_length=64)
+    since = models.DateTimeField()

@@ -1,0 +1,169 @@
+"""Who works here, what they are promised, and what they decided.
+
+Chip types are plain names (`cluster.ChipType.name`): a quota may be set before the first such chip registers.
+"""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import F, Q
+
+from flexai.common.ids import new_id
+
+
+def _organization_id() -> str:
+    return new_id("org")
+
+
+def _team_id() -> str:
+    return new_id("team")
+
+
+def _token_id() -> str:
+    return new_id("tok")
+
+
+class Role(models.TextChoices):
+    """What a member may do; each includes the ones before it."""
+
+    VIEWER = "viewer"
+    MEMBER = "member"
+    MAINTAINER = "maintainer"
+    OWNER = "owner"
+
+
+class User(AbstractUser):
+    """A person or service account. `is_staff` makes a platform operator."""
+
+
+class Organization(models.Model):
+    """A tenant: sees and touches only its own."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_organization_id, editable=False)
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A user's role in an organization; holds in all its teams."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "user"], name="one_membership_per_user")]
+
+
+class Team(models.Model):
+    """Pays for jobs. Teams nest; the name is unique in its organization."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_team_id, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="teams")
+    parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children")
+    name = models.SlugField(max_length=63)
+    created_at = models.DateTimeField(auto_now_add=True)
+    version = models.PositiveIntegerField(default=0)
+    changed = models.BigIntegerField(default=0, editable=False)
+    """Transaction id of the last change (law 7); a trigger sets it."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "name"], name="team_name_in_organization")]
+        indexes = [models.Index(fields=["changed"], name="team_changed")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TeamMember(models.Model):
+    """A user's role in one team, beside the one in the organization; the stronger holds."""
+
+    team = models.ForeignKey(Team, models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, models.CASCADE, related_name="team_memberships")
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "user"], name="one_team_role_per_user")]
+
+
+class Quota(models.Model):
+    """What a team has of one chip type in one cell, in milli-chips (F1). No row: no guarantee and no limit."""
+
+    team = models.ForeignKey(Team, models.CASCADE, related_name="quotas")
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+")
+    chip_type = models.CharField(max_length=64)
+    guaranteed_milli = models.BigIntegerField(default=0)
+    limit_milli = models.BigIntegerField(null=True, blank=True)
+    over_quota_weight = models.PositiveIntegerField(default=1)
+    changed = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["team", "cell", "chip_type"], name="one_quota_per_type"),
+            models.CheckConstraint(condition=Q(guaranteed_milli__gte=0), name="quota_guaranteed_not_negative"),
+            models.CheckConstraint(
+                condition=Q(limit_milli__isnull=True) | Q(limit_milli__gte=F("guaranteed_milli")),
+                name="quota_limit_not_below_guaranteed",
+            ),
+        ]
+        indexes = [models.Index(fields=["cell", "changed"], name="quota_changed")]
+
+
+class TeamUse(models.Model):
+    """Milli-chips of a type that the live attempts of a team and of all teams below it hold (law 8).
+
+    The row is made when a team first uses a type; apply moves it under the team's limit in the same statement.
+    """
+
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+")
+    team = models.ForeignKey(Team, models.CASCADE, related_name="uses")
+    chip_type = models.CharField(max_length=64)
+    used_milli = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["cell", "team", "chip_type"], name="one_use_per_type"),
+            models.CheckConstraint(condition=Q(used_milli__gte=0), name="team_use_not_negative"),
+        ]
+
+
+class Token(models.Model):
+    """A bearer credential of a user in one organization. Only its SHA-256 is kept."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_token_id, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="tokens")
+    user = models.ForeignKey(User, models.CASCADE, related_name="tokens")
+    team = models.ForeignKey(Team, models.CASCADE, null=True, blank=True, related_name="+")
+    """When set, the token reaches this team only."""
+    name = models.CharField(max_length=100)
+    hash = models.CharField(max_length=64, unique=True, editable=False)
+    scopes = models.JSONField(default=list)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+
+class AuditEntry(models.Model):
+    """A decision of a principal: who, what, on what, before and after, why. Append-only (a trigger refuses the rest)."""
+
+    at = models.DateTimeField(auto_now_add=True)
+    organization = models.ForeignKey(Organization, models.SET_NULL, null=True, related_name="+", db_constraint=False)
+    actor_kind = models.CharField(max_length=16)
+    """user, token, agent, scheduler, platform"""
+    actor = models.CharField(max_length=200)
+    action = models.CharField(max_length=64)
+    object_kind = models.CharField(max_length=32)
+    object_id = models.CharField(max_length=64)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    reason = models.TextField(default="")
+    request_id = models.CharField(max_length=64, default="")
+
+    class Meta:
+        indexes = [models.Index(fields=["organization", "-id"], name="audit_by_organization")]

@@ -1,0 +1,231 @@
+"""What the engine knows: the rows of a snapshot.
+
+Every quantity is a whole number (Q1): milli-chips (1000 = one chip), millicores, MiB, milliseconds.
+Ids are whole numbers and order ties (F3, P2); names serve only the sentences people read.
+Rows are frozen; a changed row is a new row with the same id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+Id: TypeAlias = int
+
+WHOLE_CHIP = 1000
+"""Milli-chips in one chip (Q1)."""
+
+
+class Isolation(StrEnum):
+    """How strongly a chip keeps its users apart, weakest first (Q4). Order: `ISOLATION_STRENGTH`."""
+
+    COOPERATIVE = "cooperative"
+    ENFORCED = "enforced"
+    HARDWARE = "hardware"
+    EXCLUSIVE = "exclusive"
+
+
+ISOLATION_STRENGTH: dict[Isolation, int] = {level: rank for rank, level in enumerate(Isolation)}
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A set of nodes that jobs may name; `slice_step` in milli-chips (Q3)."""
+
+    id: Id
+    name: str
+    slice_step: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine: registered host capacity, and whether new work may be placed on it now."""
+
+    id: Id
+    name: str
+    pool: Id
+    cpu: int
+    """Registered host CPU in millicores."""
+    memory: int
+    """Registered host memory in MiB."""
+    ready: bool = True
+    """False while cordoned, draining, unreachable or dead: counts as registered, takes nothing new."""
+    unready_because: str = ""
+    topology: tuple[str, ...] = ()
+    """zone / block / rack / …, widest first (Q4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One accelerator of a node (Q4). Its capacity is always 1000 milli-chips."""
+
+    id: Id
+    node: Id
+    index: int
+    type: str
+    memory: int
+    """Measured memory in MiB, less the margin kept for the driver."""
+    healthy: bool = True
+    health: int = 100
+    speed: int = 1000
+    """Relative speed of the type, 1000 = the reference."""
+    isolation: frozenset[Isolation] = frozenset({Isolation.EXCLUSIVE, Isolation.COOPERATIVE})
+    """The classes that are really enforced on it."""
+    host_cpu: int = 0
+    """Host CPU in millicores that a wholly used chip claims: 1000 on the `cpu` driver, where a core is the
+    chip (Q6), otherwise 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a team has of one chip type, in milli-chips (F1). `limit` None is no limit."""
+
+    chip_type: str
+    guaranteed: int = 0
+    limit: int | None = None
+    over_quota_weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A node of the tenancy tree; `parent` None is the top of an organization."""
+
+    id: Id
+    name: str
+    organization: Id
+    parent: Id | None = None
+    quotas: tuple[Quota, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one replica needs (Q2).
+
+    Whole chips: `chips` ≥ 1, `milli` and `chip_memory` 0. A slice: `chips` 0 and `milli` or `chip_memory` > 0; the
+    side that is 0 is resolved on the chip it lands on (Q3). CPU only: all three 0. `chip_types` empty means any
+    type; otherwise the first type that can take the gang now is taken.
+    """
+
+    chips: int = 0
+    milli: int = 0
+    chip_memory: int = 0
+    """MiB of chip memory of a slice."""
+    chip_types: tuple[str, ...] = ()
+    cpu: int = 0
+    memory: int = 0
+    isolation: Isolation | None = None
+    """The weakest class accepted; None accepts any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gang:
+    """Replicas that run together or not at all (Q2, Q8). Elastic when `minimum` < `maximum`."""
+
+    request: Request
+    minimum: int = 1
+    maximum: int = 1
+    spread: bool = True
+    """Each replica on a node of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A waiting job, as the order (F3) and the filters (P1) see it."""
+
+    id: Id
+    name: str
+    team: Id
+    organization: Id
+    user: Id
+    gang: Gang
+    priority: int = 50
+    submitted: int = 0
+    """Milliseconds since the epoch; kept when the job is requeued."""
+    pools: tuple[Id, ...] = ()
+    """Allowed pools in order of preference; empty allows every pool of the cell."""
+    preemptible: bool = False
+    min_runtime: int = 0
+    max_duration: int | None = None
+    set: Id | None = None
+    """The array it belongs to; equal tasks of an array form one class (P6)."""
+    set_cap: int | None = None
+    """At most so many tasks of the set live at once (`%n`)."""
+    version: int = 0
+    """Opaque to the engine; returned with the start so that apply can claim exactly this row."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChipShare:
+    """Part of one chip held by one replica."""
+
+    chip: Id
+    milli: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where one replica sits and what it holds. `cpu` excludes what its chips claim (Q6)."""
+
+    replica: int
+    node: Id
+    cpu: int
+    memory: int
+    chips: tuple[ChipShare, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A live attempt: it holds its placements until it has *ended*."""
+
+    id: Id
+    """The attempt's id."""
+    job: Id
+    team: Id
+    organization: Id
+    placements: tuple[Placement, ...]
+    priority: int = 50
+    preemptible: bool = False
+    started: int = 0
+    set: Id | None = None
+    min_runtime: int = 0
+    max_duration: int | None = None
+    isolation: Isolation | None = None
+    """What its request accepted: decides who may join it on a chip (P4)."""
+
+
+Row: TypeAlias = Pool | Node | Chip | Team | Job | Running
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole of a cell at one instant. `now` is the engine's only clock (ms since the epoch)."""
+
+    now: int
+    pools: tuple[Pool, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    chips: tuple[Chip, ...] = ()
+    teams: tuple[Team, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    """Waiting jobs only."""
+    running: tuple[Running, ...] = ()
+    """Live attempts only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Feed event: this row is now so (S1)."""
+
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Feed event: the row of this kind and id is gone, or no longer waits / lives (S1)."""
+
+    kind: type[Row]
+    id: Id
+
+
+FeedEvent: TypeAlias = Upsert | Remove
