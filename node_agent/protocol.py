@@ -229,8 +229,8 @@ class Refused(_Message, frozen=True, tag="refused"):
 
 ServerMessage: TypeAlias = Welcome | Wanted | Renewed | Ack | Refused
 
-_agent_decoder = msgspec.json.Decoder(AgentMessage)
-_server_decoder = msgspec.json.Decoder(ServerMessage)
+_agent_decoder: msgspec.json.Decoder[AgentMessage] = msgspec.json.Decoder(AgentMessage)
+_server_decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
 _encoder = msgspec.json.Encoder()
 
 
@@ -297,10 +297,12 @@ def pack_telemetry(sample: Telemetry) -> bytes:
         sample.host_cpu_permille, sample.host_memory_mib,
     )  # fmt: skip
     chips = b"".join(
-        _CHIP.pack(c.index, c.use_permille, c.memory_mib, c.temperature_c, c.power_mw, c.flags) for c in sample.chips
+        _CHIP.pack(c.index, c.use_permille, c.memory_mib, c.temperature_c, c.power_mw, c.flags)
+        for c in sample.chips
     )
     replicas = b"".join(
-        _REPLICA.pack(r.key, min(r.cpu_permille, 65535), r.memory_mib, r.memory_peak_mib) for r in sample.replicas
+        _REPLICA.pack(r.key, min(r.cpu_permille, 65535), r.memory_mib, r.memory_peak_mib)
+        for r in sample.replicas
     )
     return head + chips + replicas
 
@@ -311,7 +313,9 @@ def unpack_telemetry(frame: bytes) -> Telemetry:
         raise ValueError(f"telemetry frame of {len(frame)} bytes is shorter than its head of {_HEAD.size}")
     magic, version, _, chip_count, replica_count, at, host_cpu, host_memory = _HEAD.unpack_from(frame)
     if magic != _MAGIC or version != VERSION:
-        raise ValueError(f"telemetry frame of kind {magic!r} version {version}; expected {_MAGIC!r} version {VERSION}")
+        raise ValueError(
+            f"telemetry frame of kind {magic!r} version {version}; expected {_MAGIC!r} version {VERSION}"
+        )
     expected = _HEAD.size + chip_count * _CHIP.size + replica_count * _REPLICA.size
     if len(frame) != expected:
         raise ValueError(f"telemetry frame has {len(frame)} bytes; its counts need {expected}")

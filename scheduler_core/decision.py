@@ -1,4 +1,4 @@
-"""What the engine answers: units to apply whole or drop whole (S2), and a verdict for every waiting job (X1)."""
+"""What the engine answers: units to apply whole or drop whole (S2), and a verdict for all who wait (X1)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Excess:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A unit that would break a safety law. It was dropped; its job is to be quarantined with the law's name."""
+    """A unit that would break a safety law. It was dropped; its job is to be quarantined under that name."""
 
     job: Id
     law: str

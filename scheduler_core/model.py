@@ -102,9 +102,9 @@ class Team:
 class Request:
     """What one replica needs (Q2).
 
-    Whole chips: `chips` ≥ 1, `milli` and `chip_memory` 0. A slice: `chips` 0 and `milli` or `chip_memory` > 0; the
-    side that is 0 is resolved on the chip it lands on (Q3). CPU only: all three 0. `chip_types` empty means any
-    type; otherwise the first type that can take the gang now is taken.
+    Whole chips: `chips` ≥ 1, `milli` and `chip_memory` 0. A slice: `chips` 0 and `milli` or `chip_memory` >
+    0; the side that is 0 is resolved on the chip it lands on (Q3). CPU only: all three 0. `chip_types` empty
+    means any type; otherwise the first type that can take the gang now is taken.
     """
 
     chips: int = 0

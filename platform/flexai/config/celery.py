@@ -29,5 +29,11 @@ app.conf.update(
     worker_send_task_events=False,
     worker_hijack_root_logger=False,
     timezone="UTC",
+    beat_schedule={
+        "scheduling tick": {"task": "flexai.scheduling.tick", "schedule": 5.0, "options": {"expires": 5.0}},
+        "expire leases": {"task": "flexai.cluster.expire_leases", "schedule": 5.0, "options": {"expires": 5.0}},
+        "prune jobs": {"task": "flexai.jobs.prune", "schedule": 3600.0, "options": {"expires": 3600.0}},
+        "prune cycles": {"task": "flexai.scheduling.prune", "schedule": 3600.0, "options": {"expires": 3600.0}},
+    },
 )
 app.autodiscover_tasks(["flexai.cluster", "flexai.jobs", "flexai.scheduling"])

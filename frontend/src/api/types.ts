@@ -1,0 +1,31 @@
+/** The server's nouns, under the names the pages use. The only importer of the generated `schema.d.ts` besides the client. */
+
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+
+export type Status = Schemas["Status"];
+export type Me = Schemas["Me"];
+export type Job = Schemas["Job"];
+export type JobDetail = Schemas["JobDetail"];
+export type Attempt = Schemas["Attempt"];
+export type JobEvent = Schemas["Event"];
+export type Logs = Schemas["Logs"];
+export type Explanation = Schemas["Explanation"];
+export type Usage = Schemas["Usage"];
+export type Chip = Schemas["Chip"];
+export type Node = Schemas["Node"];
+export type Cluster = Schemas["Cluster"];
+export type Quota = Schemas["Quota"];
+export type Team = Schemas["Team"];
+export type DryRun = Schemas["DryRun"];
+export type Problem = Schemas["Problem"];
+export type Spec = { [key: string]: unknown };
+
+/** Jobs that still change by themselves. */
+const ENDED: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled", "timed_out"]);
+
+/** True once nothing but a person can move the job again. */
+export function isEnded(status: string): boolean {
+  return ENDED.has(status);
+}

@@ -1,0 +1,64 @@
+import { useTranslation } from "react-i18next";
+import type { JobDetail } from "../../api/types";
+import { dateTime, memory, milli, NOTHING } from "../../ui/format";
+import { Meter } from "../../ui/Meter";
+import { Facts, Panel } from "../../ui/Panel";
+import classes from "./JobPage.module.css";
+import { LastLines } from "./LastLines";
+
+export function Summary({ job }: { job: JobDetail }) {
+  const { t } = useTranslation();
+  const { type, total_milli, replicas, milli_per_replica } = job.chips;
+  const chips = total_milli === 0 ? t("jobs.cpuOnly") : `${milli(total_milli)} × ${type ?? t("job.anyChip")}`;
+  return (
+    <div className={classes.grid}>
+      <div className={classes.column}>
+        {job.started_at && <LastLines job={job} />}
+        <Panel title={t("job.result")}>
+          <Facts
+            facts={[
+              { label: t("job.exitCode"), value: job.exit_code ?? NOTHING },
+              { label: t("job.use"), value: <Meter permille={job.use_permille} label={t("job.use")} /> },
+              { label: t("job.memoryPeak"), value: memory(job.memory_peak_mib) },
+              { label: t("job.nodes"), value: job.nodes.join(", ") || NOTHING },
+              { label: t("job.started"), value: dateTime(job.started_at) },
+              { label: t("job.ended"), value: dateTime(job.ended_at) },
+            ]}
+          />
+        </Panel>
+      </div>
+      <Panel title={t("job.asked")}>
+        <Facts
+          facts={[
+            { label: t("job.chips"), value: chips },
+            {
+              label: t("job.replicas"),
+              value: replicas > 1 ? `${replicas} × ${milli(milli_per_replica)}` : String(replicas),
+            },
+            { label: t("job.cpus"), value: milli(job.cpu_milli) },
+            { label: t("job.memory"), value: memory(job.memory_mib) },
+            { label: t("job.priority"), value: job.priority },
+            { label: t("job.preemptible"), value: job.preemptible ? t("yes") : t("no") },
+            { label: t("job.type"), value: job.type },
+            { label: t("job.attempts"), value: job.attempt },
+            { label: t("job.labels"), value: <Labels labels={job.labels} />, wide: true },
+          ]}
+        />
+      </Panel>
+    </div>
+  );
+}
+
+function Labels({ labels }: { labels: JobDetail["labels"] }) {
+  const entries = Object.entries(labels ?? {});
+  if (entries.length === 0) return NOTHING;
+  return (
+    <span className={classes.labels}>
+      {entries.map(([key, value]) => (
+        <span key={key} className="mono">
+          {key}: {value}
+        </span>
+      ))}
+    </span>
+  );
+}

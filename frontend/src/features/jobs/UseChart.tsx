@@ -1,0 +1,40 @@
+import { useRef } from "react";
+import { useTranslation } from "react-i18next";
+import type { Usage } from "../../api/types";
+import { TimeChart } from "../../ui/TimeChart";
+
+/** Points kept: five minutes at one a second. */
+const KEPT = 300;
+
+/** Mean use of the job's chips and of its CPU since the page was opened, in a ring outside the query cache. */
+export function UseChart({ usage }: { usage: Usage }) {
+  const { t } = useTranslation();
+  const ring = useRef<{ at: number; chips: number | null; cpu: number | null }[]>([]);
+  const at = usage.as_of ? Date.parse(usage.as_of) / 1000 : 0;
+  if (at > 0 && at > (ring.current.at(-1)?.at ?? 0)) {
+    const chips = mean(usage.replicas.flatMap((replica) => replica.chips.map((chip) => chip.use_permille)));
+    const cpu = mean(usage.replicas.map((replica) => replica.cpu_permille));
+    ring.current = [...ring.current.slice(1 - KEPT), { at, chips, cpu }];
+  }
+  const points = ring.current;
+  return (
+    <TimeChart
+      label={t("chips.sinceOpened")}
+      height={150}
+      data={[
+        points.map((point) => point.at),
+        points.map((point) => point.chips),
+        points.map((point) => point.cpu),
+      ]}
+      lines={[
+        { label: t("chips.meanUse"), colour: "var(--chart-1)", fill: true },
+        { label: t("chips.cpuUse"), colour: "var(--chart-2)", dash: [6, 4] },
+      ]}
+    />
+  );
+}
+
+function mean(values: (number | null)[]): number | null {
+  const known = values.filter((value): value is number => value !== null);
+  return known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0) / known.length;
+}

@@ -1,0 +1,84 @@
+import { Alert, Button, PasswordInput, TextInput } from "@mantine/core";
+import { IconAlertTriangle } from "@tabler/icons-react";
+import { useQueryClient } from "@tanstack/react-query";
+import { useNavigate, useSearch } from "@tanstack/react-router";
+import { type FormEvent, useEffect, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { api, body } from "../../api/client";
+import { asProblem } from "../../api/problem";
+import { meOptions } from "../../api/session";
+import classes from "./LoginPage.module.css";
+import { safeNext } from "./next";
+
+export function LoginPage() {
+  const { t } = useTranslation();
+  const { next } = useSearch({ from: "/login" });
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const [problem, setProblem] = useState<string | null>(null);
+  const [busy, setBusy] = useState(false);
+
+  useEffect(() => {
+    // The first answer sets the CSRF cookie that signing in needs.
+    api.GET("/api/v1/session").catch((error) => setProblem(asProblem(error).message));
+    document.title = "Flexai";
+  }, []);
+
+  async function signIn(event: FormEvent<HTMLFormElement>) {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget);
+    setBusy(true);
+    setProblem(null);
+    try {
+      const username = String(form.get("username"));
+      const me = await body(
+        api.POST("/api/v1/session", { body: { username, password: String(form.get("password")) } }),
+      );
+      client.clear();
+      client.setQueryData(meOptions().queryKey, me);
+      await navigate({ href: safeNext(next) });
+    } catch (error) {
+      setProblem(asProblem(error).message);
+      setBusy(false);
+    }
+  }
+
+  return (
+    <main className={classes.page}>
+      <form className={classes.card} onSubmit={(event) => void signIn(event)}>
+        <img src={`${import.meta.env.BASE_URL}favicon.svg`} alt="" width={44} height={44} />
+        <h1>{t("login.title")}</h1>
+        <p>{t("login.help")}</p>
+        {problem && (
+          <Alert
+            color="red"
+            variant="outline"
+            icon={<IconAlertTriangle size={18} />}
+            role="alert"
+            className={classes.alert}
+          >
+            {problem}
+          </Alert>
+        )}
+        <TextInput
+          name="username"
+          label={t("login.username")}
+          autoComplete="username"
+          required
+          withAsterisk={false}
+          autoFocus
+        />
+        <PasswordInput
+          name="password"
+          label={t("login.password")}
+          autoComplete="current-password"
+          required
+          withAsterisk={false}
+        />
+        <Button type="submit" loading={busy} fullWidth mt={6}>
+          {t("login.submit")}
+        </Button>
+      </form>
+    </main>
+  );
+}

@@ -1,0 +1,61 @@
+/** How fields of the form stand in a spec, there and back. */
+
+/** "H100:8" as type and count; "8" is a count of any type. */
+export function readAccelerators(value: unknown): { type: string; count: number } {
+  const text = typeof value === "number" ? String(value) : typeof value === "string" ? value : "";
+  const [first = "", second] = text.split(":");
+  if (second !== undefined) return { type: first, count: Number.parseInt(second, 10) || 1 };
+  return /^\d+$/.test(first) ? { type: "", count: Number(first) } : { type: first, count: first ? 1 : 0 };
+}
+
+/** The spec's word for `count` chips of `type`; undefined for none. */
+export function writeAccelerators(type: string, count: number): string | number | undefined {
+  if (count <= 0 || !type) return undefined;
+  return `${type}:${count}`;
+}
+
+/** One line per command; a list in the spec, whatever the user wrote. */
+export function readCommands(value: unknown): string {
+  if (Array.isArray(value)) return value.map(String).join("\n");
+  return typeof value === "string" ? value : "";
+}
+
+export function writeCommands(text: string): string[] | undefined {
+  const lines = text.split("\n");
+  while (lines.length > 0 && lines.at(-1)?.trim() === "") lines.pop();
+  return lines.length > 0 ? lines : undefined;
+}
+
+/** A mapping as "NAME=value" lines. */
+export function readPairs(value: unknown): string {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return "";
+  return Object.entries(value)
+    .map(([name, one]) => `${name}=${one}`)
+    .join("\n");
+}
+
+export function writePairs(text: string): { [name: string]: string } | undefined {
+  const pairs = text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean)
+    .map((line): [string, string] => {
+      const at = line.indexOf("=");
+      return at < 0 ? [line, ""] : [line.slice(0, at).trim(), line.slice(at + 1)];
+    });
+  return pairs.length > 0 ? Object.fromEntries(pairs) : undefined;
+}
+
+/** The text of a plain value, empty for everything that is none. */
+export function readPlain(value: unknown): string {
+  return typeof value === "string" || typeof value === "number" || typeof value === "boolean"
+    ? String(value)
+    : "";
+}
+
+/** Numbers stay numbers, "60GB" stays text. */
+export function writePlain(text: string): string | number | undefined {
+  const trimmed = text.trim();
+  if (trimmed === "") return undefined;
+  return /^-?\d+(\.\d+)?$/.test(trimmed) ? Number(trimmed) : trimmed;
+}

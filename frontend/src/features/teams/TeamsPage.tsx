@@ -1,0 +1,82 @@
+/** Who may use how much, and who does. */
+
+import { IconAffiliate } from "@tabler/icons-react";
+import { useSearch } from "@tanstack/react-router";
+import { useTranslation } from "react-i18next";
+import { query } from "../../api/client";
+import { usePolling } from "../../api/live";
+import type { Team } from "../../api/types";
+import { Empty, Failed, Loading } from "../../ui/Faces";
+import { TextLink } from "../../ui/links";
+import { PageHead, Panel } from "../../ui/Panel";
+import { QuotaBar, QuotaLegend } from "../../ui/QuotaBar";
+import classes from "./TeamsPage.module.css";
+
+const REFRESH_MS = 5000;
+
+export function TeamsPage() {
+  const { t } = useTranslation();
+  const { team } = useSearch({ strict: false });
+  const options = { refetchInterval: usePolling() || REFRESH_MS };
+  const teams = query.useQuery("get", "/api/v1/teams", { params: { query: { limit: 200 } } }, options);
+  const shown = teams.data?.items.filter((one) => !team || one.id === team) ?? [];
+  return (
+    <>
+      <PageHead title={t("teams.title")} sub={t("teams.sub")}>
+        <QuotaLegend />
+      </PageHead>
+      {teams.isPending ? (
+        <Panel flush>
+          <Loading />
+        </Panel>
+      ) : !teams.data ? (
+        <Failed error={teams.error} retry={() => void teams.refetch()} />
+      ) : shown.length === 0 ? (
+        <Panel flush>
+          <Empty icon={<IconAffiliate size={26} stroke={1.6} />} title={t("teams.empty")}>
+            {t("teams.emptyHelp")}
+          </Empty>
+        </Panel>
+      ) : (
+        <div className={classes.teams}>
+          {shown.map((one) => (
+            <TeamPanel key={one.id} team={one} />
+          ))}
+        </div>
+      )}
+    </>
+  );
+}
+
+function TeamPanel({ team }: { team: Team }) {
+  const { t } = useTranslation();
+  return (
+    <Panel
+      title={team.name}
+      aside={
+        <TextLink to="/jobs" search={{ team: team.id }} fz={13}>
+          {t("teams.jobs")}
+        </TextLink>
+      }
+    >
+      <div className={classes.quotas}>
+        {team.quotas.length === 0 && <p className="quiet">{t("teams.noQuota")}</p>}
+        {team.quotas.map((quota) => (
+          <QuotaBar key={quota.chip_type} label={quota.chip_type} share={quota} />
+        ))}
+      </div>
+      {team.members.length > 0 && (
+        <ul className={classes.members} aria-label={t("teams.members")}>
+          {team.members.map((member) => (
+            <li key={member.username}>
+              <span className={classes.face} aria-hidden>
+                {member.username.slice(0, 1).toUpperCase()}
+              </span>
+              {member.username} <small className="quiet">{member.role}</small>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Panel>
+  );
+}

@@ -1,0 +1,1 @@
+"""The daemon on each node: chips, shims, telemetry, logs. It executes what is wanted; it decides nothing."""

@@ -1,0 +1,29 @@
+"""Drivers: which chips a node has, what they are doing, and what a job needs to see only its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from node_agent.protocol import ChipInfo, ChipSample
+
+
+class Driver(Protocol):
+    """One vendor's chips on this node. Indexes are those of `chips`, from 0, without gaps."""
+
+    @property
+    def name(self) -> str:
+        """The vendor's word."""
+
+    @property
+    def chips(self) -> Sequence[ChipInfo]:
+        """All of them, in the order of their indexes."""
+
+    def sample(self, memory_mib: Mapping[int, int]) -> list[ChipSample]:
+        """All chips now. `memory_mib`: what our own replicas use per chip, for drivers that cannot measure it."""
+
+    def environment(self, indexes: Sequence[int]) -> dict[str, str]:
+        """Variables that make exactly these chips visible to a job (none of them, when it holds none)."""
+
+    def cores(self, indexes: Sequence[int]) -> list[int]:
+        """Cores of the node that a replica holding these chips is pinned to; empty: not pinned."""

@@ -1,0 +1,95 @@
+"""The `simulated` driver: any number of chips that nobody has, with a declared load profile. Always said to be simulated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from node_agent.protocol import ChipInfo, ChipSample
+
+IDLE_MW = 60_000
+FULL_MW = 700_000
+IDLE_C = 32
+FULL_C = 72
+MAX_NODES = 10_000
+MAX_CHIPS = 256
+_SHAPE = re.compile(r"(\d{1,6})x(\d{1,4}):([A-Za-z0-9][A-Za-z0-9_./-]{0,60})")
+_GIB = re.compile(r"-(\d{1,4})GB")
+_CURVE = (0, 350, 700, 860, 900, 880, 910, 870, 900, 890)
+"""The declared profile where a job names none: warm-up, then steady with a ripple, in permille; one step a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How many nodes, of how many chips, of which type."""
+
+    nodes: int
+    chips: int
+    type: str
+
+    @classmethod
+    def parse(cls, text: str) -> Shape:
+        """`16x8:H100-80GB`. Raises `ValueError` that shows an example."""
+        match = _SHAPE.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not NODESxCHIPS:TYPE, for example 16x8:H100-80GB")
+        nodes, chips = int(match[1]), int(match[2])
+        if not 1 <= nodes <= MAX_NODES or not 1 <= chips <= MAX_CHIPS:
+            raise ValueError(f"{text!r}: 1 to {MAX_NODES} nodes and 1 to {MAX_CHIPS} chips can be simulated")
+        return cls(nodes, chips, match[3])
+
+
+def declared_use(age_ms: int) -> int:
+    """Permille that a simulated job uses of its chips at this age, when its environment says nothing else."""
+    step = age_ms // 1000
+    return _CURVE[step] if step < len(_CURVE) else _CURVE[4 + step % 6]
+
+
+class SimulatedDriver:
+    """The chips of one simulated node. `set_load` says what they seem to do."""
+
+    name = "simulated"
+
+    def __init__(self, shape: Shape) -> None:
+        gib = _GIB.search(shape.type)
+        memory_mib = int(gib[1]) * 1024 if gib else 16 * 1024
+        self.notes = ["This node is simulated: nothing really runs on it."]
+        self.chips = [
+            ChipInfo(
+                index=index,
+                type=shape.type,
+                memory_mib=memory_mib,
+                uuid=f"simulated-{index}",
+                driver="simulated",
+                isolation=["exclusive", "enforced", "cooperative"],
+                link_domain="simulated",
+            )
+            for index in range(shape.chips)
+        ]
+        self._use = [0] * shape.chips
+
+    def set_load(self, use_permille: Mapping[int, int]) -> None:
+        """Use per chip index from now on; chips that are left out idle."""
+        self._use = [min(1000, use_permille.get(chip.index, 0)) for chip in self.chips]
+
+    def sample(self, memory_mib: Mapping[int, int]) -> list[ChipSample]:
+        """All chips: temperature and power follow the use."""
+        return [
+            ChipSample(
+                index=index,
+                use_permille=use,
+                memory_mib=memory_mib.get(index, 0),
+                temperature_c=IDLE_C + (FULL_C - IDLE_C) * use // 1000,
+                power_mw=IDLE_MW + (FULL_MW - IDLE_MW) * use // 1000,
+            )
+            for index, use in enumerate(self._use)
+        ]
+
+    def environment(self, indexes: Sequence[int]) -> dict[str, str]:
+        """Nothing sees it."""
+        return {}
+
+    def cores(self, indexes: Sequence[int]) -> list[int]:
+        """None: no core is real here."""
+        return []

@@ -1,0 +1,366 @@
+"""Carries out what is wanted on a real node: starts and stops shims, and follows what they write.
+
+The disk is the truth. What is kept in memory (one `Local` per replica) can be rebuilt from it at any time, and is, when the
+agent starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from node_agent import logs, spool
+from node_agent.clocks import wall_ms
+from node_agent.datadir import JOBS
+from node_agent.forking import ForkServer
+from node_agent.launching import LaunchRefusedError, Place, build_launch
+from node_agent.orphans import end_orphans
+from node_agent.outbox import Track
+from node_agent.protocol import ReplicaReport, WantedReplica
+from node_agent.reconcile import Forget, Found, Key, NeverStart, Phase, Start, Stop, plan
+
+LAUNCH_PATIENCE_SECONDS = 10.0
+"""A launch without any trace on disk is handed over again after this; the fence makes that harmless."""
+
+log = logging.getLogger(__name__)
+
+
+class Local:
+    """One replica on this node."""
+
+    __slots__ = (
+        "base",
+        "chips",
+        "frame",
+        "held",
+        "job",
+        "launched_at",
+        "log_path",
+        "phase",
+        "read",
+        "shim_pid",
+        "stop_asked",
+        "track",
+        "use_samples",
+        "use_sum",
+    )
+
+    def __init__(self, key: Key, data_dir: Path, *, job: str) -> None:
+        self.base = f"{data_dir}/{spool.REPLICAS}/{spool.file_name(*key)}"
+        self.log_path = f"{self.base}.log"
+        self.job = job
+        self.phase = Phase.LIVE
+        self.track = Track(key, self)
+        self.read = 0
+        """Moves taken from the state file so far."""
+        self.shim_pid = 0
+        self.frame = b""
+        """The launch, until the shim shows itself."""
+        self.launched_at = 0.0
+        self.chips: list[int] = []
+        self.use_sum = 0
+        self.use_samples = 0
+        self.stop_asked: Stop | None = None
+        """A stop that came before the shim showed itself."""
+        self.held = False
+        """True when its files are on disk, or may be."""
+
+    def read_log(self, offset: int, limit: int) -> bytes:
+        """See `outbox.Source`."""
+        return logs.read_piece(self.log_path, offset, limit)
+
+
+class ProcessExecutor:
+    """Replicas as processes of this node."""
+
+    def __init__(self, place: Place, fork_server: ForkServer, on_change: Callable[[Track], None]) -> None:
+        """`on_change` is called for each track that has more to send."""
+        self._place = place
+        self._fork_server = fork_server
+        self._on_change = on_change
+        self._locals: dict[Key, Local] = {}
+        self._wanted: set[Key] = set()
+
+    # --- what is here ----------------------------------------------------------------------------------------------
+
+    def find(self) -> None:
+        """Take in what the disk holds: live replicas go on, ended ones are reported again, older boots' are removed."""
+        root = f"{self._place.data_dir}/{spool.REPLICAS}"
+        for name in spool.names(root):
+            key = spool.parse_file_name(name)
+            moves = spool.read_moves(f"{root}/{name}")
+            if key is None or not moves or moves[0].get("boot") != self._place.boot_id:
+                spool.remove(f"{root}/{name}")
+                continue
+            local = Local(key, self._place.data_dir, job=str(moves[0].get("job", "")))
+            local.held = True
+            self._locals[key] = local
+            self._take_moves(local, moves)
+        if self._locals:
+            log.info("Found %d replicas of before, %d of them live.", len(self._locals), len(self.live()))
+
+    def live(self) -> list[tuple[str, int]]:
+        """(attempt, replica) of everything that has not ended."""
+        return [
+            (key[0], key[1])
+            for key, local in self._locals.items()
+            if local.phase in (Phase.LIVE, Phase.STOPPING)
+        ]
+
+    def locals(self) -> Iterable[Local]:
+        """Every replica, ended ones until they are forgotten."""
+        return self._locals.values()
+
+    def tracks(self) -> list[Track]:
+        """What the server may not have yet, in the order of starting."""
+        return [local.track for local in self._locals.values() if local.phase is not Phase.ACKNOWLEDGED]
+
+    def names(self) -> set[str]:
+        """Names of the replicas' files (and of their control groups)."""
+        return {spool.file_name(*key) for key in self._locals}
+
+    def jobs(self) -> set[str]:
+        """Jobs of which a replica is here."""
+        return {local.job for local in self._locals.values()}
+
+    # --- what is wanted --------------------------------------------------------------------------------------------
+
+    def apply(self, wanted: list[WantedReplica]) -> None:
+        """Stop, start and forget until this is what the node has. Returns at once; shims do the work."""
+        self._wanted = {(item.attempt, item.replica, item.generation) for item in wanted}
+        for item in wanted:
+            known = self._locals.get((item.attempt, item.replica, item.generation))
+            if known is not None and not known.chips:
+                known.chips = [chip.index for chip in item.chips]
+        found = [Found(key, local.phase) for key, local in self._locals.items()]
+        for action in plan(wanted, found):
+            if isinstance(action, Start):
+                self._start(action.wanted)
+            elif isinstance(action, NeverStart):
+                self._end_unstarted(action.wanted, action.wanted.stop_outcome, "Stopped before it started.")
+            elif isinstance(action, Stop):
+                self._stop(action)
+            else:
+                self._forget(action)
+
+    def acknowledged(self, track: Track) -> None:
+        """The server has all of this replica."""
+        local = self._locals.get(track.key)
+        if local is None:
+            return
+        local.phase = Phase.ACKNOWLEDGED
+        if track.key not in self._wanted:
+            self._forget(Forget(track.key))
+
+    # --- what happened ---------------------------------------------------------------------------------------------
+
+    def hinted(self, lines: Iterable[str]) -> None:
+        """Look at the replicas that these hints name."""
+        for line in dict.fromkeys(lines):
+            failed = line.startswith("!")
+            name, _, sentence = line.removeprefix("!").partition(" ")
+            key = spool.parse_file_name(name)
+            local = self._locals.get(key) if key is not None else None
+            if local is None:
+                continue
+            if failed and not local.read:
+                local.held = False
+                self._end_in_memory(local, "start_failed", f"The node could not start it: {sentence}.")
+            else:
+                self._look(local)
+
+    def look_for_log(self) -> None:
+        """Notice what live replicas have printed."""
+        for local in self._locals.values():
+            if local.read and not local.track.ended and logs.size_of(local.log_path) > local.track.log_sent:
+                self._on_change(local.track)
+
+    def sweep(self) -> None:
+        """Find what no hint told: moves whose hint was lost, shims that were killed, launches that vanished."""
+        now = time.monotonic()
+        for local in list(self._locals.values()):
+            if local.track.ended:
+                continue
+            alive = spool.shim_is_alive(local.base)
+            self._look(local)
+            if local.track.ended or alive:
+                continue
+            if local.read:
+                self._bury(local)
+            elif now - local.launched_at > LAUNCH_PATIENCE_SECONDS:
+                self._launch_again(local)
+
+    def fork_server_restarted(self) -> None:
+        """Hand over again what the old one may not have taken."""
+        for local in self._locals.values():
+            if local.frame and not os.path.exists(f"{local.base}.state"):
+                self._fork_server.send(local.frame)
+
+    # --- actions ---------------------------------------------------------------------------------------------------
+
+    def _start(self, wanted: WantedReplica) -> None:
+        try:
+            launch = build_launch(wanted, self._place)
+        except LaunchRefusedError as error:
+            self._end_unstarted(wanted, "start_failed", str(error))
+            return
+        local = self._add(wanted)
+        local.held = True
+        local.frame = launch.encode()
+        local.launched_at = time.monotonic()
+        self._fork_server.send(local.frame)
+
+    def _stop(self, stop: Stop) -> None:
+        local = self._locals[stop.key]
+        request: spool.Move = {"outcome": stop.outcome}
+        if stop.grace_ms is not None:
+            request["grace_ms"] = stop.grace_ms
+        if not local.read:
+            self._look(local)
+        if not local.shim_pid:
+            local.stop_asked = stop
+            return
+        try:
+            handle = os.pidfd_open(local.shim_pid)
+        except ProcessLookupError:
+            return
+        try:
+            if spool.shim_is_alive(local.base):
+                spool.write_stop_request(local.base, request)
+                signal.pidfd_send_signal(handle, signal.SIGTERM)
+                local.phase = Phase.STOPPING
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(handle)
+
+    def _forget(self, forget: Forget) -> None:
+        local = self._locals.pop(forget.key)
+        if not local.held:
+            return
+        spool.remove(local.base)
+        if all(other.job != local.job for other in self._locals.values()):
+            _leave_job_directory(f"{self._place.data_dir}/{JOBS}/{local.job}")
+
+    def _end_unstarted(self, wanted: WantedReplica, outcome: str, sentence: str) -> None:
+        self._end_in_memory(self._add(wanted), outcome, sentence)
+
+    def _end_in_memory(self, local: Local, outcome: str, sentence: str) -> None:
+        attempt, replica, generation = local.track.key
+        local.phase = Phase.ENDED
+        local.frame = b""
+        local.track.add(
+            ReplicaReport(
+                attempt=attempt,
+                replica=replica,
+                generation=generation,
+                state="ended",
+                at=wall_ms(),
+                outcome=outcome,
+                sentence=sentence,
+            )
+        )
+        self._on_change(local.track)
+
+    def _add(self, wanted: WantedReplica) -> Local:
+        key = (wanted.attempt, wanted.replica, wanted.generation)
+        local = Local(key, self._place.data_dir, job=wanted.job)
+        local.chips = [chip.index for chip in wanted.chips]
+        self._locals[key] = local
+        return local
+
+    # --- following a shim ------------------------------------------------------------------------------------------
+
+    def _look(self, local: Local) -> None:
+        if local.held and not local.track.ended:
+            self._take_moves(local, spool.read_moves(local.base))
+
+    def _take_moves(self, local: Local, moves: list[spool.Move]) -> None:
+        if len(moves) == local.read:
+            return
+        local.frame = b""
+        for move in moves[local.read :]:
+            local.track.add(_report(local, move))
+            if move["state"] == "starting" and isinstance(pid := move.get("pid"), int):
+                local.shim_pid = pid
+        local.read = len(moves)
+        state = moves[-1]["state"]
+        if state == "ended":
+            local.phase = Phase.ENDED
+        elif state == "stopping":
+            local.phase = Phase.STOPPING
+        self._on_change(local.track)
+        if local.stop_asked is not None and local.shim_pid and local.phase is Phase.LIVE:
+            stop, local.stop_asked = local.stop_asked, None
+            self._stop(stop)
+
+    def _bury(self, local: Local) -> None:
+        """Its shim was killed from outside: end what is left of it, and record its end in its place."""
+        moves = spool.read_moves(local.base)
+        left = end_orphans(moves)
+        log.warning(
+            "The shim of %s was killed; ended %d processes.", spool.file_name(*local.track.key), left
+        )
+        end: spool.Move = {
+            "state": "ended",
+            "at": wall_ms(),
+            "outcome": "node_lost",
+            "sentence": "The process that watched over it was killed; how it ended is not known.",
+            "log_size": logs.size_of(local.log_path),
+        }
+        spool.append_for_a_dead_shim(local.base, end)
+        self._look(local)
+
+    def _launch_again(self, local: Local) -> None:
+        local.launched_at = time.monotonic()
+        if os.path.exists(f"{local.base}.state"):
+            spool.remove(local.base)
+            local.held = False
+            self._end_in_memory(local, "start_failed", "The process that should watch over it died at once.")
+        elif local.frame:
+            self._fork_server.send(local.frame)
+
+
+def _leave_job_directory(path: str) -> None:
+    """No replica of the job is here any more: its directory goes if it is empty, else retention counts from now."""
+    try:
+        os.rmdir(f"{path}/checkpoint")
+        os.rmdir(path)
+    except OSError:
+        try:
+            os.utime(path)
+        except OSError:
+            pass  # the job removed it itself
+
+
+def _report(local: Local, move: spool.Move) -> ReplicaReport:
+    attempt, replica, generation = local.track.key
+    use = move.get("use_permille")
+    if move["state"] == "ended" and use is None and local.use_samples:
+        use = local.use_sum // local.use_samples
+    exit_code = move.get("exit_code")
+    state = move["state"]
+    assert state in ("starting", "running", "stopping", "ended")
+    return ReplicaReport(
+        attempt=attempt,
+        replica=replica,
+        generation=generation,
+        state=state,
+        at=_number(move, "at"),
+        exit_code=exit_code if isinstance(exit_code, int) else None,
+        outcome=str(move.get("outcome", "")),
+        sentence=str(move.get("sentence", "")),
+        log_size=_number(move, "log_size"),
+        cpu_time_ms=_number(move, "cpu_time_ms"),
+        memory_peak_mib=_number(move, "memory_peak_mib"),
+        use_permille=use if isinstance(use, int) else None,
+    )
+
+
+def _number(move: spool.Move, name: str) -> int:
+    value = move.get(name)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,140 @@
+"""Turns a wanted replica into a launch: paths, user, environment, cores and limits. Refuses what cannot be run here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.cgroups import Detected
+from node_agent.datadir import JOBS
+from node_agent.drivers import Driver
+from node_agent.launch import Launch
+from node_agent.protocol import WantedReplica
+from node_agent.spool import REPLICAS, file_name, is_safe_name
+from node_agent.users import Users
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class LaunchRefusedError(Exception):
+    """The replica cannot be started on this node; the text is a sentence for people."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What all launches of one node share."""
+
+    data_dir: Path
+    boot_id: str
+    driver: Driver
+    groups: Detected
+    users: Users | None
+    """None: everything runs as the agent's own user."""
+
+
+def build_launch(wanted: WantedReplica, place: Place) -> Launch:
+    """Raises `LaunchRefusedError`."""
+    _refuse_unsafe_names(wanted)
+    indexes = [chip.index for chip in wanted.chips]
+    missing = [index for index in indexes if not 0 <= index < len(place.driver.chips)]
+    if missing:
+        raise LaunchRefusedError(
+            f"Chip {missing[0]} is not on this node, which has {len(place.driver.chips)}."
+        )
+    job_dir = str(place.data_dir / JOBS / wanted.job)
+    checkpoint_dir = f"{job_dir}/checkpoint"
+    preempt_file = f"{job_dir}/.flexai-preempt-{wanted.number}-{wanted.replica}-{wanted.generation}"
+    own = {
+        **place.driver.environment(indexes),
+        "FLEXAI_CHECKPOINT_DIR": checkpoint_dir,
+        "FLEXAI_PREEMPT_FILE": preempt_file,
+    }
+    cores = sorted(set(place.driver.cores(indexes)))
+    slice_milli = _slice_milli(wanted)
+    pinned_milli = sum(chip.milli for chip in wanted.chips) if cores else 0
+    return Launch(
+        base=f"{REPLICAS}/{file_name(wanted.attempt, wanted.replica, wanted.generation)}",
+        boot_id=place.boot_id,
+        job=wanted.job,
+        job_dir=job_dir,
+        working_dir=_working_dir(wanted.working_dir, job_dir),
+        checkpoint_dir=checkpoint_dir,
+        preempt_file=preempt_file,
+        script="\n".join(wanted.commands),
+        env={**_default_environment(job_dir, _uid(wanted, place)), **wanted.env, **own},
+        files=wanted.files,
+        uid=_uid(wanted, place),
+        cores=cores,
+        cpu_quota_milli=slice_milli if cores and place.groups.cpu else 0,
+        cpu_shares=wanted.cpu_milli if not cores and place.groups.cpu else 0,
+        memory_mib=wanted.memory_mib if place.groups.memory else 0,
+        held_milli=pinned_milli or (0 if wanted.chips else wanted.cpu_milli),
+        groups=place.groups.groups,
+        lease_ms=wanted.lease_ms,
+        max_duration_ms=wanted.max_duration_ms,
+        grace_ms=wanted.grace_ms,
+        log_limit=wanted.log_limit,
+    )
+
+
+def _uid(wanted: WantedReplica, place: Place) -> int | None:
+    if place.users is None:
+        return None
+    try:
+        return place.users.uid_of(wanted.organization)
+    except OSError as error:
+        raise LaunchRefusedError(f"No user could be set up for the organization: {error}.") from error
+
+
+def _default_environment(job_dir: str, uid: int | None) -> dict[str, str]:
+    user = f"flexai-{uid}" if uid is not None else os.environ.get("USER") or f"uid-{os.getuid()}"
+    return {
+        "HOME": job_dir,
+        "USER": user,
+        "LOGNAME": user,
+        "SHELL": "/bin/sh",
+        "LANG": "C.UTF-8",
+        "PATH": f"{os.path.dirname(sys.executable)}:{SYSTEM_PATH}",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _slice_milli(wanted: WantedReplica) -> int:
+    """Millicores in all, when any of its chips is only a slice; 0 when all are whole."""
+    if all(chip.milli >= 1000 for chip in wanted.chips):
+        return 0
+    return sum(chip.milli for chip in wanted.chips)
+
+
+def _working_dir(asked: str, job_dir: str) -> str:
+    if os.path.isabs(asked):
+        return os.path.normpath(asked)
+    path = os.path.normpath(os.path.join(job_dir, asked))
+    if path != job_dir and not path.startswith(job_dir + "/"):
+        raise LaunchRefusedError(f"working_dir {asked!r} leaves the job's own directory.")
+    return path
+
+
+def _refuse_unsafe_names(wanted: WantedReplica) -> None:
+    for what, text in (("attempt", wanted.attempt), ("job", wanted.job)):
+        if not is_safe_name(text):
+            raise LaunchRefusedError(f"The id of the {what} cannot be used as a name on disk.")
+    if wanted.replica < 0 or wanted.generation < 0:
+        raise LaunchRefusedError("The replica's number is negative.")
+    for name in wanted.files:
+        parts = name.split("/")
+        if not name or name.startswith("/") or ".." in parts or "\0" in name or parts[-1] in ("", "."):
+            raise LaunchRefusedError(
+                f"File {name[:100]!r} is not a relative path inside the working directory."
+            )
+    for name, value in wanted.env.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise LaunchRefusedError(f"Environment variable {name[:100]!r} cannot be set.")
+    if not wanted.commands:
+        raise LaunchRefusedError("There is no command to run.")
+    if any("\0" in command for command in wanted.commands):
+        raise LaunchRefusedError("A command contains a zero byte.")
+    if "\0" in wanted.working_dir:
+        raise LaunchRefusedError("working_dir contains a zero byte.")

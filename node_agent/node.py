@@ -1,0 +1,161 @@
+"""A real node put together: data directory, limits, users, chips, fork server, executor; and its small daily rounds."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from node_agent import cgroups, datadir, shim, visibility
+from node_agent.clocks import boot_id
+from node_agent.drivers import Driver
+from node_agent.drivers.cpu import CpuDriver
+from node_agent.drivers.nvidia import NvidiaDriver
+from node_agent.executor import ProcessExecutor
+from node_agent.forking import Descriptors, ForkServer
+from node_agent.host import memory_total_mib
+from node_agent.launching import Place
+from node_agent.outbox import Track
+from node_agent.protocol import Inventory, Telemetry, WantedReplica
+from node_agent.telemetry import Sampler
+from node_agent.users import Users
+
+LOG_LOOK_SECONDS = 0.2
+SWEEP_SECONDS = 2.0
+TIDY_SECONDS = 600.0
+JOB_KEPT_SECONDS = 24 * 3600
+"""A job's directory (and its checkpoints) outlives its last replica here by so long."""
+NO_ROOT_NOTE = (
+    "The agent runs without root: all jobs of this node run as its own user and can read each other's files."
+)
+
+log = logging.getLogger(__name__)
+
+
+class Node:
+    """What `link` talks to on a real node."""
+
+    def __init__(
+        self, data_dir: Path, *, supervisor_fd: int | None, cpu_chips: bool, topology: list[str]
+    ) -> None:
+        """Look at the machine; nothing runs yet."""
+        self._data_dir = data_dir
+        self._supervisor_fd = -1 if supervisor_fd is None else supervisor_fd
+        self._topology = topology
+        self._is_root = os.geteuid() == 0
+        name = f"flexai-{hashlib.blake2b(str(data_dir).encode(), digest_size=4).hexdigest()}"
+        self._groups = cgroups.detect(name)
+        self._driver, driver_notes = _choose_driver(cpu_chips=cpu_chips, enforced=self._groups.cpu)
+        self._notes = driver_notes + self._groups.notes
+        self._sampler = Sampler(self._driver)
+
+    async def start(self, on_change: Callable[[Track], None]) -> None:
+        """Replicas of before are found and go on; new ones can be started. Raises `DataDirError` or `ForkServerError`."""
+        if self._is_root and (closed := visibility.closed_ancestor(str(self._data_dir))):
+            log.info("%s is closed to job users; shims see past it by mounts of their own.", closed)
+        lock = await datadir.lock(self._data_dir)
+        self._lease = datadir.open_lease(self._data_dir)
+        self._hints = datadir.open_hints(self._data_dir)
+        descriptors = Descriptors(
+            hints=self._hints, lease=self._lease, lock=lock, supervisor=self._supervisor_fd
+        )
+        fork_server = ForkServer(self._data_dir, descriptors, separate_users=self._is_root)
+        place = Place(
+            data_dir=self._data_dir,
+            boot_id=boot_id(),
+            driver=self._driver,
+            groups=self._groups,
+            users=Users(self._data_dir / "users.json") if self._is_root else None,
+        )
+        self.executor = ProcessExecutor(place, fork_server, on_change)
+        self.executor.find()
+        cgroups.remove_stale(self._groups.groups, self.executor.names())
+        await fork_server.start(self.executor.fork_server_restarted)
+        self._notes += fork_server.notes + ([] if self._is_root else [NO_ROOT_NOTE])
+        asyncio.get_running_loop().add_reader(self._hints, self._take_hints)
+
+    async def make_rounds(self) -> None:
+        """Follow logs, find what hints did not tell, remove old job directories; until cancelled."""
+        next_sweep = next_tidy = 0.0
+        while True:
+            now = time.monotonic()
+            self.executor.look_for_log()
+            if now >= next_sweep:
+                self.executor.sweep()
+                next_sweep = now + SWEEP_SECONDS
+            if now >= next_tidy:
+                await asyncio.to_thread(
+                    remove_old_jobs, self._data_dir / datadir.JOBS, self.executor.jobs(), JOB_KEPT_SECONDS
+                )
+                next_tidy = now + TIDY_SECONDS
+            await asyncio.sleep(LOG_LOOK_SECONDS)
+
+    # --- link.Executor -----------------------------------------------------------------------------------------------
+
+    def apply(self, wanted: list[WantedReplica]) -> None:
+        """See `link.Executor`."""
+        self.executor.apply(wanted)
+
+    def live(self) -> list[tuple[str, int]]:
+        """See `link.Executor`."""
+        return self.executor.live()
+
+    def tracks(self) -> list[Track]:
+        """See `link.Executor`."""
+        return self.executor.tracks()
+
+    def acknowledged(self, track: Track) -> None:
+        """See `link.Executor`."""
+        self.executor.acknowledged(track)
+
+    def renewed(self, sent: int) -> None:
+        """Every shim on the node sees it when it next looks; a lease never runs backwards."""
+        if sent > shim.read_lease(self._lease):
+            shim.write_lease(self._lease, sent)
+
+    def inventory(self) -> Inventory:
+        """What the machine has, and in plain words what is not enforced."""
+        return Inventory(
+            cpu_milli=len(os.sched_getaffinity(0)) * 1000,
+            memory_mib=memory_total_mib(),
+            chips=list(self._driver.chips),
+            topology=self._topology,
+            separate_users=self._is_root,
+            notes=self._notes,
+        )
+
+    def telemetry(self) -> Telemetry:
+        """What it does now."""
+        return self._sampler.sample(self.executor.locals())
+
+    def _take_hints(self) -> None:
+        try:
+            data = os.read(self._hints, 1 << 16)
+        except BlockingIOError:
+            return
+        self.executor.hinted(data.decode("utf-8", "replace").split("\n"))
+
+
+def remove_old_jobs(root: Path, in_use: set[str], kept_seconds: float) -> list[str]:
+    """Remove the directories of jobs that ended here longer ago than that. Returns the names removed."""
+    removed = []
+    for entry in os.scandir(root):
+        old = time.time() - entry.stat(follow_symlinks=False).st_mtime > kept_seconds
+        if old and entry.name not in in_use:
+            shutil.rmtree(entry.path, ignore_errors=True)
+            removed.append(entry.name)
+    return removed
+
+
+def _choose_driver(*, cpu_chips: bool, enforced: bool) -> tuple[Driver, list[str]]:
+    """Accelerators if there are any; else, or when asked, the cores."""
+    nvidia = NvidiaDriver()
+    if nvidia.chips and not cpu_chips:
+        return nvidia, nvidia.notes
+    cpu = CpuDriver(enforced=enforced)
+    return cpu, [*nvidia.notes, *cpu.notes]

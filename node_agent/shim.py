@@ -1,0 +1,431 @@
+"""The shim: one small process per replica that outlives the agent.
+
+It owns the replica's output pipe, log, exit status and deadlines. It needs nobody: the agent may die, be replaced or be
+cut off from the server; the shim goes on, writes what happens into the replica's files, and ends the replica when
+its lease runs out, its time is up, the agent asks, or (under one supervisor) the supervisor's pipe closes.
+
+Forked from `forkserver`, so only modules cheap to fork are imported.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import struct
+
+from node_agent import kernel
+from node_agent.cgroups import Group, Limits
+from node_agent.clocks import boottime_ms, wall_ms
+from node_agent.launch import Launch
+from node_agent.logs import LogFile
+from node_agent.runtimes import process
+from node_agent.spool import SENTENCE_CHARS, AlreadyStartedError, StateFile
+
+READ_BYTES = 64 * 1024
+KILL_RETRY_MS = 50
+DISK_RETRY_MS = 200
+DRAIN_PATIENCE_MS = 1_000
+"""How long output is still awaited from a process that escaped every other way of ending it."""
+END_MARGIN_MS = 1_000
+"""Kept free before the lease deadline for SIGKILL to take effect."""
+SUPERVISOR_GRACE_MS = 5_000
+"""Longest grace once the platform itself has gone."""
+
+_LEASE = struct.Struct("<q")
+_ROOM_MAKING = ("preempted", "idle_suspended", "resized")
+
+
+class Node:
+    """Descriptors that every shim inherits from the fork server."""
+
+    __slots__ = ("hints", "home", "lease", "lock", "supervisor")
+
+    def __init__(self, *, home: int, hints: int, lease: int, lock: int, supervisor: int) -> None:
+        self.home = home
+        """The data directory."""
+        self.hints = hints
+        """Named pipe to the agent; -1 supervisor: there is none."""
+        self.lease = lease
+        self.lock = lock
+        self.supervisor = supervisor
+
+
+def read_lease(fd: int) -> int:
+    """Boot-time ms at which the last answered renewal was sent; 0: none ever was."""
+    data = os.pread(fd, _LEASE.size, 0)
+    return int(_LEASE.unpack(data)[0]) if len(data) == _LEASE.size else 0
+
+
+def write_lease(fd: int, sent: int) -> None:
+    """Extend every lease on the node. In place: it needs no disk space and is never half written."""
+    os.pwrite(fd, _LEASE.pack(sent), 0)
+
+
+def run(launch: Launch, node: Node) -> None:
+    """Live the replica's whole life; returns when its end is recorded."""
+    try:
+        state = StateFile(launch.base)
+    except AlreadyStartedError:
+        return
+    except OSError as error:
+        os.close(node.lock)
+        _hint(node, f"!{os.path.basename(launch.base)} {error.strerror}")
+        return
+    Shim(launch, node, state).run()
+
+
+class Shim:
+    """One replica's life."""
+
+    def __init__(self, launch: Launch, node: Node, state: StateFile) -> None:
+        self._launch = launch
+        self._node = node
+        self._state = state
+        self._name = os.path.basename(launch.base)
+        self._group = Group(launch.groups, self._name)
+        self._started_ms = boottime_ms()
+        self._main = 0
+        self._status: int | None = None
+        self._childless = False
+        self._cpu_ms = 0
+        self._peak_kib = 0
+        self._stop_outcome = ""
+        self._stop_sentence = ""
+        self._kill_at = 0
+        self._retry_at = 0
+        self._drain_until = 0
+        self._unwritten = b""
+        self._oom_kills = 0
+        self._group_peak_mib = 0
+
+    def run(self) -> None:
+        """From the first move to the last."""
+        self._listen()
+        failure = self._make_groups()
+        self._record("starting", pid=os.getpid(), boot=self._launch.boot_id, job=self._launch.job,
+                     groups=self._group.paths(), mark=self._launch.preempt_file)  # fmt: skip
+        os.close(self._node.lock)
+        failure = failure or self._start()
+        if failure:
+            self._group.remove()
+            self._record("ended", outcome="start_failed", sentence=failure[:SENTENCE_CHARS])
+            self._hint()
+            return
+        self._record("running", pid=self._main)
+        self._hint()
+        self._watch()
+        self._log.close(unwritten=self._unwritten)
+        self._group_peak_mib = self._group.memory_peak_mib()
+        self._oom_kills = self._group.out_of_memory_kills()
+        self._group.remove()
+        self._record_end()
+        self._hint()
+
+    # --- start -----------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Signals arrive on a pipe from here on."""
+        self._wakeup, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _ignore)
+        signal.signal(signal.SIGTERM, _ignore)
+        kernel.become_subreaper()
+        self._timer = kernel.boottime_timer()
+
+    def _make_groups(self) -> str:
+        """Empty, or the sentence that says why not."""
+        launch = self._launch
+        limits = Limits(
+            cpu_quota_milli=launch.cpu_quota_milli,
+            cpu_shares=launch.cpu_shares,
+            memory_mib=launch.memory_mib,
+        )
+        try:
+            self._group.make(limits)
+        except OSError as error:
+            return f"The limits of the replica could not be set: {error.strerror}."
+        return ""
+
+    def _start(self) -> str:
+        """Empty, or the sentence that says why not."""
+        self._log = LogFile(f"{self._launch.base}.log", limit=self._launch.log_limit)
+        self._output, write_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._output, False)
+        try:
+            self._main = process.start(
+                self._launch, output=write_end, group=self._group, home_fd=self._node.home
+            )
+        except process.StartError as error:
+            return str(error)
+        finally:
+            os.close(write_end)
+        return ""
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        self._poll = select.poll()
+        self._poll.register(self._output, select.POLLIN)
+        self._output_open = True
+        self._poll.register(self._wakeup, select.POLLIN)
+        self._poll.register(self._timer, select.POLLIN)
+        if self._node.supervisor >= 0:
+            self._poll.register(self._node.supervisor, 0)  # only its end means something
+        self._check_deadlines()
+        while not self._is_over():
+            for fd, _ in self._poll.poll():
+                if fd == self._output:
+                    self._take_output()
+                elif fd == self._wakeup:
+                    self._take_signals()
+                elif fd == self._timer:
+                    self._check_deadlines()
+                else:
+                    self._supervisor_moved()
+
+    def _is_over(self) -> bool:
+        return self._childless and not self._output_open and not self._unwritten
+
+    def _take_output(self) -> None:
+        if self._unwritten:
+            return
+        try:
+            data = os.read(self._output, READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._poll.unregister(self._output)
+            self._output_open = False
+            return
+        self._unwritten = self._log.append(data)
+        if self._unwritten:
+            self._poll.unregister(self._output)  # the disk is full: the replica waits, as on any full disk
+            self._retry_soon(DISK_RETRY_MS)
+
+    def _take_signals(self) -> None:
+        numbers = os.read(self._wakeup, 512)
+        if signal.SIGTERM in numbers:
+            self._stop_was_asked()
+        self._reap()
+
+    def _stop_was_asked(self) -> None:
+        request = self._state.stop_request()
+        grace = request.get("grace_ms")
+        self._stop(
+            str(request.get("outcome") or "cancelled"),
+            grace_ms=grace if isinstance(grace, int) else self._launch.grace_ms,
+            sentence=str(request.get("sentence") or "Stopped on request."),
+        )
+
+    def _supervisor_moved(self) -> None:
+        self._poll.unregister(self._node.supervisor)
+        self._stop(
+            "platform_stopped",
+            grace_ms=min(self._launch.grace_ms, SUPERVISOR_GRACE_MS),
+            sentence="The platform on this machine was stopped.",
+        )
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                self._childless = True
+                self._await_last_output()
+                return
+            if pid == 0:
+                break
+            self._cpu_ms += int((usage.ru_utime + usage.ru_stime) * 1000)
+            self._peak_kib = max(self._peak_kib, usage.ru_maxrss)
+            if pid == self._main:
+                self._status = status
+        if self._status is not None and not self._stop_outcome:
+            process.end(self._group, signal.SIGKILL)  # the command has ended: so does what it left behind
+            self._retry_soon(KILL_RETRY_MS)
+
+    def _await_last_output(self) -> None:
+        """Nobody of ours can write any more: take what is in the pipe, then close it."""
+        if not self._drain_until:
+            self._drain_until = boottime_ms() + DRAIN_PATIENCE_MS
+        while self._output_open and not self._unwritten and boottime_ms() < self._drain_until:
+            ready = select.select([self._output], [], [], 0)[0]
+            if not ready:
+                break
+            self._take_output()
+        if self._output_open:
+            kernel.arm(self._timer, self._next_deadline())
+
+    # --- deadlines -------------------------------------------------------------------------------------------------
+
+    def _check_deadlines(self) -> None:
+        """Act on every deadline that is past and set the timer to the next."""
+        now = boottime_ms()
+        self._check_retry(now)
+        if self._drain_until and now >= self._drain_until and self._output_open and not self._unwritten:
+            self._poll.unregister(self._output)
+            self._output_open = False
+        if not self._stop_outcome and self._status is None:
+            self._check_duration(now)
+            self._check_lease(now)
+        if self._kill_at and now >= self._kill_at and not self._childless:
+            process.end(self._group, signal.SIGKILL)
+            self._kill_at = now + KILL_RETRY_MS
+        kernel.arm(self._timer, self._next_deadline())
+
+    def _check_retry(self, now: int) -> None:
+        if not self._retry_at or now < self._retry_at:
+            return
+        self._retry_at = 0
+        if self._unwritten:
+            self._unwritten = self._log.retry(self._unwritten)
+            if self._unwritten:
+                self._retry_at = now + DISK_RETRY_MS
+            elif self._output_open:
+                self._poll.register(self._output, select.POLLIN)
+                if self._childless:
+                    self._await_last_output()
+        if self._status is not None and not self._childless:
+            self._reap()
+
+    def _check_duration(self, now: int) -> None:
+        limit = self._launch.max_duration_ms
+        if limit is not None and now >= self._started_ms + limit:
+            sentence = f"Stopped after its max_duration of {limit / 1000:g} s."
+            self._stop("timed_out", grace_ms=self._launch.grace_ms, sentence=sentence)
+
+    def _check_lease(self, now: int) -> None:
+        lease_ms = self._launch.lease_ms
+        if lease_ms is None or now < self._lease_stop_at():
+            return
+        margin = self._lease_margin()
+        self._stop(
+            "node_lost",
+            grace_ms=max(0, margin - min(END_MARGIN_MS, margin // 2)),
+            sentence=f"No contact with the platform for the lease of {lease_ms / 1000:g} s: the node stopped it.",
+        )
+
+    def _lease_stop_at(self) -> int:
+        return read_lease(self._node.lease) + (self._launch.lease_ms or 0) - self._lease_margin()
+
+    def _lease_margin(self) -> int:
+        """Stopping starts so long before the lease is over that it is done by then."""
+        return min(self._launch.grace_ms + END_MARGIN_MS, (self._launch.lease_ms or 0) // 2)
+
+    def _next_deadline(self) -> int:
+        deadlines = [self._retry_at, self._kill_at]
+        if self._drain_until and self._output_open and not self._unwritten:
+            deadlines.append(self._drain_until)
+        if not self._stop_outcome and self._status is None:
+            if self._launch.max_duration_ms is not None:
+                deadlines.append(self._started_ms + self._launch.max_duration_ms)
+            if self._launch.lease_ms is not None:
+                deadlines.append(self._lease_stop_at())
+        return min((deadline for deadline in deadlines if deadline), default=0)
+
+    def _retry_soon(self, delay_ms: int) -> None:
+        self._retry_at = boottime_ms() + delay_ms
+        kernel.arm(self._timer, self._next_deadline())
+
+    # --- end -------------------------------------------------------------------------------------------------------
+
+    def _stop(self, outcome: str, *, grace_ms: int, sentence: str) -> None:
+        """SIGTERM to everything now, SIGKILL after the grace. A second stop can only shorten the grace."""
+        kill_at = boottime_ms() + grace_ms
+        if self._stop_outcome:
+            self._kill_at = min(self._kill_at, kill_at)
+        elif self._status is None:
+            self._stop_outcome = outcome
+            self._stop_sentence = sentence
+            self._kill_at = kill_at
+            self._record("stopping")
+            self._hint()
+            if outcome in _ROOM_MAKING:
+                _touch(self._launch.preempt_file)
+            process.end(self._group, signal.SIGTERM)
+        self._check_deadlines()
+
+    def _record_end(self) -> None:
+        code = _exit_code(self._status)
+        outcome, sentence = self._how_it_ended(code)
+        lived_ms = max(1, boottime_ms() - self._started_ms)
+        use = None
+        if self._launch.held_milli:
+            use = min(1000, self._cpu_ms * 1_000_000 // (lived_ms * self._launch.held_milli))
+        self._record(
+            "ended",
+            exit_code=code,
+            outcome=outcome,
+            sentence=sentence[:SENTENCE_CHARS],
+            log_size=self._log.size,
+            cpu_time_ms=self._cpu_ms,
+            memory_peak_mib=max(self._group_peak_mib, self._peak_kib >> 10),
+            use_permille=use,
+        )
+
+    def _how_it_ended(self, code: int) -> tuple[str, str]:
+        if self._stop_outcome:
+            return self._stop_outcome, self._stop_sentence
+        if code == 0:
+            return "succeeded", ""
+        if self._oom_kills:
+            return "oom", f"Ran out of memory: its limit is {self._launch.memory_mib} MiB."
+        missing = _command_not_found(self._log.tail) if code == 127 else ""
+        if missing:
+            return "exit", f"Command not found: {missing}"
+        if code > 128 and self._status is not None and os.WIFSIGNALED(self._status):
+            return "exit", f"Ended by {_signal_name(code - 128)}."
+        return "exit", f"Exited with code {code}."
+
+    def _record(self, state: str, **facts: object) -> None:
+        move = {"state": state, "at": wall_ms()}
+        move.update({name: value for name, value in facts.items() if value is not None})
+        self._state.append(move)
+
+    def _hint(self) -> None:
+        _hint(self._node, self._name)
+
+
+def _hint(node: Node, line: str) -> None:
+    try:
+        os.write(node.hints, line.encode() + b"\n")
+    except OSError as error:
+        if error.errno != errno.EAGAIN:  # full: nobody reads; the files are the truth
+            raise
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """The wake-up pipe carries the signal."""
+
+
+def _touch(path: str) -> None:
+    """Make the empty file, never through a link that the job has planted."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
+    except OSError:
+        pass  # the job removed its own directory, or made something else of the name: SIGTERM tells it as well
+
+
+def _exit_code(status: int | None) -> int:
+    if status is None:
+        return 255
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"{signal.Signals(number).name} (signal {number})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _command_not_found(tail: bytes) -> str:
+    """The name that the shell could not find, from the last line it printed."""
+    for line in reversed(tail.decode("utf-8", "replace").splitlines()):
+        before, found, _ = line.partition(": command not found")
+        if not found:
+            before, found, _ = line.partition(": not found")
+        if found:
+            return before.rsplit(": ", 1)[-1][:100]
+    return ""

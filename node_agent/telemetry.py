@@ -1,0 +1,87 @@
+"""What the node is doing now: one sample a second of the host, its chips and its replicas."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from node_agent.clocks import boottime_ms, wall_ms
+from node_agent.drivers import Driver
+from node_agent.executor import Local
+from node_agent.host import ALL_CORES, memory_used_mib, process_trees, read_core_times
+from node_agent.protocol import ReplicaSample, Telemetry
+from node_agent.reconcile import Key, Phase
+
+MAX_REPLICAS = 1_000
+"""Replicas in one frame: with 256 chips it stays inside the largest frame. Those beyond are left out, newest first."""
+
+
+def replica_key(attempt: str, replica: int) -> bytes:
+    """The 16 bytes that stand for a replica in a telemetry frame."""
+    return hashlib.blake2b(f"{attempt}/{replica}".encode()).digest()[:16]
+
+
+class Sampler:
+    """Remembers the last sample, so that the next one can tell the use in between."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._host = read_core_times()[ALL_CORES]
+        self._at = boottime_ms()
+        self._cpu_ms: dict[Key, int] = {}
+        self._peaks: dict[Key, int] = {}
+
+    def sample(self, replicas: Iterable[Local]) -> Telemetry:
+        """Host, chips and live replicas since the last call."""
+        now = boottime_ms()
+        elapsed_ms = max(1, now - self._at)
+        self._at = now
+        live = [
+            local for local in replicas if local.shim_pid and local.phase in (Phase.LIVE, Phase.STOPPING)
+        ][:MAX_REPLICAS]
+        memory_of_chip: dict[int, int] = {}
+        samples = self._sample_replicas(live, elapsed_ms, memory_of_chip)
+        chips = self._driver.sample(memory_of_chip)
+        for local in live:
+            if self._driver.name != "cpu" and local.chips:
+                local.use_sum += sum(chips[index].use_permille for index in local.chips) // len(local.chips)
+                local.use_samples += 1
+        host = read_core_times()[ALL_CORES]
+        host_use = host.use_permille_since(self._host)
+        self._host = host
+        return Telemetry(
+            at=wall_ms(),
+            host_cpu_permille=host_use,
+            host_memory_mib=memory_used_mib(),
+            chips=chips,
+            replicas=samples,
+        )
+
+    def _sample_replicas(
+        self, live: list[Local], elapsed_ms: int, memory_of_chip: dict[int, int]
+    ) -> list[ReplicaSample]:
+        trees = process_trees([local.shim_pid for local in live]) if live else {}
+        samples = []
+        cpu_ms: dict[Key, int] = {}
+        peaks: dict[Key, int] = {}
+        for local in live:
+            use = trees.get(local.shim_pid)
+            if use is None:
+                continue
+            key = local.track.key
+            cpu_ms[key] = use.cpu_ms
+            peaks[key] = max(self._peaks.get(key, 0), use.memory_mib)
+            busy_ms = max(0, use.cpu_ms - self._cpu_ms.get(key, use.cpu_ms))
+            for index in local.chips:
+                share = use.memory_mib // len(local.chips)
+                memory_of_chip[index] = memory_of_chip.get(index, 0) + share
+            samples.append(
+                ReplicaSample(
+                    key=replica_key(key[0], key[1]),
+                    cpu_permille=busy_ms * 1000 // elapsed_ms,
+                    memory_mib=use.memory_mib,
+                    memory_peak_mib=peaks[key],
+                )
+            )
+        self._cpu_ms, self._peaks = cpu_ms, peaks
+        return samples

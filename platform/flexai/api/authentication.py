@@ -1,0 +1,66 @@
+"""Who sent this request: a bearer token, or a session with its CSRF token.
+
+`request.user` is the user, `request.auth` the `Principal`. A request with a bad token is refused even where none is
+needed: silence would hide an expired one.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework import authentication
+from rest_framework.request import Request
+
+from flexai.common.errors import Unauthenticated
+from flexai.tenancy.models import User
+from flexai.tenancy.principals import Principal, principal_for_user
+from flexai.tenancy.tokens import principal_for_token
+
+
+class TokenAuthentication(authentication.BaseAuthentication):
+    """`Authorization: Bearer flx_…`; raises Unauthenticated (401) when malformed, unknown, expired or revoked."""
+
+    def authenticate(self, request: Request) -> tuple[User, Principal] | None:
+        header = request.META.get("HTTP_AUTHORIZATION", "")
+        if not header:
+            return None
+        kind, _, secret = header.partition(" ")
+        if kind.lower() != "bearer" or not secret.strip():
+            raise Unauthenticated("Send the token as `Authorization: Bearer flx_…`.")
+        principal = principal_for_token(secret.strip(), request_id=getattr(request, "request_id", ""))
+        return principal.user, principal
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """The browser's session; writes need the header X-CSRFToken with the value of the CSRF cookie."""
+
+    def authenticate(self, request: Request) -> tuple[User, Principal] | None:
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        user = cast(User, found[0])
+        return user, principal_for_user(user, request_id=getattr(request, "request_id", ""))
+
+
+class _TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How the schema describes the token."""
+
+    target_class = "flexai.api.authentication.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "A token made with POST /tokens."}
+
+
+class _SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How the schema describes the session."""
+
+    target_class = "flexai.api.authentication.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "flexai_session"}

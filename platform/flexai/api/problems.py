@@ -1,0 +1,141 @@
+"""Every error of the API as `application/problem+json`: {type, title, status, code, detail, errors, request_id}."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from flexai.api.pages import not_found_page
+from flexai.common.errors import FieldError, FlexaiError
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+_CODES: Mapping[int, str] = {
+    400: "bad_request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_media_type",
+    429: "too_many_requests",
+}
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
+    """The answer for anything a view raised; what nobody foresaw is logged with the request id and answers 500."""
+    set_rollback()
+    request_id = _request_id(context.get("request"))
+    status, code, detail, errors, headers = _describe(error, request_id)
+    body = problem(status, code, detail, errors=errors, request_id=request_id)
+    return Response(body, status=status, headers=headers, content_type=CONTENT_TYPE)
+
+
+def problem(
+    status: int, code: str, detail: str, *, errors: Sequence[FieldError] = (), request_id: str = ""
+) -> dict[str, Any]:
+    """The body of one problem."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "errors": [_field(error) for error in errors],
+        "request_id": request_id,
+    }
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 400, for what never reached a view."""
+    return _plain(request, 400, "The request is not one this server accepts.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 403, for what never reached a view."""
+    return _plain(request, 403, str(exception) or "This is not allowed.")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 404: an API path that does not exist, or a page."""
+    if not request.path.startswith("/api/"):
+        return not_found_page(request)
+    return _plain(request, 404, f"There is nothing at {request.path}.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's 500, for what failed outside a view."""
+    return _plain(request, 500, _unexpected(_request_id(request)))
+
+
+def _describe(
+    error: Exception, request_id: str
+) -> tuple[int, str, str, Sequence[FieldError], dict[str, str]]:
+    match error:
+        case FlexaiError():
+            headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+            return error.status, error.code, error.detail, error.errors, headers
+        case exceptions.APIException():
+            return (error.status_code, _CODES.get(error.status_code, "error"), _told(error), (), _headers(error))
+        case Http404():
+            return 404, "not_found", "There is nothing here.", (), {}
+        case PermissionDenied():
+            return 403, "forbidden", str(error) or "This is not allowed.", (), {}
+        case RequestDataTooBig():
+            return 413, "too_large", "The body is larger than this server accepts.", (), {}
+        case SuspiciousOperation():
+            return 400, "bad_request", "The request is not one this server accepts.", (), {}
+    log.error("request %s failed", request_id, exc_info=error)
+    return 500, "internal_error", _unexpected(request_id), (), {}
+
+
+def _told(error: exceptions.APIException) -> str:
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        return "Send the body as JSON, with `Content-Type: application/json`."
+    if isinstance(error, exceptions.Throttled) and error.wait is not None:
+        return f"Too many requests; try again in {max(1, round(error.wait))} seconds."
+    if isinstance(error, exceptions.NotAuthenticated):
+        return "Sign in, or send `Authorization: Bearer` with a token."
+    return str(error.detail)
+
+
+def _headers(error: exceptions.APIException) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    wait = getattr(error, "wait", None)
+    if wait is not None:
+        headers["Retry-After"] = str(max(1, round(wait)))
+    challenge = getattr(error, "auth_header", None)
+    if challenge:
+        headers["WWW-Authenticate"] = challenge
+    return headers
+
+
+def _field(error: FieldError) -> dict[str, str]:
+    described = {"field": error.field, "message": error.message}
+    return {**described, "hint": error.hint} if error.hint else described
+
+
+def _plain(request: HttpRequest, status: int, detail: str) -> HttpResponse:
+    code = _CODES.get(status, "internal_error")
+    body = problem(status, code, detail, request_id=_request_id(request))
+    return HttpResponse(msgspec.json.encode(body), status=status, content_type=CONTENT_TYPE)
+
+
+def _request_id(request: Any) -> str:
+    return str(getattr(request, "request_id", ""))
+
+
+def _unexpected(request_id: str) -> str:
+    return f"Something went wrong here, not with your request. The operators find it as request {request_id or '?'}."

@@ -1,0 +1,214 @@
+"""Shapes of nodes, chips, the cluster, cycles and enrolment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from flexai.api.schemas.common import (
+    CONTACT_CHOICES,
+    NODE_STATE_CHOICES,
+    NODE_STATUS_CHOICES,
+    InstantOrNullField,
+    integer,
+)
+
+
+class ChipJobSerializer(serializers.Serializer[Any]):
+    """A job that holds part of a chip."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+
+
+class ChipSerializer(serializers.Serializer[Any]):
+    """One accelerator."""
+
+    id = serializers.CharField()
+    index = integer()
+    type = serializers.CharField()
+    memory_mib = integer()
+    healthy = serializers.BooleanField()
+    present = serializers.BooleanField(help_text="Reported by the agent now.")
+    health_note = serializers.CharField()
+    isolation = serializers.ListField(child=serializers.CharField())
+    used_milli = integer("Allocated, of 1000.")
+    used_memory_mib = integer("Allocated.")
+    use_permille = integer("Measured now.", allow_null=True)
+    live_memory_mib = integer("Measured now.", allow_null=True)
+    temperature_c = integer(allow_null=True)
+    power_mw = integer(allow_null=True)
+    job = ChipJobSerializer(allow_null=True, help_text="The first job on it that you may see.")
+
+
+class NodeChipSerializer(ChipSerializer):
+    """One accelerator, with its node."""
+
+    node = serializers.CharField(help_text="Name of the node.")
+    node_id = serializers.CharField()
+
+
+class ChipListSerializer(serializers.Serializer[Any]):
+    """A page of chips."""
+
+    items = NodeChipSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class HostUseSerializer(serializers.Serializer[Any]):
+    """The host now."""
+
+    cpu_permille = integer("Of all cores.")
+    memory_mib = integer()
+
+
+class NodeSerializer(serializers.Serializer[Any]):
+    """A machine with an agent."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    pool = serializers.CharField()
+    state = serializers.ChoiceField(NODE_STATE_CHOICES)
+    status = serializers.ChoiceField(
+        NODE_STATUS_CHOICES,
+        help_text="The state, or unreachable.",
+    )
+    state_reason = serializers.CharField()
+    contact = serializers.ChoiceField(CONTACT_CHOICES)
+    simulated = serializers.BooleanField()
+    trust = serializers.CharField(help_text="What keeps jobs of different organizations apart here.")
+    notes = serializers.ListField(child=serializers.CharField(), help_text="What is not enforced here.")
+    cpu_milli = integer()
+    used_cpu_milli = integer("Allocated.")
+    memory_mib = integer()
+    used_memory_mib = integer("Allocated.")
+    use = HostUseSerializer(allow_null=True)
+    topology = serializers.ListField(child=serializers.CharField())
+    agent_version = serializers.CharField()
+    last_seen_at = InstantOrNullField()
+    version = integer()
+    chips = ChipSerializer(many=True)
+
+
+class NodeListSerializer(serializers.Serializer[Any]):
+    """A page of nodes."""
+
+    items = NodeSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class ClusterNodesSerializer(serializers.Serializer[Any]):
+    """Nodes that take work, and all."""
+
+    ready = integer()
+    total = integer()
+
+
+class ClusterChipsSerializer(serializers.Serializer[Any]):
+    """Chips: allocated against really used."""
+
+    total = integer()
+    allocated_milli = integer()
+    busy = integer("With an allocation.")
+    idle = integer("Without one, on a node in contact.")
+    offline = integer("Unhealthy, or on a node without contact.")
+    mean_use_permille = integer("Measured over the chips with an allocation.", allow_null=True)
+
+
+class ClusterTypeSerializer(serializers.Serializer[Any]):
+    """Chips of one type."""
+
+    type = serializers.CharField()
+    total = integer()
+    allocated_milli = integer()
+
+
+class ClusterCycleSerializer(serializers.Serializer[Any]):
+    """The scheduler's last cycle on record."""
+
+    last_at = InstantOrNullField()
+    ok = serializers.BooleanField()
+    error = serializers.CharField(allow_null=True, help_text="For operators.")
+    duration_ms = integer(allow_null=True)
+
+
+class SeriesSerializer(serializers.Serializer[Any]):
+    """The last hour, a point each ten seconds; nulls where nothing was measured."""
+
+    at = serializers.ListField(child=integer("Milliseconds since the epoch."))
+    allocated = serializers.ListField(child=integer("Permille of all chips.", allow_null=True))
+    use = serializers.ListField(child=integer("Permille of all chips.", allow_null=True))
+
+
+class ClusterSerializer(serializers.Serializer[Any]):
+    """The cluster now."""
+
+    cell = serializers.CharField()
+    nodes = ClusterNodesSerializer()
+    chips = ClusterChipsSerializer()
+    types = ClusterTypeSerializer(many=True)
+    cycle = ClusterCycleSerializer()
+    series = SeriesSerializer()
+
+
+class CycleSerializer(serializers.Serializer[Any]):
+    """One cycle of the scheduler."""
+
+    id = integer()
+    at = serializers.DateTimeField()
+    read_ms = integer()
+    decide_ms = integer()
+    apply_ms = integer()
+    waiting = integer()
+    units = integer()
+    applied = integer()
+    dropped = integer()
+    rebuilt = serializers.BooleanField()
+    broken_laws = serializers.ListField(child=serializers.JSONField())
+    error = serializers.CharField()
+
+
+class CycleListSerializer(serializers.Serializer[Any]):
+    """The newest cycles on record."""
+
+    items = CycleSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class EnrolSerializer(serializers.Serializer[Any]):
+    """An agent that enrols."""
+
+    token = serializers.CharField()
+    name = serializers.CharField(max_length=63)
+
+
+class EnrolledSerializer(serializers.Serializer[Any]):
+    """The agent's own credential, shown this once."""
+
+    node_id = serializers.CharField()
+    credential = serializers.CharField()
+
+
+class NewEnrolmentTokenSerializer(serializers.Serializer[Any]):
+    """A token with which agents enrol."""
+
+    pool = serializers.CharField(required=False, help_text="Name of the pool; the first when left out.")
+    uses = integer("How many agents; 1 when left out.", required=False, min_value=1, max_value=1000)
+    expires_in_minutes = integer("60 when left out.", required=False, min_value=1, max_value=43200)
+
+
+class EnrolmentTokenSerializer(serializers.Serializer[Any]):
+    """Shown this once."""
+
+    token = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+
+
+class HealthSerializer(serializers.Serializer[Any]):
+    """Whether this server can do its work."""
+
+    ok = serializers.BooleanField()
+    database = serializers.BooleanField()
+    broker = serializers.BooleanField()
+    worker = serializers.BooleanField(help_text="A cycle has run lately.")

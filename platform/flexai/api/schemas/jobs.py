@@ -1,0 +1,351 @@
+"""Shapes of jobs: the spec that is sent, and what is told of a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema_field
+from rest_framework import serializers
+
+from flexai.api.schemas.common import (
+    ACTION_CHOICES,
+    CONTACT_CHOICES,
+    STATUS_CHOICES,
+    InstantOrNullField,
+    ObjectField,
+    TextMapField,
+    integer,
+)
+
+_TEXT_OR_NUMBER = {"type": ["string", "number"]}
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+class TextsField(serializers.JSONField):
+    """One text or a list of texts."""
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "integer"}}]})
+class AcceleratorsField(serializers.JSONField):
+    """"H100:8" or {"H100": 8}."""
+
+
+@extend_schema_field(_TEXT_OR_NUMBER)
+class AmountField(serializers.JSONField):
+    """A number, or its text."""
+
+
+@extend_schema_field({"oneOf": [{"type": "string", "enum": ["low", "normal", "high"]}, {"type": "integer"}]})
+class PriorityField(serializers.JSONField):
+    """A name or 0 to 100."""
+
+
+class ResourcesSpecSerializer(serializers.Serializer[Any]):
+    """What each replica needs."""
+
+    accelerators = AcceleratorsField(required=False, help_text="TYPE:COUNT; without it the job has no chips.")
+    fraction = AmountField(required=False, help_text="A slice of one chip: 0.5 or 50%.")
+    chip_memory = serializers.CharField(required=False, help_text="A slice by its chip memory, such as 16GB.")
+    isolation = serializers.ChoiceField(
+        ["exclusive", "hardware", "enforced", "cooperative"],
+        required=False,
+        help_text="The weakest sharing that is acceptable.",
+    )
+    cpus = AmountField(required=False, help_text="Host CPUs; 1 without chips, 0 with.")
+    memory = serializers.CharField(required=False, help_text="Host memory, such as 16GB; no limit when left out.")
+
+
+class RetrySpecSerializer(serializers.Serializer[Any]):
+    """When a failed attempt is followed by another."""
+
+    limit = serializers.IntegerField(required=False, min_value=0, max_value=100)
+    on = serializers.ListField(
+        child=serializers.ChoiceField(["exit", "oom", "start_failed", "timed_out"]), required=False
+    )
+    exit_codes = serializers.ListField(child=serializers.IntegerField(min_value=1, max_value=255), required=False)
+
+
+class CheckpointSpecSerializer(serializers.Serializer[Any]):
+    """How the job saves itself before it is taken back."""
+
+    path = serializers.CharField(required=False)
+    grace_period = serializers.CharField(required=False, help_text="Between the signal and the kill; 10s.")
+
+
+class JobSpecSerializer(serializers.Serializer[Any]):
+    """One job, or an array of equal ones. Unknown keys are refused, and so are words that are not built yet."""
+
+    name = serializers.CharField(required=False, max_length=100)
+    team = serializers.CharField(required=False, help_text="Who pays; may be left out by members of one team.")
+    type = serializers.ChoiceField(["task"], required=False)
+    commands = TextsField(help_text="Run in order by one shell.")
+    working_dir = serializers.CharField(required=False)
+    files = TextMapField(required=False, help_text="Relative path → text.")
+    env = TextMapField(required=False)
+    resources = ResourcesSpecSerializer(required=False)
+    nodes = serializers.IntegerField(required=False, min_value=1, help_text="Replicas, all or none.")
+    spread = serializers.BooleanField(required=False, help_text="Each replica on a node of its own; true.")
+    node_pools = serializers.ListField(child=serializers.CharField(), required=False)
+    priority = PriorityField(required=False, help_text="Higher first; normal is 50.")
+    preemptible = serializers.BooleanField(required=False)
+    min_runtime = serializers.CharField(required=False, help_text="Not taken back before, such as 30m.")
+    lend = serializers.ChoiceField(["never", "team", "organization", "any"], required=False)
+    hold = serializers.BooleanField(required=False)
+    start_after = serializers.DateTimeField(required=False)
+    max_duration = serializers.CharField(required=False, help_text="Such as 2h.")
+    retry = RetrySpecSerializer(required=False)
+    lease = serializers.CharField(required=False, help_text="Such as 10m, or never.")
+    checkpoint = CheckpointSpecSerializer(required=False)
+    array = serializers.CharField(required=False, help_text="Indices: 0-99, 0-99%10, 0,3,7-9:2.")
+    labels = TextMapField(required=False)
+
+
+class TeamRefSerializer(serializers.Serializer[Any]):
+    """A team by id and name."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+
+
+class JobChipsSerializer(serializers.Serializer[Any]):
+    """What it asks for, or holds."""
+
+    type = serializers.CharField(allow_null=True, help_text="Null for a job without chips.")
+    milli_per_replica = integer("1000 = one chip.")
+    replicas = integer()
+    total_milli = integer()
+
+
+class JobSerializer(serializers.Serializer[Any]):
+    """A job as lists show it."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    type = serializers.CharField()
+    status = serializers.ChoiceField(STATUS_CHOICES)
+    sentence = serializers.CharField(help_text="Why it is where it is.")
+    team = TeamRefSerializer()
+    user = serializers.CharField()
+    priority = integer()
+    preemptible = serializers.BooleanField()
+    set = serializers.CharField(allow_null=True)
+    index = integer(allow_null=True)
+    labels = TextMapField()
+    chips = JobChipsSerializer()
+    cpu_milli = integer("Per replica.")
+    memory_mib = integer("Per replica; 0: no limit.")
+    attempt = integer("Number of the last attempt; 0 before the first.")
+    exit_code = integer(allow_null=True)
+    outcome = serializers.CharField()
+    reason_code = serializers.CharField()
+    submitted_at = serializers.DateTimeField()
+    started_at = InstantOrNullField()
+    ended_at = InstantOrNullField()
+    wait_ms = integer("From submit to the first start, so far.")
+    run_ms = integer("Of the last attempt, so far.", allow_null=True)
+    nodes = serializers.ListField(child=serializers.CharField())
+    use_permille = integer("Mean use of its chips: now while it runs, over its life afterwards.", allow_null=True)
+    memory_peak_mib = integer(allow_null=True)
+    version = integer()
+    url = serializers.CharField()
+
+
+class HeldChipSerializer(serializers.Serializer[Any]):
+    """A replica's share of one chip."""
+
+    id = serializers.CharField()
+    index = integer()
+    type = serializers.CharField()
+    milli = integer()
+    memory_mib = integer()
+
+
+class ReplicaSerializer(serializers.Serializer[Any]):
+    """One process tree of an attempt on one node."""
+
+    index = integer()
+    node = serializers.CharField()
+    state = serializers.CharField()
+    exit_code = integer(allow_null=True)
+    log_size = integer("Bytes stored.")
+    chips = HeldChipSerializer(many=True)
+
+
+class AttemptSerializer(serializers.Serializer[Any]):
+    """One try at running a job."""
+
+    number = integer()
+    state = serializers.CharField()
+    outcome = serializers.CharField()
+    contact = serializers.ChoiceField(CONTACT_CHOICES)
+    exit_code = integer(allow_null=True)
+    sentence = serializers.CharField()
+    placed_at = serializers.DateTimeField()
+    running_at = InstantOrNullField()
+    ended_at = InstantOrNullField()
+    use_permille = integer(allow_null=True)
+    memory_peak_mib = integer()
+    cpu_time_ms = integer()
+    replicas = ReplicaSerializer(many=True)
+
+
+class JobDetailSerializer(JobSerializer):
+    """A job with its spec, its attempts and what you may do with it."""
+
+    spec = ObjectField(help_text="As submitted.")
+    effective_spec = ObjectField(help_text="With defaults and roundings.")
+    attempts = AttemptSerializer(many=True)
+    allowed_actions = serializers.ListField(child=serializers.ChoiceField(ACTION_CHOICES))
+
+
+class JobListSerializer(serializers.Serializer[Any]):
+    """A page of jobs."""
+
+    items = JobSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class JobSetCreatedSerializer(serializers.Serializer[Any]):
+    """An array's set: how many jobs, and the first ten."""
+
+    set = serializers.CharField()
+    count = integer()
+    jobs = JobSerializer(many=True)
+
+
+class DryRunSerializer(serializers.Serializer[Any]):
+    """What would become of a spec."""
+
+    fits = serializers.BooleanField()
+    sentence = serializers.CharField()
+    roundings = serializers.ListField(child=serializers.CharField())
+    spec = ObjectField(help_text="The effective spec.")
+
+
+SUBMITTED = PolymorphicProxySerializer(
+    component_name="Submitted",
+    serializers=[JobSerializer, JobSetCreatedSerializer],
+    resource_type_field_name=None,
+)
+
+
+class BatchSerializer(serializers.Serializer[Any]):
+    """Up to 10,000 specs; all are submitted or none."""
+
+    jobs = JobSpecSerializer(many=True)
+
+
+class BatchCreatedSerializer(serializers.Serializer[Any]):
+    """Ids in the order of the specs."""
+
+    ids = serializers.ListField(child=serializers.CharField())
+
+
+class EventSerializer(serializers.Serializer[Any]):
+    """One line of history."""
+
+    id = integer()
+    at = serializers.DateTimeField()
+    kind = serializers.CharField()
+    from_state = serializers.CharField()
+    to_state = serializers.CharField()
+    attempt = integer(allow_null=True)
+    reason_code = serializers.CharField()
+    sentence = serializers.CharField()
+    facts = ObjectField()
+    actor = serializers.CharField()
+
+
+class EventListSerializer(serializers.Serializer[Any]):
+    """A page of history, oldest first."""
+
+    items = EventSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class LogReplicaSerializer(serializers.Serializer[Any]):
+    """A log there is."""
+
+    attempt = integer()
+    replica = integer()
+    size = integer("Bytes.")
+
+
+class LogSliceSerializer(serializers.Serializer[Any]):
+    """Part of one replica's log. Offsets count bytes."""
+
+    attempt = integer()
+    replica = integer()
+    offset = integer()
+    next_offset = integer("Where to go on.")
+    size = integer("Bytes stored now.")
+    ended = serializers.BooleanField(help_text="Nothing will be added.")
+    text = serializers.CharField(help_text="UTF-8; other bytes are shown as U+FFFD.")
+    replicas = LogReplicaSerializer(many=True)
+
+
+class ReasonSerializer(serializers.Serializer[Any]):
+    """One reason, with its numbers."""
+
+    code = serializers.CharField()
+    sentence = serializers.CharField()
+    facts = ObjectField()
+
+
+class ExplanationSerializer(serializers.Serializer[Any]):
+    """Why a job is where it is."""
+
+    status = serializers.ChoiceField(STATUS_CHOICES)
+    sentence = serializers.CharField()
+    reasons = ReasonSerializer(many=True)
+    since = InstantOrNullField()
+    queue_position = integer(allow_null=True)
+    ahead = integer(allow_null=True)
+
+
+class UsageChipSerializer(serializers.Serializer[Any]):
+    """A chip that a replica holds, now."""
+
+    id = serializers.CharField()
+    type = serializers.CharField()
+    index = integer()
+    node = serializers.CharField()
+    use_permille = integer(allow_null=True)
+    memory_mib = integer(allow_null=True)
+
+
+class UsageReplicaSerializer(serializers.Serializer[Any]):
+    """One replica, now."""
+
+    replica = integer()
+    node = serializers.CharField()
+    chips = UsageChipSerializer(many=True)
+    cpu_permille = integer("Of one core.", allow_null=True)
+    memory_mib = integer(allow_null=True)
+    memory_peak_mib = integer(allow_null=True)
+
+
+class UsageSerializer(serializers.Serializer[Any]):
+    """What a job uses now; nulls where nothing was measured."""
+
+    replicas = UsageReplicaSerializer(many=True)
+    as_of = InstantOrNullField()
+
+
+SPEC_EXAMPLES = [
+    OpenApiExample(
+        "Eight chips",
+        value={
+            "name": "train",
+            "commands": ["python train.py"],
+            "resources": {"accelerators": "H100:8", "memory": "64GB"},
+            "max_duration": "2h",
+        },
+        request_only=True,
+    ),
+    OpenApiExample(
+        "An array on half chips",
+        value={"name": "sweep", "commands": ["python sweep.py"], "resources": {"fraction": 0.5}, "array": "0-99%10"},
+        request_only=True,
+    ),
+]

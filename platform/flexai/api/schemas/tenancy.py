@@ -1,0 +1,143 @@
+"""Shapes of people, teams, quotas and tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from flexai.api.schemas.common import MY_ROLE_CHOICES, ROLE_CHOICES, InstantOrNullField, integer
+
+
+class CredentialsSerializer(serializers.Serializer[Any]):
+    """Who signs in."""
+
+    username = serializers.CharField()
+    password = serializers.CharField()
+
+
+class SessionSerializer(serializers.Serializer[Any]):
+    """Whether this browser is signed in."""
+
+    authenticated = serializers.BooleanField()
+
+
+class MeUserSerializer(serializers.Serializer[Any]):
+    """The user."""
+
+    username = serializers.CharField()
+    email = serializers.CharField(allow_blank=True)
+    is_operator = serializers.BooleanField()
+
+
+class OrganizationSerializer(serializers.Serializer[Any]):
+    """A tenant."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    slug = serializers.CharField()
+
+
+class MyTeamSerializer(serializers.Serializer[Any]):
+    """A team and your role in it."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    role = serializers.ChoiceField(ROLE_CHOICES)
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    """Who you are here."""
+
+    user = MeUserSerializer()
+    organization = OrganizationSerializer()
+    teams = MyTeamSerializer(many=True)
+    version = serializers.CharField()
+    notices = serializers.ListField(child=serializers.CharField())
+
+
+class QuotaSerializer(serializers.Serializer[Any]):
+    """What a team has of one chip type, in milli-chips."""
+
+    chip_type = serializers.CharField()
+    guaranteed_milli = integer()
+    limit_milli = integer("Null: no limit.", allow_null=True)
+    over_quota_weight = integer()
+    used_milli = integer("Held by the team and the teams below it now.")
+
+
+class QuotaLineSerializer(serializers.Serializer[Any]):
+    """A quota to be set."""
+
+    chip_type = serializers.CharField()
+    guaranteed_milli = integer(required=False)
+    limit_milli = integer(required=False, allow_null=True)
+    over_quota_weight = integer(required=False)
+
+
+class QuotasSerializer(serializers.Serializer[Any]):
+    """All quotas of a team; those left out are gone."""
+
+    quotas = QuotaLineSerializer(many=True)
+
+
+class MemberSerializer(serializers.Serializer[Any]):
+    """A user's role in a team."""
+
+    username = serializers.CharField()
+    role = serializers.ChoiceField(ROLE_CHOICES)
+
+
+class TeamSerializer(serializers.Serializer[Any]):
+    """A team."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    organization = OrganizationSerializer()
+    role = serializers.ChoiceField(
+        MY_ROLE_CHOICES, help_text="Yours; operator where you are no member."
+    )
+    quotas = QuotaSerializer(many=True)
+    members = MemberSerializer(many=True)
+
+
+class TeamListSerializer(serializers.Serializer[Any]):
+    """A page of teams."""
+
+    items = TeamSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class NewTokenSerializer(serializers.Serializer[Any]):
+    """A token to be made."""
+
+    name = serializers.CharField(max_length=100)
+    scopes = serializers.ListField(child=serializers.ChoiceField(["read", "write"]))
+    expires_in_days = integer(min_value=1, max_value=366)
+    team = serializers.CharField(required=False, help_text="Reach only this team.")
+
+
+class TokenSerializer(serializers.Serializer[Any]):
+    """A token, without its secret."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    scopes = serializers.ListField(child=serializers.CharField())
+    team = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    revoked_at = InstantOrNullField()
+    last_used_at = InstantOrNullField()
+
+
+class TokenCreatedSerializer(TokenSerializer):
+    """A new token; the secret is shown this once."""
+
+    token = serializers.CharField()
+
+
+class TokenListSerializer(serializers.Serializer[Any]):
+    """A page of tokens, newest first."""
+
+    items = TokenSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)

@@ -1,0 +1,129 @@
+"""How often one caller may ask: counters in Valkey, shared by all web processes. A broker that is down limits nobody.
+
+Fixed windows: simple, and off by at most twice the bound at an edge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+
+import redis
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
+
+from flexai.common.broker import valkey
+from flexai.tenancy.principals import Principal
+
+log = logging.getLogger(__name__)
+
+REQUESTS_PER_WINDOW = 20_000
+"""Of one token or session: generous, a client in a loop without pause stays below it."""
+WINDOW_SECONDS = 10
+OPEN_PER_WINDOW = 500
+"""Requests without a caller, from one address."""
+SIGN_INS_PER_WINDOW = 10
+"""Failed attempts for one name from one address."""
+SIGN_INS_PER_ADDRESS = 100
+SIGN_IN_WINDOW_SECONDS = 300
+
+
+class CallerThrottle(BaseThrottle):
+    """Bounds the requests of one token or user; 429 with Retry-After above it."""
+
+    def __init__(self) -> None:
+        self._wait: float | None = None
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        principal = request.auth
+        if not isinstance(principal, Principal):
+            return True
+        who = f"token:{principal.token.pk}" if principal.token is not None else f"user:{principal.user.pk}"
+        used, left = count(f"rate:{who}", WINDOW_SECONDS)
+        self._wait = left
+        return used <= REQUESTS_PER_WINDOW
+
+    def wait(self) -> float | None:
+        return self._wait
+
+
+class SignInThrottle(BaseThrottle):
+    """Bounds guesses at passwords, by name and address and by address alone. Only failures count."""
+
+    def __init__(self) -> None:
+        self._wait: float | None = None
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        if request.method != "POST":
+            return True
+        for key, most in _sign_in_keys(request):
+            used, left = used_of(key, SIGN_IN_WINDOW_SECONDS)
+            if used >= most:
+                self._wait = left
+                return False
+        return True
+
+    def wait(self) -> float | None:
+        return self._wait
+
+
+class AddressThrottle(BaseThrottle):
+    """Bounds what nobody has to sign in for, by address."""
+
+    def __init__(self) -> None:
+        self._wait: float | None = None
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        used, self._wait = count(f"open:{request.META.get('REMOTE_ADDR', '')}", WINDOW_SECONDS)
+        return used <= OPEN_PER_WINDOW
+
+    def wait(self) -> float | None:
+        return self._wait
+
+
+def note_failed_sign_in(request: Request) -> None:
+    """One more failure for this name and this address."""
+    for key, _ in _sign_in_keys(request):
+        count(key, SIGN_IN_WINDOW_SECONDS)
+
+
+def count(key: str, window_seconds: int) -> tuple[int, float]:
+    """How often this key was counted in the current window, this time included, and the seconds until it ends."""
+    slot, left = _slot(window_seconds)
+    name = f"flexai:{key}:{slot}"
+    try:
+        with valkey().pipeline(transaction=False) as pipe:
+            pipe.incr(name)
+            pipe.expire(name, window_seconds + 1)
+            return int(pipe.execute()[0]), left
+    except (redis.RedisError, OSError) as error:
+        log.warning("broker not reached, no rate is limited: %s", error)
+        return 0, left
+
+
+def used_of(key: str, window_seconds: int) -> tuple[int, float]:
+    """How often this key was counted in the current window, and the seconds until it ends."""
+    slot, left = _slot(window_seconds)
+    try:
+        return int(valkey().get(f"flexai:{key}:{slot}") or 0), left
+    except (redis.RedisError, OSError) as error:
+        log.warning("broker not reached, no rate is limited: %s", error)
+        return 0, left
+
+
+def _slot(window_seconds: int) -> tuple[int, float]:
+    now = time.time()
+    slot = int(now // window_seconds)
+    return slot, (slot + 1) * window_seconds - now
+
+
+def _sign_in_keys(request: Request) -> list[tuple[str, int]]:
+    data = request.data if isinstance(request.data, dict) else {}
+    address = str(request.META.get("REMOTE_ADDR", ""))
+    name = hashlib.sha256(str(data.get("username", "")).lower().encode("utf-8", "replace")).hexdigest()[:24]
+    return [
+        (f"signin:{address}:{name}", SIGN_INS_PER_WINDOW),
+        (f"signin:{address}", SIGN_INS_PER_ADDRESS),
+    ]

@@ -1,0 +1,1 @@
+"""Views parse, ask permission, call one service, answer. They know no rule."""

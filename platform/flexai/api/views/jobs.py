@@ -1,0 +1,213 @@
+"""Jobs: submit, list, look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from flexai.api.pagination import Order, order_from, page_of
+from flexai.api.renderers import JSONParser, YAMLParser
+from flexai.api.schemas import jobs as shapes
+from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers, public_id
+from flexai.api.views.base import View, body_of, only_known, principal_of
+from flexai.common.errors import FieldError, InvalidInput, NeverFits
+from flexai.jobs import presenting, queries, services
+from flexai.jobs.models import Job
+from flexai.jobs.spec import MAX_SPEC_BYTES
+from flexai.tenancy.principals import Principal
+
+ORDERS = {
+    "submitted_at": Order("id"),
+    "name": Order("name"),
+    "priority": Order("priority"),
+    "status": Order("status"),
+    "started_at": Order("started_at", nullable=True, is_instant=True),
+    "ended_at": Order("ended_at", nullable=True, is_instant=True),
+}
+MAX_BATCH_BYTES = 32 * 1024 * 1024
+MAX_LABELS = 10
+
+_FILTERS = [
+    OpenApiParameter("status", OpenApiTypes.STR, description="Status words, with commas between."),
+    OpenApiParameter("team", OpenApiTypes.STR, description="Name or id."),
+    OpenApiParameter("user", OpenApiTypes.STR),
+    OpenApiParameter("name", OpenApiTypes.STR, description="The whole name."),
+    OpenApiParameter("label", OpenApiTypes.STR, many=True, description="`key:value`, or `key` for any value."),
+    OpenApiParameter("set", OpenApiTypes.STR, description="Id of an array's set."),
+    OpenApiParameter("q", OpenApiTypes.STR, description="Part of the name, or the beginning of the id."),
+]
+_SORT = OpenApiParameter(
+    "sort", OpenApiTypes.STR, description=f"{', '.join(ORDERS)}; - before it for descending. -submitted_at if left out."
+)
+_SUBMIT = [
+    OpenApiParameter(
+        "Idempotency-Key",
+        OpenApiTypes.STR,
+        OpenApiParameter.HEADER,
+        description="The same key with the same spec is the same job.",
+    ),
+    OpenApiParameter("dry_run", OpenApiTypes.INT, description="1: say what would become of it, submit nothing."),
+]
+
+
+class JobsView(View):
+    """All jobs that you may see."""
+
+    max_body_bytes = MAX_SPEC_BYTES
+    parser_classes = (JSONParser, YAMLParser)
+
+    @extend_schema(
+        operation_id="jobs_list",
+        parameters=[*_FILTERS, _SORT, LIMIT, CURSOR],
+        responses=answers(shapes.JobListSerializer),
+    )
+    def get(self, request: Request) -> Response:
+        """Jobs, newest first unless sorted otherwise."""
+        matching = queries.jobs_matching(principal_of(request), filter_from(request))
+        page = page_of(queries.with_relations(matching), request, order_from(request, "-submitted_at", ORDERS))
+        return Response(page.present(presenting.present_jobs))
+
+    @extend_schema(
+        operation_id="jobs_create",
+        parameters=_SUBMIT,
+        request={
+            "application/json": shapes.JobSpecSerializer,
+            "application/yaml": shapes.JobSpecSerializer,
+        },
+        examples=shapes.SPEC_EXAMPLES,
+        responses={
+            (201, "application/json"): OpenApiResponse(shapes.SUBMITTED, description="Accepted."),
+            (200, "application/json"): OpenApiResponse(
+                PolymorphicProxySerializer(
+                    component_name="SubmitAnswer",
+                    serializers=[
+                        shapes.DryRunSerializer,
+                        shapes.JobSerializer,
+                        shapes.JobSetCreatedSerializer,
+                    ],
+                    resource_type_field_name=None,
+                ),
+                description="With dry_run what would become of it; with a known Idempotency-Key what it made before.",
+            ),
+            **PROBLEM,
+        },
+    )
+    def post(self, request: Request) -> Response:
+        """Submit one job, or an array of equal ones."""
+        principal = principal_of(request)
+        if _wants_dry_run(request):
+            return Response(_dry_run(principal, request.data))
+        made = services.submit(principal, request.data, idempotency_key=request.headers.get("Idempotency-Key"))
+        jobs = [_with_team(principal, job) for job in made.jobs] if made.created else list(made.jobs)
+        told = presenting.present_jobs(jobs)
+        body: Any = told[0]
+        if made.set is not None:
+            body = {"set": made.set.public_id, "count": made.set.size, "jobs": told}
+        return Response(body, status=201 if made.created else 200)
+
+
+class JobBatchView(View):
+    """Many jobs at once."""
+
+    max_body_bytes = MAX_BATCH_BYTES
+
+    @extend_schema(
+        operation_id="jobs_create_batch",
+        request=shapes.BatchSerializer,
+        responses=answers(shapes.BatchCreatedSerializer, 201),
+    )
+    def post(self, request: Request) -> Response:
+        """Submit up to 10,000 jobs; all are accepted or none."""
+        if "Idempotency-Key" in request.headers:
+            message = "`Idempotency-Key` is not built yet for batches; leave it out, or submit jobs one by one."
+            raise InvalidInput(message, errors=[FieldError("Idempotency-Key", "is not built yet for batches")])
+        body = body_of(request)
+        only_known(body, {"jobs"})
+        specs = body.get("jobs")
+        if not isinstance(specs, list):
+            raise InvalidInput("`jobs` must be a list of specs.", errors=[FieldError("jobs", "must be a list")])
+        return Response({"ids": services.submit_batch(principal_of(request), specs)}, status=201)
+
+
+class JobCountsView(View):
+    """How many jobs have each status."""
+
+    @extend_schema(
+        operation_id="jobs_counts",
+        parameters=_FILTERS,
+        responses=answers({"type": "object", "additionalProperties": {"type": "integer"}}),
+    )
+    def get(self, request: Request) -> Response:
+        """Counts by status; one without any job is left out."""
+        return Response(queries.counts_by_status(principal_of(request), filter_from(request)))
+
+
+class JobView(View):
+    """One job."""
+
+    @extend_schema(
+        operation_id="job_read", parameters=[public_id("job")], responses=answers(shapes.JobDetailSerializer)
+    )
+    def get(self, request: Request, id: str) -> Response:
+        """The job with its spec, attempts, and what you may do with it."""
+        principal = principal_of(request)
+        job = queries.job_named(principal, id)
+        return Response(
+            {
+                **presenting.present_job(job),
+                "spec": job.spec,
+                "effective_spec": job.effective_spec,
+                "attempts": presenting.present_attempts(job),
+                "allowed_actions": services.allowed_actions(principal, job),
+            }
+        )
+
+
+def filter_from(request: Request) -> queries.JobFilter:
+    """The filter of the query string. Raises InvalidInput for labels that are none."""
+    given = request.query_params
+    labels: dict[str, str | None] = {}
+    for label in [text for text in given.getlist("label") if text][: MAX_LABELS + 1]:
+        key, colon, value = label.partition(":")
+        labels[_clean("label", key)] = _clean("label", value) if colon else None
+    if len(labels) > MAX_LABELS:
+        raise InvalidInput(f"At most {MAX_LABELS} labels narrow a list.")
+    return queries.JobFilter(
+        statuses=[word.strip() for word in given.get("status", "").split(",") if word.strip()],
+        team=_clean("team", given.get("team", "")),
+        user=_clean("user", given.get("user", "")),
+        name=_clean("name", given.get("name", "")),
+        labels=labels,
+        set=_clean("set", given.get("set", "")),
+        search=_clean("q", given.get("q", "")).strip(),
+    )
+
+
+def _clean(name: str, value: str) -> str:
+    if "\0" in value or len(value) > 300:
+        raise InvalidInput(f"`{name}` must be at most 300 characters without NUL.")
+    return value
+
+
+def _wants_dry_run(request: Request) -> bool:
+    return request.query_params.get("dry_run", "0").lower() not in ("", "0", "false", "no")
+
+
+def _dry_run(principal: Principal, raw: object) -> dict[str, Any]:
+    try:
+        prepared = services.prepare(principal, raw)
+    except NeverFits as refusal:
+        return {"fits": False, "sentence": refusal.detail, "roundings": [], "spec": services.effective_of(raw)}
+    sentence = "This cluster can run it; when it starts depends on what is free."
+    return {"fits": True, "sentence": sentence, "roundings": list(prepared.roundings), "spec": prepared.effective}
+
+
+def _with_team(principal: Principal, job: Job) -> Job:
+    """The new row knows its team without another statement."""
+    seat = next(seat for seat in principal.teams if seat.pk == job.team_id)
+    job.team = seat.as_team(principal.organization)
+    return job

@@ -1,0 +1,103 @@
+"""Signing in and out by browser, and who you are."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import authenticate, login, logout
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from flexai.api.schemas import tenancy as shapes
+from flexai.api.schemas.common import PROBLEM, answers
+from flexai.api.throttling import SignInThrottle, note_failed_sign_in
+from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
+from flexai.common.errors import Unauthenticated
+from flexai.tenancy.models import User
+from flexai.tenancy.principals import Principal, principal_for_user
+
+
+class SessionView(View):
+    """The browser's session."""
+
+    permission_classes = (AllowAny,)
+    throttle_classes = (SignInThrottle,)
+
+    @extend_schema(operation_id="session_read", responses=answers(shapes.SessionSerializer))
+    @method_decorator(ensure_csrf_cookie)
+    def get(self, request: Request) -> Response:
+        """Whether you are signed in; sets the CSRF cookie."""
+        return Response({"authenticated": bool(request.user and request.user.is_authenticated)})
+
+    @extend_schema(
+        operation_id="session_open",
+        auth=[],
+        request=shapes.CredentialsSerializer,
+        responses=answers(shapes.MeSerializer),
+    )
+    @method_decorator(csrf_protect)
+    def post(self, request: Request) -> Response:
+        """Sign in. Too many failures for one name or address are refused for a while (429)."""
+        body = body_of(request)
+        only_known(body, {"username", "password"})
+        username = text_in(body, "username", most=150)
+        password = text_in(body, "password", most=1024)
+        user = authenticate(request._request, username=username, password=password)
+        if not isinstance(user, User):
+            note_failed_sign_in(request)
+            raise Unauthenticated("Name or password is wrong.")
+        principal = principal_for_user(user)
+        login(request._request, user)
+        return Response(_me(principal))
+
+    @extend_schema(
+        operation_id="session_close", request=None, responses={204: OpenApiResponse(description="Signed out."), **PROBLEM}
+    )
+    def delete(self, request: Request) -> Response:
+        """Sign out."""
+        logout(request._request)
+        return Response(status=204)
+
+
+class MeView(View):
+    """You."""
+
+    @extend_schema(operation_id="me", responses=answers(shapes.MeSerializer))
+    @method_decorator(ensure_csrf_cookie)
+    def get(self, request: Request) -> Response:
+        """Who you are, your teams, and what you should know about this platform."""
+        return Response(_me(principal_of(request)))
+
+
+def _me(principal: Principal) -> dict[str, Any]:
+    user, organization = principal.user, principal.organization
+    return {
+        "user": {"username": user.username, "email": user.email, "is_operator": principal.is_operator},
+        "organization": {
+            "id": organization.public_id,
+            "name": organization.name,
+            "slug": organization.slug,
+        },
+        "teams": [{"id": seat.public_id, "name": seat.name, "role": seat.role.value} for seat in principal.teams],
+        "version": _version(),
+        "notices": _notices(),
+    }
+
+
+def _version() -> str:
+    try:
+        return version("flexai")
+    except PackageNotFoundError:
+        return "from a checkout"
+
+
+def _notices() -> list[str]:
+    if settings.SINGLE_ORGANIZATION:
+        return ["Jobs run as the platform's own user: everybody who may submit here is trusted with this machine."]
+    return []

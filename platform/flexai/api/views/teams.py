@@ -1,0 +1,215 @@
+"""Teams, their quotas, and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from django.db.models import Prefetch
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from flexai.api.pagination import Order, page_of
+from flexai.api.schemas import tenancy as shapes
+from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers, public_id
+from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
+from flexai.common.errors import FieldError, InvalidInput, NotFound
+from flexai.jobs.presenting import stamp
+from flexai.tenancy import services
+from flexai.tenancy.models import Quota, Team, TeamMember, TeamUse, Token
+from flexai.tenancy.principals import Principal, visible_teams, visible_tokens
+
+
+class TeamsView(View):
+    """The teams that you see."""
+
+    @extend_schema(
+        operation_id="teams_list", parameters=[LIMIT, CURSOR], responses=answers(shapes.TeamListSerializer)
+    )
+    def get(self, request: Request) -> Response:
+        """Teams with quotas, use and members."""
+        principal = principal_of(request)
+        page = page_of(_with_relations(principal), request, Order("id"))
+        return Response(page.present(lambda teams: [_team(principal, team) for team in teams]))
+
+
+class TeamView(View):
+    """One team."""
+
+    @extend_schema(
+        operation_id="team_read", parameters=[public_id("team")], responses=answers(shapes.TeamSerializer)
+    )
+    def get(self, request: Request, id: str) -> Response:
+        """The team with quotas, use and members."""
+        principal = principal_of(request)
+        return Response(_team(principal, _team_named(principal, id)))
+
+
+class QuotasView(View):
+    """What a team is promised and may use at most."""
+
+    @extend_schema(
+        operation_id="team_quotas_set",
+        parameters=[public_id("team")],
+        request=shapes.QuotasSerializer,
+        responses=answers(shapes.TeamSerializer),
+    )
+    def put(self, request: Request, id: str) -> Response:
+        """Set all quotas of the team; owners and operators."""
+        principal = principal_of(request)
+        team = _team_named(principal, id)
+        body = body_of(request)
+        only_known(body, {"quotas"})
+        services.set_quotas(principal, team, _lines(body.get("quotas")))
+        return Response(_team(principal, _team_named(principal, id)))
+
+
+class TokensView(View):
+    """Your tokens."""
+
+    @extend_schema(
+        operation_id="tokens_list", parameters=[LIMIT, CURSOR], responses=answers(shapes.TokenListSerializer)
+    )
+    def get(self, request: Request) -> Response:
+        """Your tokens, newest first, without their secrets."""
+        tokens = visible_tokens(principal_of(request)).select_related("team")
+        page = page_of(tokens, request, Order("id", descending=True))
+        return Response(page.present(lambda rows: [_token(row) for row in rows]))
+
+    @extend_schema(
+        operation_id="token_create",
+        request=shapes.NewTokenSerializer,
+        responses=answers(shapes.TokenCreatedSerializer, 201),
+    )
+    def post(self, request: Request) -> Response:
+        """Make a token; its secret is in this answer and nowhere else."""
+        body = body_of(request)
+        only_known(body, {"name", "scopes", "expires_in_days", "team"})
+        token, secret = services.make_token(
+            principal_of(request),
+            name=text_in(body, "name", most=100),
+            scopes=_scopes(body.get("scopes")),
+            expires_in_days=_days(body.get("expires_in_days")),
+            team=text_in(body, "team", most=100, default="") if body.get("team") is not None else "",
+        )
+        return Response({**_token(token), "token": secret}, status=201)
+
+
+class TokenView(View):
+    """One token."""
+
+    @extend_schema(
+        operation_id="token_revoke",
+        parameters=[public_id("token")],
+        request=None,
+        responses={204: OpenApiResponse(description="Revoked."), **PROBLEM},
+    )
+    def delete(self, request: Request, id: str) -> Response:
+        """Revoke a token; it is refused from the next request on."""
+        services.revoke_token(principal_of(request), id)
+        return Response(status=204)
+
+
+def _with_relations(principal: Principal) -> Any:
+    return (
+        visible_teams(principal)
+        .select_related("organization")
+        .prefetch_related(
+            Prefetch("quotas", Quota.objects.order_by("chip_type")),
+            Prefetch("uses", TeamUse.objects.order_by("chip_type")),
+            Prefetch("members", TeamMember.objects.select_related("user").order_by("id")),
+        )
+    )
+
+
+def _team_named(principal: Principal, public_id: str) -> Team:
+    team = _with_relations(principal).filter(public_id=public_id).first()
+    if team is None:
+        raise NotFound("There is no such team among yours.")
+    return cast(Team, team)
+
+
+def _team(principal: Principal, team: Team) -> dict[str, Any]:
+    role = principal.role_in(team.pk)
+    return {
+        "id": team.public_id,
+        "name": team.name,
+        "organization": {
+            "id": team.organization.public_id,
+            "name": team.organization.name,
+            "slug": team.organization.slug,
+        },
+        "role": role.value if role else "operator",
+        "quotas": _quotas(list(team.quotas.all()), list(team.uses.all())),
+        "members": [{"username": seat.user.username, "role": seat.role} for seat in team.members.all()],
+    }
+
+
+def _quotas(quotas: Sequence[Quota], uses: Sequence[TeamUse]) -> list[dict[str, Any]]:
+    """A line for every type with a quota or use; without a quota nothing is promised and nothing bounded."""
+    used: dict[str, int] = {}
+    for use in uses:
+        used[use.chip_type] = used.get(use.chip_type, 0) + use.used_milli
+    lines = {
+        quota.chip_type: {
+            "chip_type": quota.chip_type,
+            "guaranteed_milli": quota.guaranteed_milli,
+            "limit_milli": quota.limit_milli,
+            "over_quota_weight": quota.over_quota_weight,
+            "used_milli": used.get(quota.chip_type, 0),
+        }
+        for quota in quotas
+    }
+    for chip_type, milli in used.items():
+        if chip_type not in lines and milli:
+            lines[chip_type] = {
+                "chip_type": chip_type,
+                "guaranteed_milli": 0,
+                "limit_milli": None,
+                "over_quota_weight": 1,
+                "used_milli": milli,
+            }
+    return [lines[chip_type] for chip_type in sorted(lines)]
+
+
+def _token(token: Token) -> dict[str, Any]:
+    return {
+        "id": token.public_id,
+        "name": token.name,
+        "scopes": token.scopes,
+        "team": token.team.name if token.team else None,
+        "created_at": stamp(token.created_at),
+        "expires_at": stamp(token.expires_at),
+        "revoked_at": stamp(token.revoked_at),
+        "last_used_at": stamp(token.last_used_at),
+    }
+
+
+def _lines(given: object) -> list[services.QuotaLine]:
+    known = set(services.QuotaLine.__annotations__)
+    if not isinstance(given, list) or not all(isinstance(line, dict) for line in given):
+        raise InvalidInput("`quotas` must be a list of lines.", errors=[FieldError("quotas", "must be a list")])
+    errors = [
+        FieldError(f"quotas.{n}.{str(key)[:60]}", "unknown key", f"known here are {', '.join(sorted(known))}")
+        for n, line in enumerate(given)
+        for key in line
+        if key not in known
+    ]
+    if errors:
+        raise InvalidInput("The quotas cannot be set so.", errors=errors)
+    return cast(list[services.QuotaLine], given)
+
+
+def _scopes(given: object) -> list[str]:
+    if not isinstance(given, list) or not all(isinstance(scope, str) for scope in given):
+        error = FieldError("scopes", "must be a list", "give read, write or both")
+        raise InvalidInput("`scopes` must be a list.", errors=[error])
+    return given
+
+
+def _days(given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        error = FieldError("expires_in_days", "must be a whole number of days")
+        raise InvalidInput("`expires_in_days` must be a whole number of days.", errors=[error])
+    return given

@@ -1,0 +1,271 @@
+"""`flexai run` and `flexai apply`: make specs, submit them, wait if asked."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import uuid
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from flexai.cli import options, output, waiting
+from flexai.cli.exits import FAILED, INTERRUPTED, OK, USAGE, Refusal
+from flexai.cli.session import connect
+from flexai.cli.specfiles import read_specs, read_text
+from flexai.client import Client
+from flexai.client.types import DryRun, Spec, Submitted
+
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Stream the log; exit with the run's exit code.")]
+Timeout = Annotated[
+    str | None,
+    typer.Option(
+        help="With --wait: stop the job when it has not started after this long (90s, 10m); exit code 75."
+    ),
+]
+DryRunFlag = Annotated[
+    bool, typer.Option("--dry-run", help="Only say whether it fits and what would be submitted.")
+]
+Key = Annotated[
+    str | None,
+    typer.Option("--idempotency-key", help="The same key is the same job, however often it is sent."),
+]
+
+
+def run(
+    command: Annotated[
+        list[str], typer.Argument(help="What to run, after `--`.", metavar="-- COMMAND [ARG]...")
+    ],
+    name: Annotated[str | None, typer.Option(help="Name of the job.")] = None,
+    team: Annotated[str | None, typer.Option(help="Team that pays.", envvar="FLEXAI_TEAM")] = None,
+    accelerators: Annotated[
+        str | None, typer.Option("--accelerators", "-a", help="Chips per replica: H100:8.")
+    ] = None,
+    fraction: Annotated[str | None, typer.Option(help="A slice of one chip: 0.5.")] = None,
+    chip_memory: Annotated[str | None, typer.Option(help="A slice by its memory: 10GB.")] = None,
+    cpus: Annotated[str | None, typer.Option(help="Host cores per replica: 4 or 0.5.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Host memory per replica: 16GB.")] = None,
+    nodes: Annotated[str | None, typer.Option(help="Replicas: 4.")] = None,
+    same_node: Annotated[bool, typer.Option("--same-node", help="Replicas may share a node.")] = False,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", "-e", help="K=V, or K to take its value from here. Repeatable."),
+    ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option("--file", help="Local text file to send along: train.py or sub/x.py=./x.py."),
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", "-l", help="K=V. Repeatable.")] = None,
+    pool: Annotated[list[str] | None, typer.Option(help="Allowed node pool. Repeatable.")] = None,
+    array: Annotated[str | None, typer.Option(help="Indices and how many at once: 0-99%10.")] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal, high, or 0 to 100.")] = None,
+    preemptible: Annotated[bool, typer.Option("--preemptible", help="May be taken back.")] = False,
+    max_duration: Annotated[str | None, typer.Option(help="Longest run time: 2h.")] = None,
+    retries: Annotated[int | None, typer.Option(help="New attempts after a failure.")] = None,
+    hold: Annotated[bool, typer.Option("--hold", help="Wait for `flexai resume`.")] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    dry_run: DryRunFlag = False,
+    idempotency_key: Key = None,
+    as_json: options.Json = False,
+) -> None:
+    """Submit a command as a job: flexai run -a H100:8 --wait -- python train.py --epochs 3"""
+    resources = {
+        "accelerators": accelerators,
+        "fraction": fraction and options.number(fraction),
+        "chip_memory": chip_memory,
+        "cpus": cpus and options.number(cpus),
+        "memory": memory,
+    }
+    spec = {
+        "name": name,
+        "team": team,
+        "commands": [_command_line(command)],
+        "env": dict(_variable(item) for item in env or []),
+        "files": dict(_file(item) for item in file or []),
+        "labels": dict(options.pair(item, "a label") for item in label or []),
+        "resources": _given(resources),
+        "nodes": nodes and _nodes(nodes),
+        "spread": False if same_node else None,
+        "node_pools": pool or [],
+        "array": array,
+        "priority": int(priority) if priority and priority.isdecimal() else priority,
+        "preemptible": preemptible or None,
+        "max_duration": max_duration,
+        "retry": None if retries is None else {"limit": retries},
+        "hold": hold or None,
+    }
+    seconds = _timeout(timeout, wait)
+    with connect() as client:
+        if dry_run:
+            raise typer.Exit(_tell_dry_run(client, [("", _given(spec))], as_json))
+        made = client.jobs.submit_array(_given(spec), idempotency_key=idempotency_key)
+        raise typer.Exit(
+            _after_submit(client, [made], wait=wait, timeout=seconds, as_json=as_json, single=True)
+        )
+
+
+def apply(
+    file: Annotated[
+        list[str], typer.Option("--file", "-f", help="YAML or JSON, several documents too; - is stdin.")
+    ],
+    wait: Wait = False,
+    timeout: Timeout = None,
+    dry_run: DryRunFlag = False,
+    idempotency_key: Key = None,
+    as_json: options.Json = False,
+) -> None:
+    """Submit the jobs that files describe. When one of several is wrong, none is submitted."""
+    specs = [spec for source in file for spec in read_specs(source)]
+    seconds = _timeout(timeout, wait)
+    with connect() as client:
+        if dry_run:
+            raise typer.Exit(_tell_dry_run(client, specs, as_json))
+        if len(specs) > 1:
+            _check_all(client, specs)
+        key = idempotency_key or str(uuid.uuid4())
+        made = [
+            client.jobs.submit_array(spec, idempotency_key=key if len(specs) == 1 else f"{key}-{number}")
+            for number, (_, spec) in enumerate(specs)
+        ]
+        raise typer.Exit(
+            _after_submit(client, made, wait=wait, timeout=seconds, as_json=as_json, single=False)
+        )
+
+
+def _after_submit(
+    client: Client, made: list[Submitted], *, wait: bool, timeout: float | None, as_json: bool, single: bool
+) -> int:
+    for submitted in made:
+        _tell_submitted(submitted)
+    code = OK
+    if wait:
+        code = _wait_for_all(client, made, timeout, as_json)
+    if as_json:
+        answers = [_as_json(client, submitted, fresh=wait) for submitted in made]
+        output.emit_json(answers[0] if single else answers)
+    elif not wait:
+        for submitted in made:
+            sys.stdout.write((submitted["set"] or submitted["jobs"][0]["id"]) + "\n")
+    return code
+
+
+def _wait_for_all(client: Client, made: list[Submitted], timeout: float | None, as_json: bool) -> int:
+    """The first exit code that is not 0, in the order of the specs."""
+    write = _to_stderr if as_json else _to_stdout
+    codes = []
+    try:
+        for submitted in made:
+            if submitted["set"]:
+                codes.append(waiting.wait_for_set(client, submitted, timeout=timeout))
+            else:
+                job = submitted["jobs"][0]
+                codes.append(waiting.wait_and_exit_code(client, job, timeout=timeout, write=write))
+    except KeyboardInterrupt:
+        job_id = made[len(codes)]["jobs"][0]["id"]
+        output.say(
+            f"\nThe job goes on. See it with `flexai logs -f {job_id}`, end it with `flexai stop {job_id}`."
+        )
+        return INTERRUPTED
+    return next((code for code in codes if code), OK)
+
+
+def _tell_submitted(made: Submitted) -> None:
+    job = made["jobs"][0]
+    text = Text.assemble(("Submitted ", "bold"), output.printable(job["name"]))
+    if made["set"]:
+        text.append(f": {made['count']} jobs in {made['set']}")
+    if job["sentence"]:
+        text.append(f"\n{output.printable(job['sentence'])}", style="dim")
+    output.err().print(text)
+
+
+def _as_json(client: Client, made: Submitted, *, fresh: bool) -> object:
+    if made["set"]:
+        return made
+    return client.jobs.get(made["jobs"][0]["id"]) if fresh else made["jobs"][0]
+
+
+def _check_all(client: Client, specs: list[tuple[str, Spec]]) -> None:
+    """Raises Refusal, naming the document, when one would not be accepted."""
+    for where, spec in specs:
+        answer = _dry_run(client, where, spec)
+        if not answer["fits"]:
+            raise Refusal(f"{where}: {answer['sentence']}", hint="Nothing was submitted.", code="never_fits")
+
+
+def _dry_run(client: Client, where: str, spec: Spec) -> DryRun:
+    try:
+        return client.jobs.dry_run(spec)
+    except Exception as error:
+        if where:
+            error.add_note(f"{where}; nothing was submitted.")
+        raise
+
+
+def _tell_dry_run(client: Client, specs: list[tuple[str, Spec]], as_json: bool) -> int:
+    answers = [_dry_run(client, where, spec) for where, spec in specs]
+    if as_json:
+        output.emit_json(answers[0] if len(answers) == 1 else answers)
+    for (where, _), answer in zip(specs, answers, strict=True):
+        status, said = ("succeeded", "fits") if answer["fits"] else ("failed", "does not fit")
+        word = output.status_text(status, word=said)
+        prefix = f"  {where}: " if len(specs) > 1 else "  "
+        output.err().print(Text.assemble(word, prefix, output.printable(answer["sentence"])))
+        for rounding in answer["roundings"]:
+            output.say(f"  {output.printable(rounding)}", "dim")
+    return OK if all(answer["fits"] for answer in answers) else FAILED
+
+
+def _timeout(text: str | None, wait: bool) -> float | None:
+    if text is None:
+        return None
+    if not wait:
+        raise Refusal("--timeout says how long --wait waits: give both.", exit_code=USAGE, code="usage")
+    return options.seconds(text)
+
+
+def _command_line(words: list[str]) -> str:
+    """One word is a line for the shell as it stands; several are quoted, to arrive as given."""
+    return words[0] if len(words) == 1 else shlex.join(words)
+
+
+def _variable(text: str) -> tuple[str, str]:
+    if "=" in text:
+        return options.pair(text, "a variable")
+    if text not in os.environ:
+        raise typer.BadParameter(f"{text} is not set here: write {text}=VALUE.")
+    return text, os.environ[text]
+
+
+def _file(text: str) -> tuple[str, str]:
+    name, _, path = text.partition("=")
+    local = Path(path or name)
+    if not path and local.is_absolute():
+        name = local.name
+    return name, read_text(local, "The file")
+
+
+def _nodes(text: str) -> int | dict[str, int]:
+    least, dash, most = text.partition("-")
+    if not least.isdecimal() or (dash and not most.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is not a number of replicas: write 4 or 2-8.")
+    return {"min": int(least), "max": int(most)} if dash else int(least)
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without what was not given: the server knows the defaults."""
+    return {key: value for key, value in fields.items() if value is not None and value not in ("", {}, [])}
+
+
+def _to_stdout(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

@@ -1,0 +1,56 @@
+"""The Python client: submit jobs, watch them, read their logs.
+
+Stands alone: needs httpx and nothing else of Flexai.
+
+    from flexai.client import Client
+
+    with Client("https://flexai.example", token="flx_…") as flexai:
+        job = flexai.jobs.submit({"name": "train", "commands": ["python train.py"]})
+        for text in flexai.jobs.logs(job["id"], follow=True):
+            print(text, end="")
+        print(flexai.jobs.wait(job["id"])["status"])
+"""
+
+from flexai.client.client import Client, create_token_with_password
+from flexai.client.errors import (
+    Conflict,
+    FieldError,
+    FlexaiError,
+    Forbidden,
+    InvalidInput,
+    NeverFits,
+    NotFound,
+    NotReached,
+    Problem,
+    RateLimited,
+    ServerFault,
+    TooLarge,
+    Unauthenticated,
+    UnexpectedAnswer,
+    WaitTimeout,
+)
+from flexai.client.logs import LogPiece
+from flexai.client.types import FINAL_STATUSES, is_final
+
+__all__ = [
+    "FINAL_STATUSES",
+    "Client",
+    "Conflict",
+    "FieldError",
+    "FlexaiError",
+    "Forbidden",
+    "InvalidInput",
+    "LogPiece",
+    "NeverFits",
+    "NotFound",
+    "NotReached",
+    "Problem",
+    "RateLimited",
+    "ServerFault",
+    "TooLarge",
+    "Unauthenticated",
+    "UnexpectedAnswer",
+    "WaitTimeout",
+    "create_token_with_password",
+    "is_final",
+]

@@ -1,0 +1,87 @@
+"""The entrance: one client for one server and one token."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any, Self, cast
+
+from flexai.client.errors import FlexaiError, Unauthenticated, UnexpectedAnswer
+from flexai.client.jobs import Jobs
+from flexai.client.places import Chips, Cluster, Nodes, Quotas, Teams, Tokens
+from flexai.client.transport import Transport
+from flexai.client.types import Token
+
+DEFAULT_TIMEOUT_SECONDS = 30.0
+CSRF_COOKIE = "flexai_csrf"
+
+
+class Client:
+    """Speaks to one server as one token. Safe to share between threads; close it, or use it in a `with`."""
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, timeout: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> None:
+        """`url` and `token` default to FLEXAI_URL and FLEXAI_TOKEN; `timeout` is seconds for one request."""
+        url = url or os.environ.get("FLEXAI_URL")
+        if not url:
+            raise FlexaiError("No server given: pass url, or set FLEXAI_URL.")
+        self._transport = Transport(url, token or os.environ.get("FLEXAI_TOKEN"), timeout=timeout)
+        self.url = self._transport.url
+        self.jobs = Jobs(self._transport)
+        self.nodes = Nodes(self._transport)
+        self.chips = Chips(self._transport)
+        self.teams = Teams(self._transport)
+        self.quotas = Quotas(self._transport)
+        self.tokens = Tokens(self._transport)
+        self.cluster = Cluster(self._transport)
+
+    def me(self) -> dict[str, Any]:
+        """Who the token belongs to: user, organization, teams, the server's version and notices."""
+        return cast("dict[str, Any]", self._transport.get("/me"))
+
+    def close(self) -> None:
+        """The connections are closed afterwards."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def create_token_with_password(
+    url: str,
+    username: str,
+    password: str,
+    *,
+    name: str,
+    expires_in_days: int = 90,
+    timeout: float = DEFAULT_TIMEOUT_SECONDS,
+) -> Token:
+    """A new token of this user, with its secret; the session that made it is over. Raises Unauthenticated."""
+    transport = Transport(url, None, timeout=timeout)
+    try:
+        transport.get("/session")
+        _signed(transport, "POST", "/session", {"username": username, "password": password})
+        body = {"name": name, "scopes": ["read", "write"], "expires_in_days": expires_in_days}
+        token = _signed(transport, "POST", "/tokens", body)
+        _signed(transport, "DELETE", "/session", None)
+    finally:
+        transport.close()
+    if not isinstance(token, dict) or "token" not in token:
+        raise UnexpectedAnswer(f"{url} made no token.")
+    return cast("Token", token)
+
+
+def _signed(transport: Transport, method: str, path: str, body: object) -> Any:
+    """A request of a browser session: the CSRF cookie's value goes into a header."""
+    csrf = transport.cookies().get(CSRF_COOKIE)
+    if csrf is None:
+        raise Unauthenticated(
+            "The server set no session cookie. Use a token instead.", status=401, code="unauthenticated"
+        )
+    return transport.send(method, path, body=body, headers={"X-CSRFToken": csrf, "Referer": transport.url})

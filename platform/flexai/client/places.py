@@ -1,0 +1,138 @@
+"""Where jobs run and who pays: nodes, chips, the cluster, teams, quotas, tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from flexai.client.transport import Transport
+from flexai.client.types import Chip, Node, Quota, Team, Token
+
+
+class Nodes:
+    """The machines. To change one needs an operator."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self) -> Iterator[Node]:
+        """Every node with its chips."""
+        return self._transport.pages("/nodes")
+
+    def get(self, node_id: str) -> Node:
+        """One node. Raises NotFound."""
+        return cast("Node", self._transport.get(f"/nodes/{node_id}"))
+
+    def cordon(self, node_id: str) -> Node:
+        """Nothing new starts there afterwards; what runs goes on."""
+        return self._change(node_id, "cordon", {})
+
+    def drain(self, node_id: str, *, reason: str) -> Node:
+        """Nothing new starts there and what runs may finish; then the node is free for work on it."""
+        return self._change(node_id, "drain", {"reason": reason})
+
+    def restore(self, node_id: str) -> Node:
+        """The node is in service again (the API's `return`)."""
+        return self._change(node_id, "return", {})
+
+    def _change(self, node_id: str, action: str, body: dict[str, str]) -> Node:
+        return cast("Node", self._transport.send("POST", f"/nodes/{node_id}/{action}", body=body))
+
+
+class Chips:
+    """Every accelerator, flat."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self) -> Iterator[Chip]:
+        """Every chip with its live figures and the job that holds it."""
+        return self._transport.pages("/chips")
+
+
+class Teams:
+    """The teams that the token may see."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self) -> Iterator[Team]:
+        """Every team, with quotas and members."""
+        return self._transport.pages("/teams")
+
+    def get(self, team_id: str) -> Team:
+        """One team. Raises NotFound."""
+        return cast("Team", self._transport.get(f"/teams/{team_id}"))
+
+
+class Quotas:
+    """What teams are promised, by chip type, in milli-chips."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def of(self, team_id: str) -> list[Quota]:
+        """The quotas of one team, with what it uses."""
+        return cast("Team", self._transport.get(f"/teams/{team_id}"))["quotas"]
+
+    def set(self, team_id: str, quotas: Sequence[Quota]) -> Team:
+        """These are the team's quotas afterwards. Needs an owner or an operator."""
+        body = {"quotas": [_settable(quota) for quota in quotas]}
+        return cast(
+            "Team", self._transport.send("PUT", f"/teams/{team_id}/quotas", body=body, repeatable=True)
+        )
+
+
+def _settable(quota: Quota) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "chip_type": quota["chip_type"],
+        "guaranteed_milli": quota["guaranteed_milli"],
+        "limit_milli": quota["limit_milli"],
+    }
+    if "over_quota_weight" in quota:
+        known["over_quota_weight"] = quota["over_quota_weight"]
+    return known
+
+
+class Tokens:
+    """The caller's own tokens."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self) -> Iterator[Token]:
+        """Every token, without its secret."""
+        return self._transport.pages("/tokens")
+
+    def create(
+        self,
+        name: str,
+        *,
+        scopes: Sequence[str] = ("read", "write"),
+        expires_in_days: int = 90,
+        team: str | None = None,
+    ) -> Token:
+        """A new token; its `token` is the secret and is shown this once."""
+        body: dict[str, Any] = {"name": name, "scopes": list(scopes), "expires_in_days": expires_in_days}
+        if team:
+            body["team"] = team
+        return cast("Token", self._transport.send("POST", "/tokens", body=body))
+
+    def revoke(self, token_id: str) -> None:
+        """The token is refused from now on."""
+        self._transport.send("DELETE", f"/tokens/{token_id}")
+
+
+class Cluster:
+    """The whole, in figures."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def summary(self) -> dict[str, Any]:
+        """Nodes, chips, the last cycle, and the last hour of use."""
+        return cast("dict[str, Any]", self._transport.get("/cluster"))
+
+    def health(self) -> dict[str, Any]:
+        """Whether the server reaches its own parts."""
+        return cast("dict[str, Any]", self._transport.get("/health"))

@@ -1,0 +1,253 @@
+"""The shapes of the API's answers. Quantities are whole numbers: milli-chips, MiB, permille, milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypeAlias, TypedDict
+
+Spec: TypeAlias = dict[str, Any]
+"""A job spec as the reader writes it."""
+
+FINAL_STATUSES = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
+"""Statuses from which a job moves only when somebody asks for another run."""
+
+
+def is_final(status: str) -> bool:
+    """True when the job has ended."""
+    return status in FINAL_STATUSES
+
+
+class TeamRef(TypedDict):
+    id: str
+    name: str
+
+
+class JobChips(TypedDict):
+    """What a job asks for, or holds."""
+
+    type: str
+    milli_per_replica: int
+    replicas: int
+    total_milli: int
+
+
+class AllocatedChip(TypedDict):
+    id: str
+    index: int
+    type: str
+    milli: int
+    memory_mib: int
+
+
+class Replica(TypedDict):
+    index: int
+    node: str
+    state: str
+    exit_code: int | None
+    log_size: int | None
+    chips: list[AllocatedChip]
+
+
+class Attempt(TypedDict):
+    number: int
+    state: str
+    outcome: str
+    contact: str
+    exit_code: int | None
+    sentence: str
+    placed_at: str
+    running_at: str | None
+    ended_at: str | None
+    use_permille: int | None
+    memory_peak_mib: int
+    cpu_time_ms: int
+    replicas: list[Replica]
+
+
+class Job(TypedDict):
+    """A job; `spec` to `allowed_actions` come with `jobs.get` alone."""
+
+    id: str
+    name: str
+    type: str
+    status: str
+    sentence: str
+    team: TeamRef
+    user: str
+    priority: int
+    preemptible: bool
+    set: str | None
+    index: int | None
+    labels: dict[str, str]
+    chips: JobChips
+    cpu_milli: int
+    memory_mib: int
+    attempt: int
+    exit_code: int | None
+    outcome: str
+    reason_code: str
+    submitted_at: str
+    started_at: str | None
+    ended_at: str | None
+    wait_ms: int | None
+    run_ms: int | None
+    nodes: list[str]
+    use_permille: int | None
+    memory_peak_mib: int | None
+    version: int
+    url: str
+    spec: NotRequired[Spec]
+    effective_spec: NotRequired[Spec]
+    attempts: NotRequired[list[Attempt]]
+    allowed_actions: NotRequired[list[str]]
+
+
+class Submitted(TypedDict):
+    """What became of a spec with `array`: the set's id, how many jobs, and the first of them."""
+
+    set: str
+    count: int
+    jobs: list[Job]
+
+
+class DryRun(TypedDict):
+    fits: bool
+    sentence: str
+    roundings: list[str]
+    spec: Spec
+
+
+class Event(TypedDict):
+    id: int
+    at: str
+    kind: str
+    from_state: str
+    to_state: str
+    attempt: int | None
+    reason_code: str
+    sentence: str
+    facts: dict[str, Any]
+    actor: str
+
+
+class LogReplica(TypedDict):
+    attempt: int
+    replica: int
+    size: int
+
+
+class LogSlice(TypedDict):
+    """A stretch of one replica's log; offsets count bytes, `text` has undecodable bytes replaced."""
+
+    attempt: int
+    replica: int
+    offset: int
+    next_offset: int
+    size: int
+    ended: bool
+    text: str
+    replicas: list[LogReplica]
+
+
+class Reason(TypedDict):
+    code: str
+    sentence: str
+    facts: dict[str, Any]
+
+
+class Explanation(TypedDict):
+    status: str
+    sentence: str
+    reasons: list[Reason]
+    since: str | None
+    queue_position: int | None
+    ahead: int | None
+
+
+class ChipJob(TypedDict):
+    id: str
+    name: str
+
+
+class Chip(TypedDict):
+    """`node` comes with the flat list of chips alone."""
+
+    id: str
+    index: int
+    type: str
+    memory_mib: int
+    healthy: bool
+    isolation: list[str]
+    used_milli: int
+    used_memory_mib: int
+    use_permille: int | None
+    live_memory_mib: int | None
+    temperature_c: int | None
+    power_mw: int | None
+    job: ChipJob | None
+    node: NotRequired[str]
+
+
+class HostUse(TypedDict):
+    cpu_permille: int | None
+    memory_mib: int | None
+
+
+class Node(TypedDict):
+    id: str
+    name: str
+    pool: str
+    state: str
+    status: str
+    contact: str
+    simulated: bool
+    trust: str
+    cpu_milli: int
+    used_cpu_milli: int
+    memory_mib: int
+    used_memory_mib: int
+    use: HostUse | None
+    topology: list[str]
+    agent_version: str
+    last_seen_at: str | None
+    chips: list[Chip]
+
+
+class Quota(TypedDict):
+    """`limit_milli` None: no limit."""
+
+    chip_type: str
+    guaranteed_milli: int
+    limit_milli: int | None
+    over_quota_weight: NotRequired[int]
+    used_milli: NotRequired[int]
+
+
+class Member(TypedDict):
+    username: str
+    role: str
+
+
+class Team(TypedDict):
+    id: str
+    name: str
+    organization: Any
+    role: str
+    quotas: list[Quota]
+    members: list[Member]
+
+
+class Token(TypedDict):
+    """`token`, the secret, comes once: with the answer that creates it."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: str
+    expires_at: str
+    last_used_at: str | None
+    token: NotRequired[str]
+
+
+class Page(TypedDict):
+    items: list[Any]
+    next_cursor: str | None

@@ -1,0 +1,1 @@
+"""Cells, pools, nodes, chips, chip types, contact, telemetry."""

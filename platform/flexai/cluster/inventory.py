@@ -1,0 +1,172 @@
+"""What a node says it has: checked against the protocol's bounds, then laid down in the rows.
+
+A chip that is in use keeps its type, its host CPU claim and its place in the counters until its allocations end: what
+was charged is what is freed (law 8).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from flexai.cluster.models import Node
+from flexai.common.database import Cursor, as_rows
+from flexai.common.errors import FieldError, InvalidInput
+from node_agent.protocol import ChipInfo, Inventory
+
+MAX_CHIPS = 256
+"""So many fit a telemetry frame."""
+MAX_CHIP_INDEX = 1023
+MAX_AMOUNT = 2**31 - 1
+MAX_NOTES = 20
+MAX_TOPOLOGY = 8
+ISOLATION = frozenset({"exclusive", "hardware", "enforced", "cooperative"})
+_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/+-]{0,63}")
+_ADDRESS = re.compile(r"[A-Za-z0-9_.:%-]{0,64}")
+_VENDORS = {"nvidia": "NVIDIA", "amd": "AMD", "ascend": "Huawei", "cpu": "", "simulated": "simulated"}
+
+
+def check_inventory(inventory: Inventory) -> None:
+    """Raises InvalidInput naming everything that breaks a bound."""
+    errors = list(_errors(inventory))
+    if errors:
+        raise InvalidInput(f"The inventory is refused: {errors[0].field} {errors[0].message}.", errors=errors)
+
+
+def _errors(inventory: Inventory) -> Sequence[FieldError]:
+    errors = []
+    for name in ("cpu_milli", "memory_mib"):
+        if not 0 <= getattr(inventory, name) <= MAX_AMOUNT:
+            errors.append(FieldError(name, f"must be 0 to {MAX_AMOUNT}"))
+    if not _ADDRESS.fullmatch(inventory.address):
+        errors.append(FieldError("address", "must be a host name or IP address of at most 64 characters"))
+    if len(inventory.notes) > MAX_NOTES:
+        errors.append(FieldError("notes", f"has {len(inventory.notes)} entries; at most {MAX_NOTES}"))
+    if len(inventory.topology) > MAX_TOPOLOGY or any(len(part) > 63 for part in inventory.topology):
+        errors.append(
+            FieldError("topology", f"must be at most {MAX_TOPOLOGY} names of at most 63 characters")
+        )
+    if any("\x00" in text for text in (*inventory.notes, *inventory.topology)):
+        errors.append(FieldError("notes", "must not contain NUL"))
+    if len(inventory.chips) > MAX_CHIPS:
+        errors.append(FieldError("chips", f"has {len(inventory.chips)} entries; at most {MAX_CHIPS}"))
+    if len({chip.index for chip in inventory.chips}) != len(inventory.chips):
+        errors.append(FieldError("chips", "has two chips of the same index"))
+    for chip in inventory.chips:
+        errors += _chip_errors(chip)
+    return errors
+
+
+def _chip_errors(chip: ChipInfo) -> list[FieldError]:
+    path = f"chips.{chip.index}"
+    errors = []
+    if not 0 <= chip.index <= MAX_CHIP_INDEX:
+        errors.append(FieldError(path, f"index must be 0 to {MAX_CHIP_INDEX}"))
+    if not _TYPE.fullmatch(chip.type):
+        errors.append(FieldError(f"{path}.type", "must be 1 to 64 letters, digits and . _ / + -"))
+    if not 0 <= chip.memory_mib <= MAX_AMOUNT or not 0 <= chip.host_cpu_milli <= MAX_AMOUNT:
+        errors.append(FieldError(path, f"amounts must be 0 to {MAX_AMOUNT}"))
+    if not set(chip.isolation) <= ISOLATION:
+        errors.append(FieldError(f"{path}.isolation", f"must be of {', '.join(sorted(ISOLATION))}"))
+    texts = (chip.uuid, chip.driver, chip.link_domain, chip.health_note)
+    if any("\x00" in text for text in texts) or len(chip.uuid) > 64 or len(chip.driver) > 16:
+        errors.append(FieldError(path, "uuid, driver or note is too long or contains NUL"))
+    return errors
+
+
+_NODE = """
+UPDATE cluster_node SET
+    cpu_milli = u.cpu, memory_mib = u.memory, address = u.address, topology = u.topology, notes = u.notes,
+    simulated = u.simulated, separate_users = u.separate_users, agent_version = u.agent_version,
+    cpu_ceiling_milli = greatest(u.cpu, used_cpu_milli), memory_ceiling_mib = greatest(u.memory, used_memory_mib),
+    version = version + 1
+FROM (SELECT %s::int AS cpu, %s::int AS memory, %s::text AS address, %s::text[] AS topology, %s::text[] AS notes,
+             %s::bool AS simulated, %s::bool AS separate_users, %s::text AS agent_version) u
+WHERE id = %s AND
+    (cluster_node.cpu_milli, cluster_node.memory_mib, cluster_node.address::text, cluster_node.topology::text[],
+     cluster_node.notes::text[], cluster_node.simulated, cluster_node.separate_users, cluster_node.agent_version::text)
+    IS DISTINCT FROM
+    (u.cpu, u.memory, u.address, u.topology, u.notes, u.simulated, u.separate_users, u.agent_version)
+"""
+
+_CHIPS = """
+INSERT INTO cluster_chip AS c
+    (public_id, node_id, cell_id, index, type, uuid, driver, memory_mib, memory_ceiling_mib, present, healthy, health,
+     health_note, isolation, host_cpu_milli, link_domain, used_milli, used_memory_mib, guest_milli, guest_memory_mib, changed)
+SELECT u.public_id, %s, %s, u.index, u.type, u.uuid, u.driver, u.memory, u.memory, true, u.healthy,
+       CASE WHEN u.healthy THEN 100 ELSE 0 END, u.note, ARRAY(SELECT json_array_elements_text(u.isolation)),
+       u.host_cpu, u.link_domain, 0, 0, 0, 0, 0
+FROM json_to_recordset(%s::json) AS u(public_id text, index int, type text, uuid text, driver text, memory int,
+     healthy bool, note text, isolation json, host_cpu int, link_domain text)
+ORDER BY u.index
+ON CONFLICT (node_id, index) DO UPDATE SET
+    type = CASE WHEN c.used_milli + c.guest_milli > 0 THEN c.type ELSE excluded.type END,
+    host_cpu_milli = CASE WHEN c.used_milli + c.guest_milli > 0 THEN c.host_cpu_milli ELSE excluded.host_cpu_milli END,
+    uuid = excluded.uuid, driver = excluded.driver, memory_mib = excluded.memory_mib,
+    memory_ceiling_mib = greatest(excluded.memory_mib, c.used_memory_mib + c.guest_memory_mib), present = true,
+    healthy = excluded.healthy AND (c.type = excluded.type OR c.used_milli + c.guest_milli = 0),
+    health = CASE WHEN excluded.healthy THEN greatest(c.health, 1) ELSE 0 END,
+    health_note = CASE WHEN c.type <> excluded.type AND c.used_milli + c.guest_milli > 0
+        THEN 'Now a ' || excluded.type || '; counted as before until its work ends.' ELSE excluded.health_note END,
+    isolation = excluded.isolation, link_domain = excluded.link_domain
+WHERE (c.type, c.uuid, c.driver, c.memory_mib, c.present, c.healthy, c.health_note, c.isolation::text[],
+       c.host_cpu_milli, c.link_domain)
+    IS DISTINCT FROM (excluded.type, excluded.uuid, excluded.driver, excluded.memory_mib, true, excluded.healthy,
+       excluded.health_note, excluded.isolation::text[], excluded.host_cpu_milli, excluded.link_domain)
+"""
+
+_GONE = "UPDATE cluster_chip SET present = false WHERE node_id = %s AND present AND NOT index = ANY(%s)"
+
+_TYPES = """
+INSERT INTO cluster_chiptype (name, vendor, nominal_memory_mib, speed)
+SELECT u.name, u.vendor, u.memory, 1000 FROM json_to_recordset(%s::json) AS u(name text, vendor text, memory int)
+ORDER BY u.name ON CONFLICT (name) DO NOTHING
+"""
+
+
+def lay_down(
+    cursor: Cursor,
+    node: Node,
+    inventory: Inventory,
+    *,
+    agent_version: str,
+    peer: str,
+    chip_ids: Sequence[str],
+) -> bool:
+    """The rows say what the inventory says; True when something changed. The node is locked and the inventory checked.
+
+    `chip_ids` are fresh public ids, one a chip, for those that are new.
+    """
+    address = inventory.address or peer
+    notes = [note[:500] for note in inventory.notes]
+    node_values = [
+        inventory.cpu_milli, inventory.memory_mib, address[:64], inventory.topology, notes, inventory.simulated,
+        inventory.separate_users, agent_version[:32], node.pk,
+    ]  # fmt: skip
+    changed = cursor.execute(_NODE, node_values).rowcount
+    types = {chip.type: _type_row(chip) for chip in inventory.chips}
+    cursor.execute(_TYPES, [as_rows(list(types.values()))])
+    rows = [_chip_row(chip, fresh) for chip, fresh in zip(inventory.chips, chip_ids, strict=True)]
+    changed += cursor.execute(_CHIPS, [node.pk, node.cell_id, as_rows(rows)]).rowcount
+    changed += cursor.execute(_GONE, [node.pk, [chip.index for chip in inventory.chips]]).rowcount
+    return changed > 0
+
+
+def _type_row(chip: ChipInfo) -> dict[str, object]:
+    return {"name": chip.type, "vendor": _VENDORS.get(chip.driver, chip.driver), "memory": chip.memory_mib}
+
+
+def _chip_row(chip: ChipInfo, fresh: str) -> dict[str, object]:
+    return {
+        "public_id": fresh,
+        "index": chip.index,
+        "type": chip.type,
+        "uuid": chip.uuid,
+        "driver": chip.driver,
+        "memory": chip.memory_mib,
+        "healthy": chip.healthy,
+        "note": chip.health_note[:200],
+        "isolation": chip.isolation,
+        "host_cpu": chip.host_cpu_milli,
+        "link_domain": chip.link_domain[:63],
+    }

@@ -1,0 +1,1 @@
+"""`flexai up`: PostgreSQL, Valkey, web, worker and agent under one supervisor, from wheels alone."""

@@ -1,0 +1,157 @@
+"""What each process of the platform is run with: command, environment, user, and how it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flexai.embedded.children import Program
+from flexai.embedded.doors import Door
+from flexai.embedded.home import Home
+from flexai.embedded.postgres import Postgres
+from flexai.embedded.valkey import Valkey
+
+CELL_QUEUES = ("platform", "cell.1")
+"""The embedded platform has one cell, made by migration with the key 1."""
+SERVER_SECRETS = frozenset({"DATABASE_URL", "REDIS_URL", "FLEXAI_SECRET_KEY"})
+_LEAN = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONSAFEPATH": "1",
+}
+"""One machine: no process needs a BLAS pool of its own or an arena for every thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `flexai up` was asked for."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    with_agent: bool = True
+    cpu_chips: bool = False
+    """Offer the cores as chips even where there are accelerators."""
+    simulate: str = ""
+    trust_tenants: bool = False
+    database_url: str = ""
+    """Empty: an embedded server."""
+    redis_url: str = ""
+    organization: str = "lab"
+    teams: tuple[str, ...] = ("research",)
+    username: str = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The programs of one installation."""
+
+    home: Home
+    options: Options
+    door: Door
+    jobs_pipe: int
+
+    @property
+    def postgres(self) -> Postgres:
+        elsewhere = None if self.home.sockets == self.home.folder else self.home.sockets / "postgres"
+        return Postgres(self.home.folder / "postgres", elsewhere)
+
+    @property
+    def valkey(self) -> Valkey:
+        return Valkey(self.home.sockets / "valkey")
+
+    def for_postgres(self) -> Program:
+        """Dies by an immediate shutdown, which takes its backends along; stops by a fast one."""
+        uid, gid = self.postgres.owner()
+        return Program(
+            name="postgres",
+            command=tuple(self.postgres.command()),
+            log=self._log("postgres"),
+            stop_signal=signal.SIGINT,
+            stop_seconds=30,
+            death_signal=signal.SIGQUIT,
+            uid=uid,
+            gid=gid,
+            secret_environment=SERVER_SECRETS,
+        )
+
+    def for_valkey(self) -> Program:
+        return Program(name="valkey", command=tuple(self.valkey.command()), log=self._log("valkey"))
+
+    def for_bootstrap(self) -> Program:
+        """Migrations, people, the operator's token."""
+        arguments = ["--organization", self.options.organization, "--username", self.options.username]
+        for team in self.options.teams:
+            arguments += ["--team", team]
+        arguments += ["--password-file", str(self.home.password_file), "--token-file", str(self.home.token_file)]
+        return self._python("bootstrap", "flexai.embedded.bootstrap", *arguments, environment=self._server_environment())
+
+    def for_web(self) -> Program:
+        descriptor = self.door.listener.fileno()
+        return self._python(
+            "web",
+            "flexai.embedded.web",
+            str(descriptor),
+            environment=self._server_environment(),
+            descriptors=(descriptor,),
+        )
+
+    def for_worker(self) -> Program:
+        return self._python(
+            "worker", "flexai.embedded.worker", *CELL_QUEUES, environment=self._server_environment()
+        )
+
+    def for_agent(self, name: str, folder: Path, *, enrolment_token: str, simulate: str) -> Program:
+        """An agent gets none of the server's secrets, and no way to the database or the broker."""
+        arguments = ["--server", self.door.url, "--data-dir", str(folder), "--supervisor-fd", str(self.jobs_pipe)]
+        if simulate:
+            arguments += ["--simulate", simulate]
+        elif self.options.cpu_chips:
+            arguments.append("--cpu-chips")
+        return self._python(
+            name,
+            "node_agent",
+            *arguments,
+            environment=_LEAN | ({"FLEXAI_ENROL_TOKEN": enrolment_token} if enrolment_token else {}),
+            descriptors=(self.jobs_pipe,),
+            secret_environment=SERVER_SECRETS,
+        )
+
+    def _python(
+        self,
+        name: str,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str],
+        descriptors: tuple[int, ...] = (),
+        secret_environment: frozenset[str] = frozenset(),
+    ) -> Program:
+        return Program(
+            name=name,
+            command=(sys.executable, "-m", module, *arguments),
+            log=self._log(name),
+            environment=environment,
+            descriptors=descriptors,
+            secret_environment=secret_environment,
+        )
+
+    def _server_environment(self) -> dict[str, str]:
+        separate_users = os.geteuid() == 0
+        return _LEAN | {
+            "DJANGO_SETTINGS_MODULE": "flexai.config.settings",
+            "DATABASE_URL": self.options.database_url or self.postgres.url,
+            "REDIS_URL": self.options.redis_url or self.valkey.url,
+            "FLEXAI_SECRET_KEY": self.home.secret("secret-key"),
+            "FLEXAI_DATA_DIR": str(self.home.folder),
+            "FLEXAI_ALLOWED_HOSTS": os.environ.get("FLEXAI_ALLOWED_HOSTS") or ",".join(self.door.allowed_hosts()),
+            "FLEXAI_SINGLE_ORGANIZATION": "0" if separate_users or self.options.trust_tenants else "1",
+        }
+
+    def _log(self, name: str) -> Path:
+        return self.home.logs / f"{name}.log"

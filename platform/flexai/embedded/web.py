@@ -1,0 +1,38 @@
+"""One web process on a socket that the supervisor opened: `python -m flexai.embedded.web FD`."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import sys
+
+import uvicorn
+
+from flexai.config.asgi import application
+from node_agent.protocol import MAX_TEXT_FRAME
+
+STOP_SECONDS = 4
+"""How long open requests may take to finish; sockets are closed at once and their clients come back."""
+
+
+def main(descriptor: int) -> None:
+    """Serves until SIGTERM."""
+    config = uvicorn.Config(
+        application,
+        loop="uvloop",
+        ws="websockets-sansio",
+        http="httptools",
+        ws_max_size=MAX_TEXT_FRAME,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_keep_alive=30,
+    )
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Job spec, jobs, attempts, replicas, allocations, events, logs, and the moves between their states."""

@@ -1,0 +1,93 @@
+"""New jobs as rows, many at once: jobs and their first events in one statement, however many they are.
+
+Equal specs travel once (a *template*); ten thousand tasks of an array are one template and ten thousand short lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from flexai.common.database import as_rows, prepared_cursor
+
+
+class Template(msgspec.Struct, frozen=True):
+    """What equal jobs share; `spec` and `effective` are JSON texts."""
+
+    t: int
+    organization: int
+    team: int
+    cell: int
+    user: int
+    name: str
+    state: str
+    reason_code: str
+    sentence: str
+    priority: int
+    preemptible: bool
+    start_after: str | None
+    labels: dict[str, str]
+    spec: msgspec.Raw
+    effective: msgspec.Raw
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One job to be: its public id, its template, and what is its own."""
+
+    n: int
+    """Order: primary keys grow with it."""
+    t: int
+    public_id: str
+    set: int | None = None
+    index: int | None = None
+    key: str | None = None
+    hash: str = ""
+
+
+_INSERT = """
+WITH t AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s::json) AS r(
+        t int, organization bigint, team bigint, cell bigint, "user" bigint, name text, state text, reason_code text,
+        sentence text, priority int, preemptible boolean, start_after timestamptz, labels jsonb, spec jsonb,
+        effective jsonb)
+), lines AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s::json) AS r(
+        n int, t int, public_id text, "set" bigint, index int, key text, hash text)
+), made AS (
+    INSERT INTO jobs_job (
+        public_id, organization_id, team_id, cell_id, user_id, set_id, index, name, type, state, status, reason_code,
+        sentence, priority, preemptible, spec, effective_spec, spec_version, labels, idempotency_key,
+        idempotency_hash, submitted_at, start_after, attempts_count, failures, outcome, version, changed)
+    SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", l.index, t.name, 'task', t.state, t.state,
+        t.reason_code, t.sentence, t.priority, t.preemptible, t.spec, t.effective, 1, t.labels, l.key,
+        l.hash, %s, t.start_after, 0, 0, '', 1, 0
+    FROM lines l JOIN t USING (t) ORDER BY l.n
+    RETURNING id, public_id, organization_id, state, reason_code, sentence
+), told AS (
+    INSERT INTO jobs_event (
+        at, organization_id, job_id, kind, from_state, to_state, reason_code, sentence, facts, actor, cause)
+    SELECT %s, organization_id, id, 'job.submitted', '', state, reason_code, sentence, '{}'::jsonb, %s, %s
+    FROM made ORDER BY id
+)
+SELECT public_id, id FROM made
+"""
+
+
+def insert_jobs(
+    templates: Sequence[Template], lines: Sequence[Line], *, at: datetime, actor: str, cause: str
+) -> dict[str, int]:
+    """The jobs exist with their first event, in the caller's transaction; primary keys by public id.
+
+    Raises psycopg's UniqueViolation when an idempotency key is taken.
+    """
+    with prepared_cursor() as cursor:
+        rows = cursor.execute(_INSERT, [as_rows(templates), as_rows(lines), at, at, actor, cause], prepare=True)
+        return dict(rows.fetchall())
+
+
+def as_raw(value: Any) -> msgspec.Raw:
+    """The value as JSON text, to be embedded as it is."""
+    return msgspec.Raw(msgspec.json.encode(value))

@@ -1,0 +1,186 @@
+"""The job spec: what people write, checked whole, and the effective spec that the platform works from.
+
+Pure: no clock, no database. Everything wrong is reported at once, each with its path. Whether a request fits the
+cell is another question (`jobs.admission`).
+
+Defaults that people meet: `name` job, `type` task, `nodes` 1, `priority` normal (50), `lend` team, `lease` 10m,
+`checkpoint.grace_period` 10s, no retries. A job without chips gets 1 CPU; a job with chips asks for 0 host CPUs unless it
+says otherwise, because on nodes whose chips are cores the chip is the CPU (Q6). Without `memory` no limit is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from flexai.common.errors import FieldError, InvalidInput, TooLarge
+from flexai.jobs import quantities
+from flexai.jobs.spec_reader import Reader
+from flexai.jobs.spec_resources import read_resources
+
+MAX_SPEC_BYTES = 1024 * 1024
+"""1 MiB of JSON, files included."""
+MAX_NAME = 100
+MAX_COMMANDS = 1000
+MAX_COMMAND_BYTES = 128 * 1024
+"""One string of an argument list may not be longer on Linux."""
+MAX_FILES = 200
+MAX_FILE_BYTES = 512 * 1024
+MAX_ENV = 500
+MAX_LABELS = 64
+MAX_REPLICAS = 10_000
+MAX_RETRIES = 100
+DEFAULT_LEASE_MS = 600_000
+LEAST_LEASE_MS = 30_000
+"""Three heartbeats of an agent."""
+DEFAULT_GRACE_MS = 10_000
+MAX_GRACE_MS = 3_600_000
+PRIORITIES = {"low": 25, "normal": 50, "high": 75}
+LEND = ("never", "team", "organization", "any")
+RETRIED = ("exit", "oom", "start_failed", "timed_out")
+_BY_DEFAULT_RETRIED = ["exit", "oom", "start_failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """The canonical spec with every default filled in, and each rounding as a sentence."""
+
+    spec: dict[str, Any]
+    roundings: list[str] = field(default_factory=list)
+
+
+def parse(raw: object) -> Effective:
+    """The effective spec of what was submitted.
+
+    Raises InvalidInput naming every wrong field, and TooLarge above `MAX_SPEC_BYTES`.
+    """
+    encoded_size(raw)
+    if not isinstance(raw, Mapping):
+        raise InvalidInput("A job spec is an object with keys such as `name` and `commands`.")
+    reader = Reader(raw)
+    spec = _read(reader)
+    if reader.errors:
+        raise InvalidInput(_summary(reader.errors), errors=reader.errors)
+    return Effective(spec, reader.roundings)
+
+
+def encoded_size(raw: object) -> int:
+    """Bytes of the spec as JSON. Raises TooLarge above the bound, InvalidInput for what JSON cannot carry."""
+    try:
+        size = len(msgspec.json.encode(raw))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        raise InvalidInput("The spec holds something that JSON cannot carry.") from None
+    if size > MAX_SPEC_BYTES:
+        raise TooLarge(f"The spec has {size // 1024} KiB; at most {MAX_SPEC_BYTES // 1024} KiB are accepted.")
+    return size
+
+
+def _read(reader: Reader) -> dict[str, Any]:
+    reader.only_known()
+    kind = reader.choice("type", ("task", "workspace", "service"), "task")
+    if kind in ("workspace", "service"):
+        reader.wrong("type", f"`type: {kind}` is not built yet", "give task")
+    hold, start_after = reader.flag("hold", False), reader.read("start_after", quantities.instant)
+    replicas = _replicas(reader)
+    return {
+        "name": reader.line("name", "job", MAX_NAME),
+        "team": reader.slug("team"),
+        "type": kind,
+        "commands": _commands(reader),
+        "env": reader.environment("env", MAX_ENV),
+        "files": reader.files("files", MAX_FILES, MAX_FILE_BYTES),
+        "working_dir": reader.folder("working_dir"),
+        "resources": read_resources(reader),
+        "replicas": {"min": replicas, "max": replicas, "spread": reader.flag("spread", True)},
+        "node_pools": reader.slugs("node_pools", 32),
+        "priority": _priority(reader),
+        "preemptible": reader.flag("preemptible", False),
+        "min_runtime_ms": reader.duration("min_runtime", 0, least=0),
+        "hold": hold,
+        "start_after": start_after,
+        "max_duration_ms": reader.duration("max_duration", None, least=1000),
+        "retry": _retry(reader),
+        "lease_ms": _lease(reader),
+        "lend": reader.choice("lend", LEND, "team"),
+        **_checkpoint(reader),
+        "array": _array(reader),
+        "labels": reader.labels("labels", MAX_LABELS),
+    }
+
+
+def _commands(reader: Reader) -> list[str]:
+    given = reader.raw.get("commands")
+    if given is None:
+        reader.wrong("commands", "is missing", "give one command or a list of commands")
+        return []
+    items = given if isinstance(given, list) else [given]
+    if not items or len(items) > MAX_COMMANDS:
+        reader.wrong("commands", f"must be 1 to {MAX_COMMANDS} commands")
+        return []
+    commands = []
+    for position, item in enumerate(items):
+        path = f"commands.{position}" if isinstance(given, list) else "commands"
+        commands.append(reader.text_at(path, item, MAX_COMMAND_BYTES, filled=True))
+    return commands
+
+
+def _replicas(reader: Reader) -> int:
+    given = reader.raw.get("nodes", 1)
+    if isinstance(given, Mapping) or (isinstance(given, str) and any(mark in given for mark in ("..", "-", "+"))):
+        reader.wrong("nodes", "`nodes` as min..max is not built yet", "give one number")
+        return 1
+    return reader.checked("nodes", given, lambda value: quantities.whole(value, 1, MAX_REPLICAS), 1)
+
+
+def _priority(reader: Reader) -> int:
+    given = reader.raw.get("priority", "normal")
+    if isinstance(given, str):
+        if given in PRIORITIES:
+            return PRIORITIES[given]
+        reader.wrong("priority", f"{quantities.said(given)} is no priority", "give low, normal, high or 0 to 100")
+        return 50
+    return reader.checked("priority", given, lambda value: quantities.whole(value, 0, 100), 50)
+
+
+def _retry(reader: Reader) -> dict[str, Any]:
+    given = reader.raw.get("retry")
+    if given is not None and not isinstance(given, Mapping):
+        limit = reader.checked("retry", given, lambda value: quantities.whole(value, 0, MAX_RETRIES), 0)
+        return {"limit": limit, "on": list(_BY_DEFAULT_RETRIED), "exit_codes": []}
+    inner = reader.inside("retry")
+    return {
+        "limit": inner.whole("limit", 1 if given else 0, 0, MAX_RETRIES),
+        "on": inner.choices("on", RETRIED, _BY_DEFAULT_RETRIED),
+        "exit_codes": inner.wholes("exit_codes", 1, 255, 255),
+    }
+
+
+def _lease(reader: Reader) -> int | None:
+    if reader.raw.get("lease") == "never":
+        return None
+    return reader.duration("lease", DEFAULT_LEASE_MS, least=LEAST_LEASE_MS)
+
+
+def _checkpoint(reader: Reader) -> dict[str, Any]:
+    inner = reader.inside("checkpoint")
+    given = inner.raw.get("path")
+    path = "" if given is None else inner.text_at("checkpoint.path", given, 4096, filled=True)
+    grace = inner.duration("grace_period", DEFAULT_GRACE_MS, least=0, most=MAX_GRACE_MS)
+    return {"grace_ms": grace, "checkpoint_path": path}
+
+
+def _array(reader: Reader) -> dict[str, Any] | None:
+    found: quantities.Indices | None = reader.read("array", quantities.array_indices)
+    if found is None:
+        return None
+    return {"indices": [list(item) for item in found.ranges], "cap": found.cap}
+
+
+def _summary(errors: list[FieldError]) -> str:
+    first = errors[0]
+    told = f"{first.field}: {first.message}" + (f" ({first.hint})" if first.hint else "")
+    more = len(errors) - 1
+    return f"The spec has {len(errors)} errors, first {told}." if more else f"The spec is wrong: {told}."

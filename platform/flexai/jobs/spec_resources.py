@@ -1,0 +1,126 @@
+"""The `resources` of a spec: whole chips, a slice of one, or CPU only (Q2, Q3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from flexai.jobs import quantities
+from flexai.jobs.quantities import Wrong, said
+from flexai.jobs.spec_reader import Reader
+
+ISOLATION = ("exclusive", "hardware", "enforced", "cooperative")
+MAX_CHIPS = 100_000
+"""Chips of one replica that can be written down; whether so many fit is for admission to say."""
+MAX_CPU_MILLI = 10_000_000
+DEFAULT_CPU_MILLI = 1000
+"""CPU of a job without chips."""
+_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,63}")
+_SHOWN = "write TYPE:COUNT, such as H100:8"
+
+
+def read_resources(reader: Reader) -> dict[str, Any]:
+    """chips, chip_types, milli, chip_memory_mib, cpu_milli, memory_mib and isolation per replica."""
+    inner = reader.inside("resources")
+    chip_type, count = _accelerators(inner)
+    milli = inner.read("fraction", lambda value: quantities.milli(value, least=1, most=1000)) or 0
+    chip_memory = inner.read("chip_memory", quantities.memory_mib) or 0
+    isolation = inner.choice("isolation", ISOLATION, "") or None
+    slice_given = inner.raw.get("fraction") is not None or inner.raw.get("chip_memory") is not None
+    if slice_given and count > 1:
+        inner.wrong("accelerators", f"a slice is of one chip, and {count} are asked for", "leave the count out")
+    _note_fraction(inner, milli)
+    if milli == 1000:
+        milli, chip_memory, slice_given, count = 0, 0, False, 1
+        inner.rounded("A fraction of 1 is one whole chip.")
+    chips = 0 if slice_given else count
+    if isolation and not (slice_given or chips):
+        inner.wrong("isolation", "says how a chip is shared, and this job asks for none", "give accelerators")
+    return {
+        "chips": chips,
+        "chip_types": [chip_type] if chip_type else [],
+        "milli": milli,
+        "chip_memory_mib": chip_memory,
+        "cpu_milli": _cpus(inner, bool(slice_given or chips)),
+        "memory_mib": _memory(inner),
+        "isolation": isolation,
+    }
+
+
+def _accelerators(reader: Reader) -> tuple[str, int]:
+    given = reader.raw.get("accelerators")
+    if given is None:
+        return "", 0
+    if isinstance(given, list):
+        reader.wrong("accelerators", "a list of `accelerators` is not built yet", _SHOWN)
+        return "", 0
+    return reader.checked("accelerators", given, _type_and_count, ("", 0))
+
+
+def _type_and_count(given: object) -> tuple[str, int]:
+    if isinstance(given, str):
+        name, colon, number = given.strip().partition(":")
+        return _type(name), _count(number.strip()) if colon else 1
+    if not isinstance(given, Mapping):
+        raise Wrong(f"must name a chip type, not {said(given)}", _SHOWN)
+    unbuilt = sorted({"vendor", "memory", "count"} & set(given))
+    if unbuilt:
+        raise Wrong(f"`accelerators.{unbuilt[0]}` is not built yet", _SHOWN)
+    if len(given) != 1:
+        raise Wrong("names several chip types; `resources.any_of` is not built yet", "name one type")
+    name, number = next(iter(given.items()))
+    return _type(name), _count(number)
+
+
+def _type(name: object) -> str:
+    if not isinstance(name, str) or not _TYPE.fullmatch(name.strip()):
+        raise Wrong(f"{said(name)} is no chip type", _SHOWN)
+    return name.strip()
+
+
+def _count(given: object) -> int:
+    if isinstance(given, str) and re.fullmatch(r"-?\d{1,30}", given):
+        given = int(given)
+    if isinstance(given, float) and given.is_integer():
+        given = int(given)
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise Wrong(f"{said(given)} is no whole number of chips", _SHOWN)
+    if given < 1:
+        raise Wrong(f"asks for {said(given)} chips; give 1 or more", "leave `accelerators` out for a job without chips")
+    if given > MAX_CHIPS:
+        raise Wrong(f"asks for {said(given)} chips; a replica has at most {MAX_CHIPS}")
+    return given
+
+
+def _note_fraction(reader: Reader, milli: int) -> None:
+    given = reader.raw.get("fraction")
+    if not milli or not isinstance(given, float | str):
+        return
+    text = given.strip() if isinstance(given, str) else str(given)
+    exact = quantities.decimal(text.rstrip("%")) * (10 if text.endswith("%") else 1000)
+    if exact != milli:
+        reader.rounded(f"A fraction of {text} is {quantities.plain(milli)} of a chip, rounded up to a thousandth.")
+
+
+def _cpus(reader: Reader, has_chips: bool) -> int:
+    given = reader.raw.get("cpus")
+    if given is None:
+        return 0 if has_chips else DEFAULT_CPU_MILLI
+    if isinstance(given, str) and any(mark in given for mark in ("..", "+")):
+        reader.wrong("cpus", "a range of `cpus` is not built yet", "give one number, such as 4 or 0.5")
+        return 0
+    least = 0 if has_chips else 1
+    return reader.checked(
+        "cpus", given, lambda value: quantities.milli(value, least=least, most=MAX_CPU_MILLI), DEFAULT_CPU_MILLI
+    )
+
+
+def _memory(reader: Reader) -> int:
+    given = reader.raw.get("memory")
+    if given is None:
+        return 0
+    if isinstance(given, str) and (".." in given or given.strip().endswith("+")):
+        reader.wrong("memory", "a range of `memory` is not built yet", "give one amount, such as 16GB")
+        return 0
+    return reader.checked("memory", given, quantities.memory_mib, 0)

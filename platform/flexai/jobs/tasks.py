@@ -1,0 +1,118 @@
+"""What Celery runs for jobs: looking after leases and contact, and keeping history within bounds.
+
+`flexai.cluster.expire_leases` is about nodes by name and about jobs by deed, so it lives here: `cluster` may not know
+`jobs`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from celery import shared_task
+from django.db import connection
+
+from flexai.cluster.leases import Watch
+from flexai.common import clock
+from flexai.jobs import contact
+
+log = logging.getLogger(__name__)
+
+EXPIRE_EVERY_SECONDS = 5
+"""How often beat asks for `flexai.cluster.expire_leases`."""
+PRUNE_EVERY_SECONDS = 600
+LOG_DAYS = 30
+"""Logs are kept so long after their job ended."""
+EVENT_DAYS = 90
+"""History of jobs after their end, and of nodes."""
+MINUTE_DAYS = 30
+"""Telemetry roll-ups."""
+ENROLMENT_DAYS = 7
+"""Used-up and expired enrolment tokens."""
+ROWS_AT_ONCE = 5_000
+ROUNDS = 40
+"""A run removes at most so many times `ROWS_AT_ONCE` rows of a kind; the next run goes on."""
+
+
+class _Clocks:
+    """This process's watch over its clocks: leases expire only while it has run steadily (law 5)."""
+
+    watch: Watch | None = None
+
+
+@shared_task(name="flexai.cluster.expire_leases", ignore_result=True)
+def expire_leases() -> None:
+    """Silent nodes are unreachable; replicas whose lease is provably over, or whose node is dead, have ended."""
+    _Clocks.watch = contact.look_at_clocks(_Clocks.watch)
+    silent = contact.sweep_silent_nodes()
+    ended = contact.expire_leases(_Clocks.watch)
+    if silent or ended:
+        log.info("%d nodes became unreachable, %d replicas ended without their agent", len(silent), ended)
+
+
+@shared_task(name="flexai.jobs.prune", ignore_result=True)
+def prune() -> None:
+    """Logs, history, roll-ups and spent tokens older than the stated days are gone, up to the stated rows."""
+    removed = {rule.kind: _prune(rule) for rule in RULES}
+    if any(removed.values()):
+        log.info("pruned: %s", ", ".join(f"{count} {kind}" for kind, count in removed.items() if count))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is removed when; the statement takes an instant and a number of rows."""
+
+    kind: str
+    days: int
+    statement: str
+
+
+RULES = (
+    Rule(
+        "log pieces",
+        LOG_DAYS,
+        """
+        DELETE FROM jobs_logpiece WHERE id IN (
+            SELECT l.id FROM jobs_job j JOIN jobs_attempt a ON a.job_id = j.id
+            JOIN jobs_replica r ON r.attempt_id = a.id JOIN jobs_logpiece l ON l.replica_id = r.id
+            WHERE j.ended_at < %s LIMIT %s)
+        """,
+    ),
+    Rule(
+        "events of jobs",
+        EVENT_DAYS,
+        """
+        DELETE FROM jobs_event WHERE id IN (
+            SELECT e.id FROM jobs_job j JOIN jobs_event e ON e.job_id = j.id WHERE j.ended_at < %s LIMIT %s)
+        """,
+    ),
+    Rule(
+        "events of nodes",
+        EVENT_DAYS,
+        "DELETE FROM jobs_event WHERE id IN (SELECT id FROM jobs_event WHERE node_id IS NOT NULL AND at < %s LIMIT %s)",
+    ),
+    Rule(
+        "roll-ups",
+        MINUTE_DAYS,
+        "DELETE FROM cluster_nodeminute WHERE id IN (SELECT id FROM cluster_nodeminute WHERE minute < %s LIMIT %s)",
+    ),
+    Rule(
+        "enrolment tokens",
+        ENROLMENT_DAYS,
+        "DELETE FROM cluster_enrolmenttoken WHERE id IN (SELECT id FROM cluster_enrolmenttoken "
+        "WHERE expires_at < %s LIMIT %s)",
+    ),
+)
+
+
+def _prune(rule: Rule) -> int:
+    before = clock.now() - timedelta(days=rule.days)
+    removed = 0
+    with connection.cursor() as cursor:
+        for _ in range(ROUNDS):
+            cursor.execute(rule.statement, [before, ROWS_AT_ONCE])
+            removed += cursor.rowcount
+            if cursor.rowcount < ROWS_AT_ONCE:
+                break
+    return removed

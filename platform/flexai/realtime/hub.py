@@ -1,0 +1,299 @@
+"""The one place in a web process where hints arrive and agents and browsers are known.
+
+One pub/sub connection to Valkey for the whole process, whatever the number of sockets (ADR 0003). A hint may be lost:
+agents are looked after again at every heartbeat, browsers are told of a gap after every reconnect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Protocol
+
+import redis
+import redis.asyncio
+from django.conf import settings
+
+from flexai.cluster import services
+from flexai.common import clock
+from flexai.common.events import AGENTS_CHANNEL, HINTS_CHANNEL
+from flexai.jobs import contact
+from flexai.jobs.history import note_refusal
+from flexai.jobs.wanted import attempts_wanted_on
+from flexai.realtime.board import CHIPS_CHANNEL, Board
+from flexai.realtime.connection import (
+    CLOSE_REPLACED,
+    CLOSE_RESTART,
+    CLOSE_SILENT,
+    AgentConnection,
+)
+from flexai.realtime.intake import AWAY, Intake
+from flexai.realtime.renewals import Renewals
+from flexai.realtime.threads import Threads
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS_CHANNEL = "flexai:connections"
+"""{"node": pk, "connection": id}: the node's newest connection; other processes close theirs."""
+CONTACT_SECONDS = 15
+"""A node whose socket closed and did not come back for so long is unreachable."""
+SILENT_SECONDS = 30
+"""An agent that sends nothing for so long, not even telemetry, is disconnected."""
+REFUSALS_NOTED_EVERY_SECONDS = 10
+FIRST_RETRY_SECONDS = 0.1
+LONGEST_RETRY_SECONDS = 5.0
+
+
+class Browser(Protocol):
+    """What the hub needs of a browser's connection."""
+
+    def deliver(self, topic: str, message: Mapping[str, Any]) -> None:
+        """The message is on its way, or replaces one that says the same of the same object."""
+
+    def tell_gap(self) -> None:
+        """Messages may have been lost."""
+
+    def close_if_stuck(self) -> None:
+        """Ends the connection when it has not read for too long."""
+
+
+class Hub:
+    """Started and stopped with the process; everything but the threads lives on its event loop."""
+
+    def __init__(self) -> None:
+        self.threads = Threads()
+        self.board = Board()
+        self.intake = Intake(self.threads)
+        self.renewals = Renewals(self.threads)
+        self.agents: dict[int, AgentConnection] = {}
+        self.browsers: dict[Browser, set[str]] = {}
+        self._watchers: dict[str, set[Browser]] = {}
+        self._woken: set[int] = set()
+        self._waking: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._refusals: dict[int, tuple[float, int]] = {}
+        self._redis: redis.asyncio.Redis | None = None
+        self._is_stopping = False
+
+    async def start(self) -> None:
+        """The hub listens. Valkey need not be there yet."""
+        self._redis = redis.asyncio.from_url(settings.REDIS_URL, max_connections=8, socket_connect_timeout=2)
+        self._spawn(self._listen())
+        self._spawn(self._tick())
+
+    async def stop(self) -> None:
+        """Agents are told to come back, what they sent is committed, threads and connections are closed."""
+        self._is_stopping = True
+        for connection in list(self.agents.values()):
+            connection.close(CLOSE_RESTART, "the server restarts")
+        await self.intake.finish()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._redis is not None:
+            await self._redis.aclose()
+        await asyncio.get_running_loop().run_in_executor(None, self.threads.close)
+
+    def _spawn(self, work: Awaitable[Any]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- agents
+
+    def join(self, connection: AgentConnection) -> None:
+        """The connection is its node's; an earlier one is closed. Its wanted state follows."""
+        before = self.agents.get(connection.node_pk)
+        self.agents[connection.node_pk] = connection
+        if before is not None:
+            before.close(CLOSE_REPLACED, "the node connected anew")
+        self._spawn(self._tell_others(connection))
+        self.wake([connection.node_pk])
+
+    def leave(self, connection: AgentConnection) -> None:
+        """The connection is over. Unless the node comes back in time, it is unreachable."""
+        if self.agents.get(connection.node_pk) is not connection or self._is_stopping:
+            return
+        del self.agents[connection.node_pk]
+        self._spawn(self._lose(connection.node_pk))
+
+    def wake(self, node_pks: Iterable[int]) -> None:
+        """The nodes connected here are sent their wanted state as it is now, if it differs from the last one sent.
+
+        One query at a time for all nodes together: whoever is woken while it runs is in the next.
+        """
+        self._woken.update(pk for pk in node_pks if pk in self.agents)
+        if self._woken and (self._waking is None or self._waking.done()):
+            self._waking = asyncio.get_running_loop().create_task(self._serve_wanted())
+
+    def note_refusal(self, node_pk: int, code: str, sentence: str) -> None:
+        """The node's history says so, at most every ten seconds, with how often."""
+        now = asyncio.get_running_loop().time()
+        last, count = self._refusals.get(node_pk, (-1e9, 0))
+        if now - last < REFUSALS_NOTED_EVERY_SECONDS:
+            self._refusals[node_pk] = (last, count + 1)
+            return
+        self._refusals[node_pk] = (now, 0)
+        self._spawn(self._note(node_pk, code, sentence, count + 1))
+
+    async def _note(self, node_pk: int, code: str, sentence: str, count: int) -> None:
+        try:
+            await self.threads.run(note_refusal, node_pk, code, sentence, count, clock.now())
+        except AWAY as error:
+            log.warning("refusal of node %s not recorded: %s: %s", node_pk, sentence, error)
+
+    async def _serve_wanted(self) -> None:
+        while self._woken:
+            nodes, self._woken = self._woken & self.agents.keys(), set()
+            if not nodes:
+                continue
+            try:
+                wanted = await self.threads.run(attempts_wanted_on, sorted(nodes))
+            except AWAY as error:
+                log.warning(
+                    "wanted state of %d nodes not read; the next heartbeat asks again: %s", len(nodes), error
+                )
+                return
+            for node_pk, state in wanted.items():
+                connection = self.agents.get(node_pk)
+                if connection is not None:
+                    connection.post_wanted(state)
+
+    async def _lose(self, node_pk: int) -> None:
+        gone_at = clock.now()
+        try:
+            await self.threads.run(services.heard, node_pk, at=gone_at)
+            await asyncio.sleep(CONTACT_SECONDS)
+            if node_pk not in self.agents:
+                since = gone_at + timedelta(seconds=1)
+                await self.threads.run(contact.lose_contact, [node_pk], silent_since=since)
+        except AWAY as error:
+            log.warning("contact of node %s not recorded; the sweep will: %s", node_pk, error)
+
+    async def _tell_others(self, connection: AgentConnection) -> None:
+        message = json.dumps({"node": connection.node_pk, "connection": connection.id})
+        try:
+            if self._redis is not None:
+                await self._redis.publish(CONNECTIONS_CHANNEL, message)
+        except (redis.RedisError, OSError) as error:
+            log.warning("other web processes were not told of node %s: %s", connection.node_pk, error)
+
+    # --- browsers
+
+    def watch(self, browser: Browser, topic: str) -> None:
+        """The browser hears of the topic."""
+        self.browsers.setdefault(browser, set()).add(topic)
+        self._watchers.setdefault(topic, set()).add(browser)
+
+    def unwatch(self, browser: Browser, topic: str) -> None:
+        """The browser hears of the topic no more."""
+        self.browsers.get(browser, set()).discard(topic)
+        watchers = self._watchers.get(topic)
+        if watchers is not None:
+            watchers.discard(browser)
+            if not watchers:
+                del self._watchers[topic]
+
+    def forget(self, browser: Browser) -> None:
+        """The browser is gone."""
+        for topic in list(self.browsers.get(browser, ())):
+            self.unwatch(browser, topic)
+        self.browsers.pop(browser, None)
+
+    def _fan_out(self, hint: Mapping[str, Any]) -> None:
+        for topic in topics_of(hint):
+            for browser in list(self._watchers.get(topic, ())):
+                browser.deliver(topic, hint)
+
+    # --- Valkey
+
+    async def _listen(self) -> None:
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self._listen_once()
+                delay = FIRST_RETRY_SECONDS
+            except (redis.RedisError, OSError) as error:
+                log.warning("hints are not heard, trying again in %.1f s: %s", delay, error)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+
+    async def _listen_once(self) -> None:
+        """Listen until the connection breaks. What was missed is made up for first."""
+        if self._redis is None:
+            raise RuntimeError("the hub was not started")
+        async with self._redis.pubsub() as channel:
+            await channel.subscribe(HINTS_CHANNEL, AGENTS_CHANNEL, CONNECTIONS_CHANNEL, CHIPS_CHANNEL)
+            self.wake(list(self.agents))
+            for browser in list(self.browsers):
+                browser.tell_gap()
+            handlers: dict[bytes, Callable[[bytes], None]] = {
+                HINTS_CHANNEL.encode(): self._on_hints,
+                AGENTS_CHANNEL.encode(): self._on_agents,
+                CONNECTIONS_CHANNEL.encode(): self._on_connection,
+                CHIPS_CHANNEL.encode(): self._on_chips,
+            }
+            async for message in channel.listen():
+                if message["type"] == "message":
+                    self._handle(handlers[message["channel"]], message["data"])
+
+    def _handle(self, handler: Callable[[bytes], None], data: bytes) -> None:
+        try:
+            handler(data)
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("a hint was not understood: %s", error)
+
+    def _on_hints(self, data: bytes) -> None:
+        if self._watchers:
+            for hint in json.loads(data):
+                self._fan_out(hint)
+
+    def _on_agents(self, data: bytes) -> None:
+        self.wake(json.loads(data))
+
+    def _on_connection(self, data: bytes) -> None:
+        said = json.loads(data)
+        ours = self.agents.get(said["node"])
+        if ours is not None and ours.id != said["connection"]:
+            ours.close(CLOSE_REPLACED, "the node connected to another process")
+
+    def _on_chips(self, data: bytes) -> None:
+        watchers = self._watchers.get("cluster")
+        if watchers:
+            message = {"kind": "chips", "id": "", "version": 0, "data": json.loads(data)}
+            for browser in list(watchers):
+                browser.deliver("cluster", message)
+
+    # --- every second
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.agents.values()):
+                connection.frames_this_second = 0
+                if now - connection.heard_at > SILENT_SECONDS:
+                    connection.close(CLOSE_SILENT, f"nothing heard for {SILENT_SECONDS} s")
+                    self.leave(connection)
+            for browser in list(self.browsers):
+                browser.close_if_stuck()
+            if self.board.has_something():
+                try:
+                    await self.threads.run(self.board.flush)
+                except (*AWAY, redis.RedisError) as error:
+                    log.warning("telemetry of this second is lost: %s", error)
+
+
+def topics_of(hint: Mapping[str, Any]) -> list[str]:
+    """Who is to hear of it. `logs` is for those who look at the job; `node` is for everybody signed in."""
+    kind, team, name = hint["kind"], hint.get("team", ""), hint["id"]
+    if kind == "logs":
+        return [f"job:{name}"]
+    if kind in ("job", "verdict"):
+        return [f"team:{team}:jobs", f"job:{name}"]
+    if kind == "team":
+        return [f"team:{team or name}:jobs"]
+    return ["cluster"]

@@ -1,0 +1,1 @@
+"""Snapshot, feed, apply, cycles and verdicts. Owns no scheduling rule: those live in `scheduler_core`."""

@@ -1,0 +1,207 @@
+"""The scheduling loop: read what changed, decide, apply, again until there is no news.
+
+Safe to call at any time, by any number of processes: what keeps work from being placed twice are the
+conditions under which `apply` claims it. The lock only spares two processes the same work. A pass that raises
+is put on record, what this process knew is dropped, and the next cycle begins from the rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+import psycopg
+from django.db import Error as DatabaseError
+from django.db import connection, transaction
+
+from flexai.common import clock
+from flexai.common.events import cycle_begins
+from flexai.scheduling.apply import Applied, apply
+from flexai.scheduling.database import loop_cursor
+from flexai.scheduling.engine_state import EngineState, Refreshed, forget, refresh
+from flexai.scheduling.quarantine import quarantine
+from flexai.scheduling.records import CycleNotes, record_cycle
+from scheduler_core.decision import Decision
+
+log = logging.getLogger(__name__)
+
+MAX_PASSES = 50
+"""Passes of one call; then the queue's other tasks get their turn."""
+MAX_SECONDS = 0.2
+"""And so long at most, for the same reason."""
+PACE_SECONDS = 0.01
+"""After a pass that started something the next one begins no sooner: under load many small changes become one
+pass."""
+IDLE_RECORD_SECONDS = 5.0
+"""A cycle that merely ran is put on record no more often."""
+LOCK_WAIT_MS = 300
+"""Longer than another process holds the lock (`MAX_SECONDS`)."""
+NOTHING = Applied(units=(), dropped=(), transaction_id=0, cycle_id=0)
+_LOCK_CLASS = 0x666C6578
+"""First key of the advisory locks of cells."""
+
+
+@dataclass(slots=True)
+class CycleReport:
+    """What one call did."""
+
+    passes: int = 0
+    started: int = 0
+    dropped: int = 0
+    busy: bool = False
+    """Another process runs this cell; nothing was done."""
+    again: bool = False
+    """There is more to do: request another cycle."""
+    verdicts_pending: bool = False
+    """Verdicts were put off: a cycle in a second writes them."""
+    error: str = ""
+    """Traceback of the pass that raised."""
+
+
+def run_cycle(cell_id: int) -> CycleReport:
+    """Start what can be started in this cell, and say why the rest waits. What a pass raises is recorded, not
+    raised."""
+    report = CycleReport()
+    cycle_begins(cell_id)
+    try:
+        with _alone_in(cell_id) as alone:
+            report.busy = report.again = not alone
+            if alone:
+                _run_passes(cell_id, report)
+    except Exception:
+        report.error = traceback.format_exc()
+        log.exception("cell %s: the cycle raised", cell_id)
+        forget(cell_id)
+        _record_failure(cell_id, report.error)
+    return report
+
+
+def _run_passes(cell_id: int, report: CycleReport) -> None:
+    deadline = time.monotonic() + MAX_SECONDS
+    doubted = rebuilt = False
+    while report.passes < MAX_PASSES and time.monotonic() < deadline:
+        notes = CycleNotes(started_at=clock.now())
+        refreshed = _refresh(cell_id, notes)
+        report.verdicts_pending = refreshed.state.verdicts.pending
+        if not refreshed.news:
+            if doubted and not rebuilt:
+                forget(cell_id)
+                doubted = False
+                continue
+            return
+        began = time.monotonic()
+        applied = _run_pass(cell_id, refreshed.state, notes)
+        report.passes += 1
+        report.started += len(applied.units)
+        report.dropped += len(applied.dropped)
+        report.verdicts_pending = refreshed.state.verdicts.pending
+        doubted, rebuilt = bool(applied.dropped), bool(refreshed.rebuilt)
+        if not (applied.units or applied.dropped):
+            return
+        time.sleep(max(0.0, began + PACE_SECONDS - time.monotonic()))
+    report.again = True
+
+
+def _refresh(cell_id: int, notes: CycleNotes) -> Refreshed:
+    began = perf_counter()
+    refreshed = refresh(cell_id, clock.to_ms(notes.started_at))
+    notes.read_ms = _ms_since(began)
+    notes.rebuilt = bool(refreshed.rebuilt)
+    if refreshed.rebuilt:
+        log.info("cell %s: the engine's state is read anew: %s", cell_id, refreshed.rebuilt)
+    return refreshed
+
+
+def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
+    """Decide and apply once; afterwards the verdicts are told and the pass is on record if it did
+    anything."""
+    began = perf_counter()
+    decision = state.scheduler.decide(clock.to_ms(notes.started_at))
+    notes.decide_ms = _ms_since(began)
+    _note(decision, notes)
+    if decision.broken:
+        log.error("cell %s: units break laws and are dropped: %s", cell_id, decision.broken)
+        quarantine(decision.broken, now=notes.started_at)
+    applied = NOTHING
+    if decision.units:
+        notes.apply_began = perf_counter()
+        applied = apply(cell_id, decision.units, now=notes.started_at, notes=notes)
+        state.feed.applied(applied.transaction_id)
+        state.verdicts.started(unit.start.job for unit in applied.units)
+    elif decision.broken or notes.rebuilt or _idle_record_is_due(cell_id):
+        record_cycle(cell_id, notes)
+    state.unfinished = len(decision.units) >= state.policy.max_starts
+    if not applied.dropped:
+        state.verdicts.keep(decision.verdicts, notes.started_at)
+    return applied
+
+
+def _note(decision: Decision, notes: CycleNotes) -> None:
+    notes.units = len(decision.units)
+    notes.waiting = sum(len(verdict.jobs) for verdict in decision.verdicts)
+    notes.broken_laws = [asdict(violation) for violation in decision.broken]
+    notes.excesses = [asdict(excess) for excess in decision.excesses]
+
+
+_recorded_at: dict[int, float] = {}
+
+
+def _idle_record_is_due(cell_id: int) -> bool:
+    now = time.monotonic()
+    due = now - _recorded_at.get(cell_id, float("-inf")) >= IDLE_RECORD_SECONDS
+    if due:
+        _recorded_at[cell_id] = now
+    return due
+
+
+def _record_failure(cell_id: int, error: str) -> None:
+    """On a connection of its own: the old one may be what failed."""
+    try:
+        connection.close()
+        record_cycle(cell_id, CycleNotes(started_at=clock.now(), rebuilt=True), error=error)
+    except (DatabaseError, psycopg.Error):
+        log.exception("cell %s: the failure could not be recorded", cell_id)
+
+
+@contextmanager
+def _alone_in(cell_id: int) -> Iterator[bool]:
+    """True while no other process runs this cell. Waits `LOCK_WAIT_MS` for one that does: what called us may
+    have been committed after it last looked."""
+    with loop_cursor() as cursor:
+        keys = {"class": _LOCK_CLASS, "cell": cell_id}
+        row = cursor.execute("SELECT pg_try_advisory_lock(%(class)s::int, %(cell)s::int)", keys).fetchone()
+        alone = bool(row and row[0]) or _waited_for_lock(cell_id)
+        try:
+            yield alone
+        finally:
+            if alone:
+                _unlock(cell_id)
+
+
+def _waited_for_lock(cell_id: int) -> bool:
+    try:
+        with transaction.atomic(), loop_cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
+            cursor.execute("SELECT pg_advisory_lock(%s::int, %s::int)", [_LOCK_CLASS, cell_id])
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
+
+
+def _unlock(cell_id: int) -> None:
+    try:
+        with loop_cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s::int, %s::int)", [_LOCK_CLASS, cell_id])
+    except (psycopg.Error, DatabaseError) as error:
+        log.warning("cell %s: the lock goes with its connection: %s", cell_id, error)
+        if connection.connection is not None:
+            connection.connection.close()
+
+
+def _ms_since(began: float) -> int:
+    return int((perf_counter() - began) * 1000)

@@ -1,0 +1,85 @@
+"""The engine's state that a worker keeps between cycles (law 7): rebuilt from the rows whenever in doubt.
+
+It is kept per process and cell. Losing it costs one slow cycle, never a job.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from flexai.scheduling.feed import Feed
+from flexai.scheduling.verdicts import VerdictKeeper
+from scheduler_core.engine import Scheduler
+from scheduler_core.policy import Policy
+
+REBUILD_SECONDS = 600
+"""At least so often the state is read anew, so that a fault of the feed cannot live long."""
+
+
+@dataclass(slots=True)
+class EngineState:
+    """A cell as this process knows it."""
+
+    feed: Feed
+    scheduler: Scheduler
+    policy: Policy
+    verdicts: VerdictKeeper
+    built_at: float = field(default_factory=time.monotonic)
+    """Seconds of the monotonic clock."""
+    unfinished: bool = False
+    """The last decision stopped at its bound, or some of it did not hold: decide again even without news."""
+    last_pass_at: float = 0.0
+    """When the last pass that started something began; seconds of the monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """The state, now as the rows are."""
+
+    state: EngineState
+    news: bool
+    """Whether there is something to decide."""
+    rebuilt: str = ""
+    """Why the state was built anew; empty when the feed carried it on."""
+
+
+def refresh(cell_id: int, now: int) -> Refreshed:
+    """The engine's state of this cell with everything that is committed in it. `now` in ms since the
+    epoch."""
+    state = _states.get(cell_id)
+    if state is None:
+        return _rebuild(cell_id, now, "there was none")
+    if time.monotonic() - state.built_at > REBUILD_SECONDS:
+        return _rebuild(cell_id, now, "its time had come")
+    changes = state.feed.read(now)
+    if changes.rebuild:
+        return _rebuild(cell_id, now, changes.rebuild)
+    state.scheduler.apply(changes.events)
+    return Refreshed(state, news=changes.news or state.unfinished)
+
+
+def forget(cell_id: int) -> None:
+    """The next `refresh` builds the state anew."""
+    _states.pop(cell_id, None)
+
+
+_states: dict[int, EngineState] = {}
+
+
+def _rebuild(cell_id: int, now: int, why: str) -> Refreshed:
+    _states.pop(cell_id, None)
+    feed, policy = Feed(cell_id), policy_of(cell_id)
+    state = EngineState(
+        feed=feed,
+        scheduler=Scheduler(feed.begin(now), policy),
+        policy=policy,
+        verdicts=VerdictKeeper.of(cell_id),
+    )
+    _states[cell_id] = state
+    return Refreshed(state, news=True, rebuilt=why)
+
+
+def policy_of(cell_id: int) -> Policy:
+    """The policy of a cell: today every cell has the default one (S4)."""
+    return Policy()

@@ -1,0 +1,168 @@
+"""What changed in a cell since the last read, as events of the engine (law 7).
+
+Every row carries the id of the transaction that wrote it last. A reader remembers `since`: the xmin of its
+last snapshot, below which every transaction had ended. The next read takes all visible rows from `since` on.
+A transaction that was not visible then has an id of at least that xmin, so it is read once it commits, in
+whatever order commits come. A serial number, or the greatest id seen, would lose the ones that commit late.
+
+The feed keeps a mirror of what it has said, so that a row read twice is said once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from flexai.scheduling.reading import Read, read_all, read_since
+from flexai.scheduling.rows import JobRow, RemovalRow
+from scheduler_core.model import (
+    Chip,
+    FeedEvent,
+    Job,
+    Node,
+    Pool,
+    Remove,
+    Row,
+    Running,
+    Snapshot,
+    Team,
+    Upsert,
+)
+
+KINDS: dict[str, type[Row]] = {"pool": Pool, "node": Node, "chip": Chip, "job": Job, "attempt": Running}
+"""Kinds of `Removal` rows; teams and quotas are read whole instead."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """The answer of one read."""
+
+    events: list[FeedEvent] = field(default_factory=list)
+    news: bool = False
+    """Whether the events hold more than what this loop itself applied: only then is there something to
+    decide."""
+    rebuild: str = ""
+    """Why the feed must begin anew; empty when it need not. Then `events` means nothing."""
+
+
+class Feed:
+    """A cell's change feed, begun by `begin` and continued by `read`. One per loop; not shared between
+    threads."""
+
+    def __init__(self, cell_id: int) -> None:
+        self.cell_id = cell_id
+        self.since = 0
+        self._database_started = ""
+        self._mirror: dict[type[Row], dict[int, Row]] = {}
+        self._pools: dict[str, int] = {}
+        self._sleeping: dict[int, JobRow] = {}
+        self._own: set[int] = set()
+
+    def begin(self, now: int) -> Snapshot:
+        """The whole cell at this instant (`now` in ms since the epoch); the next `read` continues from it."""
+        read = read_all(self.cell_id)
+        self.since, self._database_started, self._own = read.xmin, read.database_started, set()
+        self._pools = {pool.name: pool.id for pool in read.pools}
+        self._sleeping = {row.id: row for row in read.waiting if not row.is_due(now)}
+        rows: dict[type[Row], Iterable[Row]] = {
+            Pool: (row.as_engine() for row in read.pools),
+            Node: (row.as_engine() for row in read.nodes),
+            Chip: (row.as_engine() for row in read.chips if row.counts),
+            Team: (row.as_engine() for row in read.teams or ()),
+            Job: (row.as_engine(self._pools) for row in read.waiting if row.is_due(now)),
+            Running: (row.as_engine() for row in read.live),
+        }
+        self._mirror = {kind: {row.id: row for row in some} for kind, some in rows.items()}
+        return self.snapshot(now)
+
+    def read(self, now: int) -> Changes:
+        """What changed since the last call. `now` in ms since the epoch: jobs whose `start_after` came wait
+        now."""
+        read = read_since(self.cell_id, self.since)
+        changes = Changes(rebuild=self._gap(read))
+        if not changes.rebuild:
+            for event, is_news in self._events(read, now):
+                changes.events.append(event)
+                changes.news = changes.news or is_news
+            self._own = {own for own in self._own if own >= read.xmin}
+            self.since = read.xmin
+        return changes
+
+    def applied(self, transaction_id: int) -> None:
+        """This transaction was the loop's own: what it wrote is an event, but no news."""
+        self._own.add(transaction_id)
+
+    def snapshot(self, now: int) -> Snapshot:
+        """The cell as the feed has told it; equal to a fresh one once every change has been read."""
+        rows = {kind: [some[key] for key in sorted(some)] for kind, some in self._mirror.items()}
+        return Snapshot(now, *(tuple(rows[kind]) for kind in (Pool, Node, Chip, Team, Job, Running)))  # type: ignore[arg-type]
+
+    def _gap(self, read: Read) -> str:
+        if read.database_started != self._database_started:
+            return "the database was restarted"
+        if read.xmin < self.since:
+            return "transaction ids went back"
+        if read.pools or any(removal.kind == "pool" for removal in read.removals):
+            return "a pool changed"
+        return ""
+
+    def _events(self, read: Read, now: int) -> Iterator[tuple[FeedEvent, bool]]:
+        """Each event, and whether it is news: first what frees, then places, then what takes them."""
+        for mark in read.ended:
+            yield from self._remove(Running, mark.id, mark.changed)
+        for removal in read.removals:
+            yield from self._removed(removal)
+        if read.teams is not None:
+            known = {team.id for team in read.teams}
+            for gone in [team for team in self._mirror[Team] if team not in known]:
+                yield from self._remove(Team, gone, 0)
+            for team in read.teams:
+                yield from self._upsert(team.as_engine(), 0)
+        for node in read.nodes:
+            yield from self._upsert(node.as_engine(), node.changed)
+        for chip in read.chips:
+            if chip.counts:
+                yield from self._upsert(chip.as_engine(), chip.changed)
+            else:
+                yield from self._remove(Chip, chip.id, chip.changed)
+        for attempt in read.live:
+            yield from self._upsert(attempt.as_engine(), attempt.changed)
+        yield from self._job_events(read, now)
+
+    def _job_events(self, read: Read, now: int) -> Iterator[tuple[FeedEvent, bool]]:
+        for mark in read.not_waiting:
+            self._sleeping.pop(mark.id, None)
+            yield from self._remove(Job, mark.id, mark.changed)
+        for row in read.waiting:
+            self._sleeping.pop(row.id, None)
+            if row.is_due(now):
+                yield from self._upsert(row.as_engine(self._pools), row.changed)
+            else:
+                self._sleeping[row.id] = row
+                yield from self._remove(Job, row.id, row.changed)
+        for row in [row for row in self._sleeping.values() if row.is_due(now)]:
+            del self._sleeping[row.id]
+            yield from self._upsert(row.as_engine(self._pools), 0)
+
+    def _removed(self, removal: RemovalRow) -> Iterator[tuple[FeedEvent, bool]]:
+        kind = KINDS.get(removal.kind)
+        if kind is Job:
+            self._sleeping.pop(removal.row, None)
+        if kind is not None:
+            yield from self._remove(kind, removal.row, removal.changed)
+
+    def _upsert(self, row: Row, changed: int) -> Iterator[tuple[FeedEvent, bool]]:
+        told = self._mirror[type(row)]
+        old = told.get(row.id)
+        if old != row:
+            told[row.id] = row
+            yield Upsert(row), changed not in self._own and not _only_began(old, row)
+
+    def _remove(self, kind: type[Row], row_id: int, changed: int) -> Iterator[tuple[FeedEvent, bool]]:
+        if self._mirror[kind].pop(row_id, None) is not None:
+            yield Remove(kind, row_id), changed not in self._own
+
+
+def _only_began(old: Row | None, new: Row) -> bool:
+    """An attempt that holds what it held frees nothing: its first sign of life is no reason to decide."""
+    return isinstance(old, Running) and isinstance(new, Running) and old.placements == new.placements

@@ -1,0 +1,54 @@
+"""Deleted rows for the feed, written by triggers (law 7); excesses of a cycle."""
+
+from django.db import migrations, models
+
+FUNCTION = """
+CREATE FUNCTION flexai_note_removal() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO scheduling_removal (kind, "row", at, changed)
+    VALUES (TG_ARGV[0], OLD.id, clock_timestamp(), pg_current_xact_id()::text::bigint);
+    RETURN NULL;
+END $$
+"""
+
+TABLES = (
+    ("pool", "cluster_pool", "true"),
+    ("node", "cluster_node", "true"),
+    ("chip", "cluster_chip", "true"),
+    ("team", "tenancy_team", "true"),
+    ("quota", "tenancy_quota", "true"),
+    ("job", "jobs_job", "OLD.state = 'queued'"),
+    ("attempt", "jobs_attempt", "OLD.state <> 'ended'"),
+)
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("scheduling", "0001_initial"),
+        ("cluster", "0002_feed_and_default_cell"),
+        ("tenancy", "0002_feed_and_audit"),
+        ("jobs", "0003_feed"),
+    ]
+    operations = [
+        migrations.AddField("cycle", "excesses", models.JSONField(default=list)),
+        migrations.CreateModel(
+            name="Removal",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(max_length=16)),
+                ("row", models.BigIntegerField()),
+                ("at", models.DateTimeField()),
+                ("changed", models.BigIntegerField()),
+            ],
+            options={"indexes": [models.Index(fields=["changed"], name="removal_changed")]},
+        ),
+        migrations.RunSQL(FUNCTION, "DROP FUNCTION flexai_note_removal()"),
+        *(
+            migrations.RunSQL(
+                f"CREATE TRIGGER note_removal AFTER DELETE ON {table} FOR EACH ROW WHEN ({condition}) "
+                f"EXECUTE FUNCTION flexai_note_removal('{kind}')",
+                f"DROP TRIGGER note_removal ON {table}",
+            )
+            for kind, table, condition in TABLES
+        ),
+    ]

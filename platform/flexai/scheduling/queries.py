@@ -1,0 +1,77 @@
+"""What people ask of the scheduler: why a job waits, and how the last cycles went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flexai.common import clock
+from flexai.jobs.models import Job
+from flexai.scheduling.engine_state import policy_of
+from flexai.scheduling.models import Cycle, Verdict
+from flexai.scheduling.snapshot import take_snapshot
+from scheduler_core.explain import Explanation, NotWaiting, explain
+from scheduler_core.lifecycle import JobState
+
+EXPLAINED_WAITING = 2_000
+"""With more jobs waiting, an explanation leaves the position out: computing it takes a whole cycle's time."""
+
+
+def explain_job(job: Job) -> dict[str, Any]:
+    """Status, sentence, reasons, since when, and the place in the order (from 1) with the number of jobs
+    ahead.
+
+    Position and number are None for a job that does not wait, or where too many wait.
+    """
+    answer: dict[str, Any] = {
+        "status": job.status,
+        "sentence": job.sentence,
+        "reasons": [],
+        "since": _since(job),
+        "queue_position": None,
+        "ahead": None,
+    }
+    if job.state != JobState.QUEUED:
+        return answer
+    explanation = _explanation(job)
+    if explanation is not None:
+        answer.update(queue_position=explanation.position, ahead=len(explanation.ahead))
+        answer["reasons"] = [
+            {"code": reason.code, "sentence": reason.sentence(), "facts": reason.facts()}
+            for reason in explanation.reasons
+        ] + [
+            {
+                "code": f"would_start_{change.change}",
+                "sentence": change.sentence,
+                "facts": {"value": change.value},
+            }
+            for change in explanation.would_start
+        ]
+        if explanation.reasons:
+            answer["sentence"] = explanation.reasons[0].sentence()
+    verdict = Verdict.objects.filter(job=job).first()
+    if verdict is not None:
+        answer["since"] = verdict.since
+        if not answer["reasons"]:
+            answer.update(sentence=verdict.sentence, reasons=verdict.reasons)
+    return answer
+
+
+def last_cycles(cell_id: int, limit: int) -> list[Cycle]:
+    """The newest cycles on record, newest first. A cycle that merely ran keeps one row, the newest."""
+    return list(Cycle.objects.filter(cell_id=cell_id).order_by("-id")[:limit])
+
+
+def _since(job: Job) -> Any:
+    return job.ended_at or (job.started_at if job.state == JobState.ACTIVE else None) or job.submitted_at
+
+
+def _explanation(job: Job) -> Explanation | None:
+    """The engine's own answer on the rows as they are; None when it does not wait for the engine or too many
+    do."""
+    waiting = Job.objects.filter(cell_id=job.cell_id, state=JobState.QUEUED)[: EXPLAINED_WAITING + 1].count()
+    if waiting > EXPLAINED_WAITING:
+        return None
+    try:
+        return explain(take_snapshot(job.cell_id, clock.now()), policy_of(job.cell_id), job.pk)
+    except NotWaiting:
+        return None

@@ -1,0 +1,157 @@
+"""Reads a cell's rows for the engine. One statement reads everything, so it is of one instant.
+
+The naive form is a SELECT per table in a REPEATABLE READ transaction: ten round trips, nine of them empty
+most of the time. Sub-selects of one statement see one snapshot all the same, and each table comes as one JSON
+text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from flexai.scheduling.database import loop_cursor
+from flexai.scheduling.rows import (
+    AttemptRow,
+    ChipRow,
+    JobRow,
+    Mark,
+    NodeRow,
+    PoolRow,
+    RemovalRow,
+    TeamRow,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one statement saw: everything that counts, or what changed."""
+
+    xmin: int
+    """Every transaction below this id had ended; the next read begins here (law 7)."""
+    database_started: str
+    pools: list[PoolRow]
+    nodes: list[NodeRow]
+    chips: list[ChipRow]
+    teams: list[TeamRow] | None
+    """All teams of the platform, or None when no team or quota changed."""
+    waiting: list[JobRow]
+    """Queued and not quarantined."""
+    live: list[AttemptRow]
+    not_waiting: list[Mark]
+    """Changed jobs that are not among `waiting`."""
+    ended: list[Mark]
+    """Changed attempts that are not live."""
+    removals: list[RemovalRow]
+    """Rows that were deleted."""
+
+
+def read_all(cell_id: int) -> Read:
+    """Everything that counts now: all pools, nodes, chips and teams, waiting jobs, live attempts."""
+    return _read(_EVERYTHING, {"cell": cell_id})
+
+
+def read_since(cell_id: int, since: int) -> Read:
+    """Every visible row that a transaction with an id of `since` or above wrote (law 7).
+
+    Rows above the snapshot's xmin are read too, and read again by the next call: that is harmless, and
+    nothing waits for a long transaction.
+    """
+    return _read(_CHANGES, {"cell": cell_id, "since": since})
+
+
+def milliseconds(instant: str) -> str:
+    """SQL for a timestamp as milliseconds since the epoch, rounded down as `clock.to_ms` does."""
+    return f"floor(extract(epoch FROM {instant}) * 1000)::bigint"
+
+
+def _read(statement: str, parameters: dict[str, int]) -> Read:
+    with loop_cursor() as cursor:
+        row = cursor.execute(statement, parameters).fetchone()
+    if row is None:
+        raise RuntimeError("a SELECT without FROM answered no row")
+    xmin, started, pools, nodes, chips, teams, waiting, live, *changes = row
+    not_waiting, ended, removals = changes or (None, None, None)
+    return Read(
+        xmin=xmin,
+        database_started=started,
+        pools=_POOLS.decode(pools) if pools else [],
+        nodes=_NODES.decode(nodes) if nodes else [],
+        chips=_CHIPS.decode(chips) if chips else [],
+        teams=_TEAMS.decode(teams) if teams else None,
+        waiting=_JOBS.decode(waiting) if waiting else [],
+        live=_ATTEMPTS.decode(live) if live else [],
+        not_waiting=_MARKS.decode(not_waiting) if not_waiting else [],
+        ended=_MARKS.decode(ended) if ended else [],
+        removals=_REMOVALS.decode(removals) if removals else [],
+    )
+
+
+_POOLS = msgspec.json.Decoder(list[PoolRow])
+_NODES = msgspec.json.Decoder(list[NodeRow])
+_CHIPS = msgspec.json.Decoder(list[ChipRow])
+_TEAMS = msgspec.json.Decoder(list[TeamRow])
+_JOBS = msgspec.json.Decoder(list[JobRow])
+_ATTEMPTS = msgspec.json.Decoder(list[AttemptRow])
+_MARKS = msgspec.json.Decoder(list[Mark])
+_REMOVALS = msgspec.json.Decoder(list[RemovalRow])
+
+_QUARANTINED = "EXISTS (SELECT 1 FROM scheduling_quarantine q WHERE q.job_id = {}.id)"
+
+
+def _rows(changed: str, teams: str) -> str:
+    """The part that both statements share; `changed` narrows a table by its alias, `teams` all teams at
+    once."""
+    return f"""
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_postmaster_start_time()::text,
+(SELECT json_agg(json_build_array(p.id, p.changed, p.name, p.slice_step_milli) ORDER BY p.id)::text
+   FROM cluster_pool p WHERE p.cell_id = %(cell)s {changed.format("p")}),
+(SELECT json_agg(json_build_array(n.id, n.changed, n.name, n.pool_id, n.cpu_milli, n.memory_mib, n.state,
+        n.reachable, n.topology) ORDER BY n.id)::text
+   FROM cluster_node n WHERE n.cell_id = %(cell)s {changed.format("n")}),
+(SELECT json_agg(json_build_array(c.id, c.changed, c.node_id, c.index, c.type, c.memory_mib, c.present,
+        c.healthy, c.health, coalesce(t.speed, 1000), c.isolation, c.host_cpu_milli,
+        c.used_milli > 0 OR c.guest_milli > 0) ORDER BY c.id)::text
+   FROM cluster_chip c LEFT JOIN cluster_chiptype t ON t.name = c.type
+  WHERE c.cell_id = %(cell)s {changed.format("c")}),
+(SELECT json_agg(json_build_array(t.id, t.changed, t.name, t.organization_id, t.parent_id,
+        (SELECT json_agg(json_build_array(q.chip_type, q.guaranteed_milli, q.limit_milli, q.over_quota_weight)
+                         ORDER BY q.chip_type)
+           FROM tenancy_quota q WHERE q.team_id = t.id AND q.cell_id = %(cell)s)) ORDER BY t.id)::text
+   FROM tenancy_team t {teams}),
+(SELECT json_agg(json_build_array(j.id, j.changed, j.name, j.team_id, j.organization_id, j.user_id,
+        j.priority, j.preemptible, {milliseconds("j.submitted_at")}, {milliseconds("j.start_after")},
+        j.version, j.set_id, s.cap, j.effective_spec->'min_runtime_ms', j.effective_spec->'max_duration_ms',
+        j.effective_spec->'node_pools', j.effective_spec->'resources',
+        j.effective_spec->'replicas') ORDER BY j.id)::text
+   FROM jobs_job j LEFT JOIN jobs_jobset s ON s.id = j.set_id
+  WHERE j.cell_id = %(cell)s AND j.state = 'queued' {changed.format("j")} AND NOT {_QUARANTINED.format("j")}),
+(SELECT json_agg(json_build_array(a.id, a.changed, a.job_id, j.team_id, a.organization_id, j.priority,
+        j.preemptible, {milliseconds("coalesce(a.running_at, a.placed_at)")}, j.set_id,
+        j.effective_spec->'min_runtime_ms', j.effective_spec->'max_duration_ms',
+        j.effective_spec->'resources'->'isolation',
+        (SELECT json_agg(json_build_array(r.index, r.node_id, r.cpu_milli, r.memory_mib,
+                (SELECT json_agg(json_build_array(h.chip_id, h.milli, h.memory_mib) ORDER BY h.chip_id)
+                   FROM jobs_allocation h WHERE h.replica_id = r.id AND h.active AND h.kind = 'owned'))
+                ORDER BY r.index)
+           FROM jobs_replica r WHERE r.attempt_id = a.id)) ORDER BY a.id)::text
+   FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
+  WHERE a.cell_id = %(cell)s AND a.state <> 'ended' {changed.format("a")})"""  # noqa: S608 - constants alone
+
+
+_EVERYTHING = _rows(changed="", teams="")
+_MARKS_OF_CHANGES = f""",
+(SELECT json_agg(json_build_array(j.id, j.changed))::text FROM jobs_job j
+  WHERE j.cell_id = %(cell)s AND j.changed >= %(since)s
+    AND (j.state <> 'queued' OR {_QUARANTINED.format("j")})),
+(SELECT json_agg(json_build_array(a.id, a.changed))::text FROM jobs_attempt a
+  WHERE a.cell_id = %(cell)s AND a.changed >= %(since)s AND a.state = 'ended'),
+(SELECT json_agg(json_build_array(r.kind, r.row, r.changed))::text FROM scheduling_removal r
+  WHERE r.changed >= %(since)s)"""  # noqa: S608 - constants alone
+_TEAMS_IF_ANY_CHANGED = """
+  WHERE EXISTS (SELECT 1 FROM tenancy_team x WHERE x.changed >= %(since)s)
+     OR EXISTS (SELECT 1 FROM tenancy_quota x WHERE x.cell_id = %(cell)s AND x.changed >= %(since)s)
+     OR EXISTS (SELECT 1 FROM scheduling_removal x
+                 WHERE x.changed >= %(since)s AND x.kind IN ('team', 'quota'))"""
+_CHANGES = _rows(changed="AND {}.changed >= %(since)s", teams=_TEAMS_IF_ANY_CHANGED) + _MARKS_OF_CHANGES

@@ -1,0 +1,150 @@
+"""What stays of a cycle: its row, one audit entry, an event for every job that it started (law 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from django.db import transaction
+
+from flexai.scheduling.claims import Placed
+from flexai.scheduling.database import Cursor, as_rows, loop_cursor
+from flexai.scheduling.models import Cycle, Removal
+
+ERROR_CHARACTERS = 20_000
+"""A traceback is cut to its end of this length."""
+KEPT_CYCLES = 20_000
+"""So many cycles of a cell are kept, then the oldest go: a few MB."""
+SCHEDULER = "scheduler"
+
+
+@dataclass(slots=True)
+class CycleNotes:
+    """What a cycle knows of itself before it is written. Times in milliseconds."""
+
+    started_at: datetime
+    rebuilt: bool = False
+    read_ms: int = 0
+    decide_ms: int = 0
+    waiting: int = 0
+    units: int = 0
+    broken_laws: list[dict[str, Any]] = field(default_factory=list)
+    excesses: list[dict[str, Any]] = field(default_factory=list)
+    apply_began: float = 0.0
+    """`perf_counter` when apply began; 0 when it did not."""
+
+    @property
+    def apply_ms(self) -> int:
+        """Until now; the commit itself comes on top."""
+        return int((perf_counter() - self.apply_began) * 1000) if self.apply_began else 0
+
+
+def write_cycle(
+    cursor: Cursor, cell_id: int, placed: Sequence[Placed], dropped: int, now: datetime, notes: CycleNotes
+) -> tuple[int, int]:
+    """The cycle, its audit entry and its events are written in the current transaction, and the verdicts of
+    what started are gone. Answers the cycle's id and the transaction's."""
+    row = cursor.execute(
+        _RECORD,
+        {
+            "cell": cell_id,
+            "now": now,
+            "started": notes.started_at,
+            "read": notes.read_ms,
+            "decide": notes.decide_ms,
+            "apply": notes.apply_ms,
+            "waiting": notes.waiting,
+            "units": notes.units,
+            "applied": len(placed),
+            "dropped": dropped,
+            "rebuilt": notes.rebuilt,
+            "laws": _json(notes.broken_laws),
+            "excesses": _json(notes.excesses),
+            "after": _json({"started": [one.job_public_id for one in placed]}),
+            "placed": as_rows(
+                [
+                    {
+                        "job": p.unit.start.job,
+                        "org": p.organization,
+                        "attempt": p.attempt,
+                        "sentence": p.sentence,
+                    }
+                    for p in placed
+                ]
+            ),
+        },
+    ).fetchone()
+    if row is None:
+        raise RuntimeError("the cycle was not written")
+    return row[0], row[1]
+
+
+def record_cycle(cell_id: int, notes: CycleNotes, *, error: str = "") -> int:
+    """A cycle that started nothing is on record: it failed, broke a law, or merely ran. Answers its id.
+
+    Of cycles that merely ran only the last is kept: a following one takes its row.
+    """
+    idle = not (error or notes.broken_laws or notes.units)
+    values: dict[str, Any] = {
+        "started_at": notes.started_at,
+        "read_ms": notes.read_ms,
+        "decide_ms": notes.decide_ms,
+        "apply_ms": notes.apply_ms,
+        "waiting": notes.waiting,
+        "units": notes.units,
+        "rebuilt": notes.rebuilt,
+        "broken_laws": notes.broken_laws,
+        "excesses": notes.excesses,
+        "error": error[-ERROR_CHARACTERS:],
+    }
+    with transaction.atomic():
+        last = Cycle.objects.filter(cell_id=cell_id).order_by("-id").first() if idle else None
+        if last is not None and not (last.units or last.error or last.broken_laws):
+            Cycle.objects.filter(pk=last.pk).update(**values)
+            return last.pk
+        return Cycle.objects.create(cell_id=cell_id, **values).pk
+
+
+def forget_old_records(*, kept_removals_from: datetime) -> None:
+    """Cycles beyond `KEPT_CYCLES` of a cell, and removals noted before the given instant, are gone."""
+    with transaction.atomic(), loop_cursor() as cursor:
+        cursor.execute(_PRUNE_CYCLES, {"kept": KEPT_CYCLES})
+        Removal.objects.filter(at__lt=kept_removals_from).delete()
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+_RECORD = """
+WITH cycle AS (
+    INSERT INTO scheduling_cycle (cell_id, started_at, read_ms, decide_ms, apply_ms, waiting, units, applied,
+           dropped, rebuilt, broken_laws, excesses, error)
+    VALUES (%(cell)s, %(started)s, %(read)s, %(decide)s, %(apply)s, %(waiting)s, %(units)s, %(applied)s,
+           %(dropped)s, %(rebuilt)s, %(laws)s::jsonb, %(excesses)s::jsonb, '')
+ RETURNING id),
+placed AS (
+    SELECT * FROM json_to_recordset(%(placed)s::json)
+           AS p (job bigint, org bigint, attempt int, sentence text)),
+audit AS (
+    INSERT INTO tenancy_auditentry (at, actor_kind, actor, action, object_kind, object_id, after, reason,
+           request_id)
+    SELECT %(now)s, 'scheduler', 'scheduler', 'cycle.applied', 'cell', %(cell)s::text, %(after)s::jsonb, '',
+           'cycle-' || cycle.id FROM cycle WHERE EXISTS (SELECT 1 FROM placed)),
+event AS (
+    INSERT INTO jobs_event (at, organization_id, job_id, attempt, kind, from_state, to_state, reason_code,
+           sentence, facts, actor, cause)
+    SELECT %(now)s, p.org, p.job, p.attempt, 'attempt.placed', 'queued', 'active', 'placed', p.sentence,
+           '{}'::jsonb, 'scheduler', 'cycle-' || cycle.id FROM placed p, cycle),
+verdict AS (
+    DELETE FROM scheduling_verdict v USING placed p WHERE v.job_id = p.job)
+SELECT id, pg_current_xact_id()::text::bigint FROM cycle"""
+
+_PRUNE_CYCLES = """
+DELETE FROM scheduling_cycle c USING (
+    SELECT id, row_number() OVER (PARTITION BY cell_id ORDER BY id DESC) AS age FROM scheduling_cycle) old
+ WHERE old.id = c.id AND old.age > %(kept)s"""

@@ -1,0 +1,236 @@
+"""Rows as the feed reads them, one JSON array each, and what they are to the engine."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from flexai.jobs.requests import gang_from
+from scheduler_core.model import (
+    Chip,
+    ChipShare,
+    Gang,
+    Isolation,
+    Job,
+    Node,
+    Placement,
+    Pool,
+    Quota,
+    Running,
+    Team,
+)
+
+NO_SUCH_POOL = 0
+"""Stands for a pool that a job names and the cell does not have (any more): no node is in it."""
+
+
+class Mark(msgspec.Struct, array_like=True, gc=False):
+    """A row of which only this matters: it changed, and does not count any more."""
+
+    id: int
+    changed: int
+
+
+class RemovalRow(msgspec.Struct, array_like=True, gc=False):
+    kind: str
+    row: int
+    changed: int
+
+
+class PoolRow(msgspec.Struct, array_like=True, gc=False):
+    id: int
+    changed: int
+    name: str
+    slice_step: int
+
+    def as_engine(self) -> Pool:
+        return Pool(id=self.id, name=self.name, slice_step=self.slice_step)
+
+
+class NodeRow(msgspec.Struct, array_like=True, gc=False):
+    id: int
+    changed: int
+    name: str
+    pool: int
+    cpu: int
+    memory: int
+    state: str
+    reachable: bool
+    topology: list[str]
+
+    def as_engine(self) -> Node:
+        because = self.state if self.state != "ready" else "" if self.reachable else "unreachable"
+        return Node(
+            id=self.id,
+            name=self.name,
+            pool=self.pool,
+            cpu=self.cpu,
+            memory=self.memory,
+            ready=not because,
+            unready_because=because,
+            topology=tuple(self.topology),
+        )
+
+
+class ChipRow(msgspec.Struct, array_like=True, gc=False):
+    id: int
+    changed: int
+    node: int
+    index: int
+    type: str
+    memory: int
+    present: bool
+    healthy: bool
+    health: int
+    speed: int
+    isolation: list[str]
+    host_cpu: int
+    in_use: bool
+
+    @property
+    def counts(self) -> bool:
+        """False once the agent no longer reports it and nothing holds it."""
+        return self.present or self.in_use
+
+    def as_engine(self) -> Chip:
+        return Chip(
+            id=self.id,
+            node=self.node,
+            index=self.index,
+            type=self.type,
+            memory=self.memory,
+            healthy=self.present and self.healthy,
+            health=self.health,
+            speed=self.speed,
+            isolation=_classes(tuple(self.isolation)),
+            host_cpu=self.host_cpu,
+        )
+
+
+class QuotaRow(msgspec.Struct, array_like=True, gc=False):
+    chip_type: str
+    guaranteed: int
+    limit: int | None
+    over_quota_weight: int
+
+
+class TeamRow(msgspec.Struct, array_like=True, gc=False):
+    id: int
+    changed: int
+    name: str
+    organization: int
+    parent: int | None
+    quotas: list[QuotaRow] | None
+
+    def as_engine(self) -> Team:
+        quotas = tuple(
+            Quota(quota.chip_type, quota.guaranteed, quota.limit, quota.over_quota_weight)
+            for quota in self.quotas or ()
+        )
+        return Team(self.id, self.name, self.organization, self.parent, quotas)
+
+
+class JobRow(msgspec.Struct, array_like=True, gc=False):
+    id: int
+    changed: int
+    name: str
+    team: int
+    organization: int
+    user: int
+    priority: int
+    preemptible: bool
+    submitted: int
+    start_after: int | None
+    version: int
+    set: int | None
+    set_cap: int | None
+    min_runtime: int | None
+    max_duration: int | None
+    node_pools: list[str] | None
+    resources: msgspec.Raw
+    replicas: msgspec.Raw
+
+    def is_due(self, now: int) -> bool:
+        """Whether its `start_after` has come; `now` in milliseconds since the epoch."""
+        return self.start_after is None or self.start_after <= now
+
+    def as_engine(self, pools: dict[str, int]) -> Job:
+        """`pools` are the cell's pools by name."""
+        return Job(
+            id=self.id,
+            name=self.name,
+            team=self.team,
+            organization=self.organization,
+            user=self.user,
+            gang=_gang(bytes(self.resources), bytes(self.replicas)),
+            priority=self.priority,
+            submitted=self.submitted,
+            pools=tuple(pools.get(name, NO_SUCH_POOL) for name in self.node_pools or ()),
+            preemptible=self.preemptible,
+            min_runtime=self.min_runtime or 0,
+            max_duration=self.max_duration,
+            set=self.set,
+            set_cap=self.set_cap,
+            version=self.version,
+        )
+
+
+class PlacementRow(msgspec.Struct, array_like=True, gc=False):
+    replica: int
+    node: int
+    cpu: int
+    memory: int
+    shares: list[tuple[int, int, int]] | None
+
+
+class AttemptRow(msgspec.Struct, array_like=True, gc=False):
+    id: int
+    changed: int
+    job: int
+    team: int
+    organization: int
+    priority: int
+    preemptible: bool
+    started: int
+    set: int | None
+    min_runtime: int | None
+    max_duration: int | None
+    isolation: str | None
+    placements: list[PlacementRow] | None
+
+    def as_engine(self) -> Running:
+        return Running(
+            id=self.id,
+            job=self.job,
+            team=self.team,
+            organization=self.organization,
+            placements=tuple(
+                Placement(
+                    place.replica,
+                    place.node,
+                    place.cpu,
+                    place.memory,
+                    tuple(ChipShare(*share) for share in place.shares or ()),
+                )
+                for place in self.placements or ()
+            ),
+            priority=self.priority,
+            preemptible=self.preemptible,
+            started=self.started,
+            set=self.set,
+            min_runtime=self.min_runtime or 0,
+            max_duration=self.max_duration,
+            isolation=Isolation(self.isolation) if self.isolation else None,
+        )
+
+
+@lru_cache(maxsize=4096)
+def _gang(resources: bytes, replicas: bytes) -> Gang:
+    """Equal requests become one value; ten thousand tasks of an array share it."""
+    return gang_from({"resources": msgspec.json.decode(resources), "replicas": msgspec.json.decode(replicas)})
+
+
+@lru_cache(maxsize=256)
+def _classes(names: tuple[str, ...]) -> frozenset[Isolation]:
+    return frozenset(Isolation(name) for name in names)

@@ -1,0 +1,66 @@
+"""Celery's way in. A task is a hint (law 3): losing or doubling one does no harm, and the tick heals what was
+missed."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import redis
+from celery import current_app, shared_task
+from kombu.exceptions import OperationalError
+
+from flexai.cluster.models import Cell
+from flexai.common import clock
+from flexai.common.broker import valkey
+from flexai.common.events import CYCLE_TASK, request_cycle
+from flexai.jobs.services import release_due
+from flexai.scheduling import cycle, records
+
+log = logging.getLogger(__name__)
+
+VERDICT_SECONDS = 1
+"""How long verdicts that were put off wait for their cycle."""
+KEPT_REMOVALS = timedelta(days=1)
+"""Far longer than an engine's state lives without being read anew."""
+_BROKER_ERRORS = (redis.RedisError, OperationalError, OSError)
+
+
+@shared_task(name=CYCLE_TASK, ignore_result=True)
+def run_cycle(cell_id: int) -> None:
+    """Run the loop of one cell; ask for another run when there is more to do."""
+    report = cycle.run_cycle(cell_id)
+    try:
+        if report.again:
+            request_cycle(cell_id)
+        elif report.verdicts_pending:
+            _request_verdicts(cell_id)
+    except _BROKER_ERRORS as error:
+        log.warning("broker not reached, the tick will heal it: %s", error)
+
+
+@shared_task(name="flexai.scheduling.tick", ignore_result=True)
+def tick() -> None:
+    """Jobs whose time has come wait, and every cell runs a cycle, whatever messages were lost."""
+    release_due(clock.now())
+    for cell_id in Cell.objects.values_list("pk", flat=True):
+        request_cycle(cell_id)
+
+
+@shared_task(name="flexai.scheduling.prune", ignore_result=True)
+def prune() -> None:
+    """Old cycles and removals are gone."""
+    records.forget_old_records(kept_removals_from=clock.now() - KEPT_REMOVALS)
+
+
+def _request_verdicts(cell_id: int) -> None:
+    """One cycle in `VERDICT_SECONDS`, however often it is asked for."""
+    if valkey().set(f"flexai:verdicts_requested:{cell_id}", 1, nx=True, px=VERDICT_SECONDS * 1000):
+        current_app.send_task(
+            CYCLE_TASK,
+            args=[cell_id],
+            queue=f"cell.{cell_id}",
+            countdown=VERDICT_SECONDS,
+            ignore_result=True,
+            retry=False,
+        )

@@ -1,0 +1,1 @@
+"""Organizations, teams, members, roles, quotas, tokens, audit."""

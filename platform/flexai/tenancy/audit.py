@@ -1,0 +1,67 @@
+"""The decisions of principals, append-only: who did what to which object, before and after, and why (law 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from django.db import connection
+from django.db.models import Model
+
+from flexai.common import clock
+from flexai.tenancy.principals import Principal
+
+_INSERT = """
+INSERT INTO tenancy_auditentry
+    (at, organization_id, actor_kind, actor, action, object_kind, object_id, before, after, reason, request_id)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s, %s)
+"""
+
+
+def record(
+    actor: Principal,
+    action: str,
+    about: Model | None = None,
+    *,
+    object_kind: str = "",
+    object_id: str = "",
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+    reason: str = "",
+) -> None:
+    """One entry, in the caller's transaction. `action` is `noun.verb`; the object is a row, or a kind and an id.
+
+    One plain statement: it is written with every submit.
+    """
+    values = (
+        clock.now(),
+        actor.organization.pk,
+        "token" if actor.token is not None else "user",
+        actor_name(actor),
+        action,
+        object_kind or (about._meta.model_name or "" if about is not None else ""),
+        object_id or _id_of(about),
+        _as_json(before),
+        _as_json(after),
+        reason,
+        actor.request_id,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, values)
+
+
+def actor_name(actor: Principal) -> str:
+    """The user's name, and the token that was used."""
+    if actor.token is None:
+        return actor.user.username
+    return f"{actor.user.username} by {actor.token.public_id}"
+
+
+def _as_json(value: Mapping[str, object] | None) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _id_of(about: Model | None) -> str:
+    if about is None:
+        return ""
+    return str(getattr(about, "public_id", "") or about.pk)

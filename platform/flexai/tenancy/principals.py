@@ -1,0 +1,183 @@
+"""Who is asking, and what they may see.
+
+A principal acts in one organization. Its role there holds in every team; a role in a team holds in that team and in
+those below it; the stronger counts. Every query of the server starts from one of the `visible_*` functions here or
+in the other apps, so another tenant's object is not found rather than forbidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from flexai.common.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
+from flexai.tenancy.models import Membership, Organization, Role, Team, TeamMember, Token, User
+
+RANK: Mapping[str, int] = {Role.VIEWER: 1, Role.MEMBER: 2, Role.MAINTAINER: 3, Role.OWNER: 4}
+"""Each role includes those below it. Viewer sees; member submits and stops its own; maintainer stops anyone's and
+names members; owner sets quotas. An operator (`is_staff`) runs the platform: nodes, cycles, every team's quotas."""
+
+
+class Scope(StrEnum):
+    """What a token may be used for; a session may do everything."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+ALL_SCOPES = frozenset({Scope.READ.value, Scope.WRITE.value})
+
+
+@dataclass(frozen=True, slots=True)
+class TeamSeat:
+    """A team that the principal sees, and its role there."""
+
+    pk: int
+    public_id: str
+    name: str
+    parent: int | None
+    role: Role
+
+    def as_team(self, organization: Organization) -> Team:
+        """The row as far as it is known here; the rest is fetched when it is asked for."""
+        team = Team.from_db(None, ["id", "public_id", "name", "parent_id"], [self.pk, self.public_id, self.name, self.parent])
+        team.organization = organization
+        return team
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A user acting in an organization, by session or by token."""
+
+    user: User
+    organization: Organization
+    role: Role | None
+    """In the whole organization; None for somebody who is in some of its teams only."""
+    scopes: frozenset[str] = ALL_SCOPES
+    token: Token | None = None
+    request_id: str = field(default="", compare=False)
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def is_operator(self) -> bool:
+        """Runs the platform. A token that reaches one team only never carries this."""
+        return self.user.is_staff and (self.token is None or self.token.team_id is None)
+
+    @property
+    def label(self) -> str:
+        """As events and the audit log name it."""
+        return f"user:{self.user.username}"
+
+    @cached_property
+    def teams(self) -> tuple[TeamSeat, ...]:
+        """The teams it sees, by name. One query, once."""
+        return tuple(_seats(self))
+
+    def seat(self, name_or_id: str) -> TeamSeat:
+        """The team of this name or public id; raises NotFound when it sees no such team."""
+        for seat in self.teams:
+            if name_or_id in (seat.name, seat.public_id):
+                return seat
+        known = ", ".join(seat.name for seat in self.teams[:10]) or "none"
+        raise NotFound(f"There is no team {name_or_id!r} among yours ({known}).")
+
+    def role_in(self, team_pk: int) -> Role | None:
+        """Its role in this team; None when it does not see it."""
+        return next((seat.role for seat in self.teams if seat.pk == team_pk), None)
+
+    def sees_everything(self) -> bool:
+        """True when it sees every team of its organization, so that queries need not list teams."""
+        return self.role is not None and (self.token is None or self.token.team_id is None)
+
+    def require_scope(self, scope: Scope) -> None:
+        """Raises Forbidden when the token does not carry this scope."""
+        if scope.value not in self.scopes:
+            raise Forbidden(f"This token has no {scope.value!r} scope.")
+
+    def require_role(self, team_pk: int, needed: Role, to: str) -> None:
+        """Raises NotFound for a team it does not see, Forbidden for one where its role is less than `needed`."""
+        role = self.role_in(team_pk)
+        if role is None:
+            raise NotFound("There is no such team among yours.")
+        if RANK[role] < RANK[needed]:
+            raise Forbidden(f"You need the role {needed.value} in this team to {to}; yours is {role.value}.")
+
+    def require_operator(self, to: str) -> None:
+        """Raises Forbidden unless it is an operator."""
+        if not self.is_operator:
+            raise Forbidden(f"Only an operator of the platform may {to}.")
+
+
+def principal_for_user(user: User, *, request_id: str = "") -> Principal:
+    """The user in the organization that it joined first. Raises Unauthenticated when it belongs to none."""
+    membership = Membership.objects.filter(user=user).select_related("organization").order_by("id").first()
+    if membership is not None:
+        return Principal(user, membership.organization, Role(membership.role), request_id=request_id)
+    seat = TeamMember.objects.filter(user=user).select_related("team__organization").order_by("id").first()
+    if seat is not None:
+        return Principal(user, seat.team.organization, None, request_id=request_id)
+    raise Unauthenticated("This user belongs to no organization; an owner has to add it to one.")
+
+
+def visible_teams(principal: Principal) -> QuerySet[Team]:
+    """The teams that the principal may see; an operator sees those of every organization."""
+    if principal.is_operator:
+        return Team.objects.all()
+    return Team.objects.filter(pk__in=[seat.pk for seat in principal.teams])
+
+
+def visible_tokens(principal: Principal) -> QuerySet[Token]:
+    """The principal's own tokens in its organization."""
+    return Token.objects.filter(organization=principal.organization, user=principal.user)
+
+
+_TEAMS = """
+SELECT t.id, t.public_id, t.name, t.parent_id, m.role
+FROM tenancy_team t LEFT JOIN tenancy_teammember m ON m.team_id = t.id AND m.user_id = %s
+WHERE t.organization_id = %s ORDER BY t.name
+"""
+
+
+def _seats(principal: Principal) -> Iterable[TeamSeat]:
+    with connection.cursor() as cursor:
+        cursor.execute(_TEAMS, [principal.user.pk, principal.organization.pk])
+        rows = cursor.fetchall()
+    parents = {pk: parent for pk, _, _, parent, _ in rows}
+    given = {pk: role for pk, _, _, _, role in rows if role}
+    only = principal.token.team_id if principal.token is not None else None
+    for pk, public_id, name, parent, _ in rows:
+        if only is not None and only not in _line(pk, parents):
+            continue
+        role = _strongest([principal.role, *(given.get(above) for above in _line(pk, parents))])
+        if role is not None:
+            yield TeamSeat(pk, public_id, name, parent, role)
+
+
+def _line(team: int, parents: Mapping[int, int | None]) -> list[int]:
+    """The team and every team above it; a loop in the rows ends the walk."""
+    line: list[int] = []
+    above: int | None = team
+    while above is not None and above not in line:
+        line.append(above)
+        above = parents.get(above)
+    return line
+
+
+def _strongest(roles: Iterable[str | None]) -> Role | None:
+    held = [role for role in roles if role]
+    return Role(max(held, key=lambda role: RANK[role])) if held else None
+
+
+def role_named(name: str) -> Role:
+    """Raises InvalidInput naming the roles there are."""
+    if name not in Role.values:
+        raise InvalidInput(f"There is no role {name!r}; there are {', '.join(Role.values)}.")
+    return Role(name)

@@ -1,0 +1,168 @@
+"""Bearer credentials: made once, kept as SHA-256, scoped, expiring, revocable with immediate effect."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+
+from flexai.common import clock
+from flexai.common.errors import FieldError, InvalidInput, NotFound, Unauthenticated
+from flexai.tenancy import audit
+from flexai.tenancy.models import Organization, Role, Team, Token, User
+from flexai.tenancy.principals import ALL_SCOPES, Principal, visible_tokens
+
+PREFIX = "flx_"
+_SECRET = re.compile(r"flx_[A-Za-z0-9_-]{43}")
+MAX_DAYS = 366
+"""A token lives at most so long; who needs more makes a new one."""
+USE_WRITTEN_EVERY = timedelta(minutes=1)
+"""`last_used_at` is written at most so often: a busy token must not cost a write a request."""
+
+_LOOK_UP = """
+SELECT k.id, k.public_id, k.name, k.scopes, k.expires_at, k.revoked_at, k.last_used_at, k.team_id,
+       u.id, u.username, u.email, u.is_staff, u.is_active, o.id, o.public_id, o.slug, o.name, m.role
+FROM tenancy_token k
+JOIN tenancy_user u ON u.id = k.user_id
+JOIN tenancy_organization o ON o.id = k.organization_id
+LEFT JOIN tenancy_membership m ON m.user_id = u.id AND m.organization_id = o.id
+WHERE k.hash = %s
+"""
+
+
+def create_token(
+    user: User,
+    organization: Organization,
+    name: str,
+    scopes: Iterable[str],
+    expires_in_days: int,
+    team: Team | None = None,
+) -> tuple[Token, str]:
+    """A token and its secret ("flx_" and 43 characters), which is nowhere else from now on.
+
+    Raises InvalidInput for a blank or long name, an unknown scope or a lifetime outside 1–366 days.
+    """
+    wanted = sorted(set(scopes))
+    _check(name, wanted, expires_in_days)
+    secret = PREFIX + secrets.token_urlsafe(32)
+    token = Token.objects.create(
+        organization=organization,
+        user=user,
+        team=team,
+        name=name,
+        hash=_hash(secret),
+        scopes=wanted,
+        expires_at=clock.now() + timedelta(days=expires_in_days),
+    )
+    return token, secret
+
+
+def principal_for_token(secret: str, *, request_id: str = "") -> Principal:
+    """Whom this secret stands for. One query. Raises Unauthenticated when it is unknown, expired or revoked."""
+    row = _look_up(secret)
+    if row is None:
+        raise Unauthenticated("This token is not known here.")
+    now = clock.now()
+    token, user, organization = _objects(row)
+    if token.revoked_at is not None:
+        raise Unauthenticated("This token was revoked.")
+    if token.expires_at <= now:
+        raise Unauthenticated(f"This token expired on {token.expires_at:%Y-%m-%d %H:%M} UTC.")
+    if not user.is_active:
+        raise Unauthenticated("The user of this token is switched off.")
+    _note_use(token, now)
+    role = Role(row[17]) if row[17] else None
+    return Principal(user, organization, role, frozenset(token.scopes), token, request_id)
+
+
+def _look_up(secret: str) -> tuple[object, ...] | None:
+    if not _SECRET.fullmatch(secret):
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(_LOOK_UP, [_hash(secret)])
+        row: tuple[object, ...] | None = cursor.fetchone()
+    return row
+
+
+def _objects(row: tuple[object, ...]) -> tuple[Token, User, Organization]:
+    """The three rows as models; columns that were not read are fetched when they are asked for."""
+    scopes = Token._meta.get_field("scopes").from_db_value(row[3], None, connection)
+    organization = Organization.from_db(None, ["id", "public_id", "slug", "name"], row[13:17])
+    user = User.from_db(None, ["id", "username", "email", "is_staff", "is_active"], row[8:13])
+    token = Token.from_db(
+        None,
+        ["id", "public_id", "name", "scopes", "expires_at", "revoked_at", "last_used_at", "team_id"],
+        [*row[:3], scopes, *row[4:8]],
+    )
+    return token, user, organization
+
+
+def _note_use(token: Token, now: datetime) -> None:
+    last = token.last_used_at
+    if last is None or now - last >= USE_WRITTEN_EVERY:
+        Token.objects.filter(pk=token.pk).update(last_used_at=now)
+
+
+@transaction.atomic
+def make_token(
+    principal: Principal, *, name: str, scopes: Iterable[str], expires_in_days: int, team: str = ""
+) -> tuple[Token, str]:
+    """`create_token` for the principal itself, recorded.
+
+    A token never carries more than its maker: its scopes and team lie within those of the token that asks.
+    """
+    wanted = sorted(set(scopes))
+    for scope in wanted:
+        if scope in ALL_SCOPES and scope not in principal.scopes:
+            raise InvalidInput(
+                "A token cannot give what its maker lacks.",
+                errors=[FieldError("scopes", f"the token you use has no {scope!r} scope")],
+            )
+    reached = _team(principal, team)
+    token, secret = create_token(
+        principal.user, principal.organization, name, wanted, expires_in_days, reached
+    )
+    after = {"name": name, "scopes": wanted, "expires_at": token.expires_at.isoformat(), "team": team or None}
+    audit.record(principal, "token.created", token, after=after)
+    return token, secret
+
+
+@transaction.atomic
+def revoke_token(principal: Principal, public_id: str) -> None:
+    """The token is refused from the next request on; revoking again changes nothing. Raises NotFound."""
+    token = visible_tokens(principal).filter(public_id=public_id).first()
+    if token is None:
+        raise NotFound("There is no such token among yours.")
+    if Token.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=clock.now()):
+        audit.record(principal, "token.revoked", token)
+
+
+def _team(principal: Principal, name: str) -> Team | None:
+    if name:
+        return Team.objects.get(pk=principal.seat(name).pk)
+    if principal.token is not None and principal.token.team_id is not None:
+        return Team.objects.get(pk=principal.token.team_id)
+    return None
+
+
+def _check(name: str, scopes: list[str], days: int) -> None:
+    errors = []
+    if not name.strip() or len(name) > 100 or not name.isprintable():
+        errors.append(FieldError("name", "must be 1 to 100 printable characters"))
+    for scope in scopes:
+        if scope not in ALL_SCOPES:
+            errors.append(FieldError("scopes", f"there is no scope {scope!r}", "give read, write or both"))
+    if not scopes:
+        errors.append(FieldError("scopes", "is empty", "give read, write or both"))
+    if not 1 <= days <= MAX_DAYS:
+        errors.append(FieldError("expires_in_days", f"must be 1 to {MAX_DAYS}"))
+    if errors:
+        raise InvalidInput("The token cannot be made so.", errors=errors)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

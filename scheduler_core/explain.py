@@ -1,0 +1,122 @@
+"""Why a waiting job waits, who is before it, and the smallest changes that would start it now (S5, X1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from scheduler_core.decision import Decision
+from scheduler_core.engine import Scheduler
+from scheduler_core.ledger import Ledger
+from scheduler_core.model import Gang, Id, Job, Request, Snapshot
+from scheduler_core.ordering import JobClass, Waiting
+from scheduler_core.placement import Placer
+from scheduler_core.policy import Policy
+from scheduler_core.reasons import Reason
+from scheduler_core.request import wants_chips
+from scheduler_core.shape import tenant
+from scheduler_core.verdicts import cap_reached
+
+
+@dataclass(frozen=True, slots=True)
+class Counterfactual:
+    """A change to the request with which the job would start on what this cycle leaves free (X1)."""
+
+    change: str
+    """What changes: `chips`, `replicas`, `preemptible`, `chip_types` or `pools`."""
+    value: int
+    """How many chips or replicas it would be; 1 for the others."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer for one waiting job."""
+
+    job: Id
+    reasons: tuple[Reason, ...]
+    """Empty when this cycle starts it."""
+    would_start: tuple[Counterfactual, ...]
+    """Changes of one thing each, the largest request that fits in each."""
+    position: int
+    """Its place in this cycle's order (F3), from 1."""
+    ahead: tuple[Id, ...]
+    """The waiting jobs before it, first to last."""
+
+
+class NotWaiting(Exception):  # noqa: N818 - it says what is true of the job
+    """The job is not among the snapshot's waiting jobs."""
+
+
+def explain(snapshot: Snapshot, policy: Policy, job: Id) -> Explanation:
+    """Why `job` waits and what would start it; raises NotWaiting when the snapshot does not have it."""
+    row = next((waiting for waiting in snapshot.jobs if waiting.id == job), None)
+    if row is None:
+        raise NotWaiting(f"Job {job} does not wait.")
+    decision = Scheduler(snapshot, policy).decide(snapshot.now)
+    reasons = next((verdict.reasons for verdict in decision.verdicts if job in verdict.jobs), ())
+    ahead = _ahead_of(row, snapshot)
+    would_start = tuple(_would_start(row, snapshot, decision)) if reasons else ()
+    return Explanation(job, reasons, would_start, len(ahead) + 1, ahead)
+
+
+def _ahead_of(job: Job, snapshot: Snapshot) -> tuple[Id, ...]:
+    """Everybody before the job in the order that use, as it is now, gives."""
+    ahead = []
+    for turn in Waiting(snapshot.jobs).line(Ledger(snapshot)):
+        if turn.job.id == job.id:
+            break
+        ahead.append(turn.job.id)
+    return tuple(ahead)
+
+
+def _would_start(job: Job, snapshot: Snapshot, decision: Decision) -> Iterator[Counterfactual]:
+    """One counterfactual for each kind of change that has one."""
+    ledger = _after(snapshot, decision)
+    placer = Placer(ledger)
+    if cap_reached(JobClass.of(job), ledger) or ledger.live_of_job.get(job.id):
+        return
+    told: set[str] = set()
+    for changed, counterfactual in _changes(job):
+        if counterfactual.change not in told and placer.fits(JobClass.of(changed)):
+            told.add(counterfactual.change)
+            yield counterfactual
+
+
+def _after(snapshot: Snapshot, decision: Decision) -> Ledger:
+    """The books with the decision's units in place."""
+    ledger = Ledger(snapshot)
+    jobs = {job.id: job for job in snapshot.jobs}
+    for unit in decision.units:
+        job = jobs[unit.start.job]
+        by = tenant(job.organization, job.gang.request.isolation)
+        for placement in unit.start.placements:
+            ledger.hold(placement, team=job.team, preemptible=job.preemptible, by=by)
+        ledger.count_start(job)
+    return ledger
+
+
+def _changes(job: Job) -> Iterator[tuple[Job, Counterfactual]]:
+    """The job with one thing changed, the smallest change of each kind first."""
+    gang, request = job.gang, job.gang.request
+    if not job.preemptible and wants_chips(request):
+        sentence = "It would start now if it were preemptible."
+        yield replace(job, preemptible=True), Counterfactual("preemptible", 1, sentence)
+    for count in range(request.chips - 1, 0, -1):
+        sentence = f"It would start now with {count} instead of {request.chips} chips on each node."
+        yield _asking(job, replace(request, chips=count)), Counterfactual("chips", count, sentence)
+    for count in range(gang.minimum - 1, 0, -1):
+        fewer = Gang(request, count, count, gang.spread)
+        sentence = f"It would start now with {count} instead of {gang.minimum} replicas."
+        yield replace(job, gang=fewer), Counterfactual("replicas", count, sentence)
+    if request.chip_types:
+        sentence = f"It would start now on any chip type instead of {' or '.join(request.chip_types)}."
+        anything = _asking(job, replace(request, chip_types=()))
+        yield anything, Counterfactual("chip_types", 1, sentence)
+    if job.pools:
+        sentence = "It would start now if it accepted every pool."
+        yield replace(job, pools=()), Counterfactual("pools", 1, sentence)
+
+
+def _asking(job: Job, request: Request) -> Job:
+    return replace(job, gang=replace(job.gang, request=request))

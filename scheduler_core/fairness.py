@@ -1,0 +1,69 @@
+"""What a team may still start, and how much of its own it already has (F1, F3, F4).
+
+In this cut the tree is flat: a team's own quota counts, its parents' do not yet (ADR 0002).
+"""
+
+from __future__ import annotations
+
+from scheduler_core.ledger import Ledger
+from scheduler_core.model import Id, Quota
+
+
+def room(ledger: Ledger, team: Id, chip_type: str, *, preemptible: bool) -> int | None:
+    """Milli-chips of this type that the team may still start; None where nothing bounds it.
+
+    The limit bounds all work (F1). The guarantee bounds work that is not preemptible (F4). A type without a
+    quota row is unlimited and unguaranteed (ADR 0002). Negative where an excess already stands.
+    """
+    quota = quota_of(ledger, team, chip_type)
+    if quota is None:
+        return None
+    bounds = []
+    if quota.limit is not None:
+        bounds.append(quota.limit - ledger.used.get((team, chip_type), 0))
+    if not preemptible:
+        bounds.append(quota.guaranteed - ledger.firm.get((team, chip_type), 0))
+    return min(bounds, default=None)
+
+
+def quota_of(ledger: Ledger, team: Id, chip_type: str) -> Quota | None:
+    """The team's quota row for this chip type."""
+    row = ledger.teams.get(team)
+    if row is None:
+        return None
+    return next((quota for quota in row.quotas if quota.chip_type == chip_type), None)
+
+
+class Share:
+    """A share `used / of`, compared by cross-multiplication: whole numbers decide (Q1)."""
+
+    __slots__ = ("of", "used")
+
+    def __init__(self, used: int, of: int) -> None:
+        self.used, self.of = used, of
+
+    def __lt__(self, other: Share) -> bool:
+        return self.used * other.of < other.used * self.of
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Share) and self.used * other.of == other.used * self.of
+
+    def __hash__(self) -> int:
+        raise TypeError("equal shares can be written differently; they are for comparing")
+
+    def __repr__(self) -> str:
+        return f"Share({self.used}/{self.of})"
+
+
+def dominant_share(ledger: Ledger, team: Id) -> Share:
+    """The largest share over chip types of what the team uses to what it is guaranteed (F3, simplified).
+
+    Without a guarantee one milli-chip stands in for it, so that borrowed use sorts behind guaranteed use.
+    """
+    worst = Share(0, 1)
+    for chip_type in ledger.chip_types():
+        used = ledger.used.get((team, chip_type), 0)
+        if used:
+            quota = quota_of(ledger, team, chip_type)
+            worst = max(worst, Share(used, max(quota.guaranteed, 1) if quota else 1))
+    return worst

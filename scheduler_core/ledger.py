@@ -1,0 +1,278 @@
+"""The books of a cell: every row, and what is held of it (S1).
+
+Rows come in by feed events, in any order; sums always follow from the rows alone, so that a ledger kept for a
+week and one built from a snapshot agree. A *trial* on top lets the units of one decision stack and then
+vanish.
+
+Promises: `note` costs time in proportion to the change. Leaves to others: every rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from scheduler_core.model import (
+    Chip,
+    FeedEvent,
+    Id,
+    Job,
+    Node,
+    Placement,
+    Pool,
+    Row,
+    Running,
+    Snapshot,
+    Team,
+    Upsert,
+)
+from scheduler_core.shape import NodeState, Shape, Tenant, empty, overdrawn, tenant
+from scheduler_core.slices import charge
+
+MAX_SHAPES: Final = 100_000
+"""Shapes remembered with their serial numbers; past it the table starts afresh (about 100 MB)."""
+
+Use = tuple[Id, str]
+"""A team and a chip type."""
+
+
+class Ledger:
+    """Rows and sums of one cell. Reading is free to all; only `note`, `hold` and `rewind` change it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.pools: dict[Id, Pool] = {pool.id: pool for pool in snapshot.pools}
+        self.nodes: dict[Id, Node] = {node.id: node for node in snapshot.nodes}
+        self.chips: dict[Id, Chip] = {}
+        self.teams: dict[Id, Team] = {team.id: team for team in snapshot.teams}
+        self.running: dict[Id, Running] = {}
+        self.states: dict[Id, NodeState] = {}
+        """What each node has left."""
+        self.serials: dict[Id, int] = {}
+        """For each node a number that stands for its shape and for no other."""
+        self.used: dict[Use, int] = {}
+        """Milli-chips charged to a team, per chip type (Q3)."""
+        self.firm: dict[Use, int] = {}
+        """The part of `used` that is not preemptible (F4)."""
+        self.live_of_set: dict[Id, int] = {}
+        self.live_of_job: dict[Id, int] = {}
+        self.overdrawn: set[Id] = set()
+        """Nodes of which more is held than they have."""
+        self.changed: list[Id] = []
+        """Nodes whose state changed, oldest first, since a reader last cleared it."""
+        self._chips_of: dict[Id, dict[Id, Chip]] = {}
+        self._running_on: dict[Id, set[Id]] = {}
+        self._kinds: dict[tuple[str, int, int], int] = {}
+        self._types: tuple[str, ...] | None = None
+        self._serial_of: dict[Shape, int] = {}
+        self._last_serial = 0
+        self._overdrawn_serials: set[int] = set()
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        for chip in snapshot.chips:
+            self._list_chip(chip)
+        for node in self.nodes:
+            self._clear_node(node)
+        for attempt in snapshot.running:
+            self._start(attempt)
+        self._undo.clear()
+
+    # -- what is known ------------------------------------------------------------------------------------
+
+    def chip_types(self) -> tuple[str, ...]:
+        """The cell's chip types: fastest first, then least memory, then name."""
+        if self._types is None:
+            best: dict[str, tuple[int, int]] = {}
+            for name, speed, memory in self._kinds:
+                best[name] = min(best.get(name, (-speed, memory)), (-speed, memory))
+            self._types = tuple(sorted(best, key=lambda name: (best[name], name)))
+        return self._types
+
+    def chip_memories(self, chip_type: str) -> list[int]:
+        """The different memory sizes that chips of this type have, least first."""
+        return sorted({memory for name, _, memory in self._kinds if name == chip_type})
+
+    def charges(self, placement: Placement) -> Iterator[tuple[str, int]]:
+        """Chip type and milli-chips that quota charges for each share of a placement (Q3)."""
+        for share in placement.chips:
+            chip = self.chips.get(share.chip)
+            if chip is not None and chip.node == placement.node:
+                yield chip.type, charge(share.milli, share.memory, chip.memory)
+
+    # -- what becomes known -------------------------------------------------------------------------------
+
+    def note(self, event: FeedEvent) -> None:
+        """The rows and every sum are as the event says. Twice, or out of order between kinds, is harmless."""
+        if isinstance(event, Upsert):
+            self._note_row(event.row)
+        else:
+            self._forget(event.kind, event.id)
+        self._undo.clear()
+        if len(self._serial_of) > MAX_SHAPES:
+            self._serial_of.clear()
+            self._overdrawn_serials.intersection_update(self.serials.values())
+
+    def _note_row(self, row: Row) -> None:
+        if isinstance(row, Running):
+            if self.running.get(row.id) != row:
+                self._end(row.id)
+                self._start(row)
+        elif isinstance(row, Chip):
+            if (old := self.chips.get(row.id)) != row:
+                places = {row.node} if old is None else {row.node, old.node}
+                self._with_work_lifted(places, lambda: self._list_chip(row))
+        elif isinstance(row, Node):
+            if self.nodes.get(row.id) != row:
+                self._with_work_lifted({row.id}, lambda: self.nodes.__setitem__(row.id, row))
+        elif isinstance(row, Pool):
+            if self.pools.get(row.id) != row:
+                self._with_work_lifted(self._nodes_of(row.id), lambda: self.pools.__setitem__(row.id, row))
+        elif isinstance(row, Team):
+            self.teams[row.id] = row
+
+    def _forget(self, kind: type[Row], row: Id) -> None:
+        if kind is Running:
+            self._end(row)
+        elif kind is Chip:
+            if (chip := self.chips.get(row)) is not None:
+                self._with_work_lifted({chip.node}, lambda: self._unlist_chip(row))
+        elif kind is Node:
+            self._with_work_lifted({row}, lambda: self.nodes.pop(row, None))
+        elif kind is Pool:
+            self._with_work_lifted(self._nodes_of(row), lambda: self.pools.pop(row, None))
+        elif kind is Team:
+            self.teams.pop(row, None)
+
+    def _with_work_lifted(self, nodes: Iterable[Id], change: Callable[[], object]) -> None:
+        """Change what these nodes are, with the work on them taken off before and charged anew after."""
+        nodes = list(nodes)
+        touched = {attempt for node in nodes for attempt in self._running_on.get(node, ())}
+        lifted = [self.running[attempt] for attempt in sorted(touched)]
+        for attempt in lifted:
+            self._end(attempt.id)
+        change()
+        for node in nodes:
+            self._clear_node(node)
+        for attempt in lifted:
+            self._start(attempt)
+
+    def _nodes_of(self, pool: Id) -> list[Id]:
+        return [node.id for node in self.nodes.values() if node.pool == pool]
+
+    def _list_chip(self, chip: Chip) -> None:
+        self._unlist_chip(chip.id)
+        self.chips[chip.id] = chip
+        self._chips_of.setdefault(chip.node, {})[chip.id] = chip
+        self._count_kind(chip, 1)
+
+    def _unlist_chip(self, chip_id: Id) -> None:
+        old = self.chips.pop(chip_id, None)
+        if old is not None:
+            self._chips_of[old.node].pop(chip_id)
+            self._count_kind(old, -1)
+
+    def _count_kind(self, chip: Chip, by: int) -> None:
+        kind = (chip.type, chip.speed, chip.memory)
+        count = self._kinds.pop(kind, 0) + by
+        if count:
+            self._kinds[kind] = count
+        self._types = None
+
+    def _clear_node(self, node_id: Id) -> None:
+        """The node's state with nothing on it; no state when there is no such node."""
+        node = self.nodes.get(node_id)
+        if node is None:
+            self.states.pop(node_id, None)
+            self.serials.pop(node_id, None)
+            self.overdrawn.discard(node_id)
+            self.changed.append(node_id)
+            return
+        pool = self.pools.get(node.pool) or Pool(node.pool, f"{node.pool}")
+        self._set_state(node_id, empty(node, pool.slice_step, self._chips_of.get(node_id, {}).values()))
+
+    def _start(self, attempt: Running) -> None:
+        self.running[attempt.id] = attempt
+        self._count_live(attempt.job, attempt.set, 1)
+        by = tenant(attempt.organization, attempt.isolation)
+        for placement in attempt.placements:
+            self._running_on.setdefault(placement.node, set()).add(attempt.id)
+            if (state := self.states.get(placement.node)) is not None:
+                self._set_state(placement.node, state.taken(placement, by))
+            self._charge(attempt.team, attempt.preemptible, placement, 1)
+
+    def _end(self, attempt_id: Id) -> None:
+        attempt = self.running.pop(attempt_id, None)
+        if attempt is None:
+            return
+        self._count_live(attempt.job, attempt.set, -1)
+        by = tenant(attempt.organization, attempt.isolation)
+        for placement in attempt.placements:
+            self._running_on[placement.node].discard(attempt.id)
+            if (state := self.states.get(placement.node)) is not None:
+                self._set_state(placement.node, state.given_back(placement, by))
+            self._charge(attempt.team, attempt.preemptible, placement, -1)
+
+    # -- what is tried ------------------------------------------------------------------------------------
+
+    def mark(self) -> int:
+        """A point of the trial to which `rewind` can return."""
+        return len(self._undo)
+
+    def hold(self, placement: Placement, *, team: Id, preemptible: bool, by: Tenant) -> None:
+        """One replica of a waiting job holds this placement, until rewound."""
+        self._set_state(placement.node, self.states[placement.node].taken(placement, by))
+        self._charge(team, preemptible, placement, 1)
+
+    def count_start(self, job: Job) -> None:
+        """The job counts as live, until rewound."""
+        self._count_live(job.id, job.set, 1)
+
+    def rewind(self, mark: int = 0) -> None:
+        """Everything held since the mark is free again, exactly as it was."""
+        while len(self._undo) > mark:
+            mapping, key, old = self._undo.pop()
+            if old is None:
+                mapping.pop(key, None)
+            else:
+                mapping[key] = old
+            if mapping is self.states:
+                self._state_changed(key)
+
+    # -- one way to change a sum --------------------------------------------------------------------------
+
+    def _set_state(self, node: Id, state: NodeState) -> None:
+        self._put(self.states, node, state)
+        self._put(self.serials, node, self._serial(state.shape))
+        self._state_changed(node)
+
+    def _state_changed(self, node: Id) -> None:
+        self.changed.append(node)
+        if self.serials.get(node) in self._overdrawn_serials:
+            self.overdrawn.add(node)
+        else:
+            self.overdrawn.discard(node)
+
+    def _serial(self, shape: Shape) -> int:
+        known = self._serial_of.get(shape)
+        if known is None:
+            self._last_serial += 1
+            known = self._serial_of[shape] = self._last_serial
+            if overdrawn(shape):
+                self._overdrawn_serials.add(known)
+        return known
+
+    def _charge(self, team: Id, preemptible: bool, placement: Placement, sign: int) -> None:
+        for chip_type, milli in self.charges(placement):
+            self._put(self.used, (team, chip_type), self.used.get((team, chip_type), 0) + sign * milli)
+            if not preemptible:
+                self._put(self.firm, (team, chip_type), self.firm.get((team, chip_type), 0) + sign * milli)
+
+    def _count_live(self, job: Id, set_: Id | None, by: int) -> None:
+        self._put(self.live_of_job, job, self.live_of_job.get(job, 0) + by)
+        if set_ is not None:
+            self._put(self.live_of_set, set_, self.live_of_set.get(set_, 0) + by)
+
+    def _put(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
+        self._undo.append((mapping, key, mapping.get(key)))
+        if value == 0:
+            mapping.pop(key, None)
+        else:
+            mapping[key] = value

@@ -1,0 +1,280 @@
+"""Why a class of jobs cannot start: from the filters' counts to reasons that hold facts (P1, X1).
+
+What blocks most comes first: the request itself, the array's cap, the team's quota, the nodes. The nodes'
+part ends with the count of every node by why it was rejected.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from scheduler_core.fairness import quota_of
+from scheduler_core.fit import Rejection, Why
+from scheduler_core.ledger import Ledger
+from scheduler_core.model import Id
+from scheduler_core.ordering import JobClass
+from scheduler_core.placement import Placer, Ranking
+from scheduler_core.reasons import (
+    AskedWrongly,
+    ChipsTooSmall,
+    ChipsUnhealthy,
+    HeldByStrangers,
+    HostTooSmall,
+    IsolationNotEnforced,
+    NodesNotReady,
+    NodesRejected,
+    NodesTooSmall,
+    NoNodes,
+    NoRoomForSlice,
+    NoSuchChips,
+    NotEnoughFreeChips,
+    NotEnoughHostCpu,
+    NotEnoughHostMemory,
+    NotEnoughNodes,
+    NotEnoughRoom,
+    OutsideGuarantee,
+    Reason,
+    SetCapReached,
+    TeamLimit,
+    chips,
+    cores,
+    memory,
+    pools,
+)
+from scheduler_core.request import wants_chips
+from scheduler_core.slices import charge, percent, slice_milli
+
+
+def reasons_to_wait(kind: JobClass, ledger: Ledger, placer: Placer) -> tuple[Reason, ...]:
+    """Why no job of this class could start on this ledger, most blocking first; empty when one could."""
+    if kind.problem:
+        return (AskedWrongly(kind.problem),)
+    if (capped := cap_reached(kind, ledger)) is not None:
+        return (capped,)
+    if placer.fits(kind):
+        return ()
+    surveys = [_Survey(kind, name, ledger, placer) for name in placer.chip_types(kind.gang.request)]
+    if not surveys:
+        return (NoSuchChips(where=_where(kind, ledger)),)
+    surveys.sort(key=lambda survey: survey.distance)
+    if not kind.gang.request.chip_types:
+        surveys = surveys[:1]
+    told = [reason for survey in surveys for reason in survey.reasons()]
+    return tuple(dict.fromkeys((*told, *surveys[0].count_of_nodes())))
+
+
+def cap_reached(kind: JobClass, ledger: Ledger) -> SetCapReached | None:
+    """The cap of the array that this class belongs to, when so many of its tasks live already."""
+    if kind.set is None or kind.set_cap is None:
+        return None
+    live = ledger.live_of_set.get(kind.set, 0)
+    return SetCapReached(kind.set_cap, live) if live >= kind.set_cap else None
+
+
+class _Survey:
+    """What stands in the way of one class on one chip type."""
+
+    def __init__(self, kind: JobClass, chip_type: str, ledger: Ledger, placer: Placer) -> None:
+        self.kind, self.chip_type, self.ledger = kind, chip_type, ledger
+        self.replicas, self.charged = placer.on_nodes_alone(kind, chip_type)
+        self.ranking: Ranking = placer.ranking(kind, chip_type)
+        self.enough = self.replicas >= kind.gang.minimum
+        self.nearest = max(self.ranking.rejections, default=None)
+        self.by_why: Counter[Why] = Counter()
+        for rejection, count in self.ranking.rejections.items():
+            self.by_why[rejection.why] += count
+        self.name = chip_type if kind.gang.request.chip_types else ""
+        """The type as the sentences say it: not at all where the job did not name one."""
+
+    @property
+    def distance(self) -> tuple[int, int, int]:
+        """How far this type is from taking the gang; the nearest sorts first."""
+        stage = self.nearest.why if self.nearest else len(Why)
+        return (0 if self.enough else 1, -self.replicas, -stage)
+
+    def reasons(self) -> list[Reason]:
+        return [*self._of_the_team(), *self._of_the_nodes()]
+
+    def count_of_nodes(self) -> list[Reason]:
+        """P1: every node by why it was rejected."""
+        if self.enough or not self.ledger.states:
+            return []
+        counts = {why.name.lower(): count for why, count in self.by_why.items()}
+        if len(self.ranking):
+            counts["fits"] = len(self.ranking)
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return [NodesRejected(sum(counts.values()), tuple(ordered))]
+
+    def _of_the_team(self) -> list[Reason]:
+        quota = quota_of(self.ledger, self.kind.team, self.chip_type)
+        if quota is None:
+            return []
+        team = self.ledger.teams[self.kind.team].name
+        key = (self.kind.team, self.chip_type)
+        needed = self.charged if self.enough else self._least_charge() * self.kind.gang.minimum
+        used, firm = self.ledger.used.get(key, 0), self.ledger.firm.get(key, 0)
+        reasons: list[Reason] = []
+        if quota.limit is not None and used + needed > quota.limit:
+            reasons.append(TeamLimit(team, self.chip_type, needed, used, quota.limit))
+        if not self.kind.preemptible and firm + needed > quota.guaranteed:
+            reasons.append(OutsideGuarantee(team, self.chip_type, needed, firm, quota.guaranteed))
+        return reasons
+
+    def _least_charge(self) -> int:
+        """The least that quota would charge for one replica, wherever it sits (Q3)."""
+        request = self.kind.gang.request
+        if request.chips:
+            return request.chips * 1000
+        if found := self.ranking.best(1):
+            return found[0][1].charge
+        step = min((pool.slice_step for pool in self.ledger.pools.values()), default=1)
+        return min(
+            (
+                charge(
+                    request.milli or slice_milli(request.chip_memory, size, step), request.chip_memory, size
+                )
+                for size in self.ledger.chip_memories(self.chip_type)
+                if size >= request.chip_memory
+            ),
+            default=request.milli,
+        )
+
+    def _of_the_nodes(self) -> list[Reason]:
+        if self.enough:
+            return []
+        if self.nearest is None and not len(self.ranking):
+            return [NoNodes()]
+        gang, reasons = self.kind.gang, list[Reason]()
+        if gang.minimum > 1:
+            short = NotEnoughNodes if gang.spread else NotEnoughRoom
+            reasons.append(short(gang.minimum, self.replicas, _each(self.kind, self.name)))
+        if self.nearest is not None and not len(self.ranking):
+            reasons.append(_CAUSES[self.nearest.why](self, self.nearest))
+        if self.by_why[Why.NOT_READY] and not (reasons and isinstance(reasons[-1], NodesNotReady)):
+            reasons.append(_not_ready(self, Rejection(Why.NOT_READY)))
+        return reasons
+
+    def most(self, why: Why) -> int:
+        """The most that any node rejected for this has of what is lacking."""
+        return max((found.most for found in self.ranking.rejections if found.why is why), default=0)
+
+    @property
+    def where(self) -> str:
+        """Which nodes a sentence speaks of."""
+        return _where(self.kind, self.ledger, ready_only=self.by_why[Why.NOT_READY] > 0)
+
+    @property
+    def where_with_chips(self) -> str:
+        """The same, for sentences about host CPU and memory."""
+        if not wants_chips(self.kind.gang.request):
+            return self.where
+        return f"{self.where} with the {f'{self.name} ' if self.name else ''}chips for it"
+
+
+def _other_pool(survey: _Survey, _: Rejection) -> Reason:
+    return NoNodes(_pool_names(survey.kind, survey.ledger))
+
+
+def _no_such_chips(survey: _Survey, _: Rejection) -> Reason:
+    return NoSuchChips(survey.name, _where(survey.kind, survey.ledger))
+
+
+def _too_few_chips(survey: _Survey, _: Rejection) -> Reason:
+    largest = survey.most(Why.TOO_FEW_CHIPS)
+    needed = survey.kind.gang.request.chips
+    return NodesTooSmall(needed, largest, survey.name, _where(survey.kind, survey.ledger))
+
+
+def _chips_too_small(survey: _Survey, _: Rejection) -> Reason:
+    needed = survey.kind.gang.request.chip_memory
+    return ChipsTooSmall(needed, survey.most(Why.CHIPS_TOO_SMALL), survey.name)
+
+
+def _isolation(survey: _Survey, _: Rejection) -> Reason:
+    wanted = survey.kind.gang.request.isolation
+    return IsolationNotEnforced("" if wanted is None else wanted.value, survey.name)
+
+
+def _cpu_too_small(survey: _Survey, nearest: Rejection) -> Reason:
+    return HostTooSmall("cpu", nearest.also, nearest.most, survey.where_with_chips)
+
+
+def _memory_too_small(survey: _Survey, nearest: Rejection) -> Reason:
+    return HostTooSmall("memory", nearest.also, nearest.most, survey.where_with_chips)
+
+
+def _not_ready(survey: _Survey, _: Rejection) -> Reason:
+    told = {found.told for found in survey.ranking.rejections if found.why is Why.NOT_READY}
+    return NodesNotReady(survey.by_why[Why.NOT_READY], tuple(sorted(told - {"not ready"})))
+
+
+def _unhealthy(survey: _Survey, nearest: Rejection) -> Reason:
+    needed = survey.kind.gang.request.chips or 1
+    return ChipsUnhealthy(needed, nearest.most, survey.name, survey.where)
+
+
+def _busy(survey: _Survey, nearest: Rejection) -> Reason:
+    request = survey.kind.gang.request
+    if not request.chips:
+        return NoRoomForSlice(request.milli, request.chip_memory, nearest.most, nearest.also, survey.name)
+    with_chips = (Why.TOO_FEW_CHIPS, Why.UNHEALTHY, Why.BUSY)
+    free = max(found.also for found in survey.ranking.rejections if found.why in with_chips)
+    return NotEnoughFreeChips(request.chips, free, survey.name, survey.where)
+
+
+def _held_by_strangers(survey: _Survey, _: Rejection) -> Reason:
+    return HeldByStrangers(survey.name)
+
+
+def _cpu_busy(survey: _Survey, nearest: Rejection) -> Reason:
+    return NotEnoughHostCpu(nearest.also, nearest.most, survey.where_with_chips)
+
+
+def _memory_busy(survey: _Survey, nearest: Rejection) -> Reason:
+    return NotEnoughHostMemory(nearest.also, nearest.most, survey.where_with_chips)
+
+
+_CAUSES: dict[Why, Callable[[_Survey, Rejection], Reason]] = {
+    Why.OTHER_POOL: _other_pool,
+    Why.NO_SUCH_CHIPS: _no_such_chips,
+    Why.TOO_FEW_CHIPS: _too_few_chips,
+    Why.CHIPS_TOO_SMALL: _chips_too_small,
+    Why.ISOLATION: _isolation,
+    Why.HOST_CPU_TOO_SMALL: _cpu_too_small,
+    Why.HOST_MEMORY_TOO_SMALL: _memory_too_small,
+    Why.NOT_READY: _not_ready,
+    Why.UNHEALTHY: _unhealthy,
+    Why.BUSY: _busy,
+    Why.HELD_BY_STRANGERS: _held_by_strangers,
+    Why.CPU_BUSY: _cpu_busy,
+    Why.MEMORY_BUSY: _memory_busy,
+}
+
+
+def _where(kind: JobClass, ledger: Ledger, *, ready_only: bool = False) -> str:
+    """ "node", "ready node of pool a100" …: the nodes that the job may use."""
+    of_pools = f" of {pools(_pool_names(kind, ledger))}" if kind.pools else ""
+    return f"{'ready ' if ready_only else ''}node{of_pools}"
+
+
+def _pool_names(kind: JobClass, ledger: Ledger) -> tuple[str, ...]:
+    return tuple(_pool_name(pool, ledger) for pool in kind.pools)
+
+
+def _pool_name(pool: Id, ledger: Ledger) -> str:
+    row = ledger.pools.get(pool)
+    return row.name if row else f"{pool}"
+
+
+def _each(kind: JobClass, chip_type: str) -> str:
+    """What every replica of a gang needs, in words."""
+    request = kind.gang.request
+    if request.chips:
+        return chips(request.chips * 1000, chip_type)
+    if request.milli:
+        return f"{percent(request.milli)} of one {f'{chip_type} ' if chip_type else ''}chip"
+    if request.chip_memory:
+        return f"{memory(request.chip_memory)} of one chip's memory"
+    wanted = [cores(request.cpu)] * bool(request.cpu) + [memory(request.memory)] * bool(request.memory)
+    return " and ".join(wanted)

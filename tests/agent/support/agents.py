@@ -1,0 +1,106 @@
+"""Agents as real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from node_agent import spool
+from node_agent.protocol import WantedChip, WantedReplica
+from tests.agent.support.server import TOKEN
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Agent:
+    """One agent process with a data directory that outlives it."""
+
+    def __init__(self, server: str, data_dir: Path, *options: str, token: str | None = TOKEN) -> None:
+        self.server = server
+        self.data_dir = data_dir
+        self.options = options
+        self.token = token
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log_path = data_dir.parent / f"{data_dir.name}.agent.log"
+
+    def start(self, *, pass_fds: tuple[int, ...] = (), env: Mapping[str, str] | None = None) -> None:
+        command = [sys.executable, "-m", "node_agent", "--server", self.server, "--data-dir", str(self.data_dir),
+                   "--name", "node-a", *self.options]  # fmt: skip
+        if self.token:
+            command += ["--enrol-token", self.token]
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=log, pass_fds=pass_fds, env={**os.environ, **(env or {})}
+            )
+
+    def kill(self) -> None:
+        """kill -9: nothing is said, nothing is written."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(timeout=10)
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def spooled(self) -> list[str]:
+        """Replicas that the spool still holds."""
+        root = self.data_dir / spool.REPLICAS
+        return spool.names(str(root)) if root.exists() else []
+
+    def end_everything(self) -> None:
+        """The agent, and every shim of its data directory with what it watches over."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        root = self.data_dir / spool.REPLICAS
+        deadline = time.monotonic() + 5
+        for name in self.spooled():
+            base = f"{root}/{name}"
+            while spool.shim_is_alive(base) and time.monotonic() < deadline:
+                moves = spool.read_moves(base)
+                if moves and isinstance(pid := moves[0].get("pid"), int):
+                    spool.write_stop_request(base, {"outcome": "cancelled", "grace_ms": 0})
+                    os.kill(pid, signal.SIGTERM)
+                time.sleep(0.05)
+
+
+def a_replica(attempt: str, *commands: str, **changes: object) -> WantedReplica:
+    """A wanted replica with small defaults."""
+    chips = changes.pop("chips", [])
+    assert isinstance(chips, list)
+    fields: dict[str, object] = {
+        "attempt": attempt,
+        "replica": 0,
+        "desired": "run",
+        "job": f"job-{attempt}",
+        "number": 1,
+        "organization": "org-a",
+        "commands": list(commands) or ["true"],
+        "grace_ms": 1000,
+        "chips": [WantedChip(index=index, milli=milli) for index, milli in chips],
+        **changes,
+    }
+    return WantedReplica(**fields)  # type: ignore[arg-type]
+
+
+def processes_with(text: str) -> list[int]:
+    """Processes whose command line contains the text."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    if text.encode() in file.read():
+                        found.append(int(name))
+            except OSError:
+                continue
+    return found

@@ -1,0 +1,254 @@
+"""Random cells for property tests: small enough to search exhaustively, odd enough to meet every rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from scheduler_core import Policy, Scheduler, Snapshot
+from scheduler_core.model import (
+    Chip,
+    FeedEvent,
+    Gang,
+    Id,
+    Isolation,
+    Job,
+    Node,
+    Pool,
+    Quota,
+    Remove,
+    Request,
+    Row,
+    Running,
+    Team,
+    Upsert,
+)
+
+TYPES = {"A": (100, 0), "B": (60, 0), "core": (40, 1000)}
+"""Type: chip memory in MiB, host CPU that a chip claims."""
+
+ORGANIZATION = {1: 1, 2: 1, 3: 2}
+"""Team: organization. Teams 1 and 2 are of one, team 3 is a stranger; team 4 has no row."""
+
+isolations = st.sampled_from([None, None, Isolation.COOPERATIVE, Isolation.ENFORCED, Isolation.EXCLUSIVE])
+
+
+@st.composite
+def chips(draw: st.DrawFn, chip_id: Id, node: Id) -> Chip:
+    name = draw(st.sampled_from(["A", "A", "B", "core"]))
+    memory, host_cpu = TYPES[name]
+    levels = draw(
+        st.sampled_from(
+            [
+                {Isolation.EXCLUSIVE},
+                {Isolation.EXCLUSIVE, Isolation.COOPERATIVE},
+                {Isolation.COOPERATIVE, Isolation.ENFORCED},
+                {Isolation.HARDWARE},
+            ]
+        )
+    )
+    return Chip(
+        chip_id,
+        node,
+        chip_id % 10,
+        name,
+        memory - draw(st.sampled_from([0, 0, 0, 7])),
+        healthy=draw(st.integers(0, 9)) > 0,
+        health=draw(st.sampled_from([100, 100, 80])),
+        speed=1000 if name == "A" else 500,
+        isolation=frozenset(levels),
+        host_cpu=host_cpu,
+    )
+
+
+@st.composite
+def nodes(draw: st.DrawFn, node_id: Id) -> Node:
+    ready = draw(st.integers(0, 7)) > 0
+    return Node(
+        node_id,
+        f"node-{node_id}",
+        draw(st.integers(1, 2)),
+        draw(st.sampled_from([1000, 3000, 8000])),
+        draw(st.sampled_from([64, 256])),
+        ready=ready,
+        unready_because="" if ready else draw(st.sampled_from(["", "draining", "unreachable"])),
+    )
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Request:
+    kind = draw(st.sampled_from(["whole", "whole", "milli", "memory", "both", "cpu"]))
+    types = draw(st.sampled_from([(), (), ("A",), ("B",), ("core",), ("B", "A"), ("Z",)]))
+    return Request(
+        chips=draw(st.integers(1, 3)) if kind == "whole" else 0,
+        milli=draw(st.sampled_from([100, 250, 500, 1000])) if kind in ("milli", "both") else 0,
+        chip_memory=draw(st.sampled_from([1, 20, 55, 95])) if kind in ("memory", "both") else 0,
+        chip_types=types if kind != "cpu" else (),
+        cpu=draw(st.sampled_from([0, 0, 50, 1000, 2500])),
+        memory=draw(st.sampled_from([0, 0, 16, 100])),
+        isolation=draw(isolations),
+    )
+
+
+@st.composite
+def jobs(draw: st.DrawFn, job_id: Id) -> Job:
+    low = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    high = low + draw(st.sampled_from([0, 0, 0, 1]))
+    team = draw(st.integers(1, 4))
+    set_ = draw(st.sampled_from([None, None, None, 1]))
+    return Job(
+        job_id,
+        f"job-{job_id}",
+        team,
+        ORGANIZATION.get(team, 3),
+        1,
+        Gang(draw(requests()), low, high, draw(st.booleans())),
+        priority=draw(st.sampled_from([50, 50, 75])),
+        submitted=draw(st.integers(0, 3)),
+        pools=draw(st.sampled_from([(), (), (), (1,), (2, 1), (9,)])),
+        preemptible=draw(st.booleans()),
+        set=set_,
+        set_cap=None if set_ is None else draw(st.sampled_from([None, 1, 2])),
+        version=draw(st.integers(0, 2)),
+    )
+
+
+@st.composite
+def teams(draw: st.DrawFn, team_id: Id) -> Team:
+    quotas = [
+        Quota(
+            name,
+            draw(st.sampled_from([0, 1000, 2000, 5000])),
+            draw(st.sampled_from([None, 1000, 2500, 4000])),
+        )
+        for name in TYPES
+        if draw(st.booleans())
+    ]
+    return Team(team_id, f"team-{team_id}", ORGANIZATION[team_id], None, tuple(quotas))
+
+
+@st.composite
+def cells(draw: st.DrawFn, *, most_nodes: int = 4, most_jobs: int = 7) -> Snapshot:
+    """A cell with waiting jobs, and with work that really was started by an earlier cycle of it."""
+    count = draw(st.integers(0, most_nodes))
+    made = [draw(nodes(node_id)) for node_id in range(1, count + 1)]
+    return_chips = [
+        draw(chips(node.id * 10 + index, node.id))
+        for node in made
+        for index in range(draw(st.integers(0, 3)))
+    ]
+    snapshot = Snapshot(
+        1000,
+        pools=(Pool(1, "one", draw(st.sampled_from([100, 10]))), Pool(2, "two", 300)),
+        nodes=tuple(made),
+        chips=tuple(return_chips),
+        teams=tuple(draw(teams(team_id)) for team_id in (1, 2, 3)),
+    )
+    before = [draw(jobs(job_id)) for job_id in range(101, 101 + draw(st.integers(0, 4)))]
+    running = started(replace(snapshot, jobs=tuple(before)))
+    after = tuple(draw(jobs(job_id)) for job_id in range(1, 1 + draw(st.integers(0, most_jobs))))
+    return replace(snapshot, jobs=after, running=running)
+
+
+@st.composite
+def troubled_cells(draw: st.DrawFn) -> Snapshot:
+    """The same after something went wrong under the running work: limits lowered, chips and memory lost."""
+    snapshot = draw(cells())
+    return replace(
+        snapshot,
+        chips=tuple(
+            replace(chip, memory=chip.memory // 2) if draw(st.integers(0, 5)) == 0 else chip
+            for chip in snapshot.chips
+            if draw(st.integers(0, 8)) > 0
+        ),
+        nodes=tuple(
+            replace(node, cpu=node.cpu // 4, memory=node.memory // 4) if draw(st.booleans()) else node
+            for node in snapshot.nodes
+        ),
+        teams=tuple(draw(teams(team.id)) for team in snapshot.teams),
+    )
+
+
+policies = st.sampled_from([Policy(), Policy(), Policy(max_starts=2)])
+
+
+def started(snapshot: Snapshot) -> tuple[Running, ...]:
+    """Attempts for everything that one cycle on this snapshot starts."""
+    jobs_by_id = {job.id: job for job in snapshot.jobs}
+    decision = Scheduler(snapshot, Policy()).decide(snapshot.now)
+    return tuple(
+        attempt_of(jobs_by_id[unit.start.job], unit.start.job, unit.start.placements)
+        for unit in decision.units
+    )
+
+
+def attempt_of(job: Job, attempt_id: Id, placements: tuple) -> Running:  # type: ignore[type-arg]
+    """The live attempt that apply writes for a start."""
+    return Running(
+        attempt_id,
+        job.id,
+        job.team,
+        job.organization,
+        placements,
+        priority=job.priority,
+        preemptible=job.preemptible,
+        set=job.set,
+        isolation=job.gang.request.isolation,
+    )
+
+
+class Mirror:
+    """The rows as a database would hold them, changed by the same events as a scheduler."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        parts = (
+            snapshot.pools,
+            snapshot.nodes,
+            snapshot.chips,
+            snapshot.teams,
+            snapshot.jobs,
+            snapshot.running,
+        )
+        self.rows: dict[tuple[type[Row], Id], Row] = {
+            (type(row), row.id): row for part in parts for row in part
+        }
+
+    def apply(self, event: FeedEvent) -> None:
+        if isinstance(event, Upsert):
+            self.rows[type(event.row), event.row.id] = event.row
+        else:
+            self.rows.pop((event.kind, event.id), None)
+
+    def of(self, kind: type[Row]) -> tuple:  # type: ignore[type-arg]
+        return tuple(row for (row_kind, _), row in self.rows.items() if row_kind is kind)
+
+    def snapshot(self, now: int) -> Snapshot:
+        return Snapshot(
+            now, self.of(Pool), self.of(Node), self.of(Chip), self.of(Team), self.of(Job), self.of(Running)
+        )
+
+
+@st.composite
+def events(draw: st.DrawFn, mirror: Mirror, serial: int) -> FeedEvent:
+    """Something that can happen to this cell next; rows of other kinds may refer to what is gone."""
+    kind = draw(st.sampled_from([Job, Job, Job, Running, Chip, Chip, Node, Team, Pool]))
+    rows = mirror.of(kind)
+    if kind is Job and (not rows or draw(st.booleans())):
+        return Upsert(draw(jobs(1000 + serial)))
+    if kind is Node and draw(st.booleans()):
+        return Upsert(draw(nodes(draw(st.integers(1, 5)))))
+    if kind is Chip and draw(st.booleans()):
+        return Upsert(draw(chips(draw(st.integers(10, 53)), draw(st.integers(1, 5)))))
+    if kind is Team:
+        return Upsert(draw(teams(draw(st.integers(1, 3)))))
+    if kind is Pool:
+        return Upsert(Pool(draw(st.integers(1, 2)), "pool", draw(st.sampled_from([100, 50, 10]))))
+    if not rows:
+        return Remove(kind, serial)
+    row = draw(st.sampled_from(rows))
+    if draw(st.integers(0, 3)) == 0:
+        return Upsert(row)
+    if kind is Job and draw(st.booleans()):
+        return Upsert(replace(draw(jobs(row.id)), version=serial))
+    return Remove(kind, row.id)

@@ -1,0 +1,243 @@
+"""The whole loop on a real database: queued jobs become placed attempts, once, or say why not."""
+
+from __future__ import annotations
+
+import pytest
+
+from flexai.cluster.models import Chip, Node
+from flexai.jobs.models import Allocation, Attempt, Event, Job
+from flexai.scheduling import cycle, engine_state
+from flexai.scheduling.cycle import run_cycle
+from flexai.scheduling.models import Cycle, Verdict
+from flexai.tenancy.models import AuditEntry, TeamUse
+from tests.server.scheduling.world import World, counters_agree, end
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_queued_job_becomes_a_placed_attempt_with_every_counter_moved():
+    world = World()
+    node = world.a_node(chips=2, claims=1000)
+    world.a_quota(world.team, guaranteed=2000)
+    job = world.a_job(chips=2, types=["H100"], cpu=500, memory=1000, preemptible=False)
+
+    report = run_cycle(world.cell.pk)
+
+    assert (report.started, report.dropped, report.error) == (1, 0, "")
+    job.refresh_from_db()
+    assert (job.state, job.status, job.attempts_count, job.version) == ("active", "starting", 1, 1)
+    attempt = Attempt.objects.get(job=job)
+    assert (attempt.number, attempt.state, attempt.lease_ms, attempt.contact_ok) == (
+        1,
+        "placed",
+        600_000,
+        True,
+    )
+    replica = attempt.replicas.get()
+    assert (replica.index, replica.node_id, replica.cpu_milli, replica.memory_mib) == (0, node.pk, 500, 1000)
+    assert (
+        sorted(attempt.allocations.values_list("milli", "memory_mib", "active")) == [(1000, 80_000, True)] * 2
+    )
+    node.refresh_from_db()
+    assert (node.used_cpu_milli, node.used_memory_mib, node.wanted_version) == (2500, 1000, 1)
+    assert TeamUse.objects.get(team=world.team, chip_type="H100").used_milli == 2000
+    counters_agree(world.cell)
+    record = Cycle.objects.get(cell=world.cell)
+    assert (record.units, record.applied, record.dropped, record.rebuilt) == (1, 1, 0, True)
+    event = Event.objects.get(job=job)
+    assert (event.kind, event.from_state, event.to_state, event.cause) == (
+        "attempt.placed", "queued", "active", f"cycle-{record.pk}",
+    )  # fmt: skip
+    assert event.sentence == f"Placed on {node.name}, chips 0, 1."
+    audit = AuditEntry.objects.get(request_id=f"cycle-{record.pk}")
+    assert (audit.actor_kind, audit.after) == ("scheduler", {"started": [job.public_id]})
+
+
+def test_a_gang_is_placed_whole_on_distinct_nodes():
+    world = World()
+    nodes = {world.a_node(chips=1).pk for _ in range(3)}
+    job = world.a_job(chips=1, replicas=3)
+    run_cycle(world.cell.pk)
+    replicas = Attempt.objects.get(job=job).replicas.order_by("index")
+    assert [r.index for r in replicas] == [0, 1, 2]
+    assert {r.node_id for r in replicas} == nodes
+    counters_agree(world.cell)
+
+
+def test_what_does_not_fit_waits_and_says_why_until_there_is_room():
+    world = World()
+    world.a_node(chips=1)
+    first, second = world.a_job("first", chips=1), world.a_job("second", chips=1)
+    run_cycle(world.cell.pk)
+    verdict = Verdict.objects.get()
+    assert verdict.job_id == second.pk
+    assert verdict.reasons
+    assert verdict.reasons[0]["code"] == verdict.code
+    assert verdict.sentence == verdict.reasons[0]["sentence"]
+
+    end(Attempt.objects.get(job=first))
+    assert run_cycle(world.cell.pk).started == 1
+    assert Attempt.objects.get(job=second).state == "placed"
+    assert not Verdict.objects.exists()
+    counters_agree(world.cell)
+
+
+def test_a_cycle_without_news_decides_nothing_and_writes_nothing():
+    world = World()
+    world.a_node(chips=1)
+    world.a_job(chips=1)
+    run_cycle(world.cell.pk)
+    before = list(Cycle.objects.values())
+    report = run_cycle(world.cell.pk)
+    assert (report.passes, report.started) == (0, 0)
+    assert list(Cycle.objects.values()) == before
+
+
+def test_an_array_keeps_its_cap():
+    world = World()
+    world.a_node(cpu=8000)
+    sweep = world.a_set(size=5, cap=2)
+    for index in range(5):
+        world.a_job(f"task-{index}", set=sweep, index=index)
+    assert run_cycle(world.cell.pk).started == 2
+    end(Attempt.objects.first())
+    assert run_cycle(world.cell.pk).started == 1
+    assert Attempt.objects.exclude(state="ended").count() == 2
+
+
+def test_a_requeued_job_gets_a_second_attempt():
+    world = World()
+    world.a_node(chips=1)
+    job = world.a_job(chips=1)
+    run_cycle(world.cell.pk)
+    end(Attempt.objects.get(job=job), job_state="queued")
+    run_cycle(world.cell.pk)
+    assert list(job.attempts.order_by("number").values_list("number", "state")) == [
+        (1, "ended"),
+        (2, "placed"),
+    ]
+    counters_agree(world.cell)
+
+
+def test_a_cycle_that_raises_is_on_record_and_the_next_one_runs(monkeypatch):
+    world = World()
+    world.a_node(chips=1)
+    job = world.a_job(chips=1)
+
+    def broken(*_args, **_kwargs):
+        raise ZeroDivisionError("the engine is broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_state.Scheduler, "decide", broken)
+        report = run_cycle(world.cell.pk)
+    assert "ZeroDivisionError: the engine is broken" in report.error
+    record = Cycle.objects.get(cell=world.cell)
+    assert "ZeroDivisionError: the engine is broken" in record.error
+    assert not Attempt.objects.exists()
+
+    report = run_cycle(world.cell.pk)
+    assert (report.started, report.error) == (1, "")
+    assert Cycle.objects.filter(cell=world.cell, rebuilt=True, applied=1).exists()
+    assert Attempt.objects.get(job=job).state == "placed"
+
+
+def test_a_pass_that_raises_after_claiming_leaves_nothing_half_applied(monkeypatch):
+    world = World()
+    world.a_node(chips=1)
+    job = world.a_job(chips=1)
+
+    def broken(*_args, **_kwargs):
+        raise ZeroDivisionError("before the commit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flexai.scheduling.apply.write_cycle", broken)
+        assert "before the commit" in run_cycle(world.cell.pk).error
+    job.refresh_from_db()
+    assert (job.state, job.version) == ("queued", 0)
+    assert not Attempt.objects.exists()
+    assert not Allocation.objects.exists()
+    counters_agree(world.cell)
+    assert run_cycle(world.cell.pk).started == 1
+
+
+def test_a_lowered_limit_starts_nothing_and_reports_the_excess():
+    world = World()
+    world.a_node(chips=4)
+    quota = world.a_quota(world.team, limit=4000)
+    for n in range(3):
+        world.a_job(f"run-{n}", chips=1)
+    assert run_cycle(world.cell.pk).started == 3
+    quota.limit_milli = 2000
+    quota.save()
+    waits = world.a_job("late", chips=1)
+    assert run_cycle(world.cell.pk).started == 0
+    assert Verdict.objects.get(job=waits).code == "team_limit"
+    assert Attempt.objects.exclude(state="ended").count() == 3
+    counters_agree(world.cell)
+    end(Attempt.objects.first())
+    cycle._recorded_at.clear()
+    world.a_job("later", chips=1)
+    assert run_cycle(world.cell.pk).started == 0
+    excess = Cycle.objects.filter(cell=world.cell).latest("id").excesses
+    assert excess == []
+
+
+def test_excess_that_stands_is_on_record():
+    world = World()
+    world.a_node(chips=4)
+    quota = world.a_quota(world.team, limit=4000)
+    for n in range(3):
+        world.a_job(f"run-{n}", chips=1)
+    run_cycle(world.cell.pk)
+    quota.limit_milli = 2000
+    quota.save()
+    cycle._recorded_at.clear()
+    assert run_cycle(world.cell.pk).started == 0
+    (excess,) = Cycle.objects.filter(cell=world.cell).latest("id").excesses
+    assert (excess["used"], excess["capacity"]) == (3000, 2000)
+
+
+def test_a_limit_of_a_parent_team_binds_its_children():
+    world = World()
+    world.a_node(chips=4)
+    parent = world.a_team("lab")
+    left, right = world.a_team("left", parent=parent), world.a_team("right", parent=parent)
+    world.a_quota(parent, limit=3000)
+    for team in (left, right):
+        for n in range(2):
+            world.a_job(f"{team.name}-{n}", team=team, chips=1)
+    run_cycle(world.cell.pk)
+    used = {use.team.name: use.used_milli for use in TeamUse.objects.filter(cell=world.cell)}
+    assert used["lab"] <= 3000
+    assert used["lab"] == used.get("left", 0) + used.get("right", 0)
+    counters_agree(world.cell)
+
+
+def test_an_unreachable_or_cordoned_node_takes_nothing():
+    world = World()
+    away, closed = world.a_node(cpu=4000), world.a_node(cpu=4000)
+    Node.objects.filter(pk=away.pk).update(reachable=False)
+    Node.objects.filter(pk=closed.pk).update(state="cordoned")
+    world.a_job()
+    assert run_cycle(world.cell.pk).started == 0
+    Node.objects.filter(pk=away.pk).update(reachable=True)
+    assert run_cycle(world.cell.pk).started == 1
+
+
+def test_an_unhealthy_chip_takes_nothing():
+    world = World()
+    world.a_node(chips=1)
+    Chip.objects.update(healthy=False)
+    world.a_job(chips=1)
+    assert run_cycle(world.cell.pk).started == 0
+    Chip.objects.update(healthy=True)
+    assert run_cycle(world.cell.pk).started == 1
+
+
+def test_more_than_one_cycle_may_start_is_drained_in_one_call(monkeypatch):
+    world = World()
+    world.a_node(cpu=4000, memory=64_000)
+    world.jobs(30)
+    monkeypatch.setattr(engine_state, "policy_of", lambda _cell: engine_state.Policy(max_starts=8))
+    assert run_cycle(world.cell.pk).started == 30
+    assert Job.objects.filter(state="queued").count() == 0

@@ -1,0 +1,269 @@
+"""Law 7: whatever the order of commits, what the feed told equals what the rows are."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+from flexai.cluster.models import Chip, Node, Pool
+from flexai.common import clock
+from flexai.jobs.models import Attempt, Job
+from flexai.scheduling import feed as feeding
+from flexai.scheduling.cycle import run_cycle
+from flexai.scheduling.feed import Feed
+from flexai.scheduling.models import Quarantine
+from flexai.scheduling.quarantine import quarantine, release
+from flexai.scheduling.snapshot import take_snapshot
+from flexai.tenancy.models import Quota, Team
+from scheduler_core import Policy, Scheduler, decide
+from scheduler_core.decision import Violation
+from scheduler_core.model import Job as Waiting
+from scheduler_core.model import Remove, Running, Upsert
+from tests.server.scheduling.world import World, end
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STEPS = 60
+WRITERS = 3
+
+
+def test_what_the_feed_told_equals_a_fresh_snapshot_whatever_the_order_of_commits():
+    assert [seed for seed in range(6) if not _agrees_to_the_end(seed)] == []
+
+
+def test_remembering_the_greatest_id_instead_of_xmin_loses_rows(monkeypatch):
+    """The test above can fail: this is the mistake that it is there for."""
+    read_since = feeding.read_since
+
+    def by_greatest_id(cell: int, since: int) -> Any:
+        read = read_since(cell, since)
+        rows = [*read.nodes, *read.chips, *read.waiting, *read.live, *read.not_waiting, *read.ended]
+        return replace(read, xmin=max([since, *(row.changed + 1 for row in rows)]))
+
+    monkeypatch.setattr(feeding, "read_since", by_greatest_id)
+    assert any(not _agrees_to_the_end(seed) for seed in range(6))
+
+
+def _agrees_to_the_end(seed: int) -> bool:
+    """Writers commit late and in any order, or roll back; after each step the feed is compared with the
+    rows."""
+    random_ = random.Random(seed)
+    world = World()
+    with _writers(world, random_) as writers:
+        feed = Feed(world.cell.pk)
+        scheduler = Scheduler(feed.begin(0), Policy())
+        for step in range(STEPS):
+            random_.choice(writers).step()
+            now = clock.now()
+            changes = feed.read(clock.to_ms(now))
+            if changes.rebuild:
+                return False
+            scheduler.apply(changes.events)
+            fresh = take_snapshot(world.cell.pk, now)
+            if feed.snapshot(fresh.now) != fresh:
+                return False
+            if step % 10 == 0:
+                assert scheduler.decide(fresh.now) == decide(fresh, Policy())
+    return True
+
+
+@dataclass
+class _Writer:
+    """Holds a transaction open over several steps, on rows that no other writer touches."""
+
+    connection: psycopg.Connection[Any]
+    random: random.Random
+    cell: int
+    jobs: list[int]
+    node: int
+    quota: int
+
+    def step(self) -> None:
+        if self.connection.info.transaction_status.name == "INTRANS" and self.random.random() < 0.35:
+            (self.connection.commit if self.random.random() < 0.8 else self.connection.rollback)()
+            return
+        self.random.choice(self._moves())()
+
+    def _moves(self) -> list[Callable[[], object]]:
+        job = self.random.choice(self.jobs)
+        run = self.connection.execute
+        return [
+            lambda: run(
+                "UPDATE jobs_job SET priority = %s, version = version + 1 WHERE id = %s", [step_of(self), job]
+            ),
+            lambda: run("UPDATE jobs_job SET state = 'cancelled' WHERE id = %s", [job]),
+            lambda: run("UPDATE jobs_job SET state = 'queued' WHERE id = %s", [job]),
+            lambda: run(
+                "UPDATE cluster_node SET state = CASE state WHEN 'ready' THEN 'cordoned' ELSE 'ready' END WHERE id = %s",
+                [self.node],
+            ),
+            lambda: run("UPDATE cluster_chip SET healthy = NOT healthy WHERE node_id = %s", [self.node]),
+            lambda: run(
+                "UPDATE tenancy_quota SET guaranteed_milli = guaranteed_milli + 100 WHERE id = %s",
+                [self.quota],
+            ),
+            lambda: run("DELETE FROM tenancy_quota WHERE id = %s", [self.quota]),
+            lambda: run("DELETE FROM jobs_job WHERE id = %s", [self.jobs[-1]]),
+            lambda: run("SELECT pg_current_xact_id()"),
+        ]
+
+
+def step_of(writer: _Writer) -> int:
+    return writer.random.randrange(100)
+
+
+@contextmanager
+def _writers(world: World, random_: random.Random) -> Iterator[list[_Writer]]:
+    settings = connection.get_connection_params()
+    where = {key: settings[key] for key in ("dbname", "user", "host", "port") if key in settings}
+    writers = []
+    for number in range(WRITERS):
+        jobs = [job.pk for job in world.jobs(4)]
+        node = world.a_node(chips=2).pk
+        quota = world.a_quota(world.a_team(f"team-{number}"), guaranteed=1000).pk
+        writers.append(_Writer(psycopg.connect(**where), random_, world.cell.pk, jobs, node, quota))
+    try:
+        yield writers
+    finally:
+        for writer in writers:
+            writer.connection.close()
+
+
+def events_after(world: World, change: Callable[[], object], *, feed: Feed | None = None):
+    feed = feed or Feed(world.cell.pk)
+    if not feed.since:
+        feed.begin(clock.to_ms(clock.now()))
+    change()
+    return feed.read(clock.to_ms(clock.now()))
+
+
+def test_a_row_read_twice_is_said_once():
+    world = World()
+    feed = Feed(world.cell.pk)
+    feed.begin(0)
+    assert len(events_after(world, lambda: world.a_job(), feed=feed).events) == 1
+    assert events_after(world, lambda: None, feed=feed).events == []
+
+
+def test_what_the_loop_itself_applied_is_told_but_no_news():
+    world = World()
+    world.a_node()
+    job = world.a_job()
+    run_cycle(world.cell.pk)
+    from flexai.scheduling.engine_state import _states
+
+    state = _states[world.cell.pk]
+    attempt = Attempt.objects.get(job=job)
+    assert attempt.pk in state.feed._mirror[Running]
+    assert job.pk not in state.feed._mirror[Waiting]
+    Attempt.objects.filter(pk=attempt.pk).update(
+        state="running", running_at=clock.now() + timedelta(seconds=1)
+    )
+    changes = state.feed.read(clock.to_ms(clock.now()))
+    assert [type(event) for event in changes.events] == [Upsert]
+    assert not changes.news
+    end(attempt)
+    changes = state.feed.read(clock.to_ms(clock.now()))
+    assert Remove(Running, attempt.pk) in changes.events
+    assert changes.news
+
+
+def test_a_job_whose_time_has_not_come_does_not_wait():
+    world = World()
+    now = clock.now()
+    job = world.a_job(start_after=now + timedelta(minutes=1))
+    assert take_snapshot(world.cell.pk, now).jobs == ()
+    assert [row.id for row in take_snapshot(world.cell.pk, now + timedelta(minutes=1)).jobs] == [job.pk]
+    feed = Feed(world.cell.pk)
+    feed.begin(clock.to_ms(now))
+    assert feed.read(clock.to_ms(now)).events == []
+    later = feed.read(clock.to_ms(now + timedelta(minutes=1)))
+    assert [event.row.id for event in later.events] == [job.pk]
+    assert later.news
+
+
+def test_a_job_in_quarantine_does_not_wait_until_it_is_released():
+    world = World()
+    job = world.a_job()
+    feed = Feed(world.cell.pk)
+    feed.begin(0)
+    away = events_after(
+        world, lambda: quarantine([Violation(job.pk, "capacity", "Too much.")], now=clock.now()), feed=feed
+    )
+    assert away.events == [Remove(Waiting, job.pk)]
+    assert take_snapshot(world.cell.pk, clock.now()).jobs == ()
+    job.refresh_from_db()
+    assert (job.reason_code, job.version) == ("quarantined", 1)
+    assert Quarantine.objects.get(job=job).law == "capacity"
+    back = events_after(world, lambda: release(job, now=clock.now(), actor="user:ana"), feed=feed)
+    assert [event.row.id for event in back.events] == [job.pk]
+    assert not release(job, now=clock.now(), actor="user:ana")
+
+
+def test_deleted_rows_are_told():
+    world = World()
+    node, job = world.a_node(chips=1), world.a_job()
+    team = world.a_team("gone")
+    quota = world.a_quota(world.team, guaranteed=1000)
+    feed = Feed(world.cell.pk)
+    feed.begin(0)
+
+    def delete() -> None:
+        Job.objects.filter(pk=job.pk).delete()
+        Chip.objects.filter(node=node).delete()
+        Node.objects.filter(pk=node.pk).delete()
+        Team.objects.filter(pk=team.pk).delete()
+        Quota.objects.filter(pk=quota.pk).delete()
+
+    assert events_after(world, delete, feed=feed).news
+    fresh = take_snapshot(world.cell.pk, clock.now())
+    assert feed.snapshot(fresh.now) == fresh
+    assert (fresh.nodes, fresh.chips, fresh.jobs) == ((), (), ())
+
+
+def test_a_changed_pool_asks_for_a_rebuild():
+    world = World()
+    assert (
+        events_after(world, lambda: Pool.objects.create(cell=world.cell, name="more")).rebuild
+        == "a pool changed"
+    )
+
+
+def test_another_cells_rows_are_not_told():
+    world, other = World(), World()
+    feed = Feed(world.cell.pk)
+    feed.begin(0)
+    other.a_node(chips=1)
+    other.a_job()
+    assert feed.read(0).events == []
+
+
+def test_a_chip_that_went_missing_counts_until_nothing_holds_it():
+    world = World()
+    world.a_node(chips=1)
+    Chip.objects.update(present=False, used_milli=500)
+    (chip,) = take_snapshot(world.cell.pk, clock.now()).chips
+    assert not chip.healthy
+    Chip.objects.update(used_milli=0)
+    assert take_snapshot(world.cell.pk, clock.now()).chips == ()
+
+
+def test_a_job_that_names_pools_waits_for_those_alone():
+    world = World()
+    special = Pool.objects.create(cell=world.cell, name="special")
+    world.a_job("here", pools=["special", "default"])
+    world.a_job("nowhere", pools=["no-such-pool"])
+    here, nowhere = take_snapshot(world.cell.pk, clock.now()).jobs
+    assert here.pools == (special.pk, world.pool.pk)
+    assert nowhere.pools == (0,)
+    world.a_node()
+    run_cycle(world.cell.pk)
+    assert list(Job.objects.filter(state="queued").values_list("name", flat=True)) == ["nowhere"]

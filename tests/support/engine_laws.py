@@ -1,0 +1,428 @@
+"""The laws of `docs/scheduling.md`, counted the slow and plain way from a snapshot and a decision.
+
+Nothing here uses the engine's ledger, rankings or placements: only rows, whole-number arithmetic written out
+again, and an exhaustive search for small cells.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from scheduler_core import Decision, Policy, Snapshot
+from scheduler_core import reasons as why
+from scheduler_core.model import Chip, ChipShare, Id, Isolation, Job, Node, Placement
+
+RANK = {"cooperative": 0, "enforced": 1, "hardware": 2, "exclusive": 3}
+STRANGERS_DEFAULT = 1
+
+
+@dataclass
+class Books:
+    """Who holds what, by adding up placements."""
+
+    snapshot: Snapshot
+    cpu: Counter[Id] = field(default_factory=Counter)
+    memory: Counter[Id] = field(default_factory=Counter)
+    milli: Counter[Id] = field(default_factory=Counter)
+    chip_memory: Counter[Id] = field(default_factory=Counter)
+    holders: defaultdict[Id, list[tuple[Id, int]]] = field(default_factory=lambda: defaultdict(list))
+    used: Counter[tuple[Id, str]] = field(default_factory=Counter)
+    firm: Counter[tuple[Id, str]] = field(default_factory=Counter)
+    live_of_set: Counter[Id] = field(default_factory=Counter)
+    live_jobs: set[Id] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.nodes = {node.id: node for node in self.snapshot.nodes}
+        self.chips = {chip.id: chip for chip in self.snapshot.chips}
+        self.steps = {pool.id: pool.slice_step for pool in self.snapshot.pools}
+        self.teams = {team.id: team for team in self.snapshot.teams}
+        for attempt in self.snapshot.running:
+            self.live_jobs.add(attempt.job)
+            if attempt.set is not None:
+                self.live_of_set[attempt.set] += 1
+            for placement in attempt.placements:
+                self.hold(
+                    placement, attempt.team, attempt.organization, attempt.preemptible, attempt.isolation
+                )
+
+    def hold(
+        self, placement: Placement, team: Id, organization: Id, preemptible: bool, asked: Isolation | None
+    ) -> None:
+        self.cpu[placement.node] += placement.cpu
+        self.memory[placement.node] += placement.memory
+        for share in placement.chips:
+            chip = self.chips.get(share.chip)
+            if chip is None or chip.node != placement.node:
+                continue
+            self.cpu[placement.node] += claim(chip, share.milli)
+            self.milli[chip.id] += share.milli
+            self.chip_memory[chip.id] += share.memory
+            accepts = STRANGERS_DEFAULT if asked is None else RANK[asked.value]
+            self.holders[chip.id].append((organization, accepts))
+            self.used[team, chip.type] += charged(chip, share)
+            if not preemptible:
+                self.firm[team, chip.type] += charged(chip, share)
+
+    def start(self, job: Job, placements: tuple[Placement, ...]) -> None:
+        self.live_jobs.add(job.id)
+        if job.set is not None:
+            self.live_of_set[job.set] += 1
+        for placement in placements:
+            self.hold(placement, job.team, job.organization, job.preemptible, job.gang.request.isolation)
+
+    def excesses(self) -> dict[object, int]:
+        """How far each thing is over, where it is."""
+        over: dict[object, int] = {}
+        for node in self.nodes.values():
+            over["cpu", node.id] = self.cpu[node.id] - node.cpu
+            over["memory", node.id] = self.memory[node.id] - node.memory
+        for chip in self.chips.values():
+            over["milli", chip.id] = self.milli[chip.id] - 1000
+            over["chip memory", chip.id] = self.chip_memory[chip.id] - chip.memory
+        for team in self.teams.values():
+            for quota in team.quotas:
+                if quota.limit is not None:
+                    over["limit", team.id, quota.chip_type] = (
+                        self.used[team.id, quota.chip_type] - quota.limit
+                    )
+        return {what: by for what, by in over.items() if by > 0}
+
+    def room(self, job: Job, chip_type: str) -> int | None:
+        team = self.teams.get(job.team)
+        quota = next((q for q in team.quotas if q.chip_type == chip_type), None) if team else None
+        if quota is None:
+            return None
+        rooms = [] if quota.limit is None else [quota.limit - self.used[job.team, chip_type]]
+        if not job.preemptible:
+            rooms.append(quota.guaranteed - self.firm[job.team, chip_type])
+        return min(rooms) if rooms else None
+
+    def capped(self, job: Job) -> bool:
+        return job.set is not None and job.set_cap is not None and self.live_of_set[job.set] >= job.set_cap
+
+
+def claim(chip: Chip, milli: int) -> int:
+    return (milli * chip.host_cpu + 999) // 1000
+
+
+def charged(chip: Chip, share: ChipShare) -> int:
+    by_memory = (share.memory * 1000 + chip.memory - 1) // chip.memory if chip.memory else 0
+    return max(share.milli, by_memory)
+
+
+def in_reach(job: Job, node: Node) -> bool:
+    return not job.pools or node.pool in job.pools
+
+
+def sensible(job: Job) -> bool:
+    request, gang = job.gang.request, job.gang
+    amounts = (request.chips, request.milli, request.chip_memory, request.cpu, request.memory)
+    both = request.chips and (request.milli or request.chip_memory)
+    return min(amounts) >= 0 and not both and request.milli <= 1000 and 1 <= gang.minimum <= gang.maximum
+
+
+def types_of(books: Books, job: Job) -> list[str]:
+    request = job.gang.request
+    if not (request.chips or request.milli or request.chip_memory):
+        return [""]
+    return list(request.chip_types) or sorted({chip.type for chip in books.chips.values()})
+
+
+def options(books: Books, job: Job, node: Node, chip_type: str) -> list[Placement]:
+    """Every way in which one replica could sit on this node now."""
+    request = job.gang.request
+    if not node.ready or not in_reach(job, node):
+        return []
+    found = []
+    for shares in _shares(books, job, node, chip_type):
+        cpu = request.cpu + sum(claim(books.chips[share.chip], share.milli) for share in shares)
+        cpu_fits = cpu == 0 or books.cpu[node.id] + cpu <= node.cpu
+        memory_fits = request.memory == 0 or books.memory[node.id] + request.memory <= node.memory
+        if cpu_fits and memory_fits:
+            found.append(Placement(0, node.id, request.cpu, request.memory, shares))
+    return found
+
+
+def _shares(books: Books, job: Job, node: Node, chip_type: str) -> list[tuple[ChipShare, ...]]:
+    request = job.gang.request
+    mine = [c for c in books.snapshot.chips if c.node == node.id and c.type == chip_type and c.healthy]
+    if request.chips:
+        free = [ChipShare(chip.id, 1000, chip.memory) for chip in mine if not books.holders[chip.id]]
+        return list(itertools.combinations(free, request.chips))
+    if not (request.milli or request.chip_memory):
+        return [()]
+    found = []
+    for chip in mine:
+        if request.chip_memory > chip.memory:
+            continue
+        step = books.steps.get(node.pool, 100)
+        exact = (request.chip_memory * 1000 + chip.memory - 1) // chip.memory if chip.memory else 0
+        milli = request.milli or min(1000, (exact + step - 1) // step * step)
+        memory = request.chip_memory or milli * chip.memory // 1000
+        fits = books.milli[chip.id] + milli <= 1000 and books.chip_memory[chip.id] + memory <= chip.memory
+        if fits and may_slice(books, job, chip):
+            found.append((ChipShare(chip.id, milli, memory),))
+    return found
+
+
+def may_slice(books: Books, job: Job, chip: Chip) -> bool:
+    asked = job.gang.request.isolation
+    slicing = max((RANK[level.value] for level in chip.isolation if level.value != "exclusive"), default=-1)
+    if asked is Isolation.EXCLUSIVE:
+        return not books.holders[chip.id]
+    if slicing < (0 if asked is None else RANK[asked.value]):
+        return False
+    accepts = STRANGERS_DEFAULT if asked is None else RANK[asked.value]
+    for organization, theirs in books.holders[chip.id]:
+        if theirs == RANK["exclusive"]:
+            return False
+        if organization != job.organization and slicing < max(accepts, theirs):
+            return False
+    return True
+
+
+def placement_exists(books: Books, job: Job, chip_type: str, replicas: int, left: int | None) -> bool:
+    """Exhaustive: some way for all replicas at once on this type, within the team's room."""
+    nodes = sorted((node for node in books.nodes.values()), key=lambda node: node.id)
+    return _extend(books, job, chip_type, replicas, left, nodes)
+
+
+def _extend(
+    books: Books, job: Job, chip_type: str, replicas: int, left: int | None, nodes: list[Node]
+) -> bool:
+    if replicas == 0:
+        return True
+    for position, node in enumerate(nodes):
+        for option in options(books, job, node, chip_type):
+            cost = sum(charged(books.chips[share.chip], share) for share in option.chips)
+            if left is not None and cost and cost > left:
+                continue
+            further = Books(books.snapshot)
+            _copy(books, further)
+            further.hold(option, job.team, job.organization, job.preemptible, job.gang.request.isolation)
+            rest = nodes[position + 1 :] if job.gang.spread else nodes[position:]
+            if _extend(further, job, chip_type, replicas - 1, None if left is None else left - cost, rest):
+                return True
+    return False
+
+
+def _copy(books: Books, into: Books) -> None:
+    into.cpu, into.memory = books.cpu.copy(), books.memory.copy()
+    into.milli, into.chip_memory = books.milli.copy(), books.chip_memory.copy()
+    into.holders = defaultdict(list, {chip: list(who) for chip, who in books.holders.items()})
+    into.used, into.firm = books.used.copy(), books.firm.copy()
+
+
+def could_start(books: Books, job: Job) -> bool:
+    """Whether a waiting job has a placement on what is left: the test of work conservation."""
+    if not sensible(job) or books.capped(job) or job.id in books.live_jobs:
+        return False
+    return any(
+        placement_exists(books, job, chip_type, job.gang.minimum, books.room(job, chip_type))
+        for chip_type in types_of(books, job)
+    )
+
+
+def laws_hold(snapshot: Snapshot, policy: Policy, decision: Decision, *, search: bool = True) -> Books:
+    """Every law that can be told from one decision. Returns the books with the units in place."""
+    jobs = {job.id: job for job in snapshot.jobs}
+    books = Books(snapshot)
+    before = books.excesses()
+    assert not decision.broken, decision.broken
+    for unit in decision.units:
+        start = unit.start
+        job = jobs[start.job]
+        assert start.version == job.version
+        assert job.id not in books.live_jobs, "one live attempt"
+        assert not books.capped(job), "the array's cap"
+        _whole_and_as_asked(books, job, start.placements)
+        books.start(job, start.placements)
+    after = books.excesses()
+    assert all(after[what] <= before.get(what, 0) for what in after), (before, after)
+    assert {(excess.id, excess.used - excess.capacity) for excess in decision.excesses} == {
+        (what[1], by) for what, by in before.items()
+    }
+    _everybody_is_answered(snapshot, decision)
+    for verdict in decision.verdicts:
+        for reason in verdict.reasons:
+            true(reason, books, jobs[verdict.jobs[0]], decision, policy)
+        if search and not isinstance(verdict.reasons[0], why.CycleBound):
+            assert not could_start(books, jobs[verdict.jobs[0]]), ("work conservation", verdict)
+    return books
+
+
+def _whole_and_as_asked(books: Books, job: Job, placements: tuple[Placement, ...]) -> None:
+    gang = job.gang
+    assert gang.minimum <= len(placements) <= gang.maximum, "gangs whole"
+    assert [placement.replica for placement in placements] == list(range(len(placements)))
+    if gang.spread:
+        assert len({placement.node for placement in placements}) == len(placements)
+    types = {books.chips[share.chip].type for placement in placements for share in placement.chips}
+    assert len(types) <= 1
+    further = Books(books.snapshot)
+    _copy(books, further)
+    for placement in placements:
+        possible = options(further, job, books.nodes[placement.node], next(iter(types), ""))
+        assert Placement(0, placement.node, placement.cpu, placement.memory, placement.chips) in [
+            Placement(0, o.node, o.cpu, o.memory, tuple(sorted(o.chips, key=lambda s: s.chip)))
+            for o in possible
+        ], "a replica gets what it asked for, where it may sit"
+        further.hold(placement, job.team, job.organization, job.preemptible, gang.request.isolation)
+    for chip_type in types:
+        cost = further.used[job.team, chip_type] - books.used[job.team, chip_type]
+        room = books.room(job, chip_type)
+        assert room is None or cost <= room, "limit and guarantee"
+
+
+def _everybody_is_answered(snapshot: Snapshot, decision: Decision) -> None:
+    started = [unit.start.job for unit in decision.units]
+    told = [job for verdict in decision.verdicts for job in verdict.jobs]
+    assert sorted(started + told) == sorted(job.id for job in snapshot.jobs), (
+        "each waiting job is answered once"
+    )
+    for verdict in decision.verdicts:
+        assert verdict.reasons, "every waiting job has a reason"
+        for reason in verdict.reasons:
+            sentence = reason.sentence()
+            assert sentence[0].isupper() or sentence[0].isdigit(), sentence
+            assert sentence.endswith("."), sentence
+            assert "  " not in sentence, sentence
+            assert reason.code
+            for fact in reason.facts().values():
+                assert isinstance(fact, int | str | list), fact
+
+
+def true(reason: why.Reason, books: Books, job: Job, decision: Decision, policy: Policy) -> None:
+    """The reason's facts, counted again on what the decision leaves."""
+    check = _TRUTHS.get(type(reason))
+    assert check is not None, f"no way to check {type(reason).__name__}"
+    if isinstance(reason, why.CycleBound):
+        assert reason.starts == len(decision.units) == policy.max_starts
+        return
+    named = [getattr(reason, "chip_type", "")] if getattr(reason, "chip_type", "") else types_of(books, job)
+    assert any(check(reason, books, job, chip_type) for chip_type in named or [""]), (reason, job)
+
+
+def _ready(books: Books, job: Job) -> list[Node]:
+    return [node for node in books.nodes.values() if node.ready and in_reach(job, node)]
+
+
+def _reach(books: Books, job: Job) -> list[Node]:
+    return [node for node in books.nodes.values() if in_reach(job, node)]
+
+
+def _of(books: Books, node: Node, chip_type: str) -> list[Chip]:
+    return [chip for chip in books.chips.values() if chip.node == node.id and chip.type == chip_type]
+
+
+def _emptiest(books: Books, job: Job, chip_type: str) -> int:
+    counts = [
+        sum(1 for chip in _of(books, node, chip_type) if chip.healthy and not books.holders[chip.id])
+        for node in _ready(books, job)
+    ]
+    return max(counts, default=0)
+
+
+def _one_replica(books: Books, job: Job, chip_type: str) -> int:
+    return sum(1 for node in books.nodes.values() if options(books, job, node, chip_type))
+
+
+def _not_enough_room(reason: why.NotEnoughRoom, books: Books, job: Job, chip_type: str) -> bool:
+    fits = [n for n in range(reason.needed + 1) if placement_exists(books, job, chip_type, n, None)]
+    return reason.needed == job.gang.minimum and max(fits) == reason.free < reason.needed
+
+
+def _limit(reason: why.TeamLimit, books: Books, job: Job, chip_type: str) -> bool:
+    same = reason.used == books.used[job.team, chip_type]
+    return same and reason.used + reason.needed > reason.limit and reason.needed > 0
+
+
+def _guarantee(reason: why.OutsideGuarantee, books: Books, job: Job, chip_type: str) -> bool:
+    same = reason.used == books.firm[job.team, chip_type] and not job.preemptible
+    return same and reason.used + reason.needed > reason.guaranteed and reason.needed > 0
+
+
+def _largest(reason: why.NodesTooSmall, books: Books, job: Job, chip_type: str) -> bool:
+    sizes = [len(_of(books, node, chip_type)) for node in _reach(books, job)]
+    return reason.largest == max(sizes) < reason.needed == job.gang.request.chips
+
+
+def _host(reason: why.HostTooSmall, books: Books, job: Job, chip_type: str) -> bool:
+    sizes = [getattr(node, reason.resource) for node in _reach(books, job)]
+    return reason.largest in sizes and reason.largest < reason.needed
+
+
+def _free_host(resource: str):
+    def check(reason, books: Books, job: Job, chip_type: str) -> bool:
+        held = books.cpu if resource == "cpu" else books.memory
+        free = [getattr(node, resource) - held[node.id] for node in _ready(books, job)]
+        return reason.free in free and reason.free < reason.needed
+
+    return check
+
+
+def _slice_room(reason: why.NoRoomForSlice, books: Books, job: Job, chip_type: str) -> bool:
+    chips = [c for node in _ready(books, job) for c in _of(books, node, chip_type) if c.healthy]
+    left = [(1000 - books.milli[c.id], c.memory - books.chip_memory[c.id]) for c in chips]
+    return (reason.free_milli, reason.free_memory) in left
+
+
+def _isolation(reason: why.IsolationNotEnforced, books: Books, job: Job, chip_type: str) -> bool:
+    big = [
+        chip
+        for node in _reach(books, job)
+        for chip in _of(books, node, chip_type)
+        if chip.memory >= job.gang.request.chip_memory
+    ]
+    bare = Books(Snapshot(0, chips=books.snapshot.chips))
+    return bool(big) and not any(may_slice(bare, job, chip) for chip in big)
+
+
+_TRUTHS = {
+    why.AskedWrongly: lambda reason, books, job, chip_type: not sensible(job),
+    why.EarlierAttemptLives: lambda reason, books, job, chip_type: job.id in books.live_jobs,
+    why.SetCapReached: lambda r, books, job, t: books.live_of_set[job.set] == r.live >= r.cap == job.set_cap,
+    why.TeamLimit: _limit,
+    why.OutsideGuarantee: _guarantee,
+    why.NoNodes: lambda reason, books, job, chip_type: not _reach(books, job),
+    why.NoSuchChips: lambda r, books, job, t: not any(_of(books, node, t) for node in _reach(books, job)),
+    why.NodesTooSmall: _largest,
+    why.ChipsTooSmall: lambda r, books, job, t: (
+        r.largest
+        == max(chip.memory for node in _reach(books, job) for chip in _of(books, node, t))
+        < r.needed
+        == job.gang.request.chip_memory
+    ),
+    why.HostTooSmall: _host,
+    why.IsolationNotEnforced: _isolation,
+    why.NodesNotReady: lambda r, books, job, t: (
+        0 < r.nodes <= sum(1 for node in _reach(books, job) if not node.ready)
+    ),
+    why.ChipsUnhealthy: lambda r, books, job, t: (
+        r.healthy < r.needed
+        and any(not chip.healthy for node in _ready(books, job) for chip in _of(books, node, t))
+    ),
+    why.NotEnoughFreeChips: lambda r, books, job, t: (
+        r.free == _emptiest(books, job, t) < r.needed == job.gang.request.chips
+    ),
+    why.NoRoomForSlice: _slice_room,
+    why.HeldByStrangers: lambda r, books, job, t: any(
+        books.holders[chip.id] and not may_slice(books, job, chip)
+        for node in _ready(books, job)
+        for chip in _of(books, node, t)
+    ),
+    why.NotEnoughHostCpu: _free_host("cpu"),
+    why.NotEnoughHostMemory: _free_host("memory"),
+    why.NotEnoughNodes: lambda r, books, job, t: (
+        r.needed == job.gang.minimum and r.free == _one_replica(books, job, t) < r.needed
+    ),
+    why.NotEnoughRoom: _not_enough_room,
+    why.NodesRejected: lambda r, books, job, t: (
+        r.nodes == sum(count for _, count in r.counts) == len(books.nodes)
+        and dict(r.counts).get("fits", 0) == _one_replica(books, job, t)
+        and dict(r.counts).get("other_pool", 0) == len(books.nodes) - len(_reach(books, job))
+    ),
+    why.CycleBound: lambda reason, books, job, chip_type: True,
+}
