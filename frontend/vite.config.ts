@@ -16,6 +16,24 @@ export default defineConfig(({ command }) => ({
     modulePreload: { polyfill: false },
     target: "es2022",
     chunkSizeWarningLimit: 600,
+    rolldownOptions: {
+      output: {
+        // A few files for what every page needs; what only one page needs stays with that page.
+        codeSplitting: {
+          groups: [
+            {
+              name: "framework",
+              test: /node_modules\/(react|react-dom|scheduler|@tanstack\/(?!.*virtual)|i18next|react-i18next|openapi-)/,
+            },
+            {
+              name: "components",
+              test: /node_modules\/(@mantine\/(?!spotlight)|@floating-ui|@tabler|react-remove-scroll|clsx)/,
+            },
+            { name: "base", test: /src\/(api|ui)\/(?!chart)/ },
+          ],
+        },
+      },
+    },
   },
   server: {
     proxy: {
@@ -29,7 +47,7 @@ export default defineConfig(({ command }) => ({
     setupFiles: ["src/testing/setup.ts"],
     css: false,
     restoreMocks: true,
-    testTimeout: 20_000,
+    testTimeout: 60_000,
     maxWorkers: 2,
   },
 }));

@@ -96,7 +96,6 @@ def _set_up_logging(level: str) -> None:
         _fail(f"--log-level {level!r} is none of debug, info, warning, error.", WRONG_USE)
     logging.basicConfig(level=number, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("websockets").setLevel(max(number or 0, logging.WARNING))
-    logging.getLogger("httpx").setLevel(max(number or 0, logging.WARNING))
 
 
 def _fail(sentence: str, code: int) -> NoReturn:

@@ -19,7 +19,7 @@ from pathlib import Path
 from node_agent.spool import REPLICAS
 
 JOBS = "jobs"
-LOCK_PATIENCE_SECONDS = 10.0
+LOCK_PATIENCE_SECONDS = 5.0
 """How long the shims of an agent that was just killed may take to record their first move."""
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
+import http.client
 import os
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import msgspec
 
 TIMEOUT_SECONDS = 15.0
+MAX_ANSWER_BYTES = 64 * 1024
 
 
 class EnrolRefusedError(Exception):
@@ -69,43 +72,59 @@ class Enrolment:
             raise EnrolRefusedError(
                 "This node has no credential yet: give an enrolment token with --enrol-token or FLEXAI_ENROL_TOKEN."
             )
-        url = f"{self.server}/api/v1/agents/enrol"
-        try:
-            async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as client:
-                answer = await client.post(url, json={"token": self.token, "name": self.name})
-        except httpx.HTTPError as error:
-            raise EnrolUnreachableError(
-                f"{self.server} does not answer: {error or type(error).__name__}"
-            ) from error
-        return self._take(answer)
+        status, body = await asyncio.to_thread(self._ask)
+        return self._take(status, body)
 
-    def _take(self, answer: httpx.Response) -> Credential:
-        if answer.status_code >= 500 or answer.status_code in (408, 425, 429):
-            raise EnrolUnreachableError(f"{self.server} answered {answer.status_code} to the enrolment.")
-        if answer.status_code >= 300:
-            raise EnrolRefusedError(
-                f"The server refused the enrolment token ({answer.status_code}): {_detail(answer)}"
-            )
+    def _ask(self) -> tuple[int, bytes]:
+        """(status, body) of the server's answer. Raises `EnrolUnreachableError` when there is none."""
+        request = urllib.request.Request(  # noqa: S310 - the scheme was checked on the command line
+            f"{self.server}/api/v1/agents/enrol",
+            data=msgspec.json.encode({"token": self.token, "name": self.name}),
+            headers={"Content-Type": "application/json", "Accept": "application/json"},
+            method="POST",
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            body = answer.json()
-            credential = Credential(
-                server=self.server,
-                name=self.name,
-                node_id=str(body["node_id"]),
-                credential=str(body["credential"]),
-            )
-        except (ValueError, KeyError, TypeError) as error:
+            with opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
+                return answer.status, answer.read(MAX_ANSWER_BYTES)
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return answer.code, answer.read(MAX_ANSWER_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise EnrolUnreachableError(f"{self.server} does not answer: {reason}") from error
+
+    def _take(self, status: int, body: bytes) -> Credential:
+        if status >= 500 or status in (408, 425, 429):
+            raise EnrolUnreachableError(f"{self.server} answered {status} to the enrolment.")
+        if status >= 300:
+            raise EnrolRefusedError(f"The server refused the enrolment token ({status}): {_detail(body)}")
+        try:
+            answer = msgspec.json.decode(body, type=_Answer)
+        except msgspec.MsgspecError as error:
             raise EnrolUnreachableError(
                 f"{self.server} answered the enrolment with something else than a credential."
             ) from error
+        credential = Credential(
+            server=self.server, name=self.name, node_id=answer.node_id, credential=answer.credential
+        )
         store(self.path, credential)
         return credential
 
 
-def _detail(answer: httpx.Response) -> str:
+class _Answer(msgspec.Struct):
+    node_id: str
+    credential: str
+
+
+class _Problem(msgspec.Struct):
+    detail: str = ""
+    title: str = ""
+
+
+def _detail(body: bytes) -> str:
     try:
-        body = answer.json()
-    except json.JSONDecodeError:
-        return answer.reason_phrase
-    text = body.get("detail") or body.get("title") if isinstance(body, dict) else ""
-    return str(text)[:300] or answer.reason_phrase
+        problem = msgspec.json.decode(body, type=_Problem)
+    except msgspec.MsgspecError:
+        return "no reason was given"
+    return (problem.detail or problem.title)[:300] or "no reason was given"

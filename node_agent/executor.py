@@ -261,7 +261,7 @@ class ProcessExecutor:
                 state="ended",
                 at=wall_ms(),
                 outcome=outcome,
-                sentence=sentence,
+                sentence=sentence[: spool.SENTENCE_CHARS],
             )
         )
         self._on_change(local.track)
@@ -302,9 +302,7 @@ class ProcessExecutor:
         """Its shim was killed from outside: end what is left of it, and record its end in its place."""
         moves = spool.read_moves(local.base)
         left = end_orphans(moves)
-        log.warning(
-            "The shim of %s was killed; ended %d processes.", spool.file_name(*local.track.key), left
-        )
+        log.warning("The shim of %s was killed; ended %d processes.", spool.file_name(*local.track.key), left)
         end: spool.Move = {
             "state": "ended",
             "at": wall_ms(),

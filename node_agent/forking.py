@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -106,7 +107,8 @@ class ForkServer:
 
     async def _restart_for_ever(self, reader: asyncio.StreamReader, on_restart: Callable[[], None]) -> None:
         while True:
-            await reader.read()
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
             code = self._process.wait() if self._process else None
             log.error("The fork server ended (exit code %s); starting another.", code)
             await asyncio.sleep(RESTART_SECONDS)

@@ -7,7 +7,6 @@ leases. Whatever is lost with a connection is sent again on the next, from the l
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from dataclasses import dataclass
@@ -226,24 +225,29 @@ class Link:
         await self._heartbeat(session)
 
     async def _receive(self, session: _Session) -> None:
-        with contextlib.suppress(ConnectionClosed):
+        why = "closed by the server"
+        try:
             async for frame in session.socket:
-                try:
-                    message = decode_from_server(frame)
-                except msgspec.MsgspecError as error:
-                    log.error(
-                        "%s: skipped a frame of %d bytes from the server that makes no sense: %s",
-                        self._name, len(frame), str(error)[:200],
-                    )  # fmt: skip
-                    continue
-                self._take(session, message)
-        self._say_why_it_closed(session)
-
-    def _say_why_it_closed(self, session: _Session) -> None:
+                self._take_frame(session, frame)
+        except ConnectionClosed as error:
+            why = str(error)
         code, reason = session.socket.close_code, session.socket.close_reason
         if code in (4401, 4403):
             raise RefusedError(f"credential not accepted ({code} {reason})")
-        log.warning("%s: the connection closed (%s %s).", self._name, code, (reason or "")[:200])
+        log.warning("%s: the connection ended: %s.", self._name, why[:200])
+
+    def _take_frame(self, session: _Session, frame: str | bytes) -> None:
+        try:
+            message = decode_from_server(frame)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            log.error(
+                "%s: skipped a frame of %d bytes from the server that makes no sense: %s",
+                self._name,
+                len(frame),
+                str(error)[:200],
+            )
+        else:
+            self._take(session, message)
 
     def _take(self, session: _Session, message: ServerMessage) -> None:
         if isinstance(message, Ack):

@@ -189,8 +189,8 @@ class Shim:
         return self._childless and not self._output_open and not self._unwritten
 
     def _take_output(self) -> None:
-        if self._unwritten:
-            return
+        if self._unwritten or not self._output_open:
+            return  # an event from before something else was handled
         try:
             data = os.read(self._output, READ_BYTES)
         except BlockingIOError:
@@ -285,6 +285,7 @@ class Shim:
             elif self._output_open:
                 self._poll.register(self._output, select.POLLIN)
                 if self._childless:
+                    self._drain_until = 0
                     self._await_last_output()
         if self._status is not None and not self._childless:
             self._reap()
@@ -360,7 +361,7 @@ class Shim:
             sentence=sentence[:SENTENCE_CHARS],
             log_size=self._log.size,
             cpu_time_ms=self._cpu_ms,
-            memory_peak_mib=max(self._group_peak_mib, self._peak_kib >> 10),
+            memory_peak_mib=self._group_peak_mib or self._peak_kib >> 10,
             use_permille=use,
         )
 

@@ -34,6 +34,8 @@ _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 
 Move = dict[str, object]
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class AlreadyStartedError(Exception):
     """The replica's state file exists: it was started before and is not started again."""
@@ -77,7 +79,7 @@ class StateFile:
 
     def append(self, move: Move) -> None:
         """Record one move; readers see it whole or not at all. Never fails for want of space."""
-        line = json.dumps(move, separators=(",", ":")).encode() + b"\n"
+        line = _encode(move).encode() + b"\n"
         if self._end + len(line) > MOVES_BYTES:
             raise OSError(errno.EFBIG, f"the moves of one replica take more than {MOVES_BYTES} bytes")
         os.pwrite(self._fd, line, self._end)
@@ -100,7 +102,7 @@ def read_moves(base: str) -> list[Move]:
 
 def write_stop_request(base: str, request: Move) -> None:
     """Leave the request where the shim looks when it is signalled; needs no disk space."""
-    data = json.dumps(request, separators=(",", ":")).encode() + b"\n"
+    data = _encode(request).encode() + b"\n"
     if len(data) > STATE_BYTES - MOVES_BYTES:
         raise ValueError(f"stop request of {len(data)} bytes")
     fd = os.open(f"{base}.state", os.O_WRONLY | os.O_CLOEXEC)
@@ -131,7 +133,7 @@ def append_for_a_dead_shim(base: str, move: Move) -> None:
         data = file.read(MOVES_BYTES)
         end = data.rfind(b"\n") + 1
         file.seek(end)
-        file.write(json.dumps(move, separators=(",", ":")).encode() + b"\n")
+        file.write(_encode(move).encode() + b"\n")
 
 
 def remove(base: str) -> None:

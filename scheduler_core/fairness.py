@@ -6,7 +6,7 @@ In this cut the tree is flat: a team's own quota counts, its parents' do not yet
 from __future__ import annotations
 
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import Id, Quota
+from scheduler_core.model import Id
 
 
 def room(ledger: Ledger, team: Id, chip_type: str, *, preemptible: bool) -> int | None:
@@ -15,7 +15,7 @@ def room(ledger: Ledger, team: Id, chip_type: str, *, preemptible: bool) -> int 
     The limit bounds all work (F1). The guarantee bounds work that is not preemptible (F4). A type without a
     quota row is unlimited and unguaranteed (ADR 0002). Negative where an excess already stands.
     """
-    quota = quota_of(ledger, team, chip_type)
+    quota = ledger.quotas.get((team, chip_type))
     if quota is None:
         return None
     bounds = []
@@ -24,14 +24,6 @@ def room(ledger: Ledger, team: Id, chip_type: str, *, preemptible: bool) -> int 
     if not preemptible:
         bounds.append(quota.guaranteed - ledger.firm.get((team, chip_type), 0))
     return min(bounds, default=None)
-
-
-def quota_of(ledger: Ledger, team: Id, chip_type: str) -> Quota | None:
-    """The team's quota row for this chip type."""
-    row = ledger.teams.get(team)
-    if row is None:
-        return None
-    return next((quota for quota in row.quotas if quota.chip_type == chip_type), None)
 
 
 class Share:
@@ -64,6 +56,6 @@ def dominant_share(ledger: Ledger, team: Id) -> Share:
     for chip_type in ledger.chip_types():
         used = ledger.used.get((team, chip_type), 0)
         if used:
-            quota = quota_of(ledger, team, chip_type)
+            quota = ledger.quotas.get((team, chip_type))
             worst = max(worst, Share(used, max(quota.guaranteed, 1) if quota else 1))
     return worst

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from scheduler_core.decision import Decision, Excess, Start, Unit, Verdict, Violation
-from scheduler_core.fairness import quota_of
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import (
     ISOLATION_STRENGTH,
@@ -283,10 +282,10 @@ def _team_faults(books: _Books, job: Job, start: Start) -> Iterator[Broken]:
     """F1, F4 and the array's cap."""
     ledger = books.ledger
     for chip_type, milli in charges_of(ledger, start).items():
-        quota = quota_of(ledger, job.team, chip_type)
+        key = (job.team, chip_type)
+        quota = ledger.quotas.get(key)
         if quota is None or not milli:
             continue
-        key = (job.team, chip_type)
         used = ledger.used.get(key, 0) + books.used[key]
         firm = ledger.firm.get(key, 0) + books.firm[key]
         if quota.limit is not None and used + milli > quota.limit:

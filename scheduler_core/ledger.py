@@ -20,6 +20,7 @@ from scheduler_core.model import (
     Node,
     Placement,
     Pool,
+    Quota,
     Row,
     Running,
     Snapshot,
@@ -43,7 +44,9 @@ class Ledger:
         self.pools: dict[Id, Pool] = {pool.id: pool for pool in snapshot.pools}
         self.nodes: dict[Id, Node] = {node.id: node for node in snapshot.nodes}
         self.chips: dict[Id, Chip] = {}
-        self.teams: dict[Id, Team] = {team.id: team for team in snapshot.teams}
+        self.teams: dict[Id, Team] = {}
+        self.quotas: dict[Use, Quota] = {}
+        """Every team's quota rows, found by team and chip type."""
         self.running: dict[Id, Running] = {}
         self.states: dict[Id, NodeState] = {}
         """What each node has left."""
@@ -67,6 +70,8 @@ class Ledger:
         self._last_serial = 0
         self._overdrawn_serials: set[int] = set()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        for team in snapshot.teams:
+            self._list_team(team)
         for chip in snapshot.chips:
             self._list_chip(chip)
         for node in self.nodes:
@@ -126,7 +131,7 @@ class Ledger:
             if self.pools.get(row.id) != row:
                 self._with_work_lifted(self._nodes_of(row.id), lambda: self.pools.__setitem__(row.id, row))
         elif isinstance(row, Team):
-            self.teams[row.id] = row
+            self._list_team(row)
 
     def _forget(self, kind: type[Row], row: Id) -> None:
         if kind is Running:
@@ -139,7 +144,7 @@ class Ledger:
         elif kind is Pool:
             self._with_work_lifted(self._nodes_of(row), lambda: self.pools.pop(row, None))
         elif kind is Team:
-            self.teams.pop(row, None)
+            self._unlist_team(row)
 
     def _with_work_lifted(self, nodes: Iterable[Id], change: Callable[[], object]) -> None:
         """Change what these nodes are, with the work on them taken off before and charged anew after."""
@@ -156,6 +161,16 @@ class Ledger:
 
     def _nodes_of(self, pool: Id) -> list[Id]:
         return [node.id for node in self.nodes.values() if node.pool == pool]
+
+    def _list_team(self, team: Team) -> None:
+        self._unlist_team(team.id)
+        self.teams[team.id] = team
+        self.quotas.update({(team.id, quota.chip_type): quota for quota in reversed(team.quotas)})
+
+    def _unlist_team(self, team_id: Id) -> None:
+        old = self.teams.pop(team_id, None)
+        for quota in old.quotas if old else ():
+            self.quotas.pop((team_id, quota.chip_type), None)
 
     def _list_chip(self, chip: Chip) -> None:
         self._unlist_chip(chip.id)

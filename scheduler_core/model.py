@@ -115,7 +115,7 @@ class Request:
     cpu: int = 0
     memory: int = 0
     isolation: Isolation | None = None
-    """The weakest class accepted; None accepts any."""
+    """The weakest class accepted; None accepts any, and beside another organization `enforced` (P4)."""
 
 
 @dataclass(frozen=True, slots=True)

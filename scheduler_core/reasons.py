@@ -106,7 +106,8 @@ class OutsideGuarantee(Reason):
     guaranteed: int
 
     def sentence(self) -> str:
-        held = f", of which {milli(self.used)} are taken" if self.used else ""
+        verb = "is" if self.used == 1000 else "are"
+        held = f", of which {milli(self.used)} {verb} taken" if self.used else ""
         needs = f"Needs {chips(self.needed, self.chip_type)} inside the guarantee, as it is not preemptible"
         return f"{needs}; team {self.team} is guaranteed {milli(self.guaranteed)}{held}."
 

@@ -85,13 +85,12 @@ class NodeState:
         if not placement.chips:
             return NodeState(Shape(*shape[:5], free_cpu, free_memory, shape.chips), self.chips)
         shares = {share.chip: share for share in placement.chips}
-        moved = []
-        for state, position in zip(shape.chips, self.chips, strict=True):
-            share = shares.get(position[1])
-            if share is not None:
+        moved = list(zip(shape.chips, self.chips, strict=True))
+        for place, (state, position) in enumerate(moved):
+            if (share := shares.get(position[1])) is not None:
                 free_cpu -= sign * host_cpu_claim(share.milli, state.host_cpu)
-                state = _shared(state, sign * share.milli, sign * share.memory, by, sign)
-            moved.append((state, position))
+                shared = _shared(state, sign * share.milli, sign * share.memory, by, sign)
+                moved[place] = (shared, position)
         return _sorted(Shape(*shape[:5], free_cpu, free_memory, ()), moved)
 
 

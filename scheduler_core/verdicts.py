@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from scheduler_core.fairness import quota_of
 from scheduler_core.fit import Rejection, Why
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id
@@ -107,11 +106,11 @@ class _Survey:
         return [NodesRejected(sum(counts.values()), tuple(ordered))]
 
     def _of_the_team(self) -> list[Reason]:
-        quota = quota_of(self.ledger, self.kind.team, self.chip_type)
+        key = (self.kind.team, self.chip_type)
+        quota = self.ledger.quotas.get(key)
         if quota is None:
             return []
         team = self.ledger.teams[self.kind.team].name
-        key = (self.kind.team, self.chip_type)
         needed = self.charged if self.enough else self._least_charge() * self.kind.gang.minimum
         used, firm = self.ledger.used.get(key, 0), self.ledger.firm.get(key, 0)
         reasons: list[Reason] = []

@@ -35,7 +35,9 @@ def main():
         if step % 100 == 0 or step == 1:
             print(f"step {step:3d}/{STEPS}  loss over all replicas {loss:.4f}", flush=True)
     apart = ring.sum(weights) / WORLD - weights
-    print(f"replicas agree to {np.abs(apart).max():.1e}; off the truth by {np.abs(weights - truth).max():.4f}")
+    print(
+        f"replicas agree to {np.abs(apart).max():.1e}; off the truth by {np.abs(weights - truth).max():.4f}"
+    )
     print(f"replica {RANK} sent {ring.sent:,} bytes to its neighbour")
     if np.abs(apart).max() > 1e-9 or loss > 0.02:
         raise SystemExit("the replicas did not learn the same thing")

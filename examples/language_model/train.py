@@ -82,7 +82,10 @@ if checkpoint.exists():
     print(f"going on from step {first_step}")
 means = {name: np.zeros_like(value) for name, value in weights.items()}
 squares = {name: np.zeros_like(value) for name, value in weights.items()}
-print(f"{len(text)} letters, {len(alphabet)} different; chance alone is a loss of {np.log(len(alphabet)):.3f}", flush=True)
+print(
+    f"{len(text)} letters, {len(alphabet)} different; chance alone is a loss of {np.log(len(alphabet)):.3f}",
+    flush=True,
+)
 
 recent = None
 for step in range(first_step + 1, STEPS + 1):

@@ -29,14 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A directory that job users may pass."""
-    path = Path(tempfile.mkdtemp(prefix="flexai-agent-"))
-    path.chmod(0o755)
+    path = a_folder()
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def server() -> AsyncIterator[FakeServer]:
+    """A server of this test's own."""
     fake = FakeServer()
     await fake.start()
     yield fake
@@ -45,7 +45,7 @@ async def server() -> AsyncIterator[FakeServer]:
 
 @pytest.fixture
 def make_agent(server: FakeServer, folder: Path) -> Iterator[Callable[..., Agent]]:
-    """Agents for this test's server; all of them (by the name of their data directory) end with the test."""
+    """Agents for this test's own server; all of them end with the test."""
     made: list[Agent] = []
 
     def make(*options: str, data: str = "data", **changes: str | None) -> Agent:
@@ -58,10 +58,40 @@ def make_agent(server: FakeServer, folder: Path) -> Iterator[Callable[..., Agent
         agent.end_everything()
 
 
-@pytest_asyncio.fixture
-async def agent(server: FakeServer, make_agent: Callable[..., Agent]) -> Agent:
-    """One connected agent."""
-    started = make_agent()
-    started.start()
-    await server.connected()
-    return started
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[tuple[FakeServer, Agent]]:
+    """One server and one agent for a whole module: starting an agent for each test would take most of the time."""
+    path = a_folder()
+    fake = FakeServer()
+    await fake.start()
+    agent = Agent(fake.url, path / "data")
+    agent.start()
+    await fake.connected()
+    yield fake, agent
+    agent.end_everything()
+    await fake.stop()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def node(shared: tuple[FakeServer, Agent]) -> tuple[FakeServer, Agent]:
+    """The module's server and agent as new: connected, everything switched on, nothing wanted, an empty spool."""
+    fake, agent = shared
+    fake.reset_behaviour()
+    if agent.process is None or agent.process.poll() is not None:
+        agent.start()
+    if not fake.is_started:
+        await fake.start()
+    state = await fake.connected()
+    state.wanted.clear()
+    await fake.send_wanted(state)
+    await fake.until(lambda: not agent.spooled(), what="an empty spool")
+    fake.forget()
+    return fake, agent
+
+
+def a_folder() -> Path:
+    """A new directory that job users may pass."""
+    path = Path(tempfile.mkdtemp(prefix="flexai-agent-"))
+    path.chmod(0o755)
+    return path

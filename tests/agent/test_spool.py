@@ -78,7 +78,9 @@ def test_a_log_is_kept_up_to_its_limit_and_says_what_was_dropped(tmp_path: Path)
     assert len(data) <= 1000
     assert data.startswith(b"x" * 99 + b"\n")
     kept = 1000 - logs.LAST_LINE_BYTES
-    assert data.endswith(f"[flexai] {3000 - kept} bytes of log were dropped: the limit is 1000 bytes.\n".encode())
+    assert data.endswith(
+        f"[flexai] {3000 - kept} bytes of log were dropped: the limit is 1000 bytes.\n".encode()
+    )
     assert log.size == len(data)
 
 

@@ -130,7 +130,7 @@ def test_f4_work_that_is_not_preemptible_starts_only_inside_the_guarantee() -> N
     assert case.decision.waits("firm", because=OutsideGuarantee("vision", "A100", 2000, 1000, 2000))
     assert case.decision.sentence_of("firm") == (
         "Needs 2 A100 chips inside the guarantee, as it is not preemptible; "
-        "team vision is guaranteed 2, of which 1 are taken."
+        "team vision is guaranteed 2, of which 1 is taken."
     )
 
 

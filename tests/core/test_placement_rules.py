@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler_core.model import Isolation, Pool
+from scheduler_core.model import Isolation, Pool, Quota
 from scheduler_core.reasons import (
     AskedWrongly,
     ChipsUnhealthy,
@@ -29,6 +29,7 @@ from tests.support.engine import (
     a_gang,
     a_job,
     a_node,
+    a_quota,
     a_slice,
     a_team,
     given,
@@ -66,8 +67,6 @@ def test_q2_an_elastic_gang_starts_with_what_fits_between_its_bounds() -> None:
 
 
 def test_q2_an_elastic_gang_stays_within_its_teams_limit() -> None:
-    from tests.support.engine import a_quota
-
     nodes = [a_node(chips=2) for _ in range(4)]
     job = a_gang("train", replicas=(1, 4), chips=2, preemptible=True)
     case = given(nodes=nodes, waiting=[job], teams=[a_team("vision", a_quota(limit=5))])
@@ -184,6 +183,7 @@ TWO_ORGANIZATIONS = [a_team("vision", organization="acme"), a_team("speech", org
         (HARDWARE, None, None, True),
         (COOPERATIVE, None, None, False),
         (COOPERATIVE, Isolation.COOPERATIVE, None, False),
+        (COOPERATIVE, None, Isolation.COOPERATIVE, False),
         (COOPERATIVE, Isolation.COOPERATIVE, Isolation.COOPERATIVE, True),
         (HARDWARE, Isolation.HARDWARE, Isolation.COOPERATIVE, True),
         (HARDWARE, Isolation.EXCLUSIVE, None, False),
@@ -209,6 +209,25 @@ def test_p4_slices_fill_chips_that_are_already_sliced() -> None:
     )
     assert case.decision.starts("new", on=["sliced"])
     assert case.decision.placements_of("new")[0].chips[0].chip == 3
+
+
+def test_p4_filling_a_sliced_chip_comes_before_health() -> None:
+    case = given(
+        nodes=[a_node("fresh", chips=1, health=[100]), a_node("sliced", chips=1, health=[70])],
+        running=[live(a_slice("old", milli=300), ("sliced", [0]))],
+        waiting=[a_slice("new", milli=300)],
+    )
+    assert case.decision.starts("new", on=["sliced"])
+
+
+def test_p2_a_slice_lands_where_it_costs_its_team_least() -> None:
+    """Else a tight limit would keep a job from starting that has a placement."""
+    case = given(
+        nodes=[a_node("dear", chips=1, chip_memory=1000), a_node("cheap", chips=1, chip_memory=2000)],
+        teams=[a_team("vision", Quota("A100", guaranteed=0, limit=300))],
+        waiting=[a_slice("s", chip_memory=550, preemptible=True)],
+    )
+    assert case.decision.starts("s", on=["cheap"])
 
 
 # -- Q6: a core is a chip -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -227,7 +228,9 @@ def remember(snapshot: Snapshot, decision: Decision) -> None:
 
 
 def test_each_interesting_thing_sometimes_happens() -> None:
-    """Runs last in this module."""
+    """Counts what the tests above met, so it runs after them and not by itself."""
+    if not seen:
+        pytest.skip("the tests that meet these things were not run")
     expected = {
         "a start",
         "a gang starts",
@@ -260,4 +263,4 @@ def test_each_interesting_thing_sometimes_happens() -> None:
         "nodes_rejected",
         "cycle_bound",
     }
-    assert expected - set(seen) == set()
+    assert expected - set(seen) == set(), dict(seen)

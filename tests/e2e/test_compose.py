@@ -1,4 +1,5 @@
-"""`docker-compose.yml` and the Dockerfile: what can be said of them without a container engine, and with one if there is."""
+"""`docker-compose.yml` and the Dockerfile: checked without a container engine, and with one if it is
+there."""
 
 from __future__ import annotations
 
@@ -105,7 +106,10 @@ def test_the_file_follows_the_schema(compose: dict[str, Any]) -> None:
 
 def test_the_schema_refuses_what_must_not_be_there(compose: dict[str, Any]) -> None:
     for wrong in ({"privileged": True}, {"read_only": False}, {"user": "root"}, {"restrat": "always"}):
-        broken = {**compose, "services": {**compose["services"], "web": {**compose["services"]["web"], **wrong}}}
+        broken = {
+            **compose,
+            "services": {**compose["services"], "web": {**compose["services"]["web"], **wrong}},
+        }
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.Draft202012Validator(FILE_SCHEMA).validate(broken)
 
@@ -129,9 +133,13 @@ def test_what_is_referred_to_exists(compose: dict[str, Any], services: dict[str,
             assert wanted in services[other], f"{name} waits for {other}"
 
 
-def test_jobs_cannot_reach_database_or_broker(services: dict[str, dict[str, Any]], compose: dict[str, Any]) -> None:
+def test_jobs_cannot_reach_database_or_broker(
+    services: dict[str, dict[str, Any]], compose: dict[str, Any]
+) -> None:
     agent = services["agent"]
-    assert not set(agent["networks"]) & (set(services["postgres"]["networks"]) | set(services["valkey"]["networks"]))
+    assert not set(agent["networks"]) & (
+        set(services["postgres"]["networks"]) | set(services["valkey"]["networks"])
+    )
     assert compose["networks"]["inside"] == {"internal": True}
     assert not set(agent.get("environment", {})) & {"DATABASE_URL", "REDIS_URL", "FLEXAI_SECRET_KEY"}
     assert [name for name, service in services.items() if "ports" in service] == ["web"]
@@ -150,7 +158,9 @@ def test_every_setting_is_one_that_the_platform_reads(services: dict[str, dict[s
     read = (ROOT / "platform/flexai/config/settings.py").read_text()
     for name in SERVER:
         for setting in services[name]["environment"]:
-            assert f'"{setting}"' in read or (name, setting) == ("bootstrap", "FLEXAI_ADMIN_PASSWORD"), setting
+            assert f'"{setting}"' in read or (name, setting) == ("bootstrap", "FLEXAI_ADMIN_PASSWORD"), (
+                setting
+            )
     assert "FLEXAI_ADMIN_PASSWORD" in str(services["bootstrap"]["command"])
 
 
@@ -188,18 +198,25 @@ def test_the_image_runs_as_nobody_special() -> None:
 def test_the_engine_reads_the_file(tmp_path: Path) -> None:
     command = _compose_command()
     if command is None:
-        pytest.skip("neither `docker compose` nor `docker-compose` is installed: the file was not read by an engine")
+        pytest.skip(
+            "neither `docker compose` nor `docker-compose` is installed: the file was not read by an engine"
+        )
     settings = tmp_path / "env"
     made = subprocess.run([ROOT / "deploy/make-env"], capture_output=True, text=True, check=True)
     settings.write_text(made.stdout)
     done = subprocess.run(
-        [*command, "--file", COMPOSE, "--env-file", settings, "config", "--quiet"], capture_output=True, text=True
+        [*command, "--file", COMPOSE, "--env-file", settings, "config", "--quiet"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 
 
 def _compose_command() -> list[str] | None:
     for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]) and subprocess.run([*command, "version"], capture_output=True).returncode == 0:
+        if (
+            shutil.which(command[0])
+            and subprocess.run([*command, "version"], capture_output=True).returncode == 0
+        ):
             return command
     return None

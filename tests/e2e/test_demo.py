@@ -1,4 +1,4 @@
-"""`flexai demo --exit --json`: real jobs run through the platform as a stranger would see them, also while it is shot at."""
+"""`flexai demo --exit --json`: real jobs run through the platform, also while every process of it is shot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.platform import COMMAND, LivePlatform, is_alive, new_data_dir, processes_with, wait_for
+from tests.support.platform import (
+    COMMAND,
+    LivePlatform,
+    is_alive,
+    new_data_dir,
+    own_environment,
+    processes_with,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 DEMO_SECONDS = 240
@@ -30,13 +38,12 @@ def data_dir() -> Iterator[Path]:
 
 
 def start_demo(data_dir: Path) -> subprocess.Popen[str]:
-    foreign = ("DATABASE_URL", "REDIS_URL", "FLEXAI_", "DJANGO_SETTINGS_MODULE")
     return subprocess.Popen(
         [*COMMAND, "demo", "--exit", "--json", "--data-dir", str(data_dir)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={key: value for key, value in os.environ.items() if not key.startswith(foreign)},
+        env=own_environment(),
     )
 
 
@@ -61,7 +68,9 @@ def test_every_job_of_the_demo_ends_as_expected(data_dir: Path) -> None:
     assert "language" in jobs["bigram-baseline"]["waited_because"]
     assert jobs["word-count"]["chips"] == []
     assert len([name for name in jobs if name.startswith("penalty-sweep")]) == 6
-    assert all(job["nodes"] and job["run_ms"] is not None and job["wait_ms"] is not None for job in jobs.values())
+    assert all(
+        job["nodes"] and job["run_ms"] is not None and job["wait_ms"] is not None for job in jobs.values()
+    )
     assert "Every job ended as expected" in prose
     assert not processes_with(str(data_dir))
 

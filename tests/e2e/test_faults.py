@@ -1,4 +1,4 @@
-"""`kill -9` for each process of the platform while jobs run: every job ends as expected, none runs twice, no log is short."""
+"""`kill -9` for each process while jobs run: every job ends as expected, none runs twice, no log is short."""
 
 from __future__ import annotations
 
@@ -75,10 +75,16 @@ def check_ran_once(client: Client, ids: list[str], outside: Path) -> None:
     expected_log = "".join(f"tick {number}\n" for number in range(1, TICKS + 1))
     for number, job_id in enumerate(ids):
         job = client.jobs.get(job_id)
-        assert (job["status"], job["exit_code"]) == (("failed", 7) if number % 2 else ("succeeded", 0)), job["sentence"]
+        assert (job["status"], job["exit_code"]) == (("failed", 7) if number % 2 else ("succeeded", 0)), job[
+            "sentence"
+        ]
         assert (outside / job_id).read_text() == "attempt 1\n"
         assert len(job["attempts"]) == 1
-        wait_for(lambda job_id=job_id: "".join(client.jobs.logs(job_id)) == expected_log, f"the log of {job_id}", 20)
+        wait_for(
+            lambda job_id=job_id: "".join(client.jobs.logs(job_id)) == expected_log,
+            f"the log of {job_id}",
+            20,
+        )
 
 
 @pytest.mark.parametrize("name", ["web", "worker", "valkey", "postgres", "agent"])
@@ -93,7 +99,9 @@ def test_killing_one_process_loses_no_job_and_runs_none_twice(
         check_ran_once(client, ids, outside)
 
 
-def test_jobs_submitted_while_the_worker_is_down_are_not_forgotten(shot_at: LivePlatform, outside: Path) -> None:
+def test_jobs_submitted_while_the_worker_is_down_are_not_forgotten(
+    shot_at: LivePlatform, outside: Path
+) -> None:
     with Client(shot_at.url, shot_at.token) as client:
         shot_at.kill("worker")
         ids = [client.jobs.submit(spec(outside, number))["id"] for number in range(JOBS)]

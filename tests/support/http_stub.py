@@ -409,7 +409,7 @@ def a_node(name: str = "n1", *, chips: int = 2, simulated: bool = False) -> dict
         "status": "ready",
         "contact": "ok",
         "simulated": simulated,
-        "trust": "separate users",
+        "trust": "separate_users",
         "cpu_milli": 2000,
         "used_cpu_milli": 500,
         "memory_mib": 7900,

@@ -1,4 +1,4 @@
-"""A live embedded platform, started as a user would: `flexai up` in a folder of its own, stopped by SIGTERM."""
+"""A live embedded platform, started as a user would: `flexai up` in a folder of its own."""
 
 from __future__ import annotations
 
@@ -107,10 +107,16 @@ def new_data_dir() -> Path:
     return folder
 
 
-def spawn(data_dir: Path, *arguments: str, command: str = "up", **environment: str) -> LivePlatform:
-    """The command runs; nothing is known of its success."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
-    output_file = data_dir.with_name(f"{data_dir.name}.out")
+def own_environment() -> dict[str, str]:
+    """Ours, without what points at the test session's own servers and settings."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+
+
+def spawn(
+    data_dir: Path, *arguments: str, command: str = "up", output_file: Path | None = None, **environment: str
+) -> LivePlatform:
+    """The command runs; nothing is known of its success. What it prints goes beside the data directory."""
+    output_file = output_file or data_dir.with_name(f"{data_dir.name}.out")
     with output_file.open("w") as output:
         process = subprocess.Popen(
             [*COMMAND, command, "--data-dir", str(data_dir), *arguments],
@@ -119,13 +125,15 @@ def spawn(data_dir: Path, *arguments: str, command: str = "up", **environment: s
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            env=kept | environment,
+            env=own_environment() | environment,
         )
     return LivePlatform(data_dir, process, output_file)
 
 
 @contextmanager
-def running_platform(*arguments: str, data_dir: Path | None = None, **environment: str) -> Iterator[LivePlatform]:
+def running_platform(
+    *arguments: str, data_dir: Path | None = None, **environment: str
+) -> Iterator[LivePlatform]:
     """A platform that is up; stopped, and its folder removed, afterwards (unless the folder was given)."""
     folder = data_dir or new_data_dir()
     platform = spawn(folder, *arguments, **environment)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.test import Client
+from django.test.client import ClientHandler
 
 from flexai.cluster.models import Cell, Chip, Node, NodeContact, Pool
 from flexai.common import clock
@@ -18,6 +19,14 @@ from flexai.tenancy.services import DEFAULT_CELL, add_member, create_team, creat
 
 PASSWORD = "correct-horse-battery"
 _numbers = itertools.count(1)
+_handler = ClientHandler(enforce_csrf_checks=True)
+"""One for all clients: loading the middleware takes longer than most requests."""
+
+
+def give_password(user: User) -> None:
+    """The user can sign in with `PASSWORD`. Apart from `a_tenant`: hashing takes its time."""
+    user.set_password(PASSWORD)
+    user.save(update_fields=["password"])
 
 
 @dataclass
@@ -53,6 +62,7 @@ class Api:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._headers |= headers
         self._client = Client(enforce_csrf_checks=True)
+        self._client.handler = _handler
 
     def get(self, path: str, **query: Any) -> Any:
         return self._client.get(f"/api/v1{path}", query_params=query or None, headers=self._headers)
@@ -76,7 +86,8 @@ class Api:
 
 
 def a_cell() -> tuple[Cell, Pool]:
-    """The default cell and its pool, as the migrations make them; made again where a test emptied the database."""
+    """The default cell and its pool, as the migrations make them; made again where a test emptied the
+    database."""
     cell, _ = Cell.objects.get_or_create(pk=DEFAULT_CELL, defaults={"name": "default"})
     pool, _ = Pool.objects.get_or_create(cell=cell, name="default")
     return cell, pool
@@ -86,14 +97,19 @@ def a_tenant(slug: str = "", *, operator: bool = False) -> Tenant:
     number = next(_numbers)
     slug = slug or f"org-{number}"
     organization = Organization.objects.create(slug=slug, name=slug.title())
-    owner = User.objects.create_user(f"{slug}-owner-{number}", password=PASSWORD, is_staff=operator)
+    owner = User.objects.create(username=f"{slug}-owner-{number}", is_staff=operator)
     add_member(organization, owner, Role.OWNER)
     _, secret = create_token(owner, organization, "test", ["read", "write"], 1)
     return Tenant(organization, create_team(organization, "research"), owner, secret)
 
 
 def a_node(
-    *, chips: int = 0, type: str = "H100-80GB", cpu: int = 64_000, memory: int = 256_000, chip_memory: int = 81_920
+    *,
+    chips: int = 0,
+    type: str = "H100-80GB",
+    cpu: int = 64_000,
+    memory: int = 256_000,
+    chip_memory: int = 81_920,
 ) -> Node:
     cell, pool = a_cell()
     number = next(_numbers)
@@ -104,7 +120,8 @@ def a_node(
     NodeContact.objects.create(node=node, seen_at=clock.now())
     Chip.objects.bulk_create(
         Chip(
-            node=node, cell=cell, index=index, type=type, memory_mib=chip_memory, memory_ceiling_mib=chip_memory,
+            node=node, cell=cell, index=index, type=type, memory_mib=chip_memory,
+            memory_ceiling_mib=chip_memory,
             isolation=["exclusive", "cooperative"],
         )
         for index in range(chips)
@@ -117,11 +134,19 @@ def started(job: Job, node: Node, *, state: str = "running", chips: Sequence[Chi
     now = clock.now()
     Job.objects.filter(pk=job.pk).update(state="active", status=state, attempts_count=1, started_at=now)
     attempt = Attempt.objects.create(
-        organization=job.organization, cell=job.cell, job=job, number=1, state=state, placed_at=now, running_at=now
+        organization=job.organization,
+        cell=job.cell,
+        job=job,
+        number=1,
+        state=state,
+        placed_at=now,
+        running_at=now,
     )
     replica = Replica.objects.create(attempt=attempt, index=0, node=node, state=state)
     for chip in chips:
-        Allocation.objects.create(attempt=attempt, replica=replica, chip=chip, milli=1000, memory_mib=chip.memory_mib)
+        Allocation.objects.create(
+            attempt=attempt, replica=replica, chip=chip, milli=1000, memory_mib=chip.memory_mib
+        )
     return attempt
 
 

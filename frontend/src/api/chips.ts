@@ -36,8 +36,9 @@ export class LiveChips {
 
   receive(hint: Hint): void {
     const frame = hint.kind === "chips" ? readFrame(hint.data) : null;
-    if (!frame || frame.at < this.at) return;
-    this.at = frame.at;
+    if (!frame) return;
+    // Each web process sends the nodes it hears; their clocks need not agree to the millisecond.
+    this.at = Math.max(this.at, frame.at);
     for (const [node, use] of Object.entries(frame.use)) this.use.set(node, use);
     for (const watcher of this.watchers) watcher();
   }

@@ -9,8 +9,12 @@ import { VersionGate } from "./versions";
 
 /** Patches reach the page at most this often, unless a state changes. */
 const PATCH_INTERVAL_MS = 1000;
+/** Counts and lists are read again at most this often, however many jobs move. */
+const REFRESH_INTERVAL_MS = 1000;
 /** Pages read again this often where sockets are blocked. */
 export const POLL_MS = 15_000;
+/** With a live socket a look this often is only a safety net. */
+const SAFETY_MS = 60_000;
 
 type JobPage = { items: Job[]; next_cursor: string | null };
 type JobPages = InfiniteData<JobPage>;
@@ -20,111 +24,81 @@ function isPages(list: unknown): list is JobPages {
   return typeof list === "object" && list !== null && "pages" in list;
 }
 
-/** What the jobs on this page are told about: `added` are ids that no list shows yet. */
-export type JobNews = { added: string[]; changed: string[] };
+/** What a hint tells of a job: its new status, or a whole job, or only that there is news. */
+type Patch = { version: number; change: Partial<Job> };
 
 export class JobFeed {
   private readonly gate = new VersionGate();
   private readonly batches: Batches<Hint>;
-  private readonly watchers = new Set<(news: JobNews) => void>();
+  private readonly refreshes: Batches<string>;
 
   constructor(
     private readonly client: QueryClient,
     world: ThrottleWorld = browserTime,
   ) {
     this.batches = new Batches((batch) => this.apply(batch), PATCH_INTERVAL_MS, world);
+    this.refreshes = new Batches((batch) => this.refresh(batch), REFRESH_INTERVAL_MS, world);
   }
 
-  /** Take a hint of a job up; older versions than the known one are ignored. */
+  /** Take a hint up; a version of a job that is not newer than the known one is ignored. */
   receive = (hint: Hint): void => {
+    if (hint.kind === "team") this.refreshes.add("team");
     if (hint.kind !== "job" && hint.kind !== "verdict") return;
-    if (!this.gate.accepts(`${hint.kind}:${hint.id}`, hint.version)) return;
-    this.batches.add(hint, this.changesState(hint));
+    // A verdict tells why a job waits; it does not change the job's version.
+    if (hint.kind === "job" && !this.gate.accepts(hint.id, hint.version)) return;
+    this.batches.add(hint, hint.kind === "job");
   };
 
-  watch(watcher: (news: JobNews) => void): () => void {
-    this.watchers.add(watcher);
-    return () => this.watchers.delete(watcher);
-  }
-
+  /** After a gap nothing is known: the next hint of each job counts. */
   forget(): void {
     this.gate.clear();
   }
 
-  private changesState(hint: Hint): boolean {
-    const job = jobIn(hint);
-    return !job || this.statusOf(job.id) !== job.status;
-  }
-
-  private statusOf(id: string): string | undefined {
-    for (const [, list] of this.client.getQueriesData<JobPages | JobPage>({ queryKey: JOB_LISTS })) {
-      const pages = isPages(list) ? list.pages : list ? [list] : [];
-      const found = pages.flatMap((page) => page.items).find((job) => job.id === id);
-      if (found) return found.status;
-    }
-    return undefined;
-  }
-
   private apply(batch: Hint[]): void {
-    const jobs = new Map(batch.map((hint) => [hint.id, jobIn(hint)]));
-    const shown = this.patchLists(jobs);
-    for (const [id, job] of jobs) this.patchOne(id, job);
-    void this.client.invalidateQueries({ queryKey: ["get", "/api/v1/jobs/counts"] });
-    const added = [...jobs.keys()].filter((id) => !shown.has(id));
-    const changed = [...jobs.keys()].filter((id) => shown.has(id));
-    for (const watcher of this.watchers) watcher({ added, changed });
-  }
-
-  private patchLists(jobs: Map<string, Job | null>): Set<string> {
-    const shown = new Set<string>();
+    const patches = new Map(batch.map((hint) => [hint.id, patchOf(hint)]));
     this.client.setQueriesData<JobPages | JobPage>({ queryKey: JOB_LISTS }, (old) => {
       if (!old) return old;
-      if (!isPages(old)) return patchPage(old, jobs, new Set());
-      return { ...old, pages: old.pages.map((page) => patchPage(page, jobs, shown)) };
+      if (!isPages(old)) return patchPage(old, patches);
+      return { ...old, pages: old.pages.map((page) => patchPage(page, patches)) };
     });
-    // Short lists (tiles, the palette) are simply read again; long ones decide for themselves (`watch`).
-    void this.client.invalidateQueries({
-      queryKey: JOB_LISTS,
-      predicate: ({ state }) => !isPages(state.data),
-    });
-    return shown;
+    for (const [id, patch] of patches) this.patchOne(id, patch);
+    this.refreshes.add("jobs");
   }
 
-  private patchOne(id: string, job: Job | null): void {
+  private patchOne(id: string, patch: Patch): void {
     const key = ["get", "/api/v1/jobs/{id}", { params: { path: { id } } }];
-    if (job) this.client.setQueryData<Job>(key, (old) => old && { ...old, ...newer(old, job) });
-    // The detail holds more than a hint tells: attempts, allowed actions.
+    this.client.setQueryData<Job>(key, (old) => old && patched(old, patch));
+    // The detail holds more than a hint tells: attempts, allowed actions, the story.
     void this.client.invalidateQueries({ queryKey: key });
     for (const part of ["explain", "events"]) {
-      void this.client.invalidateQueries({
-        queryKey: ["get", `/api/v1/jobs/{id}/${part}`, { params: { path: { id } } }],
-      });
+      const queryKey = ["get", `/api/v1/jobs/{id}/${part}`, { params: { path: { id } } }];
+      void this.client.invalidateQueries({ queryKey });
     }
+  }
+
+  private refresh(batch: string[]): void {
+    void this.client.invalidateQueries({ queryKey: ["get", "/api/v1/jobs/counts"] });
+    void this.client.invalidateQueries({ queryKey: JOB_LISTS }, { cancelRefetch: false });
+    if (batch.includes("team")) void this.client.invalidateQueries({ queryKey: ["get", "/api/v1/teams"] });
   }
 }
 
-function patchPage(page: JobPage, jobs: Map<string, Job | null>, shown: Set<string>): JobPage {
-  let touched = false;
-  const items = page.items.map((old) => {
-    if (!jobs.has(old.id)) return old;
-    shown.add(old.id);
-    const job = jobs.get(old.id);
-    if (!job) return old;
-    touched = true;
-    return newer(old, job);
-  });
-  return touched ? { ...page, items } : page;
-}
-
-/** The one of the two with the higher version; a list fetched meanwhile is not overwritten by an older hint. */
-export function newer(old: Job, job: Job): Job {
-  return job.version >= old.version ? { ...old, ...job } : old;
-}
-
-/** The whole job in a hint's data, if it carries one. */
-export function jobIn(hint: Hint): Job | null {
+function patchOf(hint: Hint): Patch {
   const data = hint.data as Partial<Job> | undefined | null;
-  return data && typeof data.id === "string" && typeof data.status === "string" ? (data as Job) : null;
+  const version = hint.kind === "job" ? hint.version : 0;
+  return { version, change: typeof data === "object" && data !== null && data.status ? data : {} };
+}
+
+function patchPage(page: JobPage, patches: Map<string, Patch>): JobPage {
+  if (!page.items.some((job) => patches.has(job.id))) return page;
+  return { ...page, items: page.items.map((job) => patched(job, patches.get(job.id))) };
+}
+
+/** The job with the change, if that is newer; an answer fetched meanwhile is not overwritten by an older hint. */
+export function patched(job: Job, patch: Patch | undefined): Job {
+  if (!patch || patch.version <= job.version) return job;
+  // Only a whole job brings its version along: a status alone leaves the rest to be read again.
+  return { ...job, ...patch.change, version: patch.change.version ?? job.version };
 }
 
 /** Refresh everything shown whenever messages may have been missed. */
@@ -139,9 +113,9 @@ export function useConnection(): Connection {
   return useSyncExternalStore(live.watchConnection, live.getConnection);
 }
 
-/** How often to read again: never while hints arrive, every 15 s where they cannot. */
-export function usePolling(): number | false {
-  return useConnection().state === "live" ? false : POLL_MS;
+/** How often to read again, in milliseconds: rarely while hints arrive, every 15 s where they cannot. */
+export function usePolling(): number {
+  return useConnection().state === "live" ? SAFETY_MS : POLL_MS;
 }
 
 /** Hear `topic` for as long as the component is shown; null hears nothing. */

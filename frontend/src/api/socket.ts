@@ -27,6 +27,7 @@ export type SocketWorld = {
 
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 15_000;
+const ASK_AGAIN_MS = 15_000;
 /** Refused this often without ever having been live, the socket counts as blocked and pages poll. */
 const REFUSALS_UNTIL_POLLING = 3;
 
@@ -115,7 +116,13 @@ export class LiveSocket {
     const missed = this.lastSeq !== null && hint.seq !== this.lastSeq + 1;
     this.lastSeq = hint.seq;
     if (missed) this.tellGap();
+    if (hint.kind === "refused") this.askAgain(hint.topic);
     for (const listener of this.topics.get(hint.topic) ?? []) listener(hint);
+  }
+
+  /** A topic can be refused because the server could not look: ask again, for as long as somebody listens. */
+  private askAgain(topic: string): void {
+    this.world.later(() => this.topics.has(topic) && this.send({ subscribe: [topic] }), ASK_AGAIN_MS);
   }
 
   private closed(): void {

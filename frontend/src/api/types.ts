@@ -10,7 +10,7 @@ export type Job = Schemas["Job"];
 export type JobDetail = Schemas["JobDetail"];
 export type Attempt = Schemas["Attempt"];
 export type JobEvent = Schemas["Event"];
-export type Logs = Schemas["Logs"];
+export type Logs = Schemas["LogSlice"];
 export type Explanation = Schemas["Explanation"];
 export type Usage = Schemas["Usage"];
 export type Chip = Schemas["Chip"];
@@ -18,9 +18,13 @@ export type Node = Schemas["Node"];
 export type Cluster = Schemas["Cluster"];
 export type Quota = Schemas["Quota"];
 export type Team = Schemas["Team"];
+export type Role = Schemas["Role"];
+export type Action = Schemas["Action"];
 export type DryRun = Schemas["DryRun"];
 export type Problem = Schemas["Problem"];
 export type Spec = { [key: string]: unknown };
+/** What the server takes as a spec; it refuses the rest by name. */
+export type SpecRequest = Schemas["JobSpecRequest"];
 
 /** Jobs that still change by themselves. */
 const ENDED: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled", "timed_out"]);

@@ -1,6 +1,6 @@
 /** What happy-dom lacks and every test needs. */
 
-import { cleanup } from "@testing-library/react";
+import { cleanup, configure } from "@testing-library/react";
 import { afterEach, vi } from "vitest";
 
 class NoObserver {
@@ -9,7 +9,14 @@ class NoObserver {
   disconnect() {}
 }
 
+// A busy machine draws slowly; a page that never shows fails all the same.
+configure({ asyncUtilTimeout: 8000 });
+
+const noMedia = { matches: false, addEventListener() {}, removeEventListener() {} };
+
+window.matchMedia = (media) => ({ ...noMedia, media }) as unknown as MediaQueryList;
 vi.stubGlobal("ResizeObserver", NoObserver);
+Object.defineProperty(document, "fonts", { value: noMedia });
 window.scrollTo = () => {};
 Element.prototype.scrollIntoView = () => {};
 

@@ -1,6 +1,7 @@
 /** A small pretended platform for tests and for `npm run mock`: the same on every start, moved on only by `tick`. */
 
 import type {
+  Action,
   Chip,
   Cluster,
   Explanation,
@@ -9,6 +10,7 @@ import type {
   JobEvent,
   Me,
   Node,
+  Role,
   Status,
   Team,
 } from "../api/types";
@@ -35,6 +37,7 @@ const NAMES = [
   "rl-gridworld",
   "tokenizer-sweep",
 ];
+const ORGANIZATION = { id: "org-1", name: "Example Lab", slug: "example" };
 const USERS = ["ana", "ravi", "sam", "mei"];
 const STATES: Status[] = [
   "running",
@@ -85,8 +88,8 @@ export class World {
   me(): Me {
     return {
       user: { username: "ana", email: "ana@example.org", is_operator: true },
-      organization: { id: "org-1", name: "Example Lab", slug: "example" },
-      teams: this.teams.map(({ id, name, role }) => ({ id, name, role })),
+      organization: ORGANIZATION,
+      teams: this.teams.map(({ id, name }) => ({ id, name, role: "owner" })),
       version: "0.1.0",
       notices: [
         "Jobs of this node run under the platform's own user: one trust domain. Start with root to separate them.",
@@ -109,7 +112,7 @@ export class World {
       nodes: job.chips.replicas,
       priority: "normal",
     };
-    const actions = ["succeeded", "failed", "cancelled", "timed_out"].includes(job.status)
+    const actions: Action[] = ["succeeded", "failed", "cancelled", "timed_out"].includes(job.status)
       ? ["requeue"]
       : ["stop"];
     return {
@@ -148,10 +151,10 @@ export class World {
               id,
               at,
               kind: "moved",
-              from_state: from,
+              from_state: from ?? "",
               to_state: to,
               attempt: to === "queued" ? null : 1,
-              reason_code: null,
+              reason_code: "",
               sentence,
               facts: {},
               actor,
@@ -223,8 +226,8 @@ export class World {
       cycle: { last_at: iso(this.now - 400), ok: true, error: null, duration_ms: 6 },
       series: {
         at: steps.map((step) => this.now - (359 - step) * 10_000),
-        allocated: steps.map((step) => Math.round(820 + wave(step) * 0.8)),
-        use: steps.map((step) => Math.round(600 + wave(step))),
+        allocated: steps.map((step) => Math.round((820 + wave(step) * 0.8) * total)),
+        use: steps.map((step) => Math.round(680 + wave(step))),
       },
     };
   }
@@ -296,6 +299,9 @@ export class World {
       contact: offline ? "unreachable" : "ok",
       simulated: this.size.nodes > 100 || index % 6 === 5,
       trust: "one_domain",
+      state_reason: "",
+      notes: [],
+      version: 1,
       cpu_milli: 96_000,
       used_cpu_milli: 41_000,
       memory_mib: 1024 * 1024,
@@ -318,6 +324,8 @@ export class World {
       type,
       memory_mib: memory,
       healthy: this.random() > 0.01,
+      present: true,
+      health_note: "",
       isolation: ["exclusive", "enforced"],
       used_milli: used ? 1000 : 0,
       used_memory_mib: used ? Math.round(memory * 0.8) : 0,
@@ -372,8 +380,8 @@ export class World {
       memory_mib: 65_536,
       attempt: started ? 1 : 0,
       exit_code: status === "succeeded" ? 0 : status === "failed" ? 1 : null,
-      outcome: ended ? status : null,
-      reason_code: null,
+      outcome: ended ? status : "",
+      reason_code: "",
       submitted_at: iso(submitted),
       started_at: started ? iso(started) : null,
       ended_at: ended ? iso(ended) : null,
@@ -395,7 +403,7 @@ export class World {
       {
         number: 1,
         state: job.ended_at ? "ended" : "running",
-        outcome: job.ended_at ? job.status : null,
+        outcome: job.ended_at ? job.status : "",
         contact: "ok",
         exit_code: job.exit_code,
         sentence: job.sentence,
@@ -403,7 +411,7 @@ export class World {
         running_at: job.started_at,
         ended_at: job.ended_at,
         use_permille: job.use_permille,
-        memory_peak_mib: job.memory_peak_mib,
+        memory_peak_mib: job.memory_peak_mib ?? 0,
         cpu_time_ms: 812_000,
         replicas: Array.from({ length: job.chips.replicas }, (_, index) => ({
           index,
@@ -450,8 +458,11 @@ function quota(chip_type: string, guaranteed: number, limit: number | null, used
 }
 
 function team(id: string, name: string, quotas: Team["quotas"]): Team {
-  const members = USERS.map((username, index) => ({ username, role: index === 0 ? "owner" : "member" }));
-  return { id, name, organization: "Example Lab", role: "owner", quotas, members };
+  const members = USERS.map((username, index) => ({
+    username,
+    role: (index === 0 ? "owner" : "member") as Role,
+  }));
+  return { id, name, organization: ORGANIZATION, role: "owner", quotas, members };
 }
 
 export function iso(at: number): string {

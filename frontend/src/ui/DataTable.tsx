@@ -155,7 +155,6 @@ function Row<Row>({ row, columns, rowKey, onOpen, selection, current }: Props<Ro
   const selected = selection?.has(key) ?? false;
   return (
     // The first cell holds a real link; the click on the row is a convenience of the mouse.
-    // biome-ignore lint/a11y/useKeyWithClickEvents: see above
     <tr
       data-row={key}
       data-selected={selected || key === current || undefined}

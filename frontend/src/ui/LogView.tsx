@@ -53,11 +53,11 @@ export function LogView({ lines, follow, onFollow, wrap, find, hasEarlier, onEar
 
   return (
     <div className={classes.frame}>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolled region must be reachable by keyboard */}
       <div
         ref={box}
         className={classes.box}
         onScroll={scrolled}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolled region must be reachable by keyboard
         tabIndex={0}
         role="log"
         aria-label={t("logs.title")}
@@ -124,9 +124,8 @@ function Line({ text, find }: { text: string; find: string }) {
       {parts.length === 0
         ? "\u200b"
         : parts.map((part, index) => (
-            // The spans of a line have no identity but their place.
-            // biome-ignore lint/suspicious/noArrayIndexKey: see above
             <span
+              // biome-ignore lint/suspicious/noArrayIndexKey: the spans of a line have no identity but their place
               key={index}
               className={
                 part.style

@@ -2,7 +2,6 @@
 
 export type Span = { text: string; style: string };
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this is about
 const STEERING =
   /\u001b\[([0-9;?]*)([A-Za-z])|\u001b\][^\u0007]*(?:\u0007|$)|[\u0000-\u0008\u000b\u000c\u000e-\u001a\u007f]/g;
 
@@ -28,6 +27,13 @@ export function spans(line: string): Span[] {
   }
   if (from < line.length) found.push({ text: line.slice(from), style });
   return found;
+}
+
+/** `line` without colours. */
+export function plain(line: string): string {
+  return spans(visible(line))
+    .map((span) => span.text)
+    .join("");
 }
 
 const COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];

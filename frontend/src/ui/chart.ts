@@ -24,7 +24,13 @@ export function draw(element: HTMLElement, data: (number | null)[][], lines: Lin
       padding: [8, 4, 0, 0],
       scales: { y: { range: (_self, _min, max) => [0, Math.max(1000, max)] } },
       axes: [
-        { ...axis, space: 70, size: 30, values: (_self, ticks) => ticks.map(clock) },
+        {
+          ...axis,
+          space: 70,
+          size: 30,
+          values: (_self, ticks, _axis, _space, step) =>
+            ticks.map((tick) => (step < 60 ? exact : time).format(new Date(tick * 1000))),
+        },
         {
           ...axis,
           size: 46,
@@ -50,7 +56,4 @@ export function draw(element: HTMLElement, data: (number | null)[][], lines: Lin
 }
 
 const time = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-
-function clock(seconds: number): string {
-  return time.format(new Date(seconds * 1000));
-}
+const exact = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });

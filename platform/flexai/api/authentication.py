@@ -1,7 +1,7 @@
 """Who sent this request: a bearer token, or a session with its CSRF token.
 
-`request.user` is the user, `request.auth` the `Principal`. A request with a bad token is refused even where none is
-needed: silence would hide an expired one.
+`request.user` is the user, `request.auth` the `Principal`. A request with a bad token is refused even where
+none is needed: silence would hide an expired one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from flexai.tenancy.tokens import principal_for_token
 
 
 class TokenAuthentication(authentication.BaseAuthentication):
-    """`Authorization: Bearer flx_…`; raises Unauthenticated (401) when malformed, unknown, expired or revoked."""
+    """`Authorization: Bearer flx_…`; raises Unauthenticated (401) when malformed, unknown, expired or
+    revoked."""
 
     def authenticate(self, request: Request) -> tuple[User, Principal] | None:
         header = request.META.get("HTTP_AUTHORIZATION", "")

@@ -15,7 +15,8 @@ _OURS = (
     "font-src 'self' data:; connect-src 'self' ws://{host} wss://{host}; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""No inline scripts. Inline styles are needed: the component library writes its theme into a style element."""
+"""No inline scripts. Inline styles are needed: the component library writes its theme into a style
+element."""
 _CONSOLE = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "

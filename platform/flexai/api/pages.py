@@ -13,9 +13,11 @@ from django.views.decorators.http import require_safe
 _NOT_BUILT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Flexai: the dashboard is not built</title></head>
 <body><h1>The dashboard is not built</h1>
-<p>This server runs from a checkout whose frontend has not been built yet. Build it and load this page again:</p>
+<p>This server runs from a checkout whose frontend has not been built yet. Build it, then load this page
+again:</p>
 <pre>make setup</pre>
-<p>The API works without it: <a href="/api/v1/schema/">/api/v1/schema/</a>. So does the <a href="/console/">console</a>.</p>
+<p>The API works without it: <a href="/api/v1/schema/">/api/v1/schema/</a>.
+So does the <a href="/console/">console</a>.</p>
 </body></html>
 """
 

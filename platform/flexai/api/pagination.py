@@ -1,4 +1,5 @@
-"""Pages of a list by keyset: each page begins after the last row of the one before, however much was added since."""
+"""Pages of a list by keyset: each page begins after the last row of the one before, however much was added
+since."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ class Page(Generic[Row]):
 
 
 def page_of(rows: QuerySet[Row], request: Request, order: Order) -> Page[Row]:
-    """The page that the request asks for. Raises InvalidInput for a limit out of bounds or a cursor not from here."""
+    """The page that the request asks for. Raises InvalidInput for a limit out of bounds or a cursor not from
+    here."""
     limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
     cursor = request.query_params.get("cursor")
     if cursor:
@@ -56,7 +58,8 @@ def page_of(rows: QuerySet[Row], request: Request, order: Order) -> Page[Row]:
 
 
 def order_from(request: Request, default: str, known: dict[str, Order]) -> Order:
-    """The order that `?sort=` names, "-" before it for descending. Raises InvalidInput naming the known ones."""
+    """The order that `?sort=` names, "-" before it for descending. Raises InvalidInput naming the known
+    ones."""
     asked = request.query_params.get("sort") or default
     descending, name = asked.startswith("-"), asked.lstrip("-")
     if name not in known or asked.startswith("--"):
@@ -88,7 +91,9 @@ def _ordering(order: Order) -> list[Any]:
     sign = "-" if order.descending else ""
     if order.column == "id":
         return [f"{sign}id"]
-    column = F(order.column).desc(nulls_last=True) if order.descending else F(order.column).asc(nulls_last=True)
+    column = (
+        F(order.column).desc(nulls_last=True) if order.descending else F(order.column).asc(nulls_last=True)
+    )
     return [column, f"{sign}id"]
 
 
@@ -114,7 +119,9 @@ def _write_cursor(row: Model, order: Order) -> str:
 def _read_cursor(cursor: str, order: Order) -> tuple[Any, int]:
     try:
         encoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        column, descending, value, pk = msgspec.json.decode(encoded, type=tuple[str, bool, str | int | None, int])
+        column, descending, value, pk = msgspec.json.decode(
+            encoded, type=tuple[str, bool, str | int | None, int]
+        )
         if (column, descending) != (order.column, order.descending) or not 0 <= pk < 2**63:
             raise ValueError("a cursor of another order")
         is_text = order.is_instant or order.column in ("name", "status")

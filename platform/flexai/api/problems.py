@@ -1,4 +1,5 @@
-"""Every error of the API as `application/problem+json`: {type, title, status, code, detail, errors, request_id}."""
+"""Every error of the API as `application/problem+json`: {type, title, status, code, detail, errors,
+request_id}."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ _CODES: Mapping[int, str] = {
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
-    """The answer for anything a view raised; what nobody foresaw is logged with the request id and answers 500."""
+    """The answer for anything a view raised; what nobody foresaw is logged with the request id and answers
+    500."""
     set_rollback()
     request_id = _request_id(context.get("request"))
     status, code, detail, errors, headers = _describe(error, request_id)
@@ -88,7 +90,13 @@ def _describe(
             headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
             return error.status, error.code, error.detail, error.errors, headers
         case exceptions.APIException():
-            return (error.status_code, _CODES.get(error.status_code, "error"), _told(error), (), _headers(error))
+            return (
+                error.status_code,
+                _CODES.get(error.status_code, "error"),
+                _told(error),
+                (),
+                _headers(error),
+            )
         case Http404():
             return 404, "not_found", "There is nothing here.", (), {}
         case PermissionDenied():
@@ -104,8 +112,9 @@ def _describe(
 def _told(error: exceptions.APIException) -> str:
     if isinstance(error, exceptions.UnsupportedMediaType):
         return "Send the body as JSON, with `Content-Type: application/json`."
-    if isinstance(error, exceptions.Throttled) and error.wait is not None:
-        return f"Too many requests; try again in {max(1, round(error.wait))} seconds."
+    wait = getattr(error, "wait", None)
+    if wait is not None:
+        return f"Too many requests; try again in {max(1, round(wait))} seconds."
     if isinstance(error, exceptions.NotAuthenticated):
         return "Sign in, or send `Authorization: Bearer` with a token."
     return str(error.detail)
@@ -138,4 +147,5 @@ def _request_id(request: Any) -> str:
 
 
 def _unexpected(request_id: str) -> str:
-    return f"Something went wrong here, not with your request. The operators find it as request {request_id or '?'}."
+    known_as = request_id or "?"
+    return f"Something went wrong here, not with your request. The operators find it as request {known_as}."

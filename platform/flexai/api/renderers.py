@@ -54,7 +54,8 @@ class JSONParser(BaseParser):
 
 
 class YAMLParser(BaseParser):
-    """Like JSON: no tags, no aliases (they multiply), no dates (they stay text). Raises as `JSONParser` does."""
+    """Like JSON: no tags, no aliases (they multiply), no dates (they stay text). Raises as `JSONParser`
+    does."""
 
     media_type = "application/yaml"
 

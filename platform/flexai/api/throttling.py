@@ -1,4 +1,5 @@
-"""How often one caller may ask: counters in Valkey, shared by all web processes. A broker that is down limits nobody.
+"""How often one caller may ask: counters in Valkey, shared by all web processes. A broker that is down limits
+nobody.
 
 Fixed windows: simple, and off by at most twice the bound at an edge.
 """
@@ -90,7 +91,8 @@ def note_failed_sign_in(request: Request) -> None:
 
 
 def count(key: str, window_seconds: int) -> tuple[int, float]:
-    """How often this key was counted in the current window, this time included, and the seconds until it ends."""
+    """How often this key was counted in the current window, this time included, and the seconds until it
+    ends."""
     slot, left = _slot(window_seconds)
     name = f"flexai:{key}:{slot}"
     try:

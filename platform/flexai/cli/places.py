@@ -37,8 +37,10 @@ def list_nodes(context: typer.Context, as_json: options.Json = False) -> None:
         return
     output.out().print(tables.nodes_table(found))
     for node in found:
-        if node["trust"] and node["trust"] != "separate users":
-            output.say(f"{output.printable(node['name'])}: {output.printable(node['trust'])}", "dim")
+        if node["trust"] != "separate_users" and not node["simulated"]:
+            output.say(
+                f"{output.printable(node['name'])} runs all jobs as one user: it is one trust domain.", "dim"
+            )
 
 
 @nodes.command()

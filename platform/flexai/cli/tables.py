@@ -155,10 +155,7 @@ def quotas_table(teams: Iterable[Team]) -> Table:
         for quota in team["quotas"]:
             made.add_row(Text(output.printable(team["name"])), *_quota_cells(quota))
         if not team["quotas"]:
-            made.add_row(
-                Text(output.printable(team["name"])),
-                Text("no quota: all it asks for is borrowed", style="dim"),
-            )
+            made.add_row(Text(output.printable(team["name"])), "any", "", "", "none", "no limit")
     return fitted(made)
 
 

@@ -22,7 +22,7 @@ def wait_and_exit_code(
 
     When the job has not started after `timeout` seconds it is stopped, and the code is NOT_STARTED.
     """
-    if not _started(client, job["id"], timeout):
+    if not _started(client, job, timeout):
         _withdraw(client, [job["id"]], timeout)
         return NOT_STARTED
     at_line_start = True
@@ -68,12 +68,12 @@ def tell_end(job: Job) -> None:
     output.err().print(line)
 
 
-def _started(client: Client, job_id: str, timeout: float | None) -> bool:
+def _started(client: Client, submitted: Job, timeout: float | None) -> bool:
     """True once the job runs or has ended. Each new reason for waiting is said once."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    said = ""
+    said = submitted["sentence"]
     while True:
-        job = client.jobs.get(job_id)
+        job = client.jobs.get(submitted["id"])
         if job["status"] not in _WAITS:
             return True
         if job["status"] != "starting" and job["sentence"] != said:

@@ -164,9 +164,9 @@ def _figures(client: Client) -> Text:
     chips, nodes = summary["chips"], summary["nodes"]
     return Text.assemble(
         (f"{nodes['ready']}/{nodes['total']} nodes ready", "bold"),
-        f"   {output.milli(chips['allocated_milli'])}/{chips['total']} chips allocated   ",
-        f"{chips['busy']} busy  {chips['idle']} idle  {chips['offline']} offline   ",
-        f"mean use {output.percent(chips['mean_use_permille'])}",
+        f"   {output.milli(chips['allocated_milli'])}/{chips['total']} chips allocated",
+        f"   {chips['busy']} busy {chips['idle']} idle {chips['offline']} offline",
+        f"   use {output.percent(chips['mean_use_permille'])}",
     )
 
 

@@ -59,7 +59,8 @@ class Problem(FlexaiError):
         self.errors = tuple(errors)
 
     def __str__(self) -> str:
-        return "\n".join([self.detail, *(f"  {error}" for error in self.errors)])
+        untold = [error for error in self.errors if error.message not in self.detail]
+        return "\n".join([self.detail, *(f"  {error}" for error in untold)])
 
 
 class InvalidInput(Problem):

@@ -11,8 +11,9 @@ from flexai.client.errors import UnexpectedAnswer, WaitTimeout
 from flexai.client.logs import OUTAGE_SECONDS, LogPiece, LogQuery
 from flexai.client.logs import follow as follow_log
 from flexai.client.logs import read as read_log
+from flexai.client.logs import slice_of as read_slice
 from flexai.client.transport import Transport
-from flexai.client.types import DryRun, Event, Explanation, Job, Spec, Submitted, is_final
+from flexai.client.types import DryRun, Event, Explanation, Job, LogSlice, Spec, Submitted, is_final
 
 SHORTEST_POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 1.0
@@ -145,6 +146,13 @@ class Jobs:
         """As `logs`, with attempt and offsets: `next_offset` of the last piece is where to resume."""
         query = LogQuery(job_id, attempt, replica, offset, tail_bytes)
         return follow_log(self._transport, query) if follow else read_log(self._transport, query)
+
+    def log_slice(
+        self, job_id: str, *, attempt: int | None = None, replica: int = 0, offset: int = 0
+    ) -> LogSlice:
+        """One stretch of the log as the API gives it, with its size and whether it is complete."""
+        query = LogQuery(job_id, attempt, replica, offset)
+        return read_slice(self._transport, query)
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> Job:
         """The job, once it has ended. Raises WaitTimeout after `timeout` seconds; the job goes on."""

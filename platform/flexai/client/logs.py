@@ -53,6 +53,11 @@ def read(transport: Transport, query: LogQuery) -> Iterator[LogPiece]:
         here = _fetch(transport, query, here["attempt"], here["next_offset"], None)
 
 
+def slice_of(transport: Transport, query: LogQuery) -> LogSlice:
+    """The first stretch."""
+    return _fetch(transport, query, query.attempt, query.offset, query.tail_bytes)
+
+
 def follow(
     transport: Transport, query: LogQuery, *, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[LogPiece]:

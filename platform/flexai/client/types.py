@@ -22,9 +22,9 @@ class TeamRef(TypedDict):
 
 
 class JobChips(TypedDict):
-    """What a job asks for, or holds."""
+    """What a job asks for, or holds; `type` None when it asks for none, or for any."""
 
-    type: str
+    type: str | None
     milli_per_replica: int
     replicas: int
     total_milli: int

@@ -8,6 +8,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from flexai.console.look import UNFOLD as UNFOLD
+
 PACKAGE = Path(__file__).resolve().parent.parent
 
 

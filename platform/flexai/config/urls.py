@@ -12,3 +12,8 @@ urlpatterns = [
     path("console/", admin.site.urls),
     re_path(r"^(?!api/|console/|static/|ws/).*$", dashboard, name="dashboard"),
 ]
+
+handler400 = "flexai.api.problems.bad_request"
+handler403 = "flexai.api.problems.permission_denied"
+handler404 = "flexai.api.problems.not_found"
+handler500 = "flexai.api.problems.server_error"

@@ -1,4 +1,6 @@
-"""Bring a database up to this version and make sure somebody can sign in: `python -m flexai.embedded.bootstrap`.
+"""Bring a database up to this version, and make sure that somebody can sign in.
+
+`python -m flexai.embedded.bootstrap`.
 
 Idempotent. Run it before the first web process of a version starts; `flexai up` and the compose file do.
 """
@@ -21,7 +23,8 @@ TOKEN_DAYS = 365
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The schema is current, the organization, its teams and its operator exist; asked-for secrets lie in their files."""
+    """The schema is current, the organization, its teams and its operator exist; asked-for secrets lie in
+    their files."""
     asked = _parser().parse_args(arguments)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flexai.config.settings")
     django.setup()
@@ -37,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--organization", default="lab")
     parser.add_argument("--team", action="append", default=[], dest="teams")
     parser.add_argument("--username", default="admin")
-    parser.add_argument("--password-file", type=Path, required=True, help="holds the operator's first password")
+    parser.add_argument(
+        "--password-file", type=Path, required=True, help="holds the operator's first password"
+    )
     parser.add_argument("--token-file", type=Path, help="gets a fresh API token of the operator")
     parser.add_argument("--enrolment-token-file", type=Path, help="gets a token with which agents may enrol")
     parser.add_argument("--enrolment-days", type=int, default=1)

@@ -1,4 +1,4 @@
-"""The processes of the platform: started so that none outlives the supervisor, restarted with back-off, logs bounded."""
+"""The processes of the platform: none outlives the supervisor, each is restarted, logs are bounded."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class Program:
 
 
 class Child:
-    """One program and the process that runs it now. Start it from the main thread: a parent-death signal goes by thread."""
+    """One program and the process that runs it now. Start it from the main thread: a parent-death signal goes
+    by thread."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -68,7 +69,9 @@ class Child:
         program = self.program
         launch = [sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), str(int(program.death_signal)),
                   str(program.uid), str(program.gid)]  # fmt: skip
-        environment = {key: value for key, value in os.environ.items() if key not in program.secret_environment}
+        environment = {
+            key: value for key, value in os.environ.items() if key not in program.secret_environment
+        }
         with program.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*launch, *program.command],
@@ -84,7 +87,8 @@ class Child:
         return self.process
 
     def has_ended(self) -> int | None:
-        """Its exit code (negative: the signal) if it ended since it was started and this was not yet said; else None."""
+        """Its exit code (negative: the signal) if it ended since it was started and this was not yet said;
+        else None."""
         if self.process is None or self.restart_at is not None:
             return None
         return self.process.poll()
@@ -130,7 +134,8 @@ class Child:
                 pass
 
     def bound_log(self) -> None:
-        """The log is at most `LOG_LIMIT_BYTES` afterwards. It is copied and cut short: the writer keeps its open file."""
+        """The log is at most `LOG_LIMIT_BYTES` afterwards. It is copied and cut short: the writer keeps its
+        open file."""
         log = self.program.log
         try:
             if log.stat().st_size <= LOG_LIMIT_BYTES:

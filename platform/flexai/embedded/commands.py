@@ -20,6 +20,7 @@ from flexai.embedded.demo import as_json as demo_as_json
 from flexai.embedded.demo_screen import show, summary
 from flexai.embedded.doors import Door, DoorError, open_door
 from flexai.embedded.home import Home, HomeError, default_folder
+from flexai.embedded.local_login import announce, withdraw
 from flexai.embedded.postgres import PostgresError
 from flexai.embedded.programs import Options
 from flexai.embedded.simulated import InvalidSimulation, parse_simulation
@@ -28,10 +29,12 @@ from flexai.embedded.supervisor import StartError, StopAsked, Supervisor
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network of this machine.")]
 Port = Annotated[
-    int | None, typer.Option(min=1, max=65535, help="Port of the dashboard and API. [default: the first free from 8000]")
+    int | None,
+    typer.Option(min=1, max=65535, help="Port of the dashboard and API. [default: the first free from 8000]"),
 ]
 DataDir = Annotated[
-    Path | None, typer.Option(help="Where everything is kept. [default: ~/.local/share/flexai, as root /var/lib/flexai]")
+    Path | None,
+    typer.Option(help="Where everything is kept. [default: ~/.local/share/flexai, as root /var/lib/flexai]"),
 ]
 NoAgent = Annotated[bool, typer.Option("--no-agent", help="Do not make this machine a node.")]
 Simulate = Annotated[
@@ -39,7 +42,9 @@ Simulate = Annotated[
 ]
 TrustTenants = Annotated[
     bool,
-    typer.Option("--trust-tenants", help="Without root: allow several organizations, whose jobs all run as one user."),
+    typer.Option(
+        "--trust-tenants", help="Without root: allow several organizations, whose jobs all run as one user."
+    ),
 ]
 
 
@@ -71,10 +76,14 @@ def demo(
     port: Port = None,
     data_dir: DataDir = None,
     stop_after: Annotated[
-        bool, typer.Option("--exit", help="Stop after the summary; code 0 only if every job ended as expected.")
+        bool,
+        typer.Option("--exit", help="Stop after the summary; code 0 only if every job ended as expected."),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Put one JSON object on the last line of standard output, prose on stderr.")
+        bool,
+        typer.Option(
+            "--json", help="Put one JSON object on the last line of standard output, prose on stderr."
+        ),
     ] = False,
 ) -> None:
     """Start the platform and run sample jobs through it; the dashboard stays open until Ctrl-C."""
@@ -121,8 +130,8 @@ class Session:
 
 @contextmanager
 def running(options: Options, data_dir: Path | None, console: Console) -> Iterator[Session]:
-    """A platform that runs inside the `with`, and is stopped in order after it. What keeps it from running is said, and
-    ends the command with code 1."""
+    """A platform that runs inside the `with`, and is stopped in order after it. What keeps it from running is
+    said, and ends the command with code 1."""
     home = Home((data_dir or default_folder()).expanduser().absolute())
     try:
         parse_simulation(options.simulate)
@@ -134,13 +143,16 @@ def running(options: Options, data_dir: Path | None, console: Console) -> Iterat
     supervisor = Supervisor(home, say=lambda sentence: console.print(f"[yellow]![/] {sentence}"))
     supervisor.listen_to_signals()
     try:
-        yield Session(_brought_up(supervisor, home, options, door, console), supervisor)
+        session = Session(_brought_up(supervisor, home, options, door, console), supervisor)
+        announce(home, session.platform.url, session.platform.token)
+        yield session
     except StopAsked:
         raise typer.Exit(130) from None
     except (StartError, PostgresError, RuntimeError) as error:
         raise _refused(error, console) from error
     finally:
         console.print("Stopping …")
+        withdraw(home)
         supervisor.stop()
         door.listener.close()
         os.close(held)
@@ -152,11 +164,15 @@ def _hold(home: Home) -> int:
     if descriptor is None:
         other = home.running()
         where = f" at {other.url} (process {other.pid})" if other else ""
-        raise HomeError(f"Flexai already runs on {home.folder}{where}. Use that one, or give another --data-dir.")
+        raise HomeError(
+            f"Flexai already runs on {home.folder}{where}. Use that one, or give another --data-dir."
+        )
     return descriptor
 
 
-def _brought_up(supervisor: Supervisor, home: Home, options: Options, door: Door, console: Console) -> Platform:
+def _brought_up(
+    supervisor: Supervisor, home: Home, options: Options, door: Door, console: Console
+) -> Platform:
     began = time.monotonic()
 
     def step(text: str) -> None:
@@ -172,7 +188,9 @@ def tell_address(platform: Platform, console: Console) -> None:
     console.print(f"  Dashboard  [bold]{platform.url}[/]")
     console.print(f"  User       [bold]{platform.username}[/]")
     if platform.is_new:
-        console.print(f"  Password   [bold]{platform.password}[/]  [dim]also in {platform.home.password_file}[/]")
+        console.print(
+            f"  Password   [bold]{platform.password}[/]  [dim]also in {platform.home.password_file}[/]"
+        )
     else:
         console.print(f"  Password   in {platform.home.password_file}")
     console.print()

@@ -1,4 +1,4 @@
-"""The sample jobs of `flexai demo`: submitted over HTTP as a user would, watched until they end, and judged."""
+"""The sample jobs of `flexai demo`: submitted over HTTP as a user would, watched to their end, and judged."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from flexai.embedded import examples
 LIMIT_SECONDS = 300
 """After so long what has not ended counts as failed; on two free cores it takes about half a minute."""
 POLL_SECONDS = 0.3
+DETAIL_SECONDS = 1
+"""Between looks at one job's reason for waiting, or at the end of its log."""
 LOG_TAIL_BYTES = 400
 CHIP_TYPE = "cpu"
 TEAMS = ("vision", "language")
@@ -37,6 +39,8 @@ class Story:
     """What is not as expected; empty is good."""
     chips: frozenset[str] = frozenset()
     log: str = ""
+    look_again_at: float = 0.0
+    """Monotonic clock."""
 
     @property
     def example(self) -> str:
@@ -97,10 +101,9 @@ class Demo:
             found = {job["id"]: job for job in client.jobs.list(labels={"demo": run}, limit=200)}
             for story in self.stories:
                 story.job = found.get(story.job["id"], story.job)
-                if story.job["status"] == "queued" and story.job["attempt"] == 0:
-                    story.waited_because = client.jobs.explain(story.job["id"])["sentence"] or story.waited_because
-                elif story.job["status"] == "running":
-                    story.last_line = _last_line(client, story.job["id"])
+                if time.monotonic() >= story.look_again_at:
+                    story.look_again_at = time.monotonic() + DETAIL_SECONDS
+                    _look_closer(story, client)
         except FlexaiError:
             if time.monotonic() - self.began > LIMIT_SECONDS:
                 raise
@@ -117,7 +120,8 @@ def set_quotas(client: Client, chips: int) -> None:
 
 
 def prepared(chips: int, run: str) -> list[dict[str, Any]]:
-    """The specs, marked with this run. On a machine with one chip the gang's replicas take half of it each."""
+    """The specs, marked with this run. On a machine with one chip the gang's replicas take half of it
+    each."""
     specs = examples.load()
     for spec in specs:
         spec["labels"] = {**spec.get("labels", {}), "demo": run}
@@ -198,7 +202,7 @@ _LAST_WORDS: Mapping[str, str] = {
     "slices": "of a core",
     "sweep": "gives accuracy",
     "retry": "all is well now",
-    "word-count": "alice",
+    "word-count": "the",
 }
 
 
@@ -206,8 +210,14 @@ def _title(job: Job) -> str:
     return job["name"] if job["index"] is None else f"{job['name']} [{job['index']}]"
 
 
-def _last_line(client: Client, job_id: str) -> str:
-    return _last("".join(client.jobs.logs(job_id, tail_bytes=LOG_TAIL_BYTES)))
+def _look_closer(story: Story, client: Client) -> None:
+    job = story.job
+    if job["status"] == "queued" and job["attempt"] == 0:
+        explanation = client.jobs.explain(job["id"])
+        if explanation["status"] == "queued":
+            story.waited_because = explanation["sentence"] or story.waited_because
+    elif job["status"] == "running":
+        story.last_line = _last("".join(client.jobs.logs(job["id"], tail_bytes=LOG_TAIL_BYTES)))
 
 
 def _last(text: str) -> str:

@@ -22,7 +22,8 @@ STATUS_STYLE = {
 
 
 def show(demo: Demo, console: Console, pause: Callable[[float], None]) -> None:
-    """Shows the demo until it is done. On a terminal a table that moves, else a line for every move. `pause` waits."""
+    """Shows the demo until it is done. On a terminal a table that moves, else a line for every move. `pause`
+    waits."""
     if console.is_terminal:
         with Live(live_table(demo), console=console, auto_refresh=False, transient=True) as live:
             while not demo.done.is_set():
@@ -46,13 +47,18 @@ def show(demo: Demo, console: Console, pause: Callable[[float], None]) -> None:
 def live_table(demo: Demo) -> RenderableType:
     """Every job as it is now, above a bar of how many have ended."""
     table = Table(box=None, pad_edge=False, expand=True)
-    for heading in ("Job", "Team", "State", "Attempt", "Run", ""):
+    for heading in ("Job", "Team", "State", "Try", "Ran", ""):
         table.add_column(heading, no_wrap=True, ratio=4 if not heading else None, overflow="ellipsis")
     stories = list(demo.stories)
     for story in stories:
         job = story.job
         table.add_row(
-            story.name, story.team, _status(story), str(job["attempt"] or ""), _seconds(job["run_ms"]), _note(story)
+            story.name,
+            story.team,
+            _status(story),
+            str(job["attempt"] or ""),
+            _seconds(job["run_ms"]),
+            _note(story),
         )
     ended = sum(1 for story in stories if is_final(story.job["status"]))
     bar = ProgressBar(total=max(len(stories), 1), completed=ended, width=40)
@@ -62,12 +68,12 @@ def live_table(demo: Demo) -> RenderableType:
 
 def summary(demo: Demo) -> RenderableType:
     """What became of every job: state, wait, run time, chip use, where it ran."""
-    table = Table(title=f"{len(demo.stories)} jobs in {demo.seconds:.0f} s", title_style="bold", pad_edge=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("Job", "Team", "State"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("Attempts", "Waited", "Ran", "Chips", "Use"):
+    for heading in ("Try", "Waited", "Ran", "Chips", "Use"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("Where")
+    table.add_column("Where", overflow="fold")
     for story in demo.stories:
         job = story.job
         use = f"{job['use_permille'] / 10:.0f} %" if job["use_permille"] is not None else ""
@@ -75,10 +81,31 @@ def summary(demo: Demo) -> RenderableType:
             story.name, story.team, _status(story), str(job["attempt"]), _seconds(job["wait_ms"]),
             _seconds(job["run_ms"]), f"{job['chips']['total_milli'] / 1000:g}", use, ", ".join(job["nodes"]),
         )  # fmt: skip
-    notes = [Text(f"{s.name} waited: {s.waited_because}", style="dim") for s in demo.stories if s.example == "bigram"]
-    wrong = [Text(f"✗ {story.name}: {problem}", style="red") for story in demo.stories for problem in story.problems]
-    verdict = Text("✓ Every job ended as expected.", style="green") if demo.ok else Text("✗ Not as expected.", style="red")
-    return Group(table, *notes, *wrong, *([Text(f"✗ {demo.error}", style="red")] if demo.error else []), verdict)
+    notes = [
+        Text(f"{s.name} waited: {s.waited_because}", style="dim")
+        for s in demo.stories
+        if s.example == "bigram"
+    ]
+    wrong = [
+        Text(f"✗ {story.name}: {problem}", style="red")
+        for story in demo.stories
+        for problem in story.problems
+    ]
+    verdict = (
+        Text("✓ Every job ended as expected.", style="green")
+        if demo.ok
+        else Text("✗ Not as expected.", style="red")
+    )
+    title = Text(f"{len(demo.stories)} jobs in {demo.seconds:.0f} s\n", style="bold")
+    return Group(
+        title,
+        table,
+        Text(),
+        *notes,
+        *wrong,
+        *([Text(f"✗ {demo.error}", style="red")] if demo.error else []),
+        verdict,
+    )
 
 
 def _status(story: Story) -> Text:

@@ -1,7 +1,7 @@
-"""The address where the dashboard and the API are found: the supervisor binds it once and web processes inherit it.
+"""The address of dashboard and API: the supervisor binds it once and web processes inherit it.
 
-So a port cannot be lost between looking and binding, and while a web process restarts its callers wait instead of being
-refused.
+So a port cannot be lost between looking and binding, and while a web process restarts its callers wait
+instead of being refused.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def open_door(host: str, port: int | None) -> Door:
             return Door(_listen(host, candidate), host, candidate)
         except PortInUseError:
             continue
-    raise DoorError(f"All ports from {FIRST_PORT} to {FIRST_PORT + TRIED_PORTS - 1} are in use. Choose one with --port.")
+    last = FIRST_PORT + TRIED_PORTS - 1
+    raise DoorError(f"All ports from {FIRST_PORT} to {last} are in use. Choose one with --port.")
 
 
 class PortInUseError(DoorError):
@@ -107,7 +108,9 @@ def _own_addresses() -> list[str]:
     addresses = [str(entry[4][0]) for entry in found]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing: only asks which of our addresses a route would use
+            probe.connect(
+                ("192.0.2.1", 9)
+            )  # sends nothing: only asks which of our addresses a route would use
             addresses.append(str(probe.getsockname()[0]))
         except OSError:
             pass

@@ -21,8 +21,8 @@ DEMO = (
     "sweep/sweep.yaml",
     "all_reduce/all-reduce.yaml",
 )
-"""What `flexai demo` submits, in this order: the slices first, so that both find an empty chip; the gang last, so that
-it has something to wait for."""
+"""What `flexai demo` submits, in this order: the slices first, so that both find an empty chip; the gang
+last, so that it has something to wait for."""
 
 
 class ExamplesMissingError(RuntimeError):
@@ -35,7 +35,9 @@ def folder() -> Path:
     for place in places:
         if (place / DEMO[0]).is_file():
             return place
-    raise ExamplesMissingError(f"The examples are missing; they were looked for in {places[0]} and {places[1]}.")
+    raise ExamplesMissingError(
+        f"The examples are missing; they were looked for in {places[0]} and {places[1]}."
+    )
 
 
 def needed_packages() -> list[str]:
@@ -50,7 +52,8 @@ def load(names: Sequence[str] = DEMO) -> list[dict[str, Any]]:
     """The specs, with the text of each file that they name. Raises `ExamplesMissingError`."""
     if missing := needed_packages():
         raise ExamplesMissingError(
-            f"The examples need {' and '.join(missing)}. Install with: {sys.executable} -m pip install {' '.join(missing)}"
+            f"The examples need {' and '.join(missing)}. "
+            f"Install with: {sys.executable} -m pip install {' '.join(missing)}"
         )
     home = folder()
     return [_with_files((home / name).parent, yaml.safe_load((home / name).read_text())) for name in names]

@@ -1,4 +1,4 @@
-"""The data directory of one installation: what lies where, who may read it, and that one supervisor at a time uses it."""
+"""The data directory of one installation: what lies where, who may read it, who holds it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Home:
 
     @property
     def state_file(self) -> Path:
-        """JSON: the supervisor's pid and URL, and the pid of every child. Rewritten at every start of a child."""
+        """JSON: the supervisor's pid and URL, and the pid of every child. Rewritten at every start of a
+        child."""
         return self.folder / "state.json"
 
     @property
@@ -58,7 +59,8 @@ class Home:
 
     @property
     def sockets(self) -> Path:
-        """Where sockets go: the data directory, or a short folder beside the system's others when its path is too long."""
+        """Where sockets go: the data directory, or a short folder beside the system's others when its path is
+        too long."""
         if len(os.fsencode(self.folder / LONGEST_SOCKET_NAME)) <= SOCKET_PATH_LIMIT:
             return self.folder
         digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
@@ -67,7 +69,8 @@ class Home:
     def prepare(self) -> None:
         """The folders exist afterwards, each as open as it must be and no more.
 
-        Raises `HomeError` when one cannot be made, or when, as root, other users could not reach what is theirs below it.
+        Raises `HomeError` when one cannot be made, or when, as root, other users could not reach what is
+        theirs below it.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -90,13 +93,13 @@ class Home:
         closed = next((path for path in self.folder.parents if not path.stat().st_mode & 0o001), None)
         if closed is not None:
             raise HomeError(
-                f"{self.folder} lies below {closed}, which other users may not enter; under root PostgreSQL and jobs run "
-                "as users of their own. Give a --data-dir that they can reach, such as /var/lib/flexai."
+                f"{self.folder} lies below {closed}, which other users may not enter; under root, PostgreSQL and jobs "
+                "run as users of their own. Give a --data-dir that they can reach, such as /var/lib/flexai."
             )
 
     def lock(self) -> int | None:
-        """A file descriptor that holds the data directory until it is closed or this process ends; None when another
-        supervisor holds it."""
+        """A file descriptor that holds the data directory until it is closed or this process ends; None when
+        another supervisor holds it."""
         descriptor = os.open(self.folder / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

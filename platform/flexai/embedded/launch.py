@@ -1,9 +1,9 @@
-"""Become another program that ends when its parent does. Run as a script with `python -I -S`; standard library alone.
+"""Become another program, one that ends when its parent does. Run with `python -I -S`.
 
-`launch.py PARENT SIGNAL UID GID PROGRAM ARGUMENTS…`: takes the user and group (-1: stay), asks the kernel for SIGNAL at
-the death of the parent *after* that (a change of user clears the wish), makes sure that the parent still lives, and
-becomes the program, under the same pid. A script, not a `preexec_fn`: forking Python code from a process with threads
-can deadlock.
+`launch.py PARENT SIGNAL UID GID PROGRAM ARGUMENTS…`: takes the user and group (-1: stay), asks the kernel for
+SIGNAL at the death of the parent *after* that (a change of user clears the wish), makes sure that the parent
+still lives, and becomes the program, under the same pid. A script, not a `preexec_fn`: forking Python code
+from a process with threads can deadlock.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.chdir("/")
     try:
-        os.execv(program[0], program)
+        os.execv(program[0], program)  # noqa: S606 - a shell is not wanted
     except OSError as error:
         sys.exit(f"cannot run {program[0]}: {error.strerror}")
 

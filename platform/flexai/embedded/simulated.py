@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MOST_NODES = 10_000
+MOST_NODES = 1000
+"""As many as one enrolment token admits."""
 MOST_CHIPS = 256
 """On one node."""
 _NOTATION = re.compile(r"(\d{1,6})x(\d{1,6}):([A-Za-z0-9][A-Za-z0-9._/-]{0,62})")
@@ -35,6 +36,6 @@ def parse_simulation(text: str) -> Simulation | None:
     found = Simulation(nodes=int(match[1]), chips=int(match[2]), chip_type=match[3])
     if not (1 <= found.nodes <= MOST_NODES and 1 <= found.chips <= MOST_CHIPS):
         raise InvalidSimulation(
-            f"--simulate {text}: from 1 to {MOST_NODES:,} nodes of 1 to {MOST_CHIPS} chips each can be simulated."
+            f"--simulate {text}: 1 to {MOST_NODES:,} nodes of 1 to {MOST_CHIPS} chips each can be simulated."
         )
     return found

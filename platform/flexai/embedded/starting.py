@@ -42,7 +42,8 @@ class Platform:
 
 
 def bring_up(supervisor: Supervisor, home: Home, options: Options, door: Door, step: Step) -> Platform:
-    """Every process runs and answers, and the nodes asked for are connected. Raises `StartError`, `PostgresError`."""
+    """Every process runs and answers, and the nodes asked for are connected. Raises `StartError`,
+    `PostgresError`."""
     supervisor.url = door.url
     programs = Programs(home, options, door, supervisor.jobs_pipe)
     _start_servers(supervisor, programs, step)
@@ -132,7 +133,7 @@ def _working_token(supervisor: Supervisor, programs: Programs) -> str:
     return token
 
 
-# --- agents -------------------------------------------------------------------------------------------------------
+# --- agents ---------------------------------------------------------------------------------------------
 
 
 def _agents(programs: Programs) -> dict[str, str]:
@@ -142,8 +143,8 @@ def _agents(programs: Programs) -> dict[str, str]:
 
 
 def _start_known_agents(supervisor: Supervisor, programs: Programs) -> set[str]:
-    """Agents that have enrolled at this address need no token: they start beside the web process, whose socket already
-    listens."""
+    """Agents that have enrolled at this address need no token: they start beside the web process, whose
+    socket already listens."""
     known = {name for name in _agents(programs) if _has_enrolled(programs, name)}
     for name in known:
         _start_agent(supervisor, programs, name, "")
@@ -169,7 +170,9 @@ def _start_new_agents(supervisor: Supervisor, programs: Programs, token: str, kn
             uses = _node_count(programs.options.simulate) if name == "agent-simulated" else 1
             status, answer = _ask(programs.door, "POST", "/enrolment-tokens", token, body={"uses": uses})
             if status != http.client.CREATED:
-                raise StartError(f"The server gave no enrolment token for the {name} (status {status}): {answer}")
+                raise StartError(
+                    f"The server gave no enrolment token for the {name} (status {status}): {answer}"
+                )
             _start_agent(supervisor, programs, name, str(answer["token"]))
 
 
@@ -217,7 +220,9 @@ class _Nodes:
         chips = sum(len(node["chips"]) for node in self._ready if isinstance(node["chips"], list))
         simulated = sum(1 for node in self._ready if node["simulated"])
         note = f", {simulated} of them simulated" if simulated else ""
-        return f"{len(self._ready)} node{'s' * (len(self._ready) != 1)}{note}, {chips} chip{'s' * (chips != 1)}"
+        return (
+            f"{len(self._ready)} node{'s' * (len(self._ready) != 1)}{note}, {chips} chip{'s' * (chips != 1)}"
+        )
 
 
 class _Health:
@@ -238,7 +243,8 @@ class _Health:
 def _ask(
     door: Door, method: str, path: str, token: str, *, body: object = None, seconds: float = REQUEST_SECONDS
 ) -> tuple[int, dict[str, object]]:
-    """Status and JSON of one request; status 0 when nobody answered in time. Never raises for a failed request."""
+    """Status and JSON of one request; status 0 when nobody answered in time. Never raises for a failed
+    request."""
     host = door.url.removeprefix("http://").rsplit(":", 1)[0].strip("[]")
     connection = http.client.HTTPConnection(host, door.port, timeout=seconds)
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})

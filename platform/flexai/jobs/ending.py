@@ -153,8 +153,8 @@ _JOB_EVENT: Mapping[JobState, JobEvent] = {
 }
 
 
-def _retry(given: Mapping[str, Any] | None) -> Retry:
-    if not given or not given.get("limit"):
+def _retry(given: Mapping[str, Any]) -> Retry:
+    if not given.get("limit"):
         return Retry()
     on = frozenset(Outcome(word) for word in given.get("on", ()))
     return Retry(int(given["limit"]), on, frozenset(given.get("exit_codes", ())))

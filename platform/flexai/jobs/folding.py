@@ -174,7 +174,7 @@ def _places(attempt: LockedAttempt) -> str:
 
 def _move(folded: Folded, event: AttemptEvent, at: datetime, reason_code: str, sentence: str) -> None:
     attempt = folded.attempt
-    story = [f"{move.at.isoformat()} {move.from_state} → {move.to_state}" for move in folded.moves]
+    story = (f"{move.at.isoformat()} {move.from_state} → {move.to_state}" for move in folded.moves)
     after = move_attempt(attempt.state, event, story=story)
     folded.moves.append(AttemptMove(attempt.state, after, at, reason_code, sentence))
     attempt.state = after

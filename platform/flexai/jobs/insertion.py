@@ -1,6 +1,7 @@
 """New jobs as rows, many at once: jobs and their first events in one statement, however many they are.
 
-Equal specs travel once (a *template*); ten thousand tasks of an array are one template and ten thousand short lines.
+Equal specs travel once (a *template*); ten thousand tasks of an array are one template and ten thousand short
+lines.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Line(msgspec.Struct, frozen=True):
 _INSERT = """
 WITH t AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
-        t int, organization bigint, team bigint, cell bigint, "user" bigint, name text, state text, reason_code text,
+        t int, organization bigint, team bigint, cell bigint, "user" bigint, name text, state text,
+        reason_code text,
         sentence text, priority int, preemptible boolean, start_after timestamptz, labels jsonb, spec jsonb,
         effective jsonb)
 ), lines AS MATERIALIZED (
@@ -58,10 +60,12 @@ WITH t AS MATERIALIZED (
         n int, t int, public_id text, "set" bigint, index int, key text, hash text)
 ), made AS (
     INSERT INTO jobs_job (
-        public_id, organization_id, team_id, cell_id, user_id, set_id, index, name, type, state, status, reason_code,
+        public_id, organization_id, team_id, cell_id, user_id, set_id, index, name, type, state, status,
+        reason_code,
         sentence, priority, preemptible, spec, effective_spec, spec_version, labels, idempotency_key,
         idempotency_hash, submitted_at, start_after, attempts_count, failures, outcome, version, changed)
-    SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", l.index, t.name, 'task', t.state, t.state,
+    SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", l.index, t.name, 'task', t.state,
+    t.state,
         t.reason_code, t.sentence, t.priority, t.preemptible, t.spec, t.effective, 1, t.labels, l.key,
         l.hash, %s, t.start_after, 0, 0, '', 1, 0
     FROM lines l JOIN t USING (t) ORDER BY l.n
@@ -84,7 +88,9 @@ def insert_jobs(
     Raises psycopg's UniqueViolation when an idempotency key is taken.
     """
     with prepared_cursor() as cursor:
-        rows = cursor.execute(_INSERT, [as_rows(templates), as_rows(lines), at, at, actor, cause], prepare=True)
+        rows = cursor.execute(
+            _INSERT, [as_rows(templates), as_rows(lines), at, at, actor, cause], prepare=True
+        )
         return dict(rows.fetchall())
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from flexai.common.database import Cursor
 from scheduler_core.lifecycle import AttemptState, JobState
 
@@ -60,7 +62,8 @@ class LockedAttempt:
     job_version: int
     failures: int
     cancel_requested: bool
-    retry: Mapping[str, Any] | None
+    retry: Mapping[str, Any]
+    """As in the effective spec."""
     cell_pk: int
     organization_pk: int
     team_pk: int
@@ -72,7 +75,7 @@ _ATTEMPTS = """
 SELECT a.id, a.public_id, a.number, a.state, a.stop_outcome, a.contact_ok, a.exit_code, a.reason_code, a.sentence,
        a.placed_at, a.running_at, a.stopping_at, a.cpu_time_ms, a.memory_peak_mib, a.use_permille,
        j.id, j.public_id, j.state, j.version, j.failures, j.cancel_requested_at IS NOT NULL,
-       j.effective_spec->'retry', a.cell_id, j.organization_id, j.team_id, t.public_id
+       (j.effective_spec->'retry')::text, a.cell_id, j.organization_id, j.team_id, t.public_id
 FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id JOIN tenancy_team t ON t.id = j.team_id
 WHERE a.{column} = ANY(%s) AND a.state <> 'ended'
 ORDER BY j.id, a.id FOR NO KEY UPDATE OF j, a
@@ -114,4 +117,5 @@ def _attempt(row: tuple[Any, ...]) -> LockedAttempt:
     attempt = LockedAttempt(*row)
     attempt.state = AttemptState(attempt.state)
     attempt.job_state = JobState(attempt.job_state)
+    attempt.retry = msgspec.json.decode(row[21] or b"{}")
     return attempt

@@ -40,7 +40,7 @@ ACTIONS: dict[JobState, tuple[str, ...]] = {
     JobState.QUEUED: ("stop", "hold"),
     JobState.ACTIVE: ("stop",),
     JobState.SUSPENDED: ("stop", "resume"),
-    **{state: ("requeue",) for state in FINAL_JOB_STATES},
+    **dict.fromkeys(FINAL_JOB_STATES, ("requeue",)),
 }
 """What may be done to a job in each state."""
 
@@ -55,8 +55,8 @@ def allowed_actions(principal: Principal, job: Job) -> list[str]:
 
 
 def stop_job(principal: Principal, job: Job, *, reason: str = "") -> Job:
-    """A waiting job is cancelled; of an active one the node is told to stop it, and its status is `cancelling`
-    until the node confirms or the lease is over. Stopping twice changes nothing.
+    """A waiting job is cancelled; of an active one the node is told to stop it, and its status is
+    `cancelling` until the node confirms or the lease is over. Stopping twice changes nothing.
 
     Raises Forbidden (members stop their own, maintainers anyone's) and Conflict when it has ended.
     """
@@ -77,7 +77,8 @@ def hold_job(principal: Principal, job: Job) -> Job:
 
 
 def requeue_job(principal: Principal, job: Job) -> Job:
-    """A job that has ended is queued for another run, with its retries fresh. Raises Forbidden and Conflict."""
+    """A job that has ended is queued for another run, with its retries fresh. Raises Forbidden and
+    Conflict."""
     return _move(principal, job, "job.requeued", "", _requeue)
 
 
@@ -99,14 +100,16 @@ WITH due AS (
     WHERE state = 'held' AND reason_code = 'start_after' AND start_after <= %s
     ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 ), moved AS (
-    UPDATE jobs_job j SET state = 'queued', status = 'queued', version = j.version + 1, reason_code = 'released',
+    UPDATE jobs_job j SET state = 'queued', status = 'queued', version = j.version + 1,
+    reason_code = 'released',
         sentence = 'Its start_after has come; it waits for the scheduler''s next cycle.'
     FROM due WHERE j.id = due.id
     RETURNING j.id, j.organization_id, j.team_id, j.cell_id, j.public_id, j.version, j.sentence
 ), told AS (
     INSERT INTO jobs_event (
         at, organization_id, job_id, kind, from_state, to_state, reason_code, sentence, facts, actor, cause)
-    SELECT %s, organization_id, id, 'job.released', 'held', 'queued', 'released', sentence, '{}'::jsonb, 'platform', ''
+    SELECT %s, organization_id, id, 'job.released', 'held', 'queued', 'released', sentence, '{}'::jsonb,
+    'platform', ''
     FROM moved ORDER BY id
 )
 SELECT m.cell_id, m.public_id, m.version, t.public_id FROM moved m JOIN tenancy_team t ON t.id = m.team_id
@@ -121,10 +124,13 @@ def _move(
     reason: str,
     change: Callable[[Principal, Job, datetime], Sequence[int]],
 ) -> Job:
-    """Lock, change, write down, announce. `change` moves the locked row and says which nodes have to hear of it."""
+    """Lock, change, write down, announce. `change` moves the locked row and says which nodes have to hear of
+    it."""
     locked = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
     if not _may_act(principal, locked):
-        raise Forbidden("Members act on their own jobs; somebody else's needs the role maintainer in its team.")
+        raise Forbidden(
+            "Members act on their own jobs; somebody else's needs the role maintainer in its team."
+        )
     reason = reason.strip()[:MAX_REASON]
     before, version = locked.state, locked.version
     now = clock.now()
@@ -162,7 +168,10 @@ def _stop_active(job: Job, now: datetime, sentence: str) -> Sequence[int]:
     if job.cancel_requested_at is not None:
         return ()
     attempt = (
-        Attempt.objects.select_for_update(no_key=True).filter(job=job).exclude(state=AttemptState.ENDED.value).first()
+        Attempt.objects.select_for_update(no_key=True)
+        .filter(job=job)
+        .exclude(state=AttemptState.ENDED.value)
+        .first()
     )
     job.cancel_requested_at = now
     job.reason_code, job.sentence, job.version = "cancel_requested", sentence, job.version + 1
@@ -188,7 +197,9 @@ def _resume(principal: Principal, job: Job, now: datetime) -> Sequence[int]:
     event = {JobState.HELD: JobEvent.RELEASE, JobState.SUSPENDED: JobEvent.RESUME}.get(JobState(job.state))
     if event is None:
         raise Conflict(f"Only a held or suspended job can be resumed; this one is {job.status}.")
-    _moved(job, event, "resumed", f"Resumed by {principal.user.username}; waits for the scheduler's next cycle.")
+    _moved(
+        job, event, "resumed", f"Resumed by {principal.user.username}; waits for the scheduler's next cycle."
+    )
     return ()
 
 
@@ -220,9 +231,7 @@ def _moved(job: Job, event: JobEvent, code: str, sentence: str) -> None:
     job.version += 1
 
 
-def _write_down(
-    principal: Principal, job: Job, action: str, before: str, reason: str, now: datetime
-) -> None:
+def _write_down(principal: Principal, job: Job, action: str, before: str, reason: str, now: datetime) -> None:
     with prepared_cursor() as cursor:
         write_history(
             cursor,

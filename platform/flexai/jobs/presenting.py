@@ -1,4 +1,5 @@
-"""Rows as the API tells them: jobs, attempts, events. A list costs a bounded number of statements, however long."""
+"""Rows as the API tells them: jobs, attempts, events. A list costs a bounded number of statements, however
+long."""
 
 from __future__ import annotations
 
@@ -7,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Min
 
 from flexai.common import clock
@@ -30,10 +30,13 @@ class Whereabouts:
 
 
 def present_jobs(jobs: Sequence[Job], *, now: datetime | None = None) -> list[dict[str, Any]]:
-    """Each job as a list shows it. The jobs come with team, user, set and verdict; at most five statements more."""
+    """Each job as a list shows it. The jobs come with team, user, set and verdict; at most five statements
+    more."""
     at = now or clock.now()
     places = _whereabouts_of(jobs)
-    live = use_of_jobs([pk for pk, place in places.items() if place.attempt.state != "ended"]) if places else {}
+    live = (
+        use_of_jobs([pk for pk, place in places.items() if place.attempt.state != "ended"]) if places else {}
+    )
     return [_job(job, places.get(job.pk), live.get(job.pk), at) for job in jobs]
 
 
@@ -141,7 +144,8 @@ def _whereabouts_of(jobs: Sequence[Job]) -> dict[int, Whereabouts]:
     ]
     firsts = _first_runs([job.pk for job in tried.values() if job.attempts_count > 1])
     found = {
-        attempt.pk: Whereabouts(attempt, firsts.get(attempt.job_id) or attempt.running_at) for attempt in attempts
+        attempt.pk: Whereabouts(attempt, firsts.get(attempt.job_id) or attempt.running_at)
+        for attempt in attempts
     }
     replicas = Replica.objects.filter(attempt_id__in=found).order_by("index")
     for attempt_pk, node in replicas.values_list("attempt_id", "node__name"):
@@ -162,14 +166,10 @@ def _first_runs(job_pks: list[int]) -> dict[int, datetime | None]:
 
 
 def _sentence(job: Job) -> str:
-    """Why it is where it is; while it waits, the scheduler's verdict says it best."""
-    if job.state != JobState.QUEUED:
-        return job.sentence
-    try:
-        verdict = job.verdict  # type: ignore[attr-defined]  # a relation of the app above, by name
-    except ObjectDoesNotExist:
-        return job.sentence
-    return str(verdict.sentence)
+    """Why it is where it is; while it waits, the scheduler's verdict says it best, where it was read
+    along."""
+    verdict: Any = job._state.fields_cache.get("verdict") if job.state == JobState.QUEUED else None
+    return job.sentence if verdict is None else str(verdict.sentence)
 
 
 def _chips(effective: Mapping[str, Any], place: Whereabouts | None) -> dict[str, Any]:
@@ -190,7 +190,8 @@ def _chips(effective: Mapping[str, Any], place: Whereabouts | None) -> dict[str,
 
 
 def _times(job: Job, place: Whereabouts | None, now: datetime) -> dict[str, int | None]:
-    """wait: from submit to the first start; run: of the last attempt. Both in ms, both until now while they last."""
+    """wait: from submit to the first start; run: of the last attempt. Both in ms, both until now while they
+    last."""
     first = place.first_running_at if place else None
     waited_until = first or job.ended_at or now
     run = None

@@ -1,7 +1,8 @@
-"""Amounts as people write them, in whole numbers as the platform counts: MiB, milliseconds, milli-chips, millicores.
+"""Amounts as people write them, in whole numbers as the platform counts: MiB, milliseconds, milli-chips,
+millicores.
 
-Every function raises `Wrong` with what is wrong and what would be right. Nothing passes through a float: 0.1 is one
-tenth (Q1).
+Every function raises `Wrong` with what is wrong and what would be right. Nothing passes through a float: 0.1
+is one tenth (Q1).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 60
 _ARRAY_PART = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?")
 
 
-class Wrong(ValueError):
+class Wrong(ValueError):  # noqa: N818 - it says what is true of the amount
     """An amount that cannot be read; `hint` says what would be right."""
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -42,7 +43,8 @@ class Wrong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Indices:
-    """The indices of an array: [first, last, step] ranges that do not overlap, and how many may live at once."""
+    """The indices of an array: [first, last, step] ranges that do not overlap, and how many may live at
+    once."""
 
     ranges: tuple[tuple[int, int, int], ...]
     cap: int | None
@@ -148,7 +150,11 @@ def milli(value: object, *, least: int, most: int) -> int:
 
 def plain(thousandths: int) -> str:
     """Thousandths as a decimal number without trailing zeros."""
-    return f"{Decimal(thousandths) / 1000:f}".rstrip("0").rstrip(".") if thousandths % 1000 else str(thousandths // 1000)
+    return (
+        f"{Decimal(thousandths) / 1000:f}".rstrip("0").rstrip(".")
+        if thousandths % 1000
+        else str(thousandths // 1000)
+    )
 
 
 def instant(value: object) -> str:

@@ -59,11 +59,14 @@ def with_relations(jobs: QuerySet[Job]) -> QuerySet[Job]:
 
 
 def jobs_matching(principal: Principal, wanted: JobFilter) -> QuerySet[Job]:
-    """The visible jobs that fit every part of the filter. Raises InvalidInput for a status that does not exist."""
+    """The visible jobs that fit every part of the filter. Raises InvalidInput for a status that does not
+    exist."""
     jobs = visible_jobs(principal)
     for status in wanted.statuses:
         if status not in STATUSES:
-            error = FieldError("status", f"there is no status {status[:40]!r}", nearest(status[:40], STATUSES))
+            error = FieldError(
+                "status", f"there is no status {status[:40]!r}", nearest(status[:40], STATUSES)
+            )
             raise InvalidInput(f"There is no status {status[:40]!r}.", errors=[error])
     if wanted.statuses:
         jobs = jobs.filter(status__in=list(wanted.statuses))
@@ -76,7 +79,9 @@ def jobs_matching(principal: Principal, wanted: JobFilter) -> QuerySet[Job]:
     if wanted.set:
         jobs = jobs.filter(set__public_id=wanted.set)
     for key, value in wanted.labels.items():
-        jobs = jobs.filter(labels__has_key=key) if value is None else jobs.filter(labels__contains={key: value})
+        jobs = (
+            jobs.filter(labels__has_key=key) if value is None else jobs.filter(labels__contains={key: value})
+        )
     if wanted.search:
         text = wanted.search[:MAX_SEARCH]
         jobs = jobs.filter(Q(name__icontains=text) | Q(public_id__startswith=text))
@@ -95,7 +100,8 @@ def events_of(job: Job) -> QuerySet[Event]:
 
 
 def attempt_of(job: Job, number: int | None) -> Attempt | None:
-    """The attempt of this number, or the last; None when there has been none. Raises NotFound for another number."""
+    """The attempt of this number, or the last; None when there has been none. Raises NotFound for another
+    number."""
     attempts = Attempt.objects.filter(job=job)
     if number is None:
         return attempts.order_by("-number").first()

@@ -16,7 +16,15 @@ import psycopg.errors
 from django.db import transaction
 
 from flexai.common import clock
-from flexai.common.errors import Conflict, FieldError, FlexaiError, Forbidden, InvalidInput, NeverFits, NotFound
+from flexai.common.errors import (
+    Conflict,
+    FieldError,
+    FlexaiError,
+    Forbidden,
+    InvalidInput,
+    NeverFits,
+    NotFound,
+)
 from flexai.common.events import Hint, publish_on_commit
 from flexai.common.ids import new_id
 from flexai.jobs import admission, spec
@@ -86,8 +94,9 @@ class _Key:
 def submit(principal: Principal, raw_spec: object, *, idempotency_key: str | None = None) -> Submission:
     """The job, or the array's set of jobs, is queued or held; the scheduler is asked for a cycle.
 
-    The same key with the same body answers what it made before, `created` False. Raises InvalidInput, TooLarge,
-    NotFound or Forbidden (team), NeverFits (F6), and Conflict for a key that came with another body.
+    The same key with the same body answers what it made before, `created` False. Raises InvalidInput,
+    TooLarge, NotFound or Forbidden (team), NeverFits (F6), and Conflict for a key that came with another
+    body.
     """
     key = _key(principal, raw_spec, idempotency_key)
     known = _made_before(principal, key)
@@ -134,7 +143,11 @@ def submit_batch(principal: Principal, raw_specs: Sequence[object]) -> list[str]
     ]
     insert_jobs(list(templates.values()), lines, at=now, actor=principal.label, cause=principal.request_id)
     audit.record(
-        principal, "jobs.submitted", object_kind="batch", object_id=ids[0], after={"count": len(ids), "last": ids[-1]}
+        principal,
+        "jobs.submitted",
+        object_kind="batch",
+        object_id=ids[0],
+        after={"count": len(ids), "last": ids[-1]},
     )
     _announce({item.team for item in prepared}, {item.cell for item in prepared}, ids)
     return ids
@@ -154,7 +167,8 @@ def _create(principal: Principal, prepared: Prepared, key: _Key | None) -> Submi
     ]  # fmt: skip
     pks = insert_jobs([template], lines, at=now, actor=principal.label, cause=principal.request_id)
     jobs = tuple(
-        _as_job(template, line, pks[line.public_id], principal, made_set, now) for line in lines[:SHOWN_OF_A_SET]
+        _as_job(template, line, pks[line.public_id], principal, made_set, now)
+        for line in lines[:SHOWN_OF_A_SET]
     )
     _record(principal, jobs[0], made_set)
     _announce({prepared.team}, {prepared.cell}, [line.public_id for line in lines])
@@ -253,7 +267,9 @@ def _as_job(
 def _announce(teams: Iterable[TeamSeat], cells: Iterable[int], ids: Sequence[str]) -> None:
     """Pages hear of the first jobs; that there are more, they hear of the team."""
     teams = list(teams)
-    hints = [Hint("job", public_id, 1, team.public_id) for public_id in ids[:HINTS_AT_MOST] for team in teams[:1]]
+    hints = [
+        Hint("job", public_id, 1, team.public_id) for public_id in ids[:HINTS_AT_MOST] for team in teams[:1]
+    ]
     if len(teams) > 1 or len(ids) > HINTS_AT_MOST:
         hints += [Hint("team", team.public_id, 0, team.public_id) for team in teams]
     publish_on_commit(hints=hints)
@@ -332,9 +348,7 @@ def _placed(error: FlexaiError, place: int) -> list[FieldError]:
     where = f"jobs.{place}"
     if not error.errors:
         return [FieldError(where, error.detail.rstrip("."))]
-    return [
-        replace(item, field=f"{where}.{item.field}" if item.field else where) for item in error.errors
-    ]
+    return [replace(item, field=f"{where}.{item.field}" if item.field else where) for item in error.errors]
 
 
 def _distinct(prepared: Sequence[Prepared]) -> Iterator[Prepared]:

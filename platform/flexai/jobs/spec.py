@@ -1,11 +1,12 @@
 """The job spec: what people write, checked whole, and the effective spec that the platform works from.
 
-Pure: no clock, no database. Everything wrong is reported at once, each with its path. Whether a request fits the
-cell is another question (`jobs.admission`).
+Pure: no clock, no database. Everything wrong is reported at once, each with its path. Whether a request fits
+the cell is another question (`jobs.admission`).
 
-Defaults that people meet: `name` job, `type` task, `nodes` 1, `priority` normal (50), `lend` team, `lease` 10m,
-`checkpoint.grace_period` 10s, no retries. A job without chips gets 1 CPU; a job with chips asks for 0 host CPUs unless it
-says otherwise, because on nodes whose chips are cores the chip is the CPU (Q6). Without `memory` no limit is set.
+Defaults that people meet: `name` job, `type` task, `nodes` 1, `priority` normal (50), `lend` team, `lease`
+10m, `checkpoint.grace_period` 10s, no retries. A job without chips gets 1 CPU; a job with chips asks for 0
+host CPUs unless it says otherwise, because on nodes whose chips are cores the chip is the CPU (Q6). Without
+`memory` no limit is set.
 """
 
 from __future__ import annotations
@@ -129,7 +130,9 @@ def _commands(reader: Reader) -> list[str]:
 
 def _replicas(reader: Reader) -> int:
     given = reader.raw.get("nodes", 1)
-    if isinstance(given, Mapping) or (isinstance(given, str) and any(mark in given for mark in ("..", "-", "+"))):
+    if isinstance(given, Mapping) or (
+        isinstance(given, str) and any(mark in given for mark in ("..", "-", "+"))
+    ):
         reader.wrong("nodes", "`nodes` as min..max is not built yet", "give one number")
         return 1
     return reader.checked("nodes", given, lambda value: quantities.whole(value, 1, MAX_REPLICAS), 1)
@@ -140,7 +143,9 @@ def _priority(reader: Reader) -> int:
     if isinstance(given, str):
         if given in PRIORITIES:
             return PRIORITIES[given]
-        reader.wrong("priority", f"{quantities.said(given)} is no priority", "give low, normal, high or 0 to 100")
+        reader.wrong(
+            "priority", f"{quantities.said(given)} is no priority", "give low, normal, high or 0 to 100"
+        )
         return 50
     return reader.checked("priority", given, lambda value: quantities.whole(value, 0, 100), 50)
 
@@ -161,7 +166,8 @@ def _retry(reader: Reader) -> dict[str, Any]:
 def _lease(reader: Reader) -> int | None:
     if reader.raw.get("lease") == "never":
         return None
-    return reader.duration("lease", DEFAULT_LEASE_MS, least=LEAST_LEASE_MS)
+    lease: int = reader.duration("lease", DEFAULT_LEASE_MS, least=LEAST_LEASE_MS)
+    return lease
 
 
 def _checkpoint(reader: Reader) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Reader:
         """Reports every key that has no place here."""
         known = BUILT[self.where]
         for key in self.raw:
+            if len(self.errors) >= MAX_ERRORS:
+                break
             if key not in known:
                 self._add(unknown_key(key, self.where))
 
@@ -82,11 +84,12 @@ class Reader:
 
     def wholes(self, key: str, least: int, most: int, at_most: int) -> list[int]:
         items = self._list(key, at_most)
-        return [self.checked(key, item, lambda value: quantities.whole(value, least, most), least) for item in items]
+        return [
+            self.checked(key, item, lambda value: quantities.whole(value, least, most), least)
+            for item in items
+        ]
 
-    def duration(
-        self, key: str, default: Any, *, least: int, most: int = quantities.MAX_DURATION_MS
-    ) -> Any:
+    def duration(self, key: str, default: Any, *, least: int, most: int = quantities.MAX_DURATION_MS) -> Any:
         found = self.read(key, lambda value: quantities.duration_ms(value, least=least, most=most))
         return default if found is None else found
 
@@ -184,7 +187,9 @@ class Reader:
         for name in made:
             for above in PurePosixPath(name).parents:
                 if str(above) in made:
-                    self._add(FieldError(f"{key}.{said_key(name)}", f"{str(above)!r} is a file, not a folder"))
+                    self._add(
+                        FieldError(f"{key}.{said_key(name)}", f"{str(above)!r} is a file, not a folder")
+                    )
         return made
 
     def folder(self, key: str) -> str:

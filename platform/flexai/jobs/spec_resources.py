@@ -29,7 +29,9 @@ def read_resources(reader: Reader) -> dict[str, Any]:
     isolation = inner.choice("isolation", ISOLATION, "") or None
     slice_given = inner.raw.get("fraction") is not None or inner.raw.get("chip_memory") is not None
     if slice_given and count > 1:
-        inner.wrong("accelerators", f"a slice is of one chip, and {count} are asked for", "leave the count out")
+        inner.wrong(
+            "accelerators", f"a slice is of one chip, and {count} are asked for", "leave the count out"
+        )
     _note_fraction(inner, milli)
     if milli == 1000:
         milli, chip_memory, slice_given, count = 0, 0, False, 1
@@ -87,7 +89,10 @@ def _count(given: object) -> int:
     if isinstance(given, bool) or not isinstance(given, int):
         raise Wrong(f"{said(given)} is no whole number of chips", _SHOWN)
     if given < 1:
-        raise Wrong(f"asks for {said(given)} chips; give 1 or more", "leave `accelerators` out for a job without chips")
+        raise Wrong(
+            f"asks for {said(given)} chips; give 1 or more",
+            "leave `accelerators` out for a job without chips",
+        )
     if given > MAX_CHIPS:
         raise Wrong(f"asks for {said(given)} chips; a replica has at most {MAX_CHIPS}")
     return given
@@ -100,7 +105,9 @@ def _note_fraction(reader: Reader, milli: int) -> None:
     text = given.strip() if isinstance(given, str) else str(given)
     exact = quantities.decimal(text.rstrip("%")) * (10 if text.endswith("%") else 1000)
     if exact != milli:
-        reader.rounded(f"A fraction of {text} is {quantities.plain(milli)} of a chip, rounded up to a thousandth.")
+        reader.rounded(
+            f"A fraction of {text} is {quantities.plain(milli)} of a chip, rounded up to a thousandth."
+        )
 
 
 def _cpus(reader: Reader, has_chips: bool) -> int:
@@ -112,7 +119,10 @@ def _cpus(reader: Reader, has_chips: bool) -> int:
         return 0
     least = 0 if has_chips else 1
     return reader.checked(
-        "cpus", given, lambda value: quantities.milli(value, least=least, most=MAX_CPU_MILLI), DEFAULT_CPU_MILLI
+        "cpus",
+        given,
+        lambda value: quantities.milli(value, least=least, most=MAX_CPU_MILLI),
+        DEFAULT_CPU_MILLI,
     )
 
 

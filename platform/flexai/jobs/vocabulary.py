@@ -14,7 +14,8 @@ BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
             "name", "team", "type", "commands", "working_dir", "files", "env", "resources", "nodes", "spread",
-            "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after", "max_duration",
+            "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
+            "max_duration",
             "retry", "lease", "checkpoint", "array", "labels",
         }
     ),
@@ -30,7 +31,8 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
             "image", "setup", "secrets", "topology", "matrix", "depends_on", "schedule", "outputs", "ports",
-            "instances", "scaling", "probes", "volumes", "notify", "utilization_policy", "idle_timeout", "deadline",
+            "instances", "scaling", "probes", "volumes", "notify", "utilization_policy", "idle_timeout",
+            "deadline",
         }
     ),
     "resources": frozenset({"any_of", "choose", "shm_size", "disk"}),
@@ -69,7 +71,8 @@ SAID_ELSEWHERE: Mapping[str, str] = {
 
 
 def unknown_key(key: object, inside: str) -> FieldError:
-    """Why this key is refused where it stands: not built yet, at home elsewhere, or unknown (nearest one named)."""
+    """Why this key is refused where it stands: not built yet, at home elsewhere, or unknown (nearest one
+    named)."""
     path = f"{inside}.{key}" if inside else str(key)[:100]
     if not isinstance(key, str):
         return FieldError(path, "keys must be text")

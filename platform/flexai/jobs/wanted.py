@@ -34,7 +34,7 @@ ORDER BY r.id
 
 _DESCRIBED = """
 SELECT r.id, r.generation, r.index, r.cpu_milli, r.memory_mib, a.id, a.public_id, a.number, a.lease_ms,
-       j.public_id, j.name, j.index, j.effective_spec, o.public_id,
+       j.public_id, j.name, j.index, j.effective_spec::text, o.public_id,
        (SELECT count(*) FROM jobs_replica p WHERE p.attempt_id = a.id),
        (SELECT n.address FROM jobs_replica p JOIN cluster_node n ON n.id = p.node_id
         WHERE p.attempt_id = a.id ORDER BY p.index LIMIT 1),
@@ -97,6 +97,7 @@ def _describe(cursor: Cursor, wanted: Sequence[tuple[int, int, str]]) -> dict[in
 def _replica(row: tuple[Any, ...]) -> WantedReplica:
     (_, generation, index, cpu_milli, memory_mib, attempt_pk, attempt, number, lease_ms, job, name, array_index, spec,
      organization, replicas, address, chips) = row  # fmt: skip
+    spec = msgspec.json.decode(spec)
     environment = _environment(
         attempt_pk=attempt_pk, number=number, index=index, replicas=replicas, chips=len(chips),
         address=address, job=job, array_index=array_index,

@@ -46,6 +46,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 HELLO_SECONDS = 10
 """A socket that is open so long without a Hello is closed."""
+MAX_NUMBER = 2**63 - 1
 INVENTORY_EVERY_SECONDS = 1.0
 """An agent's inventory is taken at most so often."""
 
@@ -209,6 +210,9 @@ class _Listener:
             return
         text = _text(frame)
         message = _decode(text)
+        number = getattr(message, "sent", 0) or getattr(message, "seq", 0)
+        if not 0 <= number <= MAX_NUMBER:
+            raise Refusal("malformed", "sent or seq is out of range", CLOSE_MALFORMED)
         if isinstance(message, protocol.Heartbeat):
             self._hub.renewals.put(connection, message.sent)
             self._hub.wake([connection.node_pk])

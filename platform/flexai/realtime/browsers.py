@@ -60,8 +60,9 @@ _decoder = msgspec.json.Decoder(_Wish)
 class BrowserConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """One browser, or one SDK client."""
 
-    hub: Hub
-    """Given with `as_asgi(hub=…)`."""
+    def __init__(self, hub: Hub) -> None:
+        super().__init__()
+        self.hub = hub
 
     async def connect(self) -> None:
         """Accepts a signed-in session from our own pages, or a bearer token offered as a subprotocol."""

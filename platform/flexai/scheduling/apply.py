@@ -18,9 +18,9 @@ from typing import TypeAlias
 import psycopg
 from django.db import IntegrityError, transaction
 
+from flexai.common.database import Cursor, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
 from flexai.scheduling.claims import DoesNotHold, Locked, Placed, claim, lock
-from flexai.scheduling.database import Cursor, loop_cursor
 from flexai.scheduling.records import CycleNotes, write_cycle
 from scheduler_core.decision import Unit
 
@@ -77,7 +77,7 @@ _Claiming: TypeAlias = "Callable[[Cursor, int, Sequence[Unit], Locked, datetime]
 def _in_one_transaction(
     cell_id: int, units: Sequence[Unit], now: datetime, notes: CycleNotes, claiming: _Claiming
 ) -> Applied:
-    with transaction.atomic(), loop_cursor() as cursor:
+    with transaction.atomic(), prepared_cursor() as cursor:
         locked = lock(cursor, cell_id, units)
         standing = [unit for unit in units if locked.holds(unit)]
         placed = claiming(cursor, cell_id, standing, locked, now) if standing else []

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from flexai.common.database import Cursor, as_rows
 from flexai.common.ids import new_id
-from flexai.scheduling.database import Cursor, as_rows
 from scheduler_core.decision import Unit
 from scheduler_core.model import Placement
 from scheduler_core.slices import host_cpu_claim
@@ -187,7 +187,10 @@ def _lock_use(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locke
     needed = sorted(
         {(team, kind) for base, kinds in types.items() for team in locked.payers[base] for kind in kinds}
     )
-    parameters = {"needed": as_rows([{"team": team, "type": kind} for team, kind in needed]), "cell": cell_id}
+    parameters: dict[str, Any] = {
+        "needed": as_rows([{"team": team, "type": kind} for team, kind in needed]),
+        "cell": cell_id,
+    }
     if len(cursor.execute(_LOCK_USE, parameters).fetchall()) < len(needed):
         cursor.execute(_MAKE_USE, parameters)
         cursor.execute(_LOCK_USE, parameters)

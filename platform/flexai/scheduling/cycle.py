@@ -20,9 +20,9 @@ from django.db import Error as DatabaseError
 from django.db import connection, transaction
 
 from flexai.common import clock
+from flexai.common.database import prepared_cursor
 from flexai.common.events import cycle_begins
 from flexai.scheduling.apply import Applied, apply
-from flexai.scheduling.database import loop_cursor
 from flexai.scheduling.engine_state import EngineState, Refreshed, forget, refresh
 from flexai.scheduling.quarantine import quarantine
 from flexai.scheduling.records import CycleNotes, record_cycle
@@ -35,8 +35,8 @@ MAX_PASSES = 50
 MAX_SECONDS = 0.2
 """And so long at most, for the same reason."""
 PACE_SECONDS = 0.01
-"""After a pass that started something the next one begins no sooner: under load many small changes become one
-pass."""
+"""While jobs wait, a pass begins no sooner after one that started something: under load many ends become one
+pass. Where nobody waits there is nothing to pace: whoever comes next asks for a cycle."""
 IDLE_RECORD_SECONDS = 5.0
 """A cycle that merely ran is put on record no more often."""
 LOCK_WAIT_MS = 300
@@ -83,24 +83,27 @@ def run_cycle(cell_id: int) -> CycleReport:
 
 def _run_passes(cell_id: int, report: CycleReport) -> None:
     deadline = time.monotonic() + MAX_SECONDS
-    doubted = rebuilt = False
+    doubted = False
     while report.passes < MAX_PASSES and time.monotonic() < deadline:
         notes = CycleNotes(started_at=clock.now())
         refreshed = _refresh(cell_id, notes)
-        report.verdicts_pending = refreshed.state.verdicts.pending
+        state = refreshed.state
+        report.verdicts_pending = state.verdicts.pending
+        if doubted and not refreshed.news and not state.is_fresh:
+            forget(cell_id)
+            doubted = False
+            continue
         if not refreshed.news:
-            if doubted and not rebuilt:
-                forget(cell_id)
-                doubted = False
-                continue
             return
         began = time.monotonic()
-        applied = _run_pass(cell_id, refreshed.state, notes)
+        applied = _run_pass(cell_id, state, notes)
         report.passes += 1
         report.started += len(applied.units)
         report.dropped += len(applied.dropped)
-        report.verdicts_pending = refreshed.state.verdicts.pending
-        doubted, rebuilt = bool(applied.dropped), bool(refreshed.rebuilt)
+        report.verdicts_pending = state.verdicts.pending
+        doubted = bool(applied.dropped)
+        if not (notes.waiting or state.unfinished or doubted):
+            return
         if not (applied.units or applied.dropped):
             return
         time.sleep(max(0.0, began + PACE_SECONDS - time.monotonic()))
@@ -136,8 +139,7 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
     elif decision.broken or notes.rebuilt or _idle_record_is_due(cell_id):
         record_cycle(cell_id, notes)
     state.unfinished = len(decision.units) >= state.policy.max_starts
-    if not applied.dropped:
-        state.verdicts.keep(decision.verdicts, notes.started_at)
+    state.verdicts.keep(decision.verdicts, notes.started_at)
     return applied
 
 
@@ -163,7 +165,7 @@ def _record_failure(cell_id: int, error: str) -> None:
     """On a connection of its own: the old one may be what failed."""
     try:
         connection.close()
-        record_cycle(cell_id, CycleNotes(started_at=clock.now(), rebuilt=True), error=error)
+        record_cycle(cell_id, CycleNotes(started_at=clock.now()), error=error)
     except (DatabaseError, psycopg.Error):
         log.exception("cell %s: the failure could not be recorded", cell_id)
 
@@ -172,9 +174,9 @@ def _record_failure(cell_id: int, error: str) -> None:
 def _alone_in(cell_id: int) -> Iterator[bool]:
     """True while no other process runs this cell. Waits `LOCK_WAIT_MS` for one that does: what called us may
     have been committed after it last looked."""
-    with loop_cursor() as cursor:
+    with prepared_cursor() as cursor:
         keys = {"class": _LOCK_CLASS, "cell": cell_id}
-        row = cursor.execute("SELECT pg_try_advisory_lock(%(class)s::int, %(cell)s::int)", keys).fetchone()
+        row = cursor.execute(_TRY_LOCK, keys).fetchone()
         alone = bool(row and row[0]) or _waited_for_lock(cell_id)
         try:
             yield alone
@@ -185,7 +187,7 @@ def _alone_in(cell_id: int) -> Iterator[bool]:
 
 def _waited_for_lock(cell_id: int) -> bool:
     try:
-        with transaction.atomic(), loop_cursor() as cursor:
+        with transaction.atomic(), prepared_cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
             cursor.execute("SELECT pg_advisory_lock(%s::int, %s::int)", [_LOCK_CLASS, cell_id])
     except psycopg.errors.LockNotAvailable:
@@ -195,8 +197,8 @@ def _waited_for_lock(cell_id: int) -> bool:
 
 def _unlock(cell_id: int) -> None:
     try:
-        with loop_cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s::int, %s::int)", [_LOCK_CLASS, cell_id])
+        with prepared_cursor() as cursor:
+            cursor.execute(_UNLOCK, {"class": _LOCK_CLASS, "cell": cell_id})
     except (psycopg.Error, DatabaseError) as error:
         log.warning("cell %s: the lock goes with its connection: %s", cell_id, error)
         if connection.connection is not None:
@@ -205,3 +207,11 @@ def _unlock(cell_id: int) -> None:
 
 def _ms_since(began: float) -> int:
     return int((perf_counter() - began) * 1000)
+
+
+# Planning the feed's statement takes longer than running it: while the lock is held, plans are made once.
+_TRY_LOCK = """
+SELECT CASE WHEN pg_try_advisory_lock(%(class)s::int, %(cell)s::int)
+            THEN set_config('plan_cache_mode', 'force_generic_plan', false) <> '' ELSE false END"""
+_UNLOCK = """
+SELECT pg_advisory_unlock(%(class)s::int, %(cell)s::int), set_config('plan_cache_mode', 'auto', false)"""

@@ -13,6 +13,9 @@ from flexai.scheduling.verdicts import VerdictKeeper
 from scheduler_core.engine import Scheduler
 from scheduler_core.policy import Policy
 
+FRESH_SECONDS = 10
+"""A doubted state is read anew no more often than this: where engine and rows disagree for good (over a limit
+that only the rows know, say), not every cycle shall be a slow one."""
 REBUILD_SECONDS = 600
 """At least so often the state is read anew, so that a fault of the feed cannot live long."""
 
@@ -29,8 +32,11 @@ class EngineState:
     """Seconds of the monotonic clock."""
     unfinished: bool = False
     """The last decision stopped at its bound, or some of it did not hold: decide again even without news."""
-    last_pass_at: float = 0.0
-    """When the last pass that started something began; seconds of the monotonic clock."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Too young to be doubted: what does not hold now would not hold after a rebuild either."""
+        return time.monotonic() - self.built_at < FRESH_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ def refresh(cell_id: int, now: int) -> Refreshed:
     if changes.rebuild:
         return _rebuild(cell_id, now, changes.rebuild)
     state.scheduler.apply(changes.events)
-    return Refreshed(state, news=changes.news or state.unfinished)
+    return Refreshed(state, news=changes.news or state.unfinished or state.verdicts.due)
 
 
 def forget(cell_id: int) -> None:

@@ -55,7 +55,7 @@ class Removal(models.Model):
     (law 7)."""
 
     kind = models.CharField(max_length=16)
-    """pool, node, chip, team, quota, job (queued), attempt (live)"""
+    """pool, node, chip, team, quota, job, attempt"""
     row = models.BigIntegerField()
     at = models.DateTimeField()
     changed = models.BigIntegerField()

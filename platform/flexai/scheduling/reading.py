@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from flexai.scheduling.database import loop_cursor
+from flexai.common.database import prepared_cursor
 from flexai.scheduling.rows import (
     AttemptRow,
     ChipRow,
@@ -67,7 +67,7 @@ def milliseconds(instant: str) -> str:
 
 
 def _read(statement: str, parameters: dict[str, int]) -> Read:
-    with loop_cursor() as cursor:
+    with prepared_cursor() as cursor:
         row = cursor.execute(statement, parameters).fetchone()
     if row is None:
         raise RuntimeError("a SELECT without FROM answered no row")
@@ -97,6 +97,9 @@ _ATTEMPTS = msgspec.json.Decoder(list[AttemptRow])
 _MARKS = msgspec.json.Decoder(list[Mark])
 _REMOVALS = msgspec.json.Decoder(list[RemovalRow])
 
+_SINCE = "BETWEEN %(since)s AND 9223372036854775807"
+"""At or above. Of a range with two ends the planner expects half a percent of the rows; of a comparison it
+expects a third, and would read the whole table."""
 _QUARANTINED = "EXISTS (SELECT 1 FROM scheduling_quarantine q WHERE q.job_id = {}.id)"
 
 
@@ -143,15 +146,15 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_postmaster_star
 _EVERYTHING = _rows(changed="", teams="")
 _MARKS_OF_CHANGES = f""",
 (SELECT json_agg(json_build_array(j.id, j.changed))::text FROM jobs_job j
-  WHERE j.cell_id = %(cell)s AND j.changed >= %(since)s
+  WHERE j.cell_id = %(cell)s AND j.changed {_SINCE}
     AND (j.state <> 'queued' OR {_QUARANTINED.format("j")})),
 (SELECT json_agg(json_build_array(a.id, a.changed))::text FROM jobs_attempt a
-  WHERE a.cell_id = %(cell)s AND a.changed >= %(since)s AND a.state = 'ended'),
+  WHERE a.cell_id = %(cell)s AND a.changed {_SINCE} AND a.state = 'ended'),
 (SELECT json_agg(json_build_array(r.kind, r.row, r.changed))::text FROM scheduling_removal r
-  WHERE r.changed >= %(since)s)"""  # noqa: S608 - constants alone
-_TEAMS_IF_ANY_CHANGED = """
-  WHERE EXISTS (SELECT 1 FROM tenancy_team x WHERE x.changed >= %(since)s)
-     OR EXISTS (SELECT 1 FROM tenancy_quota x WHERE x.cell_id = %(cell)s AND x.changed >= %(since)s)
+  WHERE r.changed {_SINCE})"""  # noqa: S608 - constants alone
+_TEAMS_IF_ANY_CHANGED = f"""
+  WHERE EXISTS (SELECT 1 FROM tenancy_team x WHERE x.changed {_SINCE})
+     OR EXISTS (SELECT 1 FROM tenancy_quota x WHERE x.cell_id = %(cell)s AND x.changed {_SINCE})
      OR EXISTS (SELECT 1 FROM scheduling_removal x
-                 WHERE x.changed >= %(since)s AND x.kind IN ('team', 'quota'))"""
-_CHANGES = _rows(changed="AND {}.changed >= %(since)s", teams=_TEAMS_IF_ANY_CHANGED) + _MARKS_OF_CHANGES
+                 WHERE x.changed {_SINCE} AND x.kind IN ('team', 'quota'))"""  # noqa: S608 - constants alone
+_CHANGES = _rows(changed=f"AND {{}}.changed {_SINCE}", teams=_TEAMS_IF_ANY_CHANGED) + _MARKS_OF_CHANGES

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from django.db import transaction
 
+from flexai.common.database import Cursor, as_rows, prepared_cursor
 from flexai.scheduling.claims import Placed
-from flexai.scheduling.database import Cursor, as_rows, loop_cursor
 from flexai.scheduling.models import Cycle, Removal
 
 ERROR_CHARACTERS = 20_000
@@ -111,7 +111,7 @@ def record_cycle(cell_id: int, notes: CycleNotes, *, error: str = "") -> int:
 
 def forget_old_records(*, kept_removals_from: datetime) -> None:
     """Cycles beyond `KEPT_CYCLES` of a cell, and removals noted before the given instant, are gone."""
-    with transaction.atomic(), loop_cursor() as cursor:
+    with transaction.atomic(), prepared_cursor() as cursor:
         cursor.execute(_PRUNE_CYCLES, {"kept": KEPT_CYCLES})
         Removal.objects.filter(at__lt=kept_removals_from).delete()
 

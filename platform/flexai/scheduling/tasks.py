@@ -26,7 +26,7 @@ KEPT_REMOVALS = timedelta(days=1)
 _BROKER_ERRORS = (redis.RedisError, OperationalError, OSError)
 
 
-@shared_task(name=CYCLE_TASK, ignore_result=True)
+@shared_task(name=CYCLE_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
 def run_cycle(cell_id: int) -> None:
     """Run the loop of one cell; ask for another run when there is more to do."""
     report = cycle.run_cycle(cell_id)
@@ -39,7 +39,7 @@ def run_cycle(cell_id: int) -> None:
         log.warning("broker not reached, the tick will heal it: %s", error)
 
 
-@shared_task(name="flexai.scheduling.tick", ignore_result=True)
+@shared_task(name="flexai.scheduling.tick", ignore_result=True)  # type: ignore[untyped-decorator]
 def tick() -> None:
     """Jobs whose time has come wait, and every cell runs a cycle, whatever messages were lost."""
     release_due(clock.now())
@@ -47,7 +47,7 @@ def tick() -> None:
         request_cycle(cell_id)
 
 
-@shared_task(name="flexai.scheduling.prune", ignore_result=True)
+@shared_task(name="flexai.scheduling.prune", ignore_result=True)  # type: ignore[untyped-decorator]
 def prune() -> None:
     """Old cycles and removals are gone."""
     records.forget_old_records(kept_removals_from=clock.now() - KEPT_REMOVALS)

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 from django.db import transaction
 
+from flexai.common.database import as_rows, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
-from flexai.scheduling.database import as_rows, loop_cursor
 from flexai.scheduling.models import Verdict as VerdictRecord
 from scheduler_core.decision import Verdict
 
@@ -135,7 +135,7 @@ class VerdictKeeper:
 
 
 def _write(verdicts: Sequence[Verdict], due: Sequence[_Due]) -> None:
-    with transaction.atomic(), loop_cursor() as cursor:
+    with transaction.atomic(), prepared_cursor() as cursor:
         written = cursor.execute(
             _WRITE,
             {

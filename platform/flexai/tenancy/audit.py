@@ -1,4 +1,5 @@
-"""The decisions of principals, append-only: who did what to which object, before and after, and why (law 4)."""
+"""The decisions of principals, append-only: who did what to which object, before and after, and why (law
+4)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from flexai.tenancy.principals import Principal
 
 _INSERT = """
 INSERT INTO tenancy_auditentry
-    (at, organization_id, actor_kind, actor, action, object_kind, object_id, before, after, reason, request_id)
+    (at, organization_id, actor_kind, actor, action, object_kind, object_id, before, after, reason,
+    request_id)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s, %s)
 """
 
@@ -29,7 +31,8 @@ def record(
     after: Mapping[str, object] | None = None,
     reason: str = "",
 ) -> None:
-    """One entry, in the caller's transaction. `action` is `noun.verb`; the object is a row, or a kind and an id.
+    """One entry, in the caller's transaction. `action` is `noun.verb`; the object is a row, or a kind and an
+    id.
 
     One plain statement: it is written with every submit.
     """

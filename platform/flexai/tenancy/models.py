@@ -57,7 +57,9 @@ class Membership(models.Model):
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["organization", "user"], name="one_membership_per_user")]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="one_membership_per_user")
+        ]
 
 
 class Team(models.Model):
@@ -73,7 +75,9 @@ class Team(models.Model):
     """Transaction id of the last change (law 7); a trigger sets it."""
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["organization", "name"], name="team_name_in_organization")]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="team_name_in_organization")
+        ]
         indexes = [models.Index(fields=["changed"], name="team_changed")]
 
     def __str__(self) -> str:
@@ -105,7 +109,9 @@ class Quota(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["team", "cell", "chip_type"], name="one_quota_per_type"),
-            models.CheckConstraint(condition=Q(guaranteed_milli__gte=0), name="quota_guaranteed_not_negative"),
+            models.CheckConstraint(
+                condition=Q(guaranteed_milli__gte=0), name="quota_guaranteed_not_negative"
+            ),
             models.CheckConstraint(
                 condition=Q(limit_milli__isnull=True) | Q(limit_milli__gte=F("guaranteed_milli")),
                 name="quota_limit_not_below_guaranteed",
@@ -153,7 +159,9 @@ class AuditEntry(models.Model):
     """A decision of a principal: who, what, on what, before and after, why. Append-only (a trigger refuses the rest)."""
 
     at = models.DateTimeField(auto_now_add=True)
-    organization = models.ForeignKey(Organization, models.SET_NULL, null=True, related_name="+", db_constraint=False)
+    organization = models.ForeignKey(
+        Organization, models.SET_NULL, null=True, related_name="+", db_constraint=False
+    )
     actor_kind = models.CharField(max_length=16)
     """user, token, agent, scheduler, platform"""
     actor = models.CharField(max_length=200)

@@ -1,8 +1,8 @@
 """Who is asking, and what they may see.
 
-A principal acts in one organization. Its role there holds in every team; a role in a team holds in that team and in
-those below it; the stronger counts. Every query of the server starts from one of the `visible_*` functions here or
-in the other apps, so another tenant's object is not found rather than forbidden.
+A principal acts in one organization. Its role there holds in every team; a role in a team holds in that team
+and in those below it; the stronger counts. Every query of the server starts from one of the `visible_*`
+functions here or in the other apps, so another tenant's object is not found rather than forbidden.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import Any, TypeVar
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from flexai.common.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from flexai.tenancy.models import Membership, Organization, Role, Team, TeamMember, Token, User
 
 RANK: Mapping[str, int] = {Role.VIEWER: 1, Role.MEMBER: 2, Role.MAINTAINER: 3, Role.OWNER: 4}
-"""Each role includes those below it. Viewer sees; member submits and stops its own; maintainer stops anyone's and
-names members; owner sets quotas. An operator (`is_staff`) runs the platform: nodes, cycles, every team's quotas."""
+"""Each role includes those below it. Viewer sees; member submits and stops its own; maintainer stops anyone's
+and names members; owner sets quotas. An operator (`is_staff`) runs the platform: nodes, cycles, every team's
+quotas."""
 
 
 class Scope(StrEnum):
@@ -45,7 +47,10 @@ class TeamSeat:
 
     def as_team(self, organization: Organization) -> Team:
         """The row as far as it is known here; the rest is fetched when it is asked for."""
-        team = Team.from_db(None, ["id", "public_id", "name", "parent_id"], [self.pk, self.public_id, self.name, self.parent])
+        team = partial_row(
+            Team, id=self.pk, public_id=self.public_id, name=self.name, parent_id=self.parent,
+            organization_id=organization.pk,
+        )  # fmt: skip
         team.organization = organization
         return team
 
@@ -103,7 +108,8 @@ class Principal:
             raise Forbidden(f"This token has no {scope.value!r} scope.")
 
     def require_role(self, team_pk: int, needed: Role, to: str) -> None:
-        """Raises NotFound for a team it does not see, Forbidden for one where its role is less than `needed`."""
+        """Raises NotFound for a team it does not see, Forbidden for one where its role is less than
+        `needed`."""
         role = self.role_in(team_pk)
         if role is None:
             raise NotFound("There is no such team among yours.")
@@ -114,6 +120,15 @@ class Principal:
         """Raises Forbidden unless it is an operator."""
         if not self.is_operator:
             raise Forbidden(f"Only an operator of the platform may {to}.")
+
+
+Row = TypeVar("Row", bound=Model)
+
+
+def partial_row(kind: type[Row], **known: Any) -> Row:
+    """A row of which these columns were read; any other is fetched when it is asked for."""
+    names = [column.attname for column in kind._meta.concrete_fields if column.attname in known]
+    return kind.from_db(None, names, [known[name] for name in names])
 
 
 def principal_for_user(user: User, *, request_id: str = "") -> Principal:

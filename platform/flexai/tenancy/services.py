@@ -43,7 +43,8 @@ _ONE_ORGANIZATION_LOCK = 0x666C6578
 
 
 class FirstTeam(TypedDict):
-    """A team of `bootstrap`; `quotas` by chip type, {"guaranteed": milli-chips, "limit": milli-chips or None}."""
+    """A team of `bootstrap`; `quotas` by chip type, {"guaranteed": milli-chips, "limit": milli-chips or
+    None}."""
 
     name: str
     quotas: Mapping[str, Mapping[str, int | None]]
@@ -88,15 +89,18 @@ def bootstrap(
                 team=team,
                 cell_id=DEFAULT_CELL,
                 chip_type=chip_type,
-                defaults={"guaranteed_milli": amount.get("guaranteed") or 0, "limit_milli": amount.get("limit")},
+                defaults={
+                    "guaranteed_milli": amount.get("guaranteed") or 0,
+                    "limit_milli": amount.get("limit"),
+                },
             )
     return home, user
 
 
 @transaction.atomic
 def create_organization(name: str, slug: str) -> Organization:
-    """A tenant without members. Raises Conflict for a slug in use, or for a second organization where all jobs run
-    as one user; InvalidInput for a slug that is none."""
+    """A tenant without members. Raises Conflict for a slug in use, or for a second organization where all
+    jobs run as one user; InvalidInput for a slug that is none."""
     if not _SLUG.fullmatch(slug):
         raise InvalidInput(f"{slug!r} is no short name: use lower-case letters, digits and hyphens.")
     with connection.cursor() as cursor:
@@ -132,8 +136,8 @@ def add_member(organization: Organization, user: User, role: Role) -> Membership
 
 @transaction.atomic
 def set_team_role(principal: Principal, team: Team, user: User, role: Role) -> None:
-    """The user has this role in the team, recorded. Raises NotFound or Forbidden: maintainers name members, and
-    nobody gives a role above their own."""
+    """The user has this role in the team, recorded. Raises NotFound or Forbidden: maintainers name members,
+    and nobody gives a role above their own."""
     if not principal.is_operator:
         principal.require_role(team.pk, Role.MAINTAINER, "name members")
         own = principal.role_in(team.pk)
@@ -190,7 +194,8 @@ def _check(lines: Sequence[QuotaLine]) -> None:
         errors = [FieldError("quotas", f"has {len(lines)} lines; at most {MAX_QUOTAS}")]
     named = [line.get("chip_type") for line in lines]
     errors += [
-        FieldError("quotas", f"names {name} twice") for name in sorted({str(n) for n in named if named.count(n) > 1})
+        FieldError("quotas", f"names {name} twice")
+        for name in sorted({str(n) for n in named if named.count(n) > 1})
     ]
     if errors:
         raise InvalidInput("The quotas cannot be set so.", errors=errors)
@@ -204,7 +209,9 @@ def _wrong_in(position: int, line: QuotaLine) -> list[FieldError]:
     if not _is_amount(guaranteed):
         errors.append(FieldError(f"{where}.guaranteed_milli", "must be a whole number of milli-chips from 0"))
     if limit is not None and not _is_amount(limit):
-        errors.append(FieldError(f"{where}.limit_milli", "must be a whole number of milli-chips from 0, or null"))
+        errors.append(
+            FieldError(f"{where}.limit_milli", "must be a whole number of milli-chips from 0, or null")
+        )
     elif limit is not None and _is_amount(guaranteed) and limit < guaranteed:
         errors.append(FieldError(f"{where}.limit_milli", "must not be below guaranteed_milli"))
     weight = line.get("over_quota_weight", 1)
@@ -218,25 +225,26 @@ def _is_amount(value: object) -> bool:
 
 
 def _check_promises(team: Team, lines: Sequence[QuotaLine], cell_id: int) -> None:
-    """F1: children may not be promised more than the parent. A parent without a quota of the type promises nothing
-    and bounds nothing."""
+    """F1: children may not be promised more than the parent. A parent without a quota of the type promises
+    nothing and bounds nothing."""
     if team.parent_id is None:
         return
     promised = dict(
-        Quota.objects.filter(team_id=team.parent_id, cell_id=cell_id).values_list("chip_type", "guaranteed_milli")
+        Quota.objects.filter(team_id=team.parent_id, cell_id=cell_id).values_list(
+            "chip_type", "guaranteed_milli"
+        )
     )
     siblings = Quota.objects.filter(team__parent_id=team.parent_id, cell_id=cell_id).exclude(team=team)
     others = dict(siblings.values_list("chip_type").annotate(total=Sum("guaranteed_milli")))
-    errors = [
-        FieldError(
-            f"quotas.{position}.guaranteed_milli",
-            f"would promise {others.get(name, 0) + line.get('guaranteed_milli', 0)} milli-chips of {name} in all; "
-            f"the team above is promised {promised[name]}",
-        )
-        for position, line in enumerate(lines)
-        if (name := line["chip_type"]) in promised
-        and others.get(name, 0) + line.get("guaranteed_milli", 0) > promised[name]
-    ]
+    errors = []
+    for position, line in enumerate(lines):
+        name = line["chip_type"]
+        total = others.get(name, 0) + line.get("guaranteed_milli", 0)
+        if name in promised and total > promised[name]:
+            message = (
+                f"would promise {total} milli-chips of {name}; the team above is promised {promised[name]}"
+            )
+            errors.append(FieldError(f"quotas.{position}.guaranteed_milli", message))
     if errors:
         raise InvalidInput("The team above is not promised so much.", errors=errors)
 

@@ -7,14 +7,16 @@ import re
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
+import msgspec
 from django.db import connection, transaction
 
 from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput, NotFound, Unauthenticated
 from flexai.tenancy import audit
 from flexai.tenancy.models import Organization, Role, Team, Token, User
-from flexai.tenancy.principals import ALL_SCOPES, Principal, visible_tokens
+from flexai.tenancy.principals import ALL_SCOPES, Principal, partial_row, visible_tokens
 
 PREFIX = "flx_"
 _SECRET = re.compile(r"flx_[A-Za-z0-9_-]{43}")
@@ -62,7 +64,8 @@ def create_token(
 
 
 def principal_for_token(secret: str, *, request_id: str = "") -> Principal:
-    """Whom this secret stands for. One query. Raises Unauthenticated when it is unknown, expired or revoked."""
+    """Whom this secret stands for. One query. Raises Unauthenticated when it is unknown, expired or
+    revoked."""
     row = _look_up(secret)
     if row is None:
         raise Unauthenticated("This token is not known here.")
@@ -79,24 +82,32 @@ def principal_for_token(secret: str, *, request_id: str = "") -> Principal:
     return Principal(user, organization, role, frozenset(token.scopes), token, request_id)
 
 
-def _look_up(secret: str) -> tuple[object, ...] | None:
+def _look_up(secret: str) -> tuple[Any, ...] | None:
     if not _SECRET.fullmatch(secret):
         return None
     with connection.cursor() as cursor:
         cursor.execute(_LOOK_UP, [_hash(secret)])
-        row: tuple[object, ...] | None = cursor.fetchone()
+        row: tuple[Any, ...] | None = cursor.fetchone()
     return row
 
 
-def _objects(row: tuple[object, ...]) -> tuple[Token, User, Organization]:
-    """The three rows as models; columns that were not read are fetched when they are asked for."""
-    scopes = Token._meta.get_field("scopes").from_db_value(row[3], None, connection)
-    organization = Organization.from_db(None, ["id", "public_id", "slug", "name"], row[13:17])
-    user = User.from_db(None, ["id", "username", "email", "is_staff", "is_active"], row[8:13])
-    token = Token.from_db(
-        None,
-        ["id", "public_id", "name", "scopes", "expires_at", "revoked_at", "last_used_at", "team_id"],
-        [*row[:3], scopes, *row[4:8]],
+def _objects(row: tuple[Any, ...]) -> tuple[Token, User, Organization]:
+    """The three rows as models."""
+    scopes = msgspec.json.decode(row[3]) if isinstance(row[3], str) else row[3]
+    organization = partial_row(Organization, id=row[13], public_id=row[14], slug=row[15], name=row[16])
+    user = partial_row(User, id=row[8], username=row[9], email=row[10], is_staff=row[11], is_active=row[12])
+    token = partial_row(
+        Token,
+        id=row[0],
+        public_id=row[1],
+        name=row[2],
+        scopes=scopes,
+        expires_at=row[4],
+        revoked_at=row[5],
+        last_used_at=row[6],
+        team_id=row[7],
+        user_id=row[8],
+        organization_id=row[13],
     )
     return token, user, organization
 

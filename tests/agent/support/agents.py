@@ -35,7 +35,12 @@ class Agent:
             command += ["--enrol-token", self.token]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=log, pass_fds=pass_fds, env={**os.environ, **(env or {})}
+                command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                pass_fds=pass_fds,
+                env={**os.environ, **(env or {})},
             )
 
     def kill(self) -> None:

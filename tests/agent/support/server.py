@@ -48,12 +48,17 @@ class NodeState:
         self.version = 0
         self.hellos: list[Hello] = []
         self.heartbeats: list[Heartbeat] = []
+        self.send: Send | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        del self.hellos[:-1]
+        del self.heartbeats[:-1]
         self.reports: list[ReplicaReport] = []
         self.moves: dict[tuple[str, int], list[ReplicaReport]] = {}
         self.logs: dict[tuple[str, int], bytearray] = {}
         self.log_bytes_received = 0
         self.telemetry: list[Telemetry] = []
-        self.send: Send | None = None
         self.frames = 0
         self.first_seen: dict[tuple[str, int, str], float] = {}
 
@@ -64,10 +69,7 @@ class FakeServer:
     def __init__(self) -> None:
         self.nodes: dict[str, NodeState] = {}
         self.credentials: dict[str, str] = {}
-        self.acknowledges = True
-        self.renews = True
-        self.accepts_credentials = True
-        self.drops_when_ended = True
+        self.reset_behaviour()
         self.heartbeat_seconds = 1
         self.enrolments: list[dict[str, str]] = []
         self._socket = socket.socket(proto=socket.IPPROTO_TCP)
@@ -77,6 +79,22 @@ class FakeServer:
         self._server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+
+    def reset_behaviour(self) -> None:
+        """Everything on, as a server should be."""
+        self.acknowledges = True
+        self.renews = True
+        self.accepts_credentials = True
+        self.drops_when_ended = True
+
+    def forget(self) -> None:
+        """What was received so far, but for the last hello."""
+        for node in self.nodes.values():
+            node.forget()
+
+    @property
+    def is_started(self) -> bool:
+        return self._server is not None
 
     @property
     def url(self) -> str:
@@ -133,7 +151,8 @@ class FakeServer:
 
     async def send(self, node: NodeState, message: ServerMessage) -> None:
         if node.send is not None:
-            await node.send({"type": "websocket.send", "text": encode(message).decode()})
+            with contextlib.suppress(OSError):  # it has just gone; the next connection gets it all
+                await node.send({"type": "websocket.send", "text": encode(message).decode()})
 
     async def send_raw(self, data: bytes | str) -> None:
         assert self.node.send is not None
@@ -245,7 +264,10 @@ class FakeServer:
             await self.send(
                 node,
                 Welcome(
-                    node=f"node-{node.name}", name=node.name, server_time=0, heartbeat_seconds=self.heartbeat_seconds
+                    node=f"node-{node.name}",
+                    name=node.name,
+                    server_time=0,
+                    heartbeat_seconds=self.heartbeat_seconds,
                 ),
             )
             await self.send_wanted(node)

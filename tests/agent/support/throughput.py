@@ -15,7 +15,9 @@ from tests.agent.support.agents import Agent, a_replica
 from tests.agent.support.server import FakeServer
 
 
-async def measure(jobs: int, at_once: int, memory_mib: int, cpu_milli: int, latency_jobs: int) -> dict[str, object]:
+async def measure(
+    jobs: int, at_once: int, memory_mib: int, cpu_milli: int, latency_jobs: int
+) -> dict[str, object]:
     server = FakeServer()
     await server.start()
     with tempfile.TemporaryDirectory() as folder:
@@ -27,14 +29,17 @@ async def measure(jobs: int, at_once: int, memory_mib: int, cpu_milli: int, late
             delays = []
             for number in range(latency_jobs):
                 asked = time.monotonic()
-                await server.want(a_replica(f"one-{number}", "true", memory_mib=memory_mib, cpu_milli=cpu_milli))
+                await server.want(
+                    a_replica(f"one-{number}", "true", memory_mib=memory_mib, cpu_milli=cpu_milli)
+                )
                 await server.ended(f"one-{number}")
                 delays.append(node.first_seen[f"one-{number}", 0, "running"] - asked)
             delays.sort()
             before = os.times()
             began = time.monotonic()
             waiting = [
-                a_replica(f"a-{number}", "true", memory_mib=memory_mib, cpu_milli=cpu_milli) for number in range(jobs)
+                a_replica(f"a-{number}", "true", memory_mib=memory_mib, cpu_milli=cpu_milli)
+                for number in range(jobs)
             ]
 
             def ended() -> int:

@@ -16,21 +16,36 @@ pytestmark = pytest.mark.django_db
 
 
 def test_a_job_is_accepted_with_its_history_and_audit(tenant: Tenant) -> None:
-    spec = a_spec(resources={"accelerators": "H100:4", "memory": "16GB"}, labels={"run": "a"}, priority="high")
+    spec = a_spec(
+        resources={"accelerators": "H100:4", "memory": "16GB"}, labels={"run": "a"}, priority="high"
+    )
     answer = tenant.api.post("/jobs", spec)
     assert answer.status_code == 201, answer.content
     told = answer.json()
     assert (told["status"], told["priority"], told["team"]["name"], told["labels"]) == (
         "queued", 75, "research", {"run": "a"},
     )  # fmt: skip
-    assert told["chips"] == {"type": "H100-80GB", "milli_per_replica": 4000, "replicas": 1, "total_milli": 4000}
+    assert told["chips"] == {
+        "type": "H100-80GB",
+        "milli_per_replica": 4000,
+        "replicas": 1,
+        "total_milli": 4000,
+    }
     job = Job.objects.get(public_id=told["id"])
     assert job.spec == spec, "what was submitted stays untouched"
     assert job.effective_spec["resources"]["chip_types"] == ["H100-80GB"]
     event = Event.objects.get(job=job)
-    assert (event.kind, event.to_state, event.actor) == ("job.submitted", "queued", f"user:{tenant.owner.username}")
+    assert (event.kind, event.to_state, event.actor) == (
+        "job.submitted",
+        "queued",
+        f"user:{tenant.owner.username}",
+    )
     entry = AuditEntry.objects.get(action="job.submitted")
-    assert (entry.object_id, entry.actor_kind, entry.request_id) == (told["id"], "token", answer["X-Request-ID"])
+    assert (entry.object_id, entry.actor_kind, entry.request_id) == (
+        told["id"],
+        "token",
+        answer["X-Request-ID"],
+    )
     assert event.cause == answer["X-Request-ID"]
 
 
@@ -98,18 +113,25 @@ def test_yaml_is_accepted_and_its_tricks_are_not(tenant: Tenant) -> None:
             "/api/v1/jobs", text, content_type="application/yaml", headers=tenant.api._headers
         )
 
-    assert send("name: train\ncommands:\n  - python train.py\nstart_after: 2030-01-01T00:00:00Z\n").status_code == 201
+    assert (
+        send("name: train\ncommands:\n  - python train.py\nstart_after: 2030-01-01T00:00:00Z\n").status_code
+        == 201
+    )
     bomb = "a: &a [x, x]\nb: &b [*a, *a]\ncommands: [*b]\n"
     assert "aliases" in send(bomb).json()["detail"]
     assert send("commands: !!python/object/apply:os.system ['true']").status_code == 400
 
 
 def test_a_dry_run_says_what_would_become_of_it_and_writes_nothing(tenant: Tenant) -> None:
-    fits = tenant.api.post("/jobs?dry_run=1", a_spec(resources={"accelerators": "H100", "chip_memory": "10GB"})).json()
+    fits = tenant.api.post(
+        "/jobs?dry_run=1", a_spec(resources={"accelerators": "H100", "chip_memory": "10GB"})
+    ).json()
     assert fits["fits"] is True
     assert fits["spec"]["team"] == "research"
     assert any("H100-80GB" in line for line in fits["roundings"])
-    assert any("10240 MiB" in line for line in fits["roundings"]), "memory to milli-chips is rounded up to the step"
+    assert any("10240 MiB" in line for line in fits["roundings"]), (
+        "memory to milli-chips is rounded up to the step"
+    )
     never = tenant.api.post("/jobs?dry_run=1", a_spec(nodes=5)).json()
     assert never["fits"] is False
     assert never["sentence"]

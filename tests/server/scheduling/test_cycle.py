@@ -160,7 +160,8 @@ def test_a_pass_that_raises_after_claiming_leaves_nothing_half_applied(monkeypat
     assert run_cycle(world.cell.pk).started == 1
 
 
-def test_a_lowered_limit_starts_nothing_and_reports_the_excess():
+def test_a_lowered_limit_starts_nothing_and_the_excess_is_on_record(monkeypatch):
+    monkeypatch.setattr(cycle, "IDLE_RECORD_SECONDS", 0.0)
     world = World()
     world.a_node(chips=4)
     quota = world.a_quota(world.team, limit=4000)
@@ -170,31 +171,17 @@ def test_a_lowered_limit_starts_nothing_and_reports_the_excess():
     quota.limit_milli = 2000
     quota.save()
     waits = world.a_job("late", chips=1)
-    assert run_cycle(world.cell.pk).started == 0
-    assert Verdict.objects.get(job=waits).code == "team_limit"
-    assert Attempt.objects.exclude(state="ended").count() == 3
-    counters_agree(world.cell)
-    end(Attempt.objects.first())
-    cycle._recorded_at.clear()
-    world.a_job("later", chips=1)
-    assert run_cycle(world.cell.pk).started == 0
-    excess = Cycle.objects.filter(cell=world.cell).latest("id").excesses
-    assert excess == []
 
-
-def test_excess_that_stands_is_on_record():
-    world = World()
-    world.a_node(chips=4)
-    quota = world.a_quota(world.team, limit=4000)
-    for n in range(3):
-        world.a_job(f"run-{n}", chips=1)
-    run_cycle(world.cell.pk)
-    quota.limit_milli = 2000
-    quota.save()
-    cycle._recorded_at.clear()
     assert run_cycle(world.cell.pk).started == 0
     (excess,) = Cycle.objects.filter(cell=world.cell).latest("id").excesses
     assert (excess["used"], excess["capacity"]) == (3000, 2000)
+    assert Verdict.objects.get(job=waits).code == "team_limit"
+    assert Attempt.objects.exclude(state="ended").count() == 3
+
+    for attempt in Attempt.objects.order_by("id")[:2]:
+        end(attempt)
+    assert run_cycle(world.cell.pk).started == 1
+    counters_agree(world.cell)
 
 
 def test_a_limit_of_a_parent_team_binds_its_children():

@@ -72,9 +72,8 @@ def _time(title: str, asks: dict[str, Any]) -> None:
         _end_all(world)
     counters_agree(world.cell)
     print(f"\n{title}: {started} starts in {len(phases.walls['apply'])} applied passes")
-    print(
-        f"{'':12} {'calls':>6} {'wall p50':>9} {'wall max':>9} {'CPU p50':>9} {'CPU max':>9} {'PG p50':>9} {'PG max':>9}  ms"
-    )
+    titles = ("wall p50", "wall max", "CPU p50", "CPU max", "PG p50", "PG max")
+    print(f"{'ms':12} {'calls':>6} {' '.join(f'{title:>9}' for title in titles)}")
     phases.print()
     if profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(30)
@@ -133,12 +132,12 @@ def _end_all(world: Any) -> None:
 
     with transaction.atomic(), connection.cursor() as cursor:
         for statement in (
-            "UPDATE jobs_job SET state = 'succeeded', status = 'succeeded' WHERE cell_id = %s AND state = 'active'",
+            "UPDATE jobs_job SET state = 'succeeded' WHERE cell_id = %s AND state = 'active'",
             "UPDATE jobs_allocation SET active = false WHERE active AND attempt_id IN ("
             "SELECT id FROM jobs_attempt WHERE cell_id = %s AND state <> 'ended')",
             "UPDATE jobs_attempt SET state = 'ended' WHERE cell_id = %s AND state <> 'ended'",
             "UPDATE cluster_node SET used_cpu_milli = 0, used_memory_mib = 0 WHERE cell_id = %s",
-            "UPDATE cluster_chip SET used_milli = 0, used_memory_mib = 0 WHERE cell_id = %s AND used_milli > 0",
+            "UPDATE cluster_chip SET used_milli = 0, used_memory_mib = 0 WHERE cell_id = %s",
             "UPDATE tenancy_teamuse SET used_milli = 0 WHERE cell_id = %s",
         ):
             cursor.execute(statement, [world.cell.pk])

@@ -6,12 +6,17 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import connection, transaction
+from django.db.models import F
+
 from flexai.cluster.models import Cell, Chip, Node, Pool
 from flexai.common import clock
 from flexai.jobs.models import Attempt, Job, JobSet
-from flexai.tenancy.models import Organization, Quota, Team, User
+from flexai.tenancy.models import Organization, Quota, Team, TeamUse, User
+from scheduler_core.slices import host_cpu_claim
 
 _numbers = itertools.count(1)
+COLUMNS = ("start_after", "reason_code", "set", "index", "priority")
 
 
 @dataclass
@@ -55,8 +60,8 @@ class World:
         )  # fmt: skip
         Chip.objects.bulk_create(
             Chip(
-                node=node, cell=self.cell, index=index, type=type, memory_mib=80_000, memory_ceiling_mib=80_000,
-                isolation=["exclusive", "cooperative"], host_cpu_milli=claims,
+                node=node, cell=self.cell, index=index, type=type, memory_mib=80_000,
+                memory_ceiling_mib=80_000, isolation=["exclusive", "cooperative"], host_cpu_milli=claims,
             )
             for index in range(chips)
         )  # fmt: skip
@@ -78,37 +83,47 @@ class World:
         )
 
     def _job(self, name: str, team: Team, state: str, asks: dict[str, Any]) -> dict[str, Any]:
-        columns = {key: asks.pop(key) for key in ("start_after", "set", "index", "priority") if key in asks}
+        columns = {key: asks.pop(key) for key in COLUMNS if key in asks}
         preemptible = asks.pop("preemptible", True)
+        replicas = asks.pop("replicas", 1)
         effective = {
-            "name": name, "type": "task", "commands": ["true"], "env": {}, "files": {},
+            "name": name,
+            "type": "task",
+            "commands": ["true"],
             "resources": {
-                "chips": asks.pop("chips", 0), "chip_types": list(asks.pop("types", ())), "milli": asks.pop("milli", 0),
-                "chip_memory_mib": 0, "cpu_milli": asks.pop("cpu", 100), "memory_mib": asks.pop("memory", 100),
+                "chips": asks.pop("chips", 0),
+                "chip_types": list(asks.pop("types", ())),
+                "milli": asks.pop("milli", 0),
+                "chip_memory_mib": 0,
+                "cpu_milli": asks.pop("cpu", 100),
+                "memory_mib": asks.pop("memory", 100),
                 "isolation": None,
             },
-            "replicas": {
-                "min": (replicas := asks.pop("replicas", 1)), "max": replicas, "spread": asks.pop("spread", True)
-            },
-            "node_pools": asks.pop("pools", []), "min_runtime_ms": 0, "max_duration_ms": None, "lease_ms": 600_000,
-            "preemptible": preemptible,
-        }  # fmt: skip
+            "replicas": {"min": replicas, "max": replicas, "spread": asks.pop("spread", True)},
+            "node_pools": asks.pop("pools", []),
+            "min_runtime_ms": 0,
+            "max_duration_ms": None,
+            "lease_ms": 600_000,
+        }
         assert not asks, f"unknown: {asks}"
         return {
-            "organization": self.organization, "team": team, "cell": self.cell, "user": self.user, "name": name,
-            "state": state, "status": state, "spec": {}, "effective_spec": effective, "submitted_at": clock.now(),
-            "preemptible": preemptible, **columns,
-        }  # fmt: skip
+            "organization": self.organization,
+            "team": team,
+            "cell": self.cell,
+            "user": self.user,
+            "name": name,
+            "state": state,
+            "status": state,
+            "spec": {},
+            "effective_spec": effective,
+            "submitted_at": clock.now(),
+            "preemptible": preemptible,
+            **columns,
+        }
 
 
 def end(attempt: Attempt, *, job_state: str = "succeeded") -> None:
     """End an attempt as `jobs.ending` does, with the ORM, in one transaction and the common lock order."""
-    from django.db import transaction
-    from django.db.models import F
-
-    from flexai.tenancy.models import TeamUse
-    from scheduler_core.slices import host_cpu_claim
-
     with transaction.atomic():
         job = Job.objects.select_for_update().get(pk=attempt.job_id)
         attempt = Attempt.objects.select_for_update().get(pk=attempt.pk)
@@ -146,8 +161,6 @@ def end(attempt: Attempt, *, job_state: str = "succeeded") -> None:
 
 def counters_agree(cell: Cell) -> None:
     """Law 8: every counter is the sum of what is live."""
-    from django.db import connection
-
     with connection.cursor() as cursor:
         for what, statement in _SUMS.items():
             cursor.execute(statement, {"cell": cell.pk})

@@ -60,7 +60,6 @@ export function ChipMap({ model, values, by, selected, onOpen }: Props) {
   return (
     <div className={classes.frame}>
       <div ref={frame} className={classes.inner} />
-      {/* biome-ignore lint/a11y/useSemanticElements: a picture that is walked through with the arrow keys has no element of its own */}
       <div
         className={classes.map}
         role="application"

@@ -47,7 +47,9 @@ export function useNodes() {
 }
 
 export function useCluster() {
-  return query.useQuery("get", "/api/v1/cluster", undefined, { refetchInterval: usePolling() || REFRESH_MS });
+  return query.useQuery("get", "/api/v1/cluster", undefined, {
+    refetchInterval: Math.min(usePolling(), REFRESH_MS),
+  });
 }
 
 export type NodeAction = "drain" | "cordon" | "return";

@@ -4,11 +4,11 @@ import { IconCopyPlus, IconHandStop, IconPlayerPlay, IconPlayerStop, IconRefresh
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { asProblem } from "../../api/problem";
-import type { JobDetail } from "../../api/types";
+import type { Action, JobDetail } from "../../api/types";
 import { duration } from "../../ui/format";
 import { ButtonLink } from "../../ui/links";
 import { TypedConfirm } from "../../ui/TypedConfirm";
-import { type Action, useAct } from "./queries";
+import { useAct } from "./queries";
 
 /** Work older than this is not stopped by a slip of the hand: its name must be typed. */
 const TYPE_NAME_AFTER_MS = 600_000;

@@ -24,7 +24,7 @@ export function Attempts({ job }: { job: JobDetail }) {
       width: 160,
       render: (attempt) => (
         <StatusBadge
-          status={attempt.contact === "unreachable" ? "unreachable" : (attempt.outcome ?? attempt.state)}
+          status={attempt.contact === "unreachable" ? "unreachable" : attempt.outcome || attempt.state}
         />
       ),
     },

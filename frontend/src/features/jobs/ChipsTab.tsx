@@ -5,7 +5,7 @@ import { query } from "../../api/client";
 import { isEnded, type JobDetail, type Usage } from "../../api/types";
 import { cividis, readableOn } from "../../ui/cividis";
 import { Empty, Failed, Loading } from "../../ui/Faces";
-import { memory, percent, timeOfDay } from "../../ui/format";
+import { memory, milli, NOTHING, percent, timeOfDay } from "../../ui/format";
 import { Panel } from "../../ui/Panel";
 import classes from "./JobPage.module.css";
 import { byId } from "./queries";
@@ -36,7 +36,7 @@ export function ChipsTab({ job }: { job: JobDetail }) {
     <div className={classes.column}>
       {alive && (
         <Panel title={t("chips.sinceOpened")}>
-          <UseChart usage={usage.data} />
+          <UseChart usage={usage.data} job={job} />
         </Panel>
       )}
       <Panel
@@ -60,7 +60,8 @@ function Rank({ replica }: { replica: Usage["replicas"][number] }) {
         <strong>{t("job.replica", { index: replica.replica })}</strong>
         <span className="quiet">{replica.node}</span>
         <span className="quiet num">
-          {t("chips.cpu")} {percent(replica.cpu_permille)} · {t("chips.memory")} {memory(replica.memory_mib)}
+          {t("chips.cores", { cores: replica.cpu_permille === null ? NOTHING : milli(replica.cpu_permille) })}{" "}
+          · {t("chips.memory")} {memory(replica.memory_mib)}
         </span>
       </div>
       <div className={classes.chips}>

@@ -1,20 +1,18 @@
 import { useTranslation } from "react-i18next";
 import type { JobDetail } from "../../api/types";
-import { visible } from "../../ui/ansi";
+import { plain } from "../../ui/ansi";
 import { TextLink } from "../../ui/links";
 import { Panel } from "../../ui/Panel";
 import classes from "./LastLines.module.css";
 import { useLogTail } from "./useLogTail";
 
 const SHOWN = 9;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: colours of terminals are left out here
-const COLOURS = /\u001b\[[0-9;?]*[A-Za-z]/g;
 
 /** The newest lines of the first replica, so that "is it doing well?" needs no click. */
 export function LastLines({ job }: { job: JobDetail }) {
   const { t } = useTranslation();
   const tail = useLogTail(job.id, job.attempt, 0);
-  const lines = tail.buffer.lines.slice(-SHOWN).map((line) => visible(line).replace(COLOURS, ""));
+  const lines = tail.buffer.lines.slice(-SHOWN).map(plain);
   return (
     <Panel
       title={t("logs.last")}

@@ -55,7 +55,7 @@ export default function SpecTab({ job }: { job: JobDetail }) {
       }
     >
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolled region must be reachable by keyboard */}
-      <pre className={classes.spec} tabIndex={0} aria-label={t("job.tabs.spec")}>
+      <pre className={classes.spec} tabIndex={0}>
         {lines.map(({ line, added }, index) => (
           // Lines of a text have no identity but their place.
           // biome-ignore lint/suspicious/noArrayIndexKey: see above

@@ -1,19 +1,20 @@
 import { useRef } from "react";
 import { useTranslation } from "react-i18next";
-import type { Usage } from "../../api/types";
+import type { JobDetail, Usage } from "../../api/types";
 import { TimeChart } from "../../ui/TimeChart";
 
 /** Points kept: five minutes at one a second. */
 const KEPT = 300;
 
 /** Mean use of the job's chips and of its CPU since the page was opened, in a ring outside the query cache. */
-export function UseChart({ usage }: { usage: Usage }) {
+export function UseChart({ usage, job }: { usage: Usage; job: JobDetail }) {
   const { t } = useTranslation();
   const ring = useRef<{ at: number; chips: number | null; cpu: number | null }[]>([]);
   const at = usage.as_of ? Date.parse(usage.as_of) / 1000 : 0;
   if (at > 0 && at > (ring.current.at(-1)?.at ?? 0)) {
     const chips = mean(usage.replicas.flatMap((replica) => replica.chips.map((chip) => chip.use_permille)));
-    const cpu = mean(usage.replicas.map((replica) => replica.cpu_permille));
+    const cores = mean(usage.replicas.map((replica) => replica.cpu_permille));
+    const cpu = cores === null || job.cpu_milli === 0 ? null : (1000 * cores) / job.cpu_milli;
     ring.current = [...ring.current.slice(1 - KEPT), { at, chips, cpu }];
   }
   const points = ring.current;

@@ -13,7 +13,7 @@ export function WhyPending({ id }: { id: string }) {
   const { t } = useTranslation();
   const now = useNow();
   const why = query.useQuery("get", "/api/v1/jobs/{id}/explain", byId(id), {
-    refetchInterval: usePolling() || 5000,
+    refetchInterval: Math.min(usePolling(), 5000),
   });
   if (why.isPending) return <Loading rows={3} />;
   if (!why.data) return <Failed error={why.error} retry={() => void why.refetch()} />;

@@ -51,7 +51,13 @@ export function useJobColumns(): Column<Job>[] {
         from: 700,
         render: (job) => <Times job={job} />,
       },
-      { key: "why", title: t("jobs.column.why"), from: 1100, render: (job) => <Why job={job} /> },
+      {
+        key: "why",
+        title: t("jobs.column.why"),
+        width: "25%",
+        from: 1100,
+        render: (job) => <Why job={job} />,
+      },
       {
         key: "submitted",
         title: t("jobs.column.submitted"),

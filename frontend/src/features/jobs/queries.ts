@@ -1,11 +1,11 @@
 /** What the job pages ask of the server. */
 
-import { keepPreviousData, useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
-import { useCallback, useEffect, useRef, useState } from "react";
+import { keepPreviousData, useInfiniteQuery, useQueries, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useMemo, useState } from "react";
 import { api, body, query } from "../../api/client";
 import { useJobFeed, usePolling } from "../../api/live";
-import { Batches } from "../../api/throttle";
-import type { Job } from "../../api/types";
+import type { Action, Job } from "../../api/types";
+import { keepStill } from "./still";
 
 export type JobFilters = {
   status?: string;
@@ -17,15 +17,11 @@ export type JobFilters = {
 };
 
 const PAGE = 50;
-/** A quiet list is read again at most this often while jobs come and go. */
-const REFRESH_MS = 1000;
 
-/** The jobs that match, page by page, kept alive by hints. */
+/** The jobs that match, page by page, kept alive by hints. While `busy`, rows change in place but do not move. */
 export function useJobs(filters: JobFilters, busy: boolean) {
-  const key = ["get", "/api/v1/jobs", { params: { query: filters } }, "pages"];
-  const polling = usePolling();
   const jobs = useInfiniteQuery({
-    queryKey: key,
+    queryKey: ["get", "/api/v1/jobs", { params: { query: filters } }, "pages"],
     queryFn: ({ pageParam, signal }) =>
       body(
         api.GET("/api/v1/jobs", {
@@ -36,37 +32,38 @@ export function useJobs(filters: JobFilters, busy: boolean) {
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next_cursor,
     placeholderData: keepPreviousData,
-    refetchInterval: polling,
+    refetchInterval: usePolling(),
   });
-  const news = useNews(busy, jobs.refetch);
-  const rows: Job[] = jobs.data?.pages.flatMap((page) => page.items) ?? [];
-  return { ...jobs, rows, ...news };
+  const newest = useMemo(() => jobs.data?.pages.flatMap((page) => page.items) ?? [], [jobs.data]);
+  const still = useStill(newest, busy, JSON.stringify(filters));
+  return { ...jobs, ...still };
 }
 
-/**
- * Rows that are shown change in place at once. New ones would push others away: they come in by themselves
- * while nobody is at work in the list (`busy`), and are only counted ("3 new") while somebody is.
- */
-function useNews(busy: boolean, refetch: () => Promise<unknown>) {
-  const feed = useJobFeed();
-  const [added, setAdded] = useState<ReadonlySet<string>>(new Set());
-  const isBusy = useRef(busy);
-  isBusy.current = busy;
-  const show = useCallback(() => {
-    setAdded(new Set());
-    void refetch();
-  }, [refetch]);
+/** The rows as they stood when somebody began to work in the list (`busy`), each with its newest content. */
+function useStill(newest: Job[], busy: boolean, of: string) {
+  const [held, setHeld] = useState<{ of: string; rows: Job[] } | null>(null);
   useEffect(() => {
-    const refreshes = new Batches<string>(() => !isBusy.current && show(), REFRESH_MS);
-    return feed.watch((news) => {
-      if (!isBusy.current) refreshes.add("refresh");
-      else if (news.added.length > 0) setAdded((old) => new Set([...old, ...news.added]));
-    });
-  }, [feed, show]);
+    setHeld((old) => (busy ? (old?.of === of ? old : null) : null));
+  }, [busy, of]);
   useEffect(() => {
-    if (!busy && added.size > 0) show();
-  }, [busy, added.size, show]);
-  return { added: added.size, showAdded: show };
+    if (busy && newest.length > 0) setHeld((old) => old ?? { of, rows: newest });
+  }, [busy, newest, of]);
+  const still = busy && held?.of === of ? keepStill(held.rows, newest) : null;
+  const gone = useGone(still?.gone ?? NONE);
+  if (!still) return { rows: newest, added: 0, showAdded: () => {} };
+  const rows = still.rows.map((row) => gone.get(row.id) ?? row);
+  return { rows, added: still.added, showAdded: () => setHeld({ of, rows: newest }) };
+}
+
+const NONE: string[] = [];
+/** Rows that left the filter while they were looked at are read one by one, up to this many. */
+const MOST_GONE = 20;
+
+function useGone(ids: string[]): Map<string, Job> {
+  const answers = useQueries({
+    queries: ids.slice(0, MOST_GONE).map((id) => query.queryOptions("get", "/api/v1/jobs/{id}", byId(id))),
+  });
+  return new Map(answers.flatMap(({ data }) => (data ? [[data.id, data as Job]] : [])));
 }
 
 export function useCounts(filters: Pick<JobFilters, "team" | "user" | "q">) {
@@ -80,14 +77,14 @@ const ALIVE_MS = 10_000;
 
 export function useJob(id: string) {
   const polling = usePolling();
-  return query.useQuery("get", "/api/v1/jobs/{id}", byId(id), { refetchInterval: polling || ALIVE_MS });
+  return query.useQuery("get", "/api/v1/jobs/{id}", byId(id), {
+    refetchInterval: Math.min(polling, ALIVE_MS),
+  });
 }
 
 export function byId(id: string) {
   return { params: { path: { id } } };
 }
-
-export type Action = "stop" | "resume" | "requeue" | "hold";
 
 /** Carry out `action`; the answer is shown before the hint arrives. */
 export function useAct() {
@@ -97,7 +94,7 @@ export function useAct() {
     const job = await body(
       action === "stop"
         ? api.POST("/api/v1/jobs/{id}/stop", { ...byId(id), body: reason ? { reason } : {} })
-        : api.POST(`/api/v1/jobs/{id}/${action}`, { ...byId(id), body: {} }),
+        : api.POST(`/api/v1/jobs/{id}/${action}`, byId(id)),
     );
     feed.receive({ seq: 0, topic: "", kind: "job", id, version: job.version, data: job });
     void client.invalidateQueries({ queryKey: ["get", "/api/v1/jobs/{id}", byId(id)] });

@@ -7,6 +7,7 @@ import { useTranslation } from "react-i18next";
 import { query } from "../../api/client";
 import { usePolling } from "../../api/live";
 import { useMe } from "../../api/session";
+import type { Cluster } from "../../api/types";
 import { Failed, Loading } from "../../ui/Faces";
 import { count, milli, percent } from "../../ui/format";
 import { ButtonLink, TextLink } from "../../ui/links";
@@ -149,8 +150,9 @@ function ClusterChart() {
     );
   }
   if (!cluster.data) return <Failed error={cluster.error} retry={() => void cluster.refetch()} />;
-  const { series, nodes, cycle } = cluster.data;
-  const gap = gapOf(series.allocated, series.use);
+  const { series, nodes, cycle, chips } = cluster.data;
+  const { allocated, used } = sharesOf(series, chips.total);
+  const gap = gapOf(allocated, used);
   return (
     <Panel
       title={t("overview.chart")}
@@ -164,7 +166,7 @@ function ClusterChart() {
       <TimeChart
         label={t("overview.chart")}
         height={232}
-        data={[series.at.map(seconds), series.allocated, series.use]}
+        data={[series.at.map(seconds), allocated, used]}
         lines={[
           { label: t("overview.allocated"), colour: "var(--chart-1)", fill: true },
           { label: t("overview.used"), colour: "var(--chart-2)", fill: true },
@@ -173,6 +175,18 @@ function ClusterChart() {
       {gap !== null && <p className={classes.gap}>{t("overview.gap", { share: percent(gap) })}</p>}
     </Panel>
   );
+}
+
+type Series = Cluster["series"];
+
+/** The series as shares of all chips, in permille: the server measures use over the allocated ones only. */
+function sharesOf(series: Series, total: number): { allocated: Series["use"]; used: Series["use"] } {
+  const allocated = series.allocated.map((milli) => (milli === null || total === 0 ? null : milli / total));
+  const used = allocated.map((share, index) => {
+    const use = series.use[index];
+    return share === null || use === null || use === undefined ? null : (share * use) / 1000;
+  });
+  return { allocated, used };
 }
 
 /** Allocated but unused now, in permille; null without figures, or when nothing is wasted. */

@@ -15,6 +15,7 @@ import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api, body } from "../../api/client";
 import { asProblem } from "../../api/problem";
+import type { SpecRequest } from "../../api/types";
 import { Panel } from "../../ui/Panel";
 import { asCli, asCurl } from "./commands";
 import type { Draft } from "./draft";
@@ -96,7 +97,9 @@ function Submit({ draft, check }: { draft: Draft; check: Check }) {
     setBusy(true);
     try {
       const header = { "Idempotency-Key": key.current.key };
-      const made = await body(api.POST("/api/v1/jobs", { params: { header }, body: draft.spec }));
+      const made = await body(
+        api.POST("/api/v1/jobs", { params: { header }, body: draft.spec as SpecRequest }),
+      );
       if ("set" in made && "jobs" in made && made.set)
         await navigate({ to: "/jobs", search: { set: String(made.set) } });
       else if ("id" in made) await navigate({ to: "/jobs/$id", params: { id: made.id }, search: {} });

@@ -158,22 +158,22 @@ function Host({ spec, change, error }: Part) {
   );
   return (
     <>
-    <fieldset className={classes.group}>
-      <legend>{t("field.replicas")}</legend>
-      <div className={classes.triple}>
-        {plain("nodes", ["nodes"], "1")}
-        {plain("cpus", ["resources", "cpus"], t("field.automatic"))}
-        {plain("memory", ["resources", "memory"], "16GB")}
-      </div>
-    </fieldset>
+      <fieldset className={classes.group}>
+        <legend>{t("field.replicas")}</legend>
+        <div className={classes.triple}>
+          {plain("nodes", ["nodes"], "1")}
+          {plain("cpus", ["resources", "cpus"], t("field.automatic"))}
+          {plain("memory", ["resources", "memory"], "16GB")}
+        </div>
+      </fieldset>
       <fieldset className={classes.group}>
         <legend>{t("field.run")}</legend>
-      <div className={classes.triple}>
-        {plain("maxDuration", ["max_duration"], "4h")}
-        {plain("retry", ["retry", "limit"], "0")}
-        {plain("array", ["array"], "0-9%4")}
-      </div>
-    </fieldset>
+        <div className={classes.triple}>
+          {plain("maxDuration", ["max_duration"], "4h")}
+          {plain("retry", ["retry", "limit"], "0")}
+          {plain("array", ["array"], "0-9%4")}
+        </div>
+      </fieldset>
     </>
   );
 }

@@ -42,8 +42,12 @@ export function withField(draft: Draft, path: Path, value: unknown): Draft {
   const document = parseDocument(draft.good || "{}");
   if (!isMap(document.contents)) document.contents = document.createNode({}) as never;
   if (isMap(document.contents)) document.contents.flow = false;
-  if (value === undefined || value === "") remove(document, path);
-  else document.setIn(path, document.createNode(value));
+  if (value === undefined || value === "") {
+    if (!document.hasIn(path)) return draft;
+    remove(document, path);
+  }
+  // A plain value is put into the node that is there, so that its comment stays.
+  else document.setIn(path, typeof value === "object" ? document.createNode(value) : value);
   const good = document.toString({ lineWidth: 0 });
   const spec = (document.toJS() ?? {}) as Spec;
   return draft.trouble ? { ...draft, good, spec } : { text: good, good, spec, trouble: null };
@@ -55,7 +59,6 @@ export function restored(draft: Draft): Draft {
 }
 
 function remove(document: ReturnType<typeof parseDocument>, path: Path): void {
-  if (!document.hasIn(path)) return;
   document.deleteIn(path);
   // A mapping that became empty says nothing: it goes too.
   const parent = path.slice(0, -1);

@@ -2,7 +2,7 @@ import { useDebouncedValue } from "@mantine/hooks";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { api, body } from "../../api/client";
 import { type ApiProblem, asProblem } from "../../api/problem";
-import type { DryRun } from "../../api/types";
+import type { DryRun, SpecRequest } from "../../api/types";
 import type { Draft } from "./draft";
 
 /** The server is asked once typing has paused this long. */
@@ -18,7 +18,7 @@ export function useDryRun(draft: Draft): Check {
     queryFn: async ({ signal }): Promise<{ answer: DryRun | null; problem: ApiProblem | null }> => {
       try {
         const answer = await body(
-          api.POST("/api/v1/jobs", { params: { query: { dry_run: 1 } }, body: spec, signal }),
+          api.POST("/api/v1/jobs", { params: { query: { dry_run: 1 } }, body: spec as SpecRequest, signal }),
         );
         return { answer: answer as DryRun, problem: null };
       } catch (error) {

@@ -17,7 +17,7 @@ const REFRESH_MS = 5000;
 export function TeamsPage() {
   const { t } = useTranslation();
   const { team } = useSearch({ strict: false });
-  const options = { refetchInterval: usePolling() || REFRESH_MS };
+  const options = { refetchInterval: Math.min(usePolling(), REFRESH_MS) };
   const teams = query.useQuery("get", "/api/v1/teams", { params: { query: { limit: 200 } } }, options);
   const shown = teams.data?.items.filter((one) => !team || one.id === team) ?? [];
   return (

@@ -55,18 +55,20 @@ class ProblemSerializer(serializers.Serializer[Any]):
     title = serializers.CharField()
     status = serializers.IntegerField()
     code = serializers.CharField(
-        help_text="Stable word for programs: invalid, not_found, forbidden, unauthenticated, conflict, too_large, "
-        "never_fits, too_many_requests, …"
+        help_text="Stable word for programs: invalid, not_found, forbidden, unauthenticated, conflict, "
+        "too_large, never_fits, too_many_requests, …"
     )
     detail = serializers.CharField(help_text="One sentence for people.")
-    errors = ProblemFieldSerializer(many=True)
+    errors = ProblemFieldSerializer(many=True)  # type: ignore[assignment]  # a field, as the API names it
     request_id = serializers.CharField(help_text="Name it to the operators.")
 
 
 class ReasonTextSerializer(serializers.Serializer[Any]):
     """Why, in the caller's words."""
 
-    reason = serializers.CharField(required=False, max_length=500, help_text="Kept with the history and the audit.")
+    reason = serializers.CharField(
+        required=False, max_length=500, help_text="Kept with the history and the audit."
+    )
 
 
 class NothingSerializer(serializers.Serializer[Any]):
@@ -98,7 +100,9 @@ CURSOR = OpenApiParameter("cursor", OpenApiTypes.STR, description="`next_cursor`
 
 def public_id(noun: str) -> OpenApiParameter:
     """The path's id."""
-    return OpenApiParameter("id", OpenApiTypes.STR, OpenApiParameter.PATH, description=f"Public id of the {noun}.")
+    return OpenApiParameter(
+        "id", OpenApiTypes.STR, OpenApiParameter.PATH, description=f"Public id of the {noun}."
+    )
 
 
 def answers(shape: Any, status: int = 200, description: str = "") -> dict[Any, Any]:

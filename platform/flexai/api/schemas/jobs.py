@@ -25,9 +25,11 @@ class TextsField(serializers.JSONField):
     """One text or a list of texts."""
 
 
-@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "integer"}}]})
+@extend_schema_field(
+    {"oneOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "integer"}}]}
+)
 class AcceleratorsField(serializers.JSONField):
-    """"H100:8" or {"H100": 8}."""
+    """ "H100:8" or {"H100": 8}."""
 
 
 @extend_schema_field(_TEXT_OR_NUMBER)
@@ -52,7 +54,9 @@ class ResourcesSpecSerializer(serializers.Serializer[Any]):
         help_text="The weakest sharing that is acceptable.",
     )
     cpus = AmountField(required=False, help_text="Host CPUs; 1 without chips, 0 with.")
-    memory = serializers.CharField(required=False, help_text="Host memory, such as 16GB; no limit when left out.")
+    memory = serializers.CharField(
+        required=False, help_text="Host memory, such as 16GB; no limit when left out."
+    )
 
 
 class RetrySpecSerializer(serializers.Serializer[Any]):
@@ -62,7 +66,9 @@ class RetrySpecSerializer(serializers.Serializer[Any]):
     on = serializers.ListField(
         child=serializers.ChoiceField(["exit", "oom", "start_failed", "timed_out"]), required=False
     )
-    exit_codes = serializers.ListField(child=serializers.IntegerField(min_value=1, max_value=255), required=False)
+    exit_codes = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=255), required=False
+    )
 
 
 class CheckpointSpecSerializer(serializers.Serializer[Any]):
@@ -73,10 +79,13 @@ class CheckpointSpecSerializer(serializers.Serializer[Any]):
 
 
 class JobSpecSerializer(serializers.Serializer[Any]):
-    """One job, or an array of equal ones. Unknown keys are refused, and so are words that are not built yet."""
+    """One job, or an array of equal ones. Unknown keys are refused, and so are words that are not built
+    yet."""
 
     name = serializers.CharField(required=False, max_length=100)
-    team = serializers.CharField(required=False, help_text="Who pays; may be left out by members of one team.")
+    team = serializers.CharField(
+        required=False, help_text="Who pays; may be left out by members of one team."
+    )
     type = serializers.ChoiceField(["task"], required=False)
     commands = TextsField(help_text="Run in order by one shell.")
     working_dir = serializers.CharField(required=False)
@@ -144,7 +153,9 @@ class JobSerializer(serializers.Serializer[Any]):
     wait_ms = integer("From submit to the first start, so far.")
     run_ms = integer("Of the last attempt, so far.", allow_null=True)
     nodes = serializers.ListField(child=serializers.CharField())
-    use_permille = integer("Mean use of its chips: now while it runs, over its life afterwards.", allow_null=True)
+    use_permille = integer(
+        "Mean use of its chips: now while it runs, over its life afterwards.", allow_null=True
+    )
     memory_peak_mib = integer(allow_null=True)
     version = integer()
     url = serializers.CharField()
@@ -345,7 +356,12 @@ SPEC_EXAMPLES = [
     ),
     OpenApiExample(
         "An array on half chips",
-        value={"name": "sweep", "commands": ["python sweep.py"], "resources": {"fraction": 0.5}, "array": "0-99%10"},
+        value={
+            "name": "sweep",
+            "commands": ["python sweep.py"],
+            "resources": {"fraction": 0.5},
+            "array": "0-99%10",
+        },
         request_only=True,
     ),
 ]

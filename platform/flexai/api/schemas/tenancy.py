@@ -94,9 +94,7 @@ class TeamSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     name = serializers.CharField()
     organization = OrganizationSerializer()
-    role = serializers.ChoiceField(
-        MY_ROLE_CHOICES, help_text="Yours; operator where you are no member."
-    )
+    role = serializers.ChoiceField(MY_ROLE_CHOICES, help_text="Yours; operator where you are no member.")
     quotas = QuotaSerializer(many=True)
     members = MemberSerializer(many=True)
 

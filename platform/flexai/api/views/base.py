@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rest_framework.permissions import SAFE_METHODS, BasePermission, IsAuthenticated
 from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from flexai.api.renderers import DEFAULT_MAX_BODY_BYTES
@@ -25,8 +27,8 @@ class HasScope(BasePermission):
 class View(APIView):
     """A view for somebody signed in."""
 
-    permission_classes = (IsAuthenticated, HasScope)
-    throttle_classes = (CallerThrottle,)
+    permission_classes: Sequence[type[BasePermission]] = (IsAuthenticated, HasScope)
+    throttle_classes: Sequence[type[BaseThrottle]] = (CallerThrottle,)
     max_body_bytes = DEFAULT_MAX_BODY_BYTES
 
 
@@ -40,8 +42,8 @@ def principal_of(request: Request) -> Principal:
 
 def body_of(request: Request) -> dict[str, Any]:
     """The body as an object; an absent one is empty. Raises InvalidInput for anything else."""
-    data = request.data
-    if data in (None, ""):
+    data: Any = request.data
+    if data is None or data == "":
         return {}
     if not isinstance(data, dict):
         raise InvalidInput("The body has to be a JSON object.")

@@ -33,11 +33,14 @@ class HealthView(APIView):
     @extend_schema(
         operation_id="health",
         auth=[],
-        responses={200: HealthSerializer, 503: OpenApiResponse(HealthSerializer, description="Not able to work.")},
+        responses={
+            200: HealthSerializer,
+            503: OpenApiResponse(HealthSerializer, description="Not able to work."),
+        },
     )
     def get(self, request: Request) -> Response:
-        """200 when database and broker answer, else 503. A worker that is away is told and is no failure of this
-        server."""
+        """200 when database and broker answer, else 503. A worker that is away is told and is no failure of
+        this server."""
         database, broker = _database_answers(), _broker_answers()
         worker = database and _worker_works()
         ok = database and broker

@@ -11,7 +11,14 @@ from rest_framework.response import Response
 
 from flexai.api.pagination import Order, optional_whole_parameter, page_of, whole_parameter
 from flexai.api.schemas import jobs as shapes
-from flexai.api.schemas.common import CURSOR, LIMIT, NothingSerializer, ReasonTextSerializer, answers, public_id
+from flexai.api.schemas.common import (
+    CURSOR,
+    LIMIT,
+    NothingSerializer,
+    ReasonTextSerializer,
+    answers,
+    public_id,
+)
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
 from flexai.jobs import logs, presenting, queries, services
 from flexai.jobs.models import Job
@@ -63,7 +70,10 @@ class HoldView(View):
     """Keep a queued job from starting."""
 
     @extend_schema(
-        operation_id="job_hold", parameters=_ID, request=NothingSerializer, responses=answers(shapes.JobSerializer)
+        operation_id="job_hold",
+        parameters=_ID,
+        request=NothingSerializer,
+        responses=answers(shapes.JobSerializer),
     )
     def post(self, request: Request, id: str) -> Response:
         """Hold a queued job until somebody resumes it."""
@@ -110,7 +120,9 @@ class LogsView(View):
             OpenApiParameter("replica", OpenApiTypes.INT, description="0 when left out."),
             OpenApiParameter("offset", OpenApiTypes.INT, description="First byte; 0 when left out."),
             OpenApiParameter("limit_bytes", OpenApiTypes.INT, description="At most 1048576."),
-            OpenApiParameter("tail_bytes", OpenApiTypes.INT, description="The last bytes instead of from an offset."),
+            OpenApiParameter(
+                "tail_bytes", OpenApiTypes.INT, description="The last bytes instead of from an offset."
+            ),
         ],
         responses=answers(shapes.LogSliceSerializer),
     )
@@ -168,7 +180,8 @@ def _act(request: Request, job_id: str, action: Callable[[Principal, Job], Job])
 
 
 def _whole_characters(found: logs.LogSlice) -> bytes:
-    """The bytes without a character that begins at their end and is not all there; at the log's end everything."""
+    """The bytes without a character that begins at their end and is not all there; at the log's end
+    everything."""
     data = found.data
     if found.ended and found.offset + len(data) >= found.size:
         return data

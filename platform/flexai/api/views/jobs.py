@@ -36,12 +36,16 @@ _FILTERS = [
     OpenApiParameter("team", OpenApiTypes.STR, description="Name or id."),
     OpenApiParameter("user", OpenApiTypes.STR),
     OpenApiParameter("name", OpenApiTypes.STR, description="The whole name."),
-    OpenApiParameter("label", OpenApiTypes.STR, many=True, description="`key:value`, or `key` for any value."),
+    OpenApiParameter(
+        "label", OpenApiTypes.STR, many=True, description="`key:value`, or `key` for any value."
+    ),
     OpenApiParameter("set", OpenApiTypes.STR, description="Id of an array's set."),
     OpenApiParameter("q", OpenApiTypes.STR, description="Part of the name, or the beginning of the id."),
 ]
 _SORT = OpenApiParameter(
-    "sort", OpenApiTypes.STR, description=f"{', '.join(ORDERS)}; - before it for descending. -submitted_at if left out."
+    "sort",
+    OpenApiTypes.STR,
+    description=f"{', '.join(ORDERS)}; - before it for descending. -submitted_at if left out.",
 )
 _SUBMIT = [
     OpenApiParameter(
@@ -50,7 +54,9 @@ _SUBMIT = [
         OpenApiParameter.HEADER,
         description="The same key with the same spec is the same job.",
     ),
-    OpenApiParameter("dry_run", OpenApiTypes.INT, description="1: say what would become of it, submit nothing."),
+    OpenApiParameter(
+        "dry_run", OpenApiTypes.INT, description="1: say what would become of it, submit nothing."
+    ),
 ]
 
 
@@ -68,7 +74,9 @@ class JobsView(View):
     def get(self, request: Request) -> Response:
         """Jobs, newest first unless sorted otherwise."""
         matching = queries.jobs_matching(principal_of(request), filter_from(request))
-        page = page_of(queries.with_relations(matching), request, order_from(request, "-submitted_at", ORDERS))
+        page = page_of(
+            queries.with_relations(matching), request, order_from(request, "-submitted_at", ORDERS)
+        )
         return Response(page.present(presenting.present_jobs))
 
     @extend_schema(
@@ -91,7 +99,7 @@ class JobsView(View):
                     ],
                     resource_type_field_name=None,
                 ),
-                description="With dry_run what would become of it; with a known Idempotency-Key what it made before.",
+                description="With dry_run what would become of it; else what the known key made before.",
             ),
             **PROBLEM,
         },
@@ -101,7 +109,9 @@ class JobsView(View):
         principal = principal_of(request)
         if _wants_dry_run(request):
             return Response(_dry_run(principal, request.data))
-        made = services.submit(principal, request.data, idempotency_key=request.headers.get("Idempotency-Key"))
+        made = services.submit(
+            principal, request.data, idempotency_key=request.headers.get("Idempotency-Key")
+        )
         jobs = [_with_team(principal, job) for job in made.jobs] if made.created else list(made.jobs)
         told = presenting.present_jobs(jobs)
         body: Any = told[0]
@@ -123,13 +133,19 @@ class JobBatchView(View):
     def post(self, request: Request) -> Response:
         """Submit up to 10,000 jobs; all are accepted or none."""
         if "Idempotency-Key" in request.headers:
-            message = "`Idempotency-Key` is not built yet for batches; leave it out, or submit jobs one by one."
-            raise InvalidInput(message, errors=[FieldError("Idempotency-Key", "is not built yet for batches")])
+            message = (
+                "`Idempotency-Key` is not built yet for batches; leave it out, or submit jobs one by one."
+            )
+            raise InvalidInput(
+                message, errors=[FieldError("Idempotency-Key", "is not built yet for batches")]
+            )
         body = body_of(request)
         only_known(body, {"jobs"})
         specs = body.get("jobs")
         if not isinstance(specs, list):
-            raise InvalidInput("`jobs` must be a list of specs.", errors=[FieldError("jobs", "must be a list")])
+            raise InvalidInput(
+                "`jobs` must be a list of specs.", errors=[FieldError("jobs", "must be a list")]
+            )
         return Response({"ids": services.submit_batch(principal_of(request), specs)}, status=201)
 
 
@@ -201,9 +217,19 @@ def _dry_run(principal: Principal, raw: object) -> dict[str, Any]:
     try:
         prepared = services.prepare(principal, raw)
     except NeverFits as refusal:
-        return {"fits": False, "sentence": refusal.detail, "roundings": [], "spec": services.effective_of(raw)}
+        return {
+            "fits": False,
+            "sentence": refusal.detail,
+            "roundings": [],
+            "spec": services.effective_of(raw),
+        }
     sentence = "This cluster can run it; when it starts depends on what is free."
-    return {"fits": True, "sentence": sentence, "roundings": list(prepared.roundings), "spec": prepared.effective}
+    return {
+        "fits": True,
+        "sentence": sentence,
+        "roundings": list(prepared.roundings),
+        "spec": prepared.effective,
+    }
 
 
 def _with_team(principal: Principal, job: Job) -> Job:

@@ -108,7 +108,9 @@ class ChipsView(View):
         """The chips of a page of nodes, flat."""
         nodes, cursor = _page(request)
         items = [
-            {**_shown(chip), "node": node["name"], "node_id": node["id"]} for node in nodes for chip in node["chips"]
+            {**_shown(chip), "node": node["name"], "node_id": node["id"]}
+            for node in nodes
+            for chip in node["chips"]
         ]
         return Response({"items": items, "next_cursor": cursor})
 
@@ -128,7 +130,9 @@ class ClusterView(View):
 class CyclesView(View):
     """What the scheduler did."""
 
-    @extend_schema(operation_id="cycles_list", parameters=[LIMIT], responses=answers(shapes.CycleListSerializer))
+    @extend_schema(
+        operation_id="cycles_list", parameters=[LIMIT], responses=answers(shapes.CycleListSerializer)
+    )
     def get(self, request: Request) -> Response:
         """The newest cycles on record; tracebacks are for operators."""
         is_operator = principal_of(request).is_operator
@@ -232,7 +236,9 @@ def _pool(name: str) -> Pool:
     pools = Pool.objects.order_by("id")
     pool = pools.filter(name=name).first() if name else pools.first()
     if pool is None:
-        raise InvalidInput(f"There is no pool {name!r}.", errors=[FieldError("pool", "there is no such pool")])
+        raise InvalidInput(
+            f"There is no pool {name!r}.", errors=[FieldError("pool", "there is no such pool")]
+        )
     return pool
 
 
@@ -251,7 +257,9 @@ def _cycle_state(cycle: Cycle | None, is_operator: bool) -> dict[str, Any]:
     return {
         "last_at": stamp(cycle.started_at),
         "ok": not cycle.error,
-        "error": (last_line if is_operator else "The scheduler's last cycle failed.") if cycle.error else None,
+        "error": (last_line if is_operator else "The scheduler's last cycle failed.")
+        if cycle.error
+        else None,
         "duration_ms": cycle.read_ms + cycle.decide_ms + cycle.apply_ms,
     }
 

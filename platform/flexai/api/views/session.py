@@ -57,7 +57,9 @@ class SessionView(View):
         return Response(_me(principal))
 
     @extend_schema(
-        operation_id="session_close", request=None, responses={204: OpenApiResponse(description="Signed out."), **PROBLEM}
+        operation_id="session_close",
+        request=None,
+        responses={204: OpenApiResponse(description="Signed out."), **PROBLEM},
     )
     def delete(self, request: Request) -> Response:
         """Sign out."""
@@ -84,7 +86,9 @@ def _me(principal: Principal) -> dict[str, Any]:
             "name": organization.name,
             "slug": organization.slug,
         },
-        "teams": [{"id": seat.public_id, "name": seat.name, "role": seat.role.value} for seat in principal.teams],
+        "teams": [
+            {"id": seat.public_id, "name": seat.name, "role": seat.role.value} for seat in principal.teams
+        ],
         "version": _version(),
         "notices": _notices(),
     }
@@ -99,5 +103,7 @@ def _version() -> str:
 
 def _notices() -> list[str]:
     if settings.SINGLE_ORGANIZATION:
-        return ["Jobs run as the platform's own user: everybody who may submit here is trusted with this machine."]
+        return [
+            "Jobs run as the platform's own user: everybody who may submit here is trusted with this machine."
+        ]
     return []

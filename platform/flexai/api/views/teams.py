@@ -189,7 +189,9 @@ def _token(token: Token) -> dict[str, Any]:
 def _lines(given: object) -> list[services.QuotaLine]:
     known = set(services.QuotaLine.__annotations__)
     if not isinstance(given, list) or not all(isinstance(line, dict) for line in given):
-        raise InvalidInput("`quotas` must be a list of lines.", errors=[FieldError("quotas", "must be a list")])
+        raise InvalidInput(
+            "`quotas` must be a list of lines.", errors=[FieldError("quotas", "must be a list")]
+        )
     errors = [
         FieldError(f"quotas.{n}.{str(key)[:60]}", "unknown key", f"known here are {', '.join(sorted(known))}")
         for n, line in enumerate(given)

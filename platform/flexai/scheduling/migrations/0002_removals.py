@@ -11,14 +11,15 @@ BEGIN
 END $$
 """
 
+# Whatever its state: the transaction that deletes a row may have changed it first, and the feed knows the state before.
 TABLES = (
-    ("pool", "cluster_pool", "true"),
-    ("node", "cluster_node", "true"),
-    ("chip", "cluster_chip", "true"),
-    ("team", "tenancy_team", "true"),
-    ("quota", "tenancy_quota", "true"),
-    ("job", "jobs_job", "OLD.state = 'queued'"),
-    ("attempt", "jobs_attempt", "OLD.state <> 'ended'"),
+    ("pool", "cluster_pool"),
+    ("node", "cluster_node"),
+    ("chip", "cluster_chip"),
+    ("team", "tenancy_team"),
+    ("quota", "tenancy_quota"),
+    ("job", "jobs_job"),
+    ("attempt", "jobs_attempt"),
 )
 
 
@@ -45,10 +46,10 @@ class Migration(migrations.Migration):
         migrations.RunSQL(FUNCTION, "DROP FUNCTION flexai_note_removal()"),
         *(
             migrations.RunSQL(
-                f"CREATE TRIGGER note_removal AFTER DELETE ON {table} FOR EACH ROW WHEN ({condition}) "
+                f"CREATE TRIGGER note_removal AFTER DELETE ON {table} FOR EACH ROW "
                 f"EXECUTE FUNCTION flexai_note_removal('{kind}')",
                 f"DROP TRIGGER note_removal ON {table}",
             )
-            for kind, table, condition in TABLES
+            for kind, table in TABLES
         ),
     ]

@@ -1,0 +1,140 @@
+import { screen, waitFor, within } from "@testing-library/react";
+import { userEvent } from "@testing-library/user-event";
+import { expect, test } from "vitest";
+import { showPage } from "./render";
+import { problem, serverOf } from "./server";
+import { FakeSocket } from "./sockets";
+import { World } from "./world";
+
+test("the overview shows my jobs and leads to them", async () => {
+  const { world } = showPage("/");
+  const mine = world.jobs.filter((job) => job.user === "ana" && job.status === "running").length;
+  const tile = await screen.findByRole("link", { name: new RegExp(`My running jobs\\s*${mine}`) });
+  expect(tile.getAttribute("href")).toContain("user=ana");
+});
+
+test("the jobs page lists jobs, and a hint of a new state shows at once", async () => {
+  const { world, tell } = showPage("/jobs?status=queued,held");
+  const queued = world.jobs.filter((job) => job.status === "queued");
+  const first = queued[0]!;
+  const row = (await screen.findByRole("link", { name: first.name })).closest("tr")!;
+  expect(within(row).getByTestId("status").textContent).toBe("queued");
+  await waitFor(() =>
+    expect(JSON.stringify(FakeSocket.open[0]?.sent)).toContain(`team:${first.team.id}:jobs`),
+  );
+  await userEvent.hover(row);
+  // The hint says no more than that there is news, and the job no longer matches the filter.
+  tell({ ...world.move(first, { status: "running" }), data: undefined });
+  await waitFor(() => expect(within(row).getByTestId("status").textContent).toBe("running"));
+});
+
+test("an older version of a job is ignored by the page", async () => {
+  const { world, tell } = showPage("/jobs");
+  const job = world.jobs.find((one) => one.status === "running")!;
+  const row = (await screen.findByRole("link", { name: job.name })).closest("tr")!;
+  await userEvent.hover(row);
+  tell({ ...world.hint(`team:${job.team.id}:jobs`, "job", job.id, job.version - 1, { status: "failed" }) });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(within(row).getByTestId("status").textContent).toBe("running");
+});
+
+test("no match, empty and error are three different faces", async () => {
+  const first = showPage("/jobs?q=there-is-no-such-job");
+  await screen.findByText("Nothing matches these filters");
+  first.unmount();
+  const second = showPage("/jobs", new World({ nodes: 1, chips: 1, jobs: 0 }));
+  await screen.findByText("No jobs yet");
+  second.unmount();
+  const world = new World();
+  const answer = serverOf(world);
+  showPage("/jobs", world, async (input, init) => {
+    const { pathname } = new URL(input instanceof Request ? input.url : String(input));
+    return pathname === "/api/v1/jobs" ? problem(403, "forbidden", "Not for you.") : answer(input, init);
+  });
+  expect((await screen.findByRole("alert")).textContent).toContain("Not for you.");
+});
+
+test("several jobs are stopped only after the words are typed", async () => {
+  const { world, requests } = showPage("/jobs?status=running");
+  const running = world.jobs.filter((job) => job.status === "running").slice(0, 2);
+  for (const job of running)
+    await userEvent.click(await screen.findByRole("checkbox", { name: `Select ${job.id}` }));
+  await userEvent.click(screen.getByRole("button", { name: "Stop 2" }));
+  const dialog = await screen.findByRole("dialog");
+  const confirm = within(dialog).getByRole("button", { name: "Stop 2" }) as HTMLButtonElement;
+  expect(confirm.disabled).toBe(true);
+  await userEvent.type(within(dialog).getByLabelText(/Type/), "stop 2");
+  await userEvent.click(confirm);
+  await waitFor(() => {
+    const stopped = requests.filter((request) => request.url.endsWith("/stop")).length;
+    expect(stopped).toBe(2);
+  });
+});
+
+test("the job page offers the allowed actions and says why a job waits", async () => {
+  const world = new World();
+  const job = world.jobs.find((one) => one.status === "queued")!;
+  showPage(`/jobs/${job.id}`, world);
+  await screen.findByText("What stands in the way");
+  expect(screen.getByRole("button", { name: "Stop" })).toBeTruthy();
+  expect(screen.getByRole("button", { name: "Hold" })).toBeTruthy();
+  expect(screen.queryByRole("button", { name: "Run again" })).toBeNull();
+});
+
+test("the job page reads logs from their end and goes on from the last offset", async () => {
+  const world = new World();
+  const job = world.jobs.find((one) => one.status === "running")!;
+  const { requests, tell } = showPage(`/jobs/${job.id}?tab=logs`, world);
+  await screen.findByText(/ 403 lines/);
+  const size = world.logs.get(job.id)!.length;
+  world.logs.set(job.id, `${world.logs.get(job.id)}the newest line\n`);
+  tell(world.hint(`job:${job.id}`, "logs", job.id, 0, { attempt: 1, replica: 0, size: size + 16 }));
+  await screen.findByText(/ 404 lines/);
+  const asked = requests
+    .map((request) => new URL(request.url))
+    .filter((url) => url.pathname.endsWith("/logs"));
+  expect(asked[0]!.searchParams.get("tail_bytes")).not.toBeNull();
+  expect(asked.at(-1)!.searchParams.get("offset")).toBe(String(size));
+});
+
+test("the cluster page has a map and the same as a table, with simulated nodes marked", async () => {
+  const { world } = showPage("/cluster");
+  await screen.findByRole("application", { name: "Chip map: 12 nodes, 96 chips" });
+  const table = screen.getByRole("table", { name: "Nodes" });
+  expect(within(table).getAllByText("simulated")).toHaveLength(
+    world.nodes.filter((node) => node.simulated).length,
+  );
+});
+
+test("the submit page shows what the server says and keeps the form when the YAML breaks", async () => {
+  const { world, requests, router } = showPage("/submit");
+  await screen.findByText(/Starts now/);
+  const name = screen.getByLabelText("Name") as HTMLInputElement;
+  await userEvent.clear(name);
+  await userEvent.type(name, "from-the-form");
+  await waitFor(() => expect(screen.getByTestId("yaml").textContent).toContain("name: from-the-form"));
+  await userEvent.click(screen.getByRole("button", { name: "Submit" }));
+  await waitFor(() => expect(router.state.location.pathname).toBe(`/jobs/${world.jobs[0]!.id}`));
+  const sent = requests.find((request) => request.method === "POST" && !request.url.includes("dry_run"))!;
+  expect(sent.headers.get("Idempotency-Key")).toBeTruthy();
+  expect(world.jobs[0]!.name).toBe("from-the-form");
+});
+
+test("the teams page shows used, guaranteed and over quota", async () => {
+  showPage("/teams");
+  expect(await screen.findByText("96 used · 64 guaranteed · +32 over · 128 limit")).toBeTruthy();
+});
+
+test("without a session every page leads to the login, and the login leads back", async () => {
+  const world = new World();
+  world.signedIn = false;
+  const { router } = showPage("/cluster", world);
+  await userEvent.type(await screen.findByLabelText("User name"), "ana");
+  await userEvent.type(screen.getByLabelText("Password"), "wrong");
+  await userEvent.click(screen.getByRole("button", { name: "Sign in" }));
+  expect((await screen.findByRole("alert")).textContent).toContain("wrong");
+  await userEvent.clear(screen.getByLabelText("Password"));
+  await userEvent.type(screen.getByLabelText("Password"), "right");
+  await userEvent.click(screen.getByRole("button", { name: "Sign in" }));
+  await waitFor(() => expect(router.state.location.pathname).toBe("/cluster"));
+});

@@ -1,0 +1,14 @@
+"""The pages of the console, for Django to find; the first page is the dashboard."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.contrib.auth.models import Group
+
+from flexai.console import decisions, machines, people, work
+
+__all__ = ["decisions", "machines", "people", "work"]
+
+admin.site.index_template = "console/dashboard.html"
+if admin.site.is_registered(Group):
+    admin.site.unregister(Group)

@@ -1,0 +1,92 @@
+"""What the scheduler did: cycles with their errors, verdicts, and jobs in quarantine."""
+
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from flexai.common import clock
+from flexai.console.base import ConsoleAdmin, LongList, action, display, label_of, record
+from flexai.scheduling.models import Cycle, Quarantine, Verdict
+from flexai.scheduling.quarantine import release
+
+
+class FailedFilter(admin.SimpleListFilter):
+    """Cycles that raised or broke a law."""
+
+    title = "result"
+    parameter_name = "result"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [("failed", "failed"), ("ok", "ok")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Cycle]) -> QuerySet[Cycle]:
+        failed = ~Q(error="") | ~Q(broken_laws=[])
+        if self.value() == "failed":
+            return queryset.filter(failed)
+        return queryset.exclude(failed) if self.value() == "ok" else queryset
+
+
+@admin.register(Cycle)
+class CycleAdmin(LongList):
+    """One line for each cycle that did something or failed."""
+
+    list_display = (
+        "started_at",
+        "cell",
+        "result",
+        "waiting",
+        "units",
+        "applied",
+        "dropped",
+        "took_ms",
+        "rebuilt",
+    )
+    list_filter = (FailedFilter, "cell")
+    list_select_related = ("cell",)
+    ordering = ("-id",)
+    exclude = ("error",)
+    readonly_fields = ("traceback",)
+
+    @display(description="result", label={"ok": "success", "failed": "danger", "law broken": "danger"})
+    def result(self, cycle: Cycle) -> str:
+        if cycle.error:
+            return "failed"
+        return "law broken" if cycle.broken_laws else "ok"
+
+    @display(description="ms")
+    def took_ms(self, cycle: Cycle) -> int:
+        return cycle.read_ms + cycle.decide_ms + cycle.apply_ms
+
+    @display(description="error")
+    def traceback(self, cycle: Cycle) -> SafeString | str:
+        return format_html('<pre class="overflow-x-auto">{}</pre>', cycle.error) if cycle.error else "none"
+
+
+@admin.register(Verdict)
+class VerdictAdmin(LongList):
+    """Why jobs wait."""
+
+    list_display = ("job", "code", "sentence", "since")
+    list_filter = ("code",)
+    list_select_related = ("job",)
+    search_fields = ("job__public_id", "job__name")
+
+
+@admin.register(Quarantine)
+class QuarantineAdmin(ConsoleAdmin):
+    """Jobs whose unit broke a safety law; they wait until they are released here."""
+
+    list_display = ("job", "law", "since")
+    list_select_related = ("job",)
+    actions = ("let_out",)
+
+    @action(description="Release: let the scheduler try again")
+    def let_out(self, request: HttpRequest, queryset: QuerySet[Quarantine]) -> None:
+        for row in queryset.select_related("job__organization"):
+            if release(row.job, now=clock.now(), actor=label_of(request)):
+                record(request, "quarantine.released", row.job, {"law": row.law}, None)
+                messages.success(request, f"{row.job} is released.")

@@ -1,0 +1,78 @@
+"""How the console looks and what its side bar holds; `config.settings` takes it as UNFOLD."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse_lazy
+
+_PRIMARY = {
+    "50": "#eef2ff",
+    "100": "#e0e7ff",
+    "200": "#c7d2fe",
+    "300": "#a5b4fc",
+    "400": "#818cf8",
+    "500": "#5c7cfa",
+    "600": "#4263eb",
+    "700": "#3b5bdb",
+    "800": "#364fc7",
+    "900": "#2f3f9e",
+    "950": "#1e2a6b",
+}
+
+
+def _link(title: str, icon: str, model: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Flexai console",
+    "SITE_HEADER": "Flexai",
+    "SITE_SUBHEADER": "Console for operators",
+    "SITE_URL": "/",
+    "SITE_SYMBOL": "memory",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "flexai.console.dashboard.add_figures",
+    "COLORS": {"primary": _PRIMARY},
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": "People",
+                "items": [
+                    _link("Organizations", "domain", "tenancy_organization"),
+                    _link("Teams and quotas", "groups", "tenancy_team"),
+                    _link("Users", "person", "tenancy_user"),
+                    _link("Tokens", "key", "tenancy_token"),
+                ],
+            },
+            {
+                "title": "Machines",
+                "items": [
+                    _link("Pools", "workspaces", "cluster_pool"),
+                    _link("Nodes", "dns", "cluster_node"),
+                    _link("Chips", "memory", "cluster_chip"),
+                ],
+            },
+            {
+                "title": "Work",
+                "items": [
+                    _link("Jobs", "work", "jobs_job"),
+                    _link("Attempts", "replay", "jobs_attempt"),
+                    _link("Events", "history", "jobs_event"),
+                ],
+            },
+            {
+                "title": "Decisions",
+                "items": [
+                    _link("Cycles", "sync", "scheduling_cycle"),
+                    _link("Verdicts", "gavel", "scheduling_verdict"),
+                    _link("Quarantine", "block", "scheduling_quarantine"),
+                    _link("Audit log", "fact_check", "tenancy_auditentry"),
+                ],
+            },
+        ],
+    },
+}

@@ -1,0 +1,141 @@
+"""Pools, nodes and chips. Nodes enrol by themselves; an operator takes them out of service and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from flexai.cluster.models import Chip, Node, Pool
+from flexai.cluster.services import cordon_node, declare_dead, drain_node, return_node
+from flexai.common.events import publish_on_commit
+from flexai.console.base import (
+    MAX_CHANGED_AT_ONCE,
+    ConsoleAdmin,
+    ConsoleInline,
+    action,
+    display,
+    label_of,
+    told,
+)
+
+_COLOURS = {
+    "ready": "success",
+    "cordoned": "warning",
+    "draining": "warning",
+    "dead": "danger",
+    "unreachable": "danger",
+}
+
+
+@admin.register(Pool)
+class PoolAdmin(ConsoleAdmin):
+    """Nodes that jobs may name together."""
+
+    adds = changes = True
+    list_display = ("name", "cell", "slice_step_milli", "size")
+    list_select_related = ("cell",)
+    search_fields = ("name",)
+
+    @display(description="nodes")
+    def size(self, pool: Pool) -> int:
+        return pool.nodes.count()
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        publish_on_commit(cell=obj.cell_id)
+
+
+class ChipInline(ConsoleInline):
+    """The node's accelerators."""
+
+    model = Chip
+    fields = (
+        "index",
+        "type",
+        "memory_mib",
+        "used_milli",
+        "used_memory_mib",
+        "present",
+        "healthy",
+        "health_note",
+    )
+    ordering = ("index",)
+
+
+@admin.register(Node)
+class NodeAdmin(ConsoleAdmin):
+    """Machines with an agent."""
+
+    list_display = ("name", "pool", "shown_state", "chips_used", "host_used", "simulated", "agent_version")
+    list_filter = ("state", "reachable", "simulated", "pool")
+    list_select_related = ("pool",)
+    search_fields = ("name", "public_id")
+    exclude = ("credential_hash", "changed", "version", "wanted_version")
+    inlines = (ChipInline,)
+    actions = ("cordon", "drain", "return_to_service", "declare_dead")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
+        found: QuerySet[Node] = super().get_queryset(request)
+        return found.prefetch_related("chips")
+
+    @display(description="state", label=_COLOURS)
+    def shown_state(self, node: Node) -> str:
+        return "unreachable" if not node.reachable and node.state != "dead" else node.state
+
+    @display(description="chips")
+    def chips_used(self, node: Node) -> str:
+        chips = [chip for chip in node.chips.all() if chip.present]
+        return f"{sum(chip.used_milli for chip in chips) / 1000:g} of {len(chips)}"
+
+    @display(description="host")
+    def host_used(self, node: Node) -> str:
+        cpu = f"{node.used_cpu_milli / 1000:g}/{node.cpu_milli / 1000:g} cores"
+        return f"{cpu}, {node.used_memory_mib}/{node.memory_mib} MiB"
+
+    @action(description="Cordon: start nothing new there")
+    def cordon(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+        _each(request, queryset, cordon_node, "takes no new work")
+
+    @action(description="Drain: start nothing new, what runs may finish")
+    def drain(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+        _each(request, queryset, drain_node, "is being emptied")
+
+    @action(description="Return to service")
+    def return_to_service(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+        _each(request, queryset, return_node, "takes work again")
+
+    @action(description="Declare dead: you vouch that the machine is off")
+    def declare_dead(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+        _each(request, queryset, declare_dead, "is declared dead; what ran there is over")
+
+
+@admin.register(Chip)
+class ChipAdmin(ConsoleAdmin):
+    """Every accelerator."""
+
+    list_display = (
+        "node",
+        "index",
+        "type",
+        "memory_mib",
+        "used_milli",
+        "used_memory_mib",
+        "present",
+        "healthy",
+    )
+    list_filter = ("type", "healthy", "present")
+    list_select_related = ("node",)
+    search_fields = ("public_id", "node__name", "uuid")
+
+
+def _each(
+    request: HttpRequest, nodes: QuerySet[Node], change: Callable[[str, Node, str], None], said: str
+) -> None:
+    for node in nodes.order_by("pk")[:MAX_CHANGED_AT_ONCE]:
+        with told(request, node):
+            change(label_of(request), node, "console")
+            messages.success(request, f"{node} {said}.")

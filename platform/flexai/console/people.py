@@ -1,0 +1,231 @@
+"""Organizations, teams with their quotas, users and tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from flexai.console.base import (
+    ConsoleAdmin,
+    ConsoleInline,
+    OperatorsOnly,
+    action,
+    display,
+    principal_of,
+    record,
+    told,
+)
+from flexai.tenancy.models import (
+    AuditEntry,
+    Membership,
+    Organization,
+    Quota,
+    Team,
+    TeamMember,
+    TeamUse,
+    Token,
+    User,
+)
+from flexai.tenancy.services import QuotaLine, create_organization, create_team, set_quotas
+
+
+class MembershipInline(ConsoleInline):
+    """Roles that hold in the whole organization."""
+
+    model = Membership
+    adds = changes = deletes = True
+    autocomplete_fields = ("user",)
+
+
+@admin.register(Organization)
+class OrganizationAdmin(ConsoleAdmin):
+    """Tenants."""
+
+    adds = changes = True
+    list_display = ("name", "slug", "public_id", "created_at")
+    search_fields = ("name", "slug", "public_id")
+    readonly_fields = ("public_id", "created_at")
+    inlines = (MembershipInline,)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            made = create_organization(obj.name, obj.slug)
+            obj.pk, obj.public_id, obj.created_at = made.pk, made.public_id, made.created_at
+            obj._state.adding = False
+        super().save_model(request, obj, form, change)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        _record_rows(request, formset, form.instance)
+
+
+class QuotaInline(ConsoleInline):
+    """What the team is promised. In milli-chips: 1000 is one chip. An empty limit is none."""
+
+    model = Quota
+    adds = changes = deletes = True
+    fields = ("cell", "chip_type", "guaranteed_milli", "limit_milli", "over_quota_weight")
+    tab = True
+
+
+class TeamMemberInline(ConsoleInline):
+    """Roles in this team, beside those in the organization."""
+
+    model = TeamMember
+    adds = changes = deletes = True
+    autocomplete_fields = ("user",)
+    tab = True
+
+
+class TeamUseInline(ConsoleInline):
+    """What live attempts of the team and of those below it hold now."""
+
+    model = TeamUse
+    verbose_name_plural = "use now"
+    fields = ("cell", "chip_type", "used_milli")
+    tab = True
+
+
+@admin.register(Team)
+class TeamAdmin(ConsoleAdmin):
+    """Teams, each with its quotas."""
+
+    adds = changes = True
+    list_display = ("name", "organization", "parent", "promised", "public_id")
+    list_filter = ("organization",)
+    list_select_related = ("organization", "parent")
+    search_fields = ("name", "public_id")
+    fields = ("organization", "parent", "name", "public_id", "created_at")
+    readonly_fields = ("public_id", "created_at")
+    inlines = (QuotaInline, TeamUseInline, TeamMemberInline)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
+        found: QuerySet[Team] = super().get_queryset(request)
+        return found.prefetch_related("quotas")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Team | None = None) -> tuple[str, ...]:
+        return (*self.readonly_fields, "organization") if obj else self.readonly_fields
+
+    @display(description="guaranteed")
+    def promised(self, team: Team) -> str:
+        lines = [f"{quota.guaranteed_milli / 1000:g} {quota.chip_type}" for quota in team.quotas.all()]
+        return ", ".join(lines) or "—"
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            made = create_team(obj.organization, obj.name, parent=obj.parent)
+            obj.pk, obj.public_id, obj.created_at = made.pk, made.public_id, made.created_at
+            obj._state.adding = False
+        super().save_model(request, obj, form, change)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        if formset.model is Quota:
+            _set_quotas(request, form.instance, formset)
+            return
+        super().save_formset(request, form, formset, change)
+        _record_rows(request, formset, form.instance)
+
+
+@admin.register(User)
+class UserConsole(OperatorsOnly, UserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
+    """People and service accounts. An operator is one with `is_staff`."""
+
+    adds = changes = True
+    form, add_form, change_password_form = UserChangeForm, UserCreationForm, AdminPasswordChangeForm
+    list_display = ("username", "email", "is_active", "operator", "last_login")
+    list_filter = ("is_active", "is_staff")
+    fieldsets = (
+        (None, {"fields": ("username", "password", "email", "first_name", "last_name")}),
+        ("Access", {"fields": ("is_active", "is_staff")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+    readonly_fields = ("last_login", "date_joined")
+
+    @display(description="operator", boolean=True)
+    def operator(self, user: User) -> bool:
+        return user.is_staff
+
+    def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[User], change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        named = [name for name in form.changed_data if "password" not in name]
+        after = {name: str(form.cleaned_data.get(name)) for name in named}
+        record(request, "user.changed" if change else "user.created", obj, None, after)
+
+
+@admin.register(Token)
+class TokenAdmin(ConsoleAdmin):
+    """Who may call the API. Secrets are nowhere: only their hash is kept, and it is not shown."""
+
+    list_display = (
+        "public_id",
+        "name",
+        "user",
+        "organization",
+        "team",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
+    )
+    list_filter = ("organization",)
+    list_select_related = ("user", "organization", "team")
+    search_fields = ("public_id", "name", "user__username")
+    exclude = ("hash",)
+    actions = ("revoke",)
+
+    @action(description="Revoke")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:
+        for token in queryset.filter(revoked_at=None).select_related("organization"):
+            if Token.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()):
+                record(request, "token.revoked", token, None, None)
+                messages.success(request, f"{token.public_id} is refused from now on.")
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ConsoleAdmin):
+    """Every decision of a principal. Nobody changes it, operators included."""
+
+    list_display = ("at", "actor", "action", "object_kind", "object_id", "organization", "reason")
+    list_filter = ("actor_kind", "object_kind", "organization")
+    list_select_related = ("organization",)
+    search_fields = ("actor", "object_id", "action")
+    ordering = ("-id",)
+
+
+def _set_quotas(request: HttpRequest, team: Team, formset: Any) -> None:
+    """The service sets each cell's quotas as the form has them; what it refuses is told and stays."""
+    before = set(Quota.objects.filter(team=team).values_list("cell_id", flat=True))
+    formset.save(commit=False)
+    wanted: dict[int, list[QuotaLine]] = {cell: [] for cell in before}
+    for row in formset.cleaned_data:
+        if row and not row.get("DELETE"):
+            wanted.setdefault(row["cell"].pk, []).append(
+                {
+                    "chip_type": row["chip_type"],
+                    "guaranteed_milli": row["guaranteed_milli"],
+                    "limit_milli": row["limit_milli"],
+                    "over_quota_weight": row["over_quota_weight"],
+                }
+            )
+    if not formset.has_changed():
+        return
+    for cell, lines in wanted.items():
+        with told(request, f"Quotas of {team}"):
+            set_quotas(principal_of(request, team.organization), team, lines, cell_id=cell)
+
+
+def _record_rows(request: HttpRequest, formset: Any, parent: Any) -> None:
+    """Members added, changed and removed by this form."""
+    kind = formset.model._meta.model_name
+    done = [("added", row) for row in formset.new_objects]
+    done += [("changed", row) for row, _ in formset.changed_objects]
+    done += [("removed", row) for row in formset.deleted_objects]
+    for what, row in done:
+        record(request, f"{kind}.{what}", parent, None, {"user": row.user.username, "role": row.role})

@@ -1,0 +1,158 @@
+"""Chips: the node's cores, NVIDIA chips by a recorded NVML, and the declared shapes of simulated ones."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import ModuleType
+from typing import cast
+
+import pytest
+
+from node_agent.drivers.cpu import CpuDriver
+from node_agent.drivers.nvidia import UNHEALTHY, NvidiaDriver, chip_type
+from node_agent.drivers.simulated import Shape, SimulatedDriver, declared_use
+from node_agent.host import CoreTimes, memory_total_mib, memory_used_mib, process_trees, read_core_times
+from tests.agent.recorded_nvml import Nvml
+
+
+def nvidia(**changes: bool | int) -> NvidiaDriver:
+    return NvidiaDriver(cast(ModuleType, Nvml(**changes)))  # type: ignore[arg-type]
+
+
+def test_every_core_is_a_chip() -> None:
+    driver = CpuDriver(enforced=True)
+    cores = sorted(os.sched_getaffinity(0))
+    assert [chip.uuid for chip in driver.chips] == [f"core-{core}" for core in cores]
+    assert {chip.memory_mib for chip in driver.chips} == {memory_total_mib() // len(cores)}
+    assert driver.chips[0].isolation == ["exclusive", "enforced", "cooperative"]
+    assert CpuDriver(enforced=False).chips[0].isolation == ["exclusive", "cooperative"]
+    assert driver.cores([0]) == [cores[0]]
+    assert driver.environment([]) == {"FLEXAI_CPUS": ""}
+
+
+def test_the_use_of_a_core_is_measured() -> None:
+    driver = CpuDriver(enforced=False)
+    core = sorted(os.sched_getaffinity(0))[0]
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        until = time.process_time() + 0.4
+        while time.process_time() < until:
+            pass
+    finally:
+        os.sched_setaffinity(0, before)
+    sample = driver.sample({0: 77})
+    assert sample[0].use_permille > 500
+    assert sample[0].memory_mib == 77
+    assert all(0 <= chip.use_permille <= 1000 for chip in sample)
+
+
+def test_use_never_leaves_its_range() -> None:
+    assert CoreTimes(5, 10).use_permille_since(None) == 0
+    assert CoreTimes(5, 10).use_permille_since(CoreTimes(5, 10)) == 0
+    assert CoreTimes(5, 10).use_permille_since(CoreTimes(9, 4)) == 0
+    assert CoreTimes(20, 30).use_permille_since(CoreTimes(0, 10)) == 1000
+
+
+def test_the_host_is_read() -> None:
+    assert 0 < memory_used_mib() < memory_total_mib()
+    assert len(read_core_times()) == 1 + (os.cpu_count() or 0)
+    trees = process_trees([os.getppid(), 999_999_999])
+    assert set(trees) <= {os.getppid()}
+
+
+def test_nvidia_chips_are_reported() -> None:
+    driver = nvidia()
+    assert [chip.type for chip in driver.chips] == ["H100-80GB"] * 3
+    assert driver.chips[1].uuid == "GPU-1"
+    assert driver.chips[0].memory_mib == 81559
+    assert driver.chips[0].isolation == ["exclusive", "cooperative"]
+    assert all(chip.healthy for chip in driver.chips)
+    assert driver.environment([0, 2]) == {"CUDA_VISIBLE_DEVICES": "GPU-0,GPU-2"}
+    assert driver.environment([]) == {"CUDA_VISIBLE_DEVICES": ""}
+    first, second, _ = driver.sample({})
+    assert (first.use_permille, first.memory_mib, first.temperature_c, first.power_mw) == (
+        870,
+        3072,
+        61,
+        512_345,
+    )
+    assert second.temperature_c == 0, "this chip does not tell"
+
+
+def test_an_nvidia_chip_that_does_not_answer_is_left_out_and_said() -> None:
+    driver = nvidia(broken=1)
+    assert [chip.uuid for chip in driver.chips] == ["GPU-0", "GPU-2"]
+    assert [chip.index for chip in driver.chips] == [0, 1]
+    assert driver.notes == ["NVIDIA chip 1 does not answer and is left out: GPU is lost."]
+
+
+def test_an_nvidia_chip_in_mig_mode_is_not_offered_whole() -> None:
+    driver = nvidia(mig=2)
+    assert len(driver.chips) == 2
+    assert "MIG" in driver.notes[0]
+
+
+def test_memory_errors_make_an_nvidia_chip_unhealthy() -> None:
+    driver = nvidia(ecc_errors=4)
+    assert not driver.chips[0].healthy
+    assert driver.chips[0].health_note.startswith("4 uncorrected memory errors")
+    assert driver.chips[1].healthy
+    assert driver.sample({})[0].flags == UNHEALTHY
+
+
+def test_a_chip_that_is_lost_later_is_unhealthy_and_the_others_go_on() -> None:
+    recorded = Nvml()
+    driver = NvidiaDriver(cast(ModuleType, recorded))
+
+    def lost(handle: int) -> None:
+        raise recorded.NVMLError("GPU is lost")
+
+    recorded.nvmlDeviceGetMemoryInfo = lost  # type: ignore[method-assign,assignment]
+    assert [sample.flags for sample in driver.sample({})] == [UNHEALTHY] * 3
+
+
+def test_without_a_driver_there_are_no_nvidia_chips() -> None:
+    assert list(nvidia(installed=False).chips) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "type_"),
+    [
+        ("NVIDIA H100 80GB HBM3", 79.6, "H100-80GB"),
+        ("NVIDIA A100-SXM4-40GB", 39.5, "A100-40GB"),
+        ("Tesla V100-SXM2-32GB", 31.7, "V100-32GB"),
+        ("NVIDIA GeForce RTX 4090", 23.9, "RTX-4090-24GB"),
+        ("NVIDIA L40S", 44.9, "L40S-48GB"),
+        ("NVIDIA H200", 140.4, "H200-141GB"),
+        ("Tesla T4", 14.7, "T4-16GB"),
+    ],
+)
+def test_chip_types_are_named(name: str, gib: float, type_: str) -> None:
+    assert chip_type(name, int(gib * (1 << 30))) == type_
+
+
+def test_shapes_are_read() -> None:
+    assert Shape.parse("16x8:H100-80GB") == Shape(16, 8, "H100-80GB")
+    driver = SimulatedDriver(Shape.parse("1x2:A100-40GB"))
+    assert [chip.memory_mib for chip in driver.chips] == [40 * 1024] * 2
+    driver.set_load({1: 500})
+    idle, busy = driver.sample({1: 9})
+    assert (idle.use_permille, busy.use_permille, busy.memory_mib) == (0, 500, 9)
+    assert busy.temperature_c > idle.temperature_c
+    assert busy.power_mw > idle.power_mw
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8:H100", "0x8:H100", "1x0:H100", "1x257:H100", "20000x1:X", "1x1:", "-1x1:X"]
+)
+def test_shapes_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="x"):
+        Shape.parse(text)
+
+
+def test_the_declared_curve_is_a_load() -> None:
+    curve = [declared_use(ms) for ms in range(0, 60_000, 500)]
+    assert all(0 <= use <= 1000 for use in curve)
+    assert min(curve[20:]) > 800

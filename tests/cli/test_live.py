@@ -1,0 +1,129 @@
+"""The command and the client against a platform that really runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flexai.client import Conflict, InvalidInput, NotFound
+from tests.cli.conftest import Shell
+from tests.support.platform import LivePlatform, platform
+
+__all__ = ["platform"]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def shell(tmp_path: Path, platform: LivePlatform) -> Shell:
+    return Shell(tmp_path, {"FLEXAI_URL": platform.url, "FLEXAI_TOKEN": platform.token})
+
+
+def test_a_run_is_streamed_and_its_exit_code_is_ours(shell: Shell) -> None:
+    done = shell(
+        "run", "--name", "live", "--wait", "--timeout", "60s", "-e", "A=b c", "--", 'echo "$A"; exit 7'
+    )
+    assert (done.code, done.out) == (7, "b c\n")
+    assert "failed" in shell("explain", "live").out
+    assert shell("logs", "live").out == "b c\n"
+    assert [job["exit_code"] for job in shell("ps", "--json", "--status", "failed").json] == [7]
+
+
+def test_files_and_arrays_arrive(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "hello.sh").write_text("echo from a file\n")
+    (tmp_path / "jobs.yaml").write_text(
+        "name: filed\ncommands: [sh hello.sh]\nfiles: {hello.sh: {path: hello.sh}}\n"
+        "---\nname: many\ncommands: ['true']\narray: 0-3\nresources: {cpus: 0.05}\n"
+    )
+    done = shell("apply", "-f", "jobs.yaml", "--wait", "--json")
+    assert done.code == 0, done.err
+    assert "from a file" in done.err
+    assert done.json[1]["count"] == 4
+    assert len(shell("ps", "--json", "--name", "many", "--status", "succeeded").json) == 4
+
+
+def test_what_never_fits_or_is_misspelt_is_refused(shell: Shell) -> None:
+    assert shell("run", "--dry-run", "-a", "cpu:1", "--", "true").code == 0
+    done = shell("run", "-a", "cpu:10000", "--", "true")
+    assert done.code == 1
+    assert done.out == ""
+    assert "10000" in done.err.replace(",", "")
+
+
+def test_a_job_is_stopped_and_requeued(shell: Shell, platform: LivePlatform) -> None:
+    client = platform.client()
+    job_id = shell("run", "--name", "long", "--", "sleep 600").out.strip()
+    assert shell("stop", job_id).code == 0
+    assert client.jobs.wait(job_id, timeout=60)["status"] == "cancelled"
+    assert shell("requeue", job_id).code == 0
+    assert shell("stop", job_id, "--reason", "again").code == 0
+    assert client.jobs.wait(job_id, timeout=60)["status"] == "cancelled"
+
+
+def test_held_waits_and_resume_lets_it_go(shell: Shell, platform: LivePlatform) -> None:
+    job_id = shell("run", "--hold", "--", "true").out.strip()
+    assert platform.client().jobs.get(job_id)["status"] == "held"
+    assert shell("resume", job_id).code == 0
+    assert platform.client().jobs.wait(job_id, timeout=60)["status"] == "succeeded"
+
+
+def test_signing_in_with_the_password_makes_a_working_token(tmp_path: Path, platform: LivePlatform) -> None:
+    stranger = Shell(tmp_path)
+    done = stranger(
+        "login",
+        platform.url,
+        "--username",
+        platform.username,
+        "--password-stdin",
+        stdin=platform.password + "\n",
+    )
+    assert done.code == 0, done.err
+    assert stranger("ps").code == 0
+    assert (
+        stranger("login", platform.url, "--username", "admin", "--password-stdin", stdin="wrong\n").code == 3
+    )
+    secret = stranger("token", "create", "ci", "--read-only").out.strip()
+    reader = Shell(tmp_path, {"FLEXAI_URL": platform.url, "FLEXAI_TOKEN": secret})
+    assert reader("ps").code == 0
+    assert reader("run", "--", "true").code == 3
+    token_id = next(
+        token["id"] for token in stranger("token", "list", "--json").json if token["name"] == "ci"
+    )
+    assert stranger("token", "revoke", token_id).code == 0
+    assert reader("ps").code == 3
+
+
+def test_nodes_chips_and_quotas_are_shown_and_changed(shell: Shell) -> None:
+    (node,) = shell("nodes", "--json").json
+    assert node["status"] == "ready"
+    assert shell("nodes", "cordon", node["name"], "--json").json["state"] == "cordoned"
+    assert shell("nodes", "return", node["id"], "--json").json["state"] == "ready"
+    assert len(shell("top", "--json").json) == len(node["chips"])
+    assert shell("top").code == 0
+    team = shell("quota", "--json").json[0]["name"]
+    assert shell("quota", "set", team, "cpu=1:100").code == 0
+    assert "100" in shell("quota").out
+
+
+def test_the_client_sees_what_the_contract_says(platform: LivePlatform) -> None:
+    client = platform.client()
+    spec = {"name": "sdk", "commands": ["echo hi"], "labels": {"k": "v"}}
+    job = client.jobs.submit(spec, idempotency_key="once")
+    assert client.jobs.submit(spec, idempotency_key="once")["id"] == job["id"]
+    with pytest.raises(Conflict):
+        client.jobs.submit({**spec, "name": "other"}, idempotency_key="once")
+    assert "".join(client.jobs.logs(job["id"], follow=True)) == "hi\n"
+    ended = client.jobs.wait(job["id"], timeout=60)
+    assert (ended["status"], ended["exit_code"], ended["spec"]) == ("succeeded", 0, spec)
+    assert {event["to_state"] for event in client.jobs.events(job["id"])} >= {
+        "queued",
+        "running",
+        "succeeded",
+    }
+    assert [found["id"] for found in client.jobs.list(labels={"k": "v"})] == [job["id"]]
+    with pytest.raises(InvalidInput) as caught:
+        client.jobs.submit({"name": "x", "comands": ["true"]})
+    assert "commands" in str(caught.value)
+    with pytest.raises(NotFound):
+        client.jobs.get("job-nothing")

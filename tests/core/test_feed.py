@@ -1,0 +1,143 @@
+"""S1: a scheduler told by events knows what a fresh one knows, whatever the order and however often told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from scheduler_core import Decision, Policy, Scheduler, Snapshot, decide
+from scheduler_core.model import Chip, Job, Node, Pool, Remove, Running, Team, Upsert
+from tests.core.cells import attempt_of
+from tests.support.engine import Case, a_cpu_job, a_job, a_node, a_quota, a_slice, a_team, given, live
+
+
+def a_case() -> Case:
+    return given(
+        nodes=[a_node("one", chips=4), a_node("two", chips=4)],
+        teams=[a_team("vision", a_quota(guaranteed=6, limit=7))],
+        running=[live(a_slice("old", milli=300), ("one", [0]))],
+        waiting=[a_job(f"j{n}", chips=2, submitted=n) for n in range(5)],
+    )
+
+
+def names(decision: Decision) -> list[int]:
+    return [unit.start.job for unit in decision.units]
+
+
+def test_s1_a_decision_is_not_taken_as_applied() -> None:
+    case = a_case()
+    scheduler = Scheduler(case.snapshot, case.policy)
+    first = scheduler.decide(1)
+    assert names(first) == [1, 2]
+    assert replace(scheduler.decide(2), now=1) == first
+
+
+def test_s1_what_was_applied_is_told_by_the_feed() -> None:
+    case = a_case()
+    scheduler = Scheduler(case.snapshot, case.policy)
+    start = scheduler.decide(1).units[0].start
+    attempt = attempt_of(case.snapshot.jobs[0], 500, start.placements)
+    scheduler.apply([Upsert(attempt), Remove(Job, 1)])
+    expected = replace(
+        case.snapshot, now=2, jobs=case.snapshot.jobs[1:], running=(*case.snapshot.running, attempt)
+    )
+    assert scheduler.decide(2) == decide(expected, case.policy)
+    scheduler.apply([Remove(Running, 500), Upsert(case.snapshot.jobs[0])])
+    assert scheduler.decide(3) == decide(replace(case.snapshot, now=3), case.policy)
+
+
+def test_s1_the_same_event_twice_changes_nothing() -> None:
+    case = a_case()
+    attempt = attempt_of(case.snapshot.jobs[0], 500, ())
+    once, twice = (Scheduler(case.snapshot, case.policy) for _ in range(2))
+    events = [Upsert(attempt), Remove(Job, 2), Upsert(case.snapshot.nodes[0]), Upsert(case.snapshot.chips[0])]
+    once.apply(events)
+    twice.apply([event for event in events for _ in range(3)])
+    assert once.decide(1) == twice.decide(1)
+
+
+@pytest.mark.parametrize("kind", [Job, Running, Node, Chip, Team, Pool])
+def test_s1_removing_what_never_was_is_harmless(kind) -> None:
+    case = a_case()
+    scheduler = Scheduler(case.snapshot, case.policy)
+    scheduler.apply([Remove(kind, 999)])
+    assert scheduler.decide(case.snapshot.now) == case.decision.raw
+
+
+def test_s1_work_is_told_before_the_node_it_runs_on() -> None:
+    case = a_case()
+    rows = [
+        *case.snapshot.running,
+        *case.snapshot.jobs,
+        *case.snapshot.chips,
+        *case.snapshot.nodes,
+        *case.snapshot.teams,
+        *case.snapshot.pools,
+    ]
+    scheduler = Scheduler(Snapshot(0), Policy())
+    scheduler.apply(Upsert(row) for row in rows)
+    assert scheduler.decide(case.snapshot.now) == case.decision.raw
+
+
+def test_s1_a_node_that_goes_and_comes_back_still_carries_its_work() -> None:
+    case = a_case()
+    scheduler = Scheduler(case.snapshot, case.policy)
+    node = case.snapshot.nodes[0]
+    scheduler.apply([Remove(Node, node.id)])
+    without = replace(case.snapshot, nodes=case.snapshot.nodes[1:])
+    assert scheduler.decide(case.snapshot.now) == decide(without, case.policy)
+    scheduler.apply([Upsert(node)])
+    assert scheduler.decide(case.snapshot.now) == case.decision.raw
+
+
+def test_s1_a_chip_measured_anew_changes_what_its_work_is_charged() -> None:
+    case = given(
+        nodes=[a_node("n", chips=2, chip_memory=1000)],
+        teams=[a_team("vision", a_quota(limit=1))],
+        running=[live(a_slice("old", milli=100, chip_memory=400, preemptible=True), ("n", [0]))],
+        waiting=[a_slice("new", milli=600, preemptible=True)],
+    )
+    assert case.decision.started == ["new"]
+    smaller = replace(case.snapshot.chips[0], memory=800)
+    scheduler = Scheduler(case.snapshot, case.policy)
+    scheduler.apply([Upsert(smaller)])
+    decision = scheduler.decide(1)
+    assert names(decision) == []
+    assert decision.verdicts[0].reasons[0].facts()["used"] == 500
+
+
+def test_s1_a_cycle_that_raises_leaves_the_books_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = a_case()
+    scheduler = Scheduler(case.snapshot, case.policy)
+    with monkeypatch.context() as patch:
+        patch.setattr("scheduler_core.engine.reasons_to_wait", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            scheduler.decide(1)
+    assert scheduler.decide(case.snapshot.now) == case.decision.raw
+
+
+def test_law_5_a_waiting_job_with_a_live_attempt_is_passed_over() -> None:
+    """No one snapshot holds such rows, but a feed may tell one before the other."""
+    case = given(nodes=[a_node()], waiting=[a_cpu_job("again"), a_cpu_job("other")])
+    scheduler = Scheduler(case.snapshot, case.policy)
+    scheduler.apply([Upsert(Running(9, 1, 1, 1, ()))])
+    decision = scheduler.decide(1)
+    assert names(decision) == [2]
+    assert [reason.code for reason in decision.verdicts[0].reasons] == ["earlier_attempt_lives"]
+    assert decision.verdicts[0].reasons[0].sentence() == "Its earlier attempt has not ended yet."
+    scheduler.apply([Remove(Running, 9)])
+    assert names(scheduler.decide(2)) == [1, 2]
+
+
+def test_s1_a_chip_that_is_found_on_another_node_is_held_by_nobody_there() -> None:
+    """What its work holds is told by the attempt's next row; until then neither quota nor node counts it."""
+    case = given(
+        nodes=[a_node("one", chips=1), a_node("two")],
+        teams=[a_team("vision", a_quota(guaranteed=1, limit=1))],
+        running=[live(a_job("old"), ("one", [0]))],
+        waiting=[a_job("new")],
+    )
+    assert case.decision.started == []
+    moved = case.but(chips=(replace(case.snapshot.chips[0], node=2),))
+    assert moved.decision.starts("new", on=["two"])

@@ -1,0 +1,57 @@
+"""The engine decides from its arguments alone: no clock, no chance, no files, no network, no Django (S1)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import scheduler_core
+
+CORE = Path(scheduler_core.__file__).parent
+MODULES = sorted(CORE.rglob("*.py"))
+ALLOWED = {
+    "__future__",
+    "abc",
+    "bisect",
+    "collections",
+    "collections.abc",
+    "dataclasses",
+    "enum",
+    "heapq",
+    "typing",
+}
+FORBIDDEN_CALLS = {"open", "print", "input", "eval", "exec", "hash_seed", "id", "float"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(CORE)) for path in MODULES])
+def test_s1_a_module_imports_only_values_and_containers(path: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports say where from"
+            imported.add(node.module or "")
+    foreign = {name for name in imported if name not in ALLOWED and name.split(".")[0] != "scheduler_core"}
+    assert foreign == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(CORE)) for path in MODULES])
+def test_q1_no_float_and_no_way_out(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant):
+            assert not isinstance(node.value, float), f"line {node.lineno}: a float"
+        if isinstance(node, ast.BinOp):
+            assert not isinstance(node.op, ast.Div), f"line {node.lineno}: true division makes floats"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in FORBIDDEN_CALLS, f"line {node.lineno}: {node.func.id}()"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(CORE)) for path in MODULES])
+def test_a_file_fits_in_the_head_and_a_function_on_a_screen(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 500
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 45, node.name

@@ -1,0 +1,244 @@
+"""The console: operators only, every page opens, what it changes goes through services and is recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.test import Client as Browser
+from django.utils import timezone
+
+from flexai.cluster.models import Cell, Chip, Node, NodeContact, Pool
+from flexai.jobs.models import Attempt, Event, Job
+from flexai.scheduling.models import Cycle, Quarantine, Verdict
+from flexai.tenancy.models import AuditEntry, Membership, Organization, Quota, Role, Team, Token, User
+
+pytestmark = pytest.mark.django_db
+
+PAGES = [
+    "tenancy/organization", "tenancy/team", "tenancy/user", "tenancy/token", "tenancy/auditentry",
+    "cluster/pool", "cluster/node", "cluster/chip", "jobs/job", "jobs/attempt", "jobs/event",
+    "scheduling/cycle", "scheduling/verdict", "scheduling/quarantine",
+]  # fmt: skip
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    return User.objects.create_user("olga", password="a long pass phrase", is_staff=True)
+
+
+@pytest.fixture
+def browser(operator: User) -> Browser:
+    made = Browser(HTTP_HOST="localhost")
+    made.force_login(operator)
+    return made
+
+
+@pytest.fixture
+def rows(operator: User) -> dict[str, Any]:
+    """One of everything, in the house of another tenant."""
+    acme = Organization.objects.create(slug="acme", name="Acme")
+    member = User.objects.create_user("ana")
+    Membership.objects.create(organization=acme, user=member, role=Role.OWNER)
+    team = Team.objects.create(organization=acme, name="vision")
+    cell = Cell.objects.get(name="default")
+    node = Node.objects.create(
+        cell=cell, pool=Pool.objects.get(cell=cell), name="n1", credential_hash="secret-hash", reachable=True
+    )
+    NodeContact.objects.create(node=node, seen_at=timezone.now())
+    Chip.objects.create(node=node, cell=cell, index=0, type="cpu", memory_mib=100, memory_ceiling_mib=100)
+    job = Job.objects.create(
+        organization=acme, team=team, cell=cell, user=member, name="<script>alert(1)</script>", spec={},
+        effective_spec={}, submitted_at=timezone.now(),
+    )  # fmt: skip
+    attempt = Attempt.objects.create(
+        organization=acme, cell=cell, job=job, number=1, state="ended", placed_at=timezone.now()
+    )
+    Event.objects.create(at=timezone.now(), job=job, kind="job.submitted", sentence="Submitted.")
+    cycle = Cycle.objects.create(cell=cell, started_at=timezone.now(), error="Traceback: <b>it broke</b>")
+    Verdict.objects.create(job=job, since=timezone.now(), code="no_chips", sentence="No chips.")
+    Quarantine.objects.create(job=job, law="no_overcommit", since=timezone.now())
+    token = Token.objects.create(
+        organization=acme, user=member, name="ci", hash="hash-of-a-secret", expires_at=timezone.now()
+    )
+    return {
+        "team": team,
+        "cell": cell,
+        "node": node,
+        "job": job,
+        "attempt": attempt,
+        "cycle": cycle,
+        "token": token,
+    }
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_list_and_object_opens(browser: Browser, rows: dict[str, Any], page: str) -> None:
+    answer = browser.get(f"/console/{page}/")
+    assert answer.status_code == 200
+    assert b"<script>alert(1)" not in answer.content
+    model = next(model for model in admin.site._registry if model._meta.label_lower.replace(".", "/") == page)
+    found = model._default_manager.first()
+    if found is not None:
+        answer = browser.get(f"/console/{page}/{found.pk}/change/")
+        assert answer.status_code == 200
+        assert b"<script>alert(1)" not in answer.content
+        assert b"secret" not in answer.content
+    assert browser.get(f"/console/{page}/?q=x").status_code == 200
+
+
+def test_the_side_bar_and_the_registry_name_the_same_pages(browser: Browser) -> None:
+    registered = {model._meta.label_lower.replace(".", "/") for model in admin.site._registry}
+    assert registered == set(PAGES)
+    start = browser.get("/console/").content.decode()
+    for page in PAGES:
+        assert f'href="/console/{page}/"' in start
+
+
+def test_the_first_page_has_real_figures(browser: Browser, rows: dict[str, Any]) -> None:
+    answer = browser.get("/console/")
+    figures = {figure["title"]: figure["value"] for figure in answer.context["figures"]}
+    assert figures["Nodes ready"] == "1 of 1"
+    assert figures["Jobs queued"] == 1
+    assert figures["Failed cycles, 24 h"] == 1
+    assert figures["In quarantine"] == 1
+    assert answer.context["types"][0]["total"] == 1
+
+
+@pytest.mark.parametrize("path", ["", *(f"{page}/" for page in PAGES), "tenancy/user/add/"])
+def test_nobody_but_operators_enters(rows: dict[str, Any], path: str) -> None:
+    stranger = Browser(HTTP_HOST="localhost")
+    assert stranger.get(f"/console/{path}").status_code == 302
+    stranger.force_login(User.objects.get(username="ana"))
+    assert stranger.get(f"/console/{path}").status_code == 302
+    assert stranger.post(f"/console/{path}", {"action": "stop"}).status_code == 302
+    assert Job.objects.get().status == "queued"
+
+
+def test_the_error_of_a_cycle_is_visible_and_escaped(browser: Browser, rows: dict[str, Any]) -> None:
+    page = browser.get(f"/console/scheduling/cycle/{rows['cycle'].pk}/change/").content.decode()
+    assert "&lt;b&gt;it broke&lt;/b&gt;" in page
+    assert browser.get("/console/scheduling/cycle/?result=failed").content.count(b"failed") > 0
+
+
+def test_quotas_are_set_through_the_service(browser: Browser, rows: dict[str, Any]) -> None:
+    team, cell = rows["team"], rows["cell"]
+    page = f"/console/tenancy/team/{team.pk}/change/"
+    line = {
+        "cell": cell.pk,
+        "chip_type": "cpu",
+        "guaranteed_milli": 4000,
+        "limit_milli": 8000,
+        "over_quota_weight": 1,
+    }
+    assert browser.post(page, _team_form(team, [line])).status_code == 302
+    quota = Quota.objects.get()
+    assert (quota.guaranteed_milli, quota.limit_milli) == (4000, 8000)
+    entry = AuditEntry.objects.filter(actor="olga", object_id=team.public_id).latest("id")
+    assert "4000" in str(entry.after)
+    line = {**line, "id": quota.pk, "DELETE": "on"}
+    assert browser.post(page, _team_form(team, [line], existing=1)).status_code == 302
+    assert not Quota.objects.exists()
+
+
+def test_a_refused_quota_changes_nothing_and_is_said(browser: Browser, rows: dict[str, Any]) -> None:
+    team, cell = rows["team"], rows["cell"]
+    line = {
+        "cell": cell.pk,
+        "chip_type": "no chip type",
+        "guaranteed_milli": 1,
+        "limit_milli": "",
+        "over_quota_weight": 1,
+    }
+    answer = browser.post(f"/console/tenancy/team/{team.pk}/change/", _team_form(team, [line]), follow=True)
+    assert "is no chip type" in answer.content.decode()
+    assert not Quota.objects.exists()
+
+
+def test_a_node_is_drained_and_returned(browser: Browser, rows: dict[str, Any]) -> None:
+    node = rows["node"]
+    for action, state in (("cordon", "cordoned"), ("drain", "draining"), ("return_to_service", "ready")):
+        _act(browser, "cluster/node", action, node.pk)
+        node.refresh_from_db()
+        assert node.state == state
+    assert AuditEntry.objects.filter(object_id=node.public_id).count() == 3
+    page = _act(browser, "cluster/node", "declare_dead", node.pk)
+    assert "is in contact" in page
+    node.refresh_from_db()
+    assert node.state == "ready"
+
+
+def test_a_job_of_any_tenant_is_stopped_and_recorded(browser: Browser, rows: dict[str, Any]) -> None:
+    job = rows["job"]
+    _act(browser, "jobs/job", "stop", job.pk)
+    job.refresh_from_db()
+    assert job.status == "cancelled"
+    entry = AuditEntry.objects.get(object_id=job.public_id)
+    assert (entry.actor, entry.organization) == ("olga", job.organization)
+    assert "has" in _act(browser, "jobs/job", "stop", job.pk)
+
+
+def test_a_quarantined_job_is_released(browser: Browser, rows: dict[str, Any]) -> None:
+    _act(browser, "scheduling/quarantine", "let_out", rows["job"].pk)
+    assert not Quarantine.objects.exists()
+    assert AuditEntry.objects.filter(action="quarantine.released").count() == 1
+
+
+def test_a_token_is_revoked(browser: Browser, rows: dict[str, Any]) -> None:
+    _act(browser, "tenancy/token", "revoke", rows["token"].pk)
+    rows["token"].refresh_from_db()
+    assert rows["token"].revoked_at is not None
+
+
+def test_nothing_read_only_can_be_changed_or_deleted(browser: Browser, rows: dict[str, Any]) -> None:
+    for page, row in (
+        ("jobs/job", rows["job"]),
+        ("scheduling/cycle", rows["cycle"]),
+        ("cluster/node", rows["node"]),
+    ):
+        assert browser.post(f"/console/{page}/{row.pk}/change/", {"name": "x"}).status_code == 403
+        assert browser.post(f"/console/{page}/{row.pk}/delete/", {"post": "yes"}).status_code == 403
+        assert browser.get(f"/console/{page}/add/").status_code == 403
+    _act(browser, "tenancy/team", "drain", rows["team"].pk)
+    assert Team.objects.count() == 1
+
+
+def test_a_user_and_an_organization_are_made(browser: Browser) -> None:
+    form = {
+        "username": "new",
+        "password1": "a long pass phrase",
+        "password2": "a long pass phrase",
+        "usable_password": "true",
+    }
+    assert browser.post("/console/tenancy/user/add/", form).status_code == 302
+    assert User.objects.get(username="new").check_password("a long pass phrase")
+    inline = _management("memberships", 0, 0)
+    answer = browser.post("/console/tenancy/organization/add/", {"name": "Acme", "slug": "acme", **inline})
+    assert answer.status_code == 302
+    assert Organization.objects.get().slug == "acme"
+    entries = AuditEntry.objects.all()
+    assert {entry.action for entry in entries} == {"user.created", "organization.created"}
+    assert "pass phrase" not in str([(entry.before, entry.after) for entry in entries])
+
+
+def _act(browser: Browser, page: str, action: str, pk: object) -> str:
+    answer = browser.post(f"/console/{page}/", {"action": action, "_selected_action": [pk]}, follow=True)
+    return answer.content.decode()
+
+
+def _team_form(team: Team, lines: list[dict[str, Any]], existing: int = 0) -> dict[str, Any]:
+    form: dict[str, Any] = {"name": team.name, "parent": "", **_management("quotas", len(lines), existing)}
+    for number, line in enumerate(lines):
+        form.update({f"quotas-{number}-{key}": value for key, value in line.items()})
+        form[f"quotas-{number}-team"] = team.pk
+    return {**form, **_management("members", 0, 0), **_management("uses", 0, 0)}
+
+
+def _management(prefix: str, total: int, existing: int) -> dict[str, Any]:
+    return {
+        f"{prefix}-TOTAL_FORMS": total,
+        f"{prefix}-INITIAL_FORMS": existing,
+        f"{prefix}-MIN_NUM_FORMS": 0,
+        f"{prefix}-MAX_NUM_FORMS": 1000,
+    }

@@ -1,0 +1,322 @@
+"""The job spec: every field, its bounds, and what is said about what is wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flexai.common.errors import InvalidInput, TooLarge
+from flexai.jobs.spec import MAX_SPEC_BYTES, parse
+from flexai.jobs.vocabulary import BUILT, NOT_BUILT
+
+
+def spec(**fields: Any) -> dict[str, Any]:
+    return {"commands": ["true"], **fields}
+
+
+def effective(**fields: Any) -> dict[str, Any]:
+    return parse(spec(**fields)).spec
+
+
+def resources(**fields: Any) -> dict[str, Any]:
+    made: dict[str, Any] = effective(resources=fields)["resources"]
+    return made
+
+
+def wrong(raw: object) -> dict[str, str]:
+    with pytest.raises(InvalidInput) as caught:
+        parse(raw)
+    return {error.field: f"{error.message} | {error.hint}" for error in caught.value.errors}
+
+
+def test_the_defaults() -> None:
+    assert parse({"commands": "true"}).spec == {
+        "name": "job", "team": "", "type": "task", "commands": ["true"], "env": {}, "files": {},
+        "working_dir": "",
+        "resources": {
+            "chips": 0, "chip_types": [], "milli": 0, "chip_memory_mib": 0, "cpu_milli": 1000,
+            "memory_mib": 0,
+            "isolation": None,
+        },
+        "replicas": {"min": 1, "max": 1, "spread": True}, "node_pools": [], "priority": 50,
+        "preemptible": False,
+        "min_runtime_ms": 0, "hold": False, "start_after": None, "max_duration_ms": None,
+        "retry": {"limit": 0, "on": ["exit", "oom", "start_failed"], "exit_codes": []}, "lease_ms": 600_000,
+        "lend": "team", "grace_ms": 10_000, "checkpoint_path": "", "array": None, "labels": {},
+    }  # fmt: skip
+
+
+def test_everything_at_once() -> None:
+    made = effective(
+        name="träin 7", team="research", files={"src/train.py": "print(1)\n"}, env={"EPOCHS": 3, "LR": "0.1"},
+        working_dir="src", nodes=2, spread=False, node_pools=["a", "b"], priority="low", preemptible=True,
+        min_runtime="30m", lend="never", hold=True, start_after="2030-01-01T02:00:00+02:00",
+        max_duration="1h30m",
+        retry={"limit": 3, "on": ["oom"], "exit_codes": [7]}, lease="never", labels={"team/x": "y", "n": 1},
+        checkpoint={"path": "/ckpt", "grace_period": "1m"}, array="0-99:3%10",
+    )  # fmt: skip
+    assert made["name"] == "träin 7"
+    assert made["env"] == {"EPOCHS": "3", "LR": "0.1"}
+    assert made["replicas"] == {"min": 2, "max": 2, "spread": False}
+    assert (made["priority"], made["min_runtime_ms"], made["max_duration_ms"]) == (25, 1_800_000, 5_400_000)
+    assert made["start_after"] == "2030-01-01T00:00:00Z"
+    assert made["retry"] == {"limit": 3, "on": ["oom"], "exit_codes": [7]}
+    assert (made["lease_ms"], made["grace_ms"], made["checkpoint_path"]) == (None, 60_000, "/ckpt")
+    assert made["array"] == {"indices": [[0, 99, 3]], "cap": 10}
+    assert made["labels"] == {"team/x": "y", "n": "1"}
+
+
+@pytest.mark.parametrize(
+    ("given_resources", "expected"),
+    [
+        ({"accelerators": "H100:8"}, {"chips": 8, "chip_types": ["H100"], "cpu_milli": 0}),
+        ({"accelerators": "H100"}, {"chips": 1, "chip_types": ["H100"]}),
+        ({"accelerators": {"A100-80GB/1g.10gb": 2}}, {"chips": 2, "chip_types": ["A100-80GB/1g.10gb"]}),
+        ({"accelerators": "cpu:2", "cpus": 1.5}, {"chips": 2, "cpu_milli": 1500}),
+        ({"fraction": 0.1}, {"chips": 0, "milli": 100, "chip_types": [], "cpu_milli": 0}),
+        ({"fraction": "25%", "accelerators": "H100:1"}, {"milli": 250, "chip_types": ["H100"]}),
+        ({"fraction": 1}, {"chips": 1, "milli": 0}),
+        ({"chip_memory": "16GB"}, {"chips": 0, "milli": 0, "chip_memory_mib": 16_384}),
+        ({"fraction": 0.5, "chip_memory": "1.5GiB"}, {"milli": 500, "chip_memory_mib": 1536}),
+        ({"cpus": 0.05}, {"cpu_milli": 50}),
+        ({"cpus": "2"}, {"cpu_milli": 2000}),
+        ({"memory": "512m"}, {"memory_mib": 512}),
+        ({"memory": "1 TiB"}, {"memory_mib": 1_048_576}),
+        ({"memory": "100KB"}, {"memory_mib": 1}),
+        ({"fraction": 0.5, "isolation": "enforced"}, {"isolation": "enforced"}),
+    ],
+)
+def test_resources(given_resources: dict[str, Any], expected: dict[str, Any]) -> None:
+    made = resources(**given_resources)
+    assert {key: made[key] for key in expected} == expected
+
+
+def test_0_1_and_0_2_are_0_3() -> None:
+    assert (
+        resources(fraction=0.1)["milli"] + resources(fraction=0.2)["milli"]
+        == resources(fraction=0.3)["milli"]
+    )
+
+
+def test_roundings_are_told() -> None:
+    assert parse(spec(resources={"fraction": 0.3333})).spec["resources"]["milli"] == 334
+    assert parse(spec(resources={"fraction": 0.3333})).roundings == [
+        "A fraction of 0.3333 is 0.334 of a chip, rounded up to a thousandth."
+    ]
+    assert parse(spec(resources={"fraction": 1})).roundings == ["A fraction of 1 is one whole chip."]
+
+
+@pytest.mark.parametrize(
+    ("key", "inside"), [(key, where) for where, keys in NOT_BUILT.items() for key in sorted(keys)]
+)
+def test_what_is_not_built_is_refused_by_name(key: str, inside: str) -> None:
+    raw = spec(**{inside: {key: "x"}}) if inside else spec(**{key: "x"})
+    path = f"{inside}.{key}" if inside else key
+    assert wrong(raw) == {path: f"`{path}` is not built yet | "}
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "said"),
+    [
+        ({"type": "service"}, "type", "`type: service` is not built yet"),
+        ({"nodes": {"min": 1, "max": 2}}, "nodes", "`nodes` as min..max is not built yet"),
+        ({"nodes": "2-8"}, "nodes", "`nodes` as min..max is not built yet"),
+        ({"resources": {"accelerators": ["H100", "A100"]}}, "resources.accelerators", "not built yet"),
+        (
+            {"resources": {"accelerators": {"vendor": "amd"}}},
+            "resources.accelerators",
+            "`accelerators.vendor` is not built",
+        ),
+        ({"resources": {"accelerators": {"H100": 1, "A100": 1}}}, "resources.accelerators", "any_of"),
+        ({"resources": {"memory": "16GB.."}}, "resources.memory", "a range of `memory` is not built yet"),
+        ({"choose": "ordered"}, "choose", "`resources.choose` is not built yet"),
+    ],
+)
+def test_forms_that_are_not_built_are_refused_by_name(raw: dict[str, Any], path: str, said: str) -> None:
+    assert said in wrong(spec(**raw))[path]
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "hint"),
+    [
+        ({"nam": "x"}, "nam", "`name`"),
+        ({"Priority": 1}, "Priority", "`priority`"),
+        ({"max-duration": "1h"}, "max-duration", "`max_duration`"),
+        ({"gpus": 8}, "gpus", "`resources.accelerators`"),
+        ({"accelerators": "H100"}, "accelerators", "stands in `resources`: `resources.accelerators`"),
+        ({"resources": {"priority": 1}}, "resources.priority", "stands at the top: `priority`"),
+        ({"resources": {"acelerators": "H100"}}, "resources.acelerators", "`resources.accelerators`"),
+        ({"retry": {"limits": 1}}, "retry.limits", "`retry.limit`"),
+        ({"fractoin": 0.5}, "fractoin", "`resources.fraction`"),
+        ({"zzz": 1}, "zzz", "known here are"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(raw: dict[str, Any], path: str, hint: str) -> None:
+    assert hint in wrong(spec(**raw))[path]
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "said"),
+    [
+        ({"resources": {"memory": "12q"}}, "resources.memory",
+        "'q' is not a unit of memory | give MiB or GiB, such as 16GB"),
+        ({"resources": {"memory": 16}}, "resources.memory", "needs a unit"),
+        ({"resources": {"memory": "16"}}, "resources.memory", "has no unit"),
+        ({"resources": {"memory": "-1GB"}}, "resources.memory", "must be 1 MiB to 64 TiB"),
+        ({"resources": {"memory": "0GB"}}, "resources.memory", "must be 1 MiB"),
+        ({"resources": {"memory": "99999999TB"}}, "resources.memory", "must be 1 MiB to 64 TiB"),
+        ({"resources": {"chip_memory": "many"}}, "resources.chip_memory", "not an amount of memory"),
+        ({"max_duration": 60}, "max_duration",
+        "needs a unit; 60 has none | give a number with a unit, such as 90s"),
+        ({"max_duration": "10x"}, "max_duration", "not a duration"),
+        ({"max_duration": "0s"}, "max_duration", "must be 1s"),
+        ({"lease": "5s"}, "lease", "must be 30s"),
+        ({"max_duration": "9999999999d"}, "max_duration", "must be 1s to 366d"),
+        ({"resources": {"fraction": 0}}, "resources.fraction", "must be 0.001 to 1"),
+        ({"resources": {"fraction": -0.5}}, "resources.fraction", "must be 0.001 to 1"),
+        ({"resources": {"fraction": 1.5}}, "resources.fraction", "must be 0.001 to 1"),
+        ({"resources": {"fraction": math.nan}}, "resources.fraction", "finite"),
+        ({"resources": {"fraction": "Infinity"}}, "resources.fraction", "finite"),
+        ({"resources": {"fraction": "1e999999"}}, "resources.fraction", "far too large"),
+        ({"resources": {"fraction": 0.5, "accelerators": "H100:2"}}, "resources.accelerators",
+        "a slice is of one chip"),
+        ({"resources": {"cpus": 0}}, "resources.cpus", "must be 0.001"),
+        ({"resources": {"cpus": -1}}, "resources.cpus", "must be"),
+        ({"resources": {"cpus": 10**40}}, "resources.cpus", "too large"),
+        ({"resources": {"accelerators": "H100:-1"}}, "resources.accelerators",
+        "asks for -1 chips; give 1 or more"),
+        ({"resources": {"accelerators": {"H100": 10**40}}}, "resources.accelerators", "at most 100000"),
+        ({"resources": {"accelerators": "H100:8:8"}}, "resources.accelerators", "no whole number of chips"),
+        ({"resources": {"accelerators": "H 100"}}, "resources.accelerators", "no chip type"),
+        ({"resources": {"accelerators": 8}}, "resources.accelerators", "must name a chip type"),
+        ({"resources": {"isolation": "enforced"}}, "resources.isolation", "asks for none"),
+        ({"resources": {"isolation": "hard", "fraction": 0.5}}, "resources.isolation", "`hardware`"),
+        ({"resources": 5}, "resources", "must be an object"),
+        ({"nodes": 0}, "nodes", "must be 1 to 10000, not 0"),
+        ({"nodes": 1.5}, "nodes", "whole number"),
+        ({"nodes": True}, "nodes", "whole number"),
+        ({"nodes": 10**40}, "nodes", "very many digits"),
+        ({"priority": 101}, "priority", "must be 0 to 100"),
+        ({"priority": "urgent"}, "priority", "give low, normal, high or 0 to 100"),
+        ({"hold": "yes"}, "hold", "must be true or false"),
+        ({"start_after": "tomorrow"}, "start_after", "not an instant"),
+        ({"start_after": "2030-01-01T00:00:00"}, "start_after", "no time zone"),
+        ({"start_after": "0001-01-01T00:00:00+14:00"}, "start_after", "not an instant"),
+        ({"name": "a\x00b"}, "name", "printable"),
+        ({"name": "a\nb"}, "name", "printable"),
+        ({"name": "x" * 101}, "name", "1 to 100"),
+        ({"name": 7}, "name", "printable"),
+        ({"team": "a b"}, "team", "no name"),
+        ({"commands": []}, "commands", "1 to 1000"),
+        ({"commands": [""]}, "commands.0", "is empty"),
+        ({"commands": ["true", "a\0b"]}, "commands.1", "NUL"),
+        ({"commands": ["true", 7]}, "commands.1", "must be text"),
+        ({"commands": "x" * 200_000}, "commands", "more than 128 KiB"),
+        ({"commands": None}, "commands", "is missing"),
+        ({"env": {"1A": "x"}}, "env.1A", "no name of a variable"),
+        ({"env": {"A": True}}, "env.A", "put it in quotes"),
+        ({"env": {"A": 0.1}}, "env.A", "put it in quotes"),
+        ({"env": {"FLEXAI_JOB_ID": "x"}}, "env.FLEXAI_JOB_ID", "platform's own"),
+        ({"env": {"A": "\0"}}, "env.A", "NUL"),
+        ({"env": ["A=b"]}, "env", "must be an object"),
+        ({"files": {"../x": ""}}, "files.../x", "may not leave"),
+        ({"files": {"a/../../x": ""}}, "files.a/../../x", "may not leave"),
+        ({"files": {"/etc/passwd": ""}}, "files./etc/passwd", "must be relative"),
+        ({"files": {"a//b": ""}}, "files.a//b", "empty"),
+        ({"files": {"a\\b": ""}}, "files.a\\b", "must be relative"),
+        ({"files": {"a": "", "a/b": ""}}, "files.a/b", "'a' is a file"),
+        ({"files": {"x": 1}}, "files.x", "must be text"),
+        ({"working_dir": "../.."}, "working_dir", "may not leave"),
+        ({"working_dir": 7}, "working_dir", "is no path"),
+        ({"retry": {"limit": -1}}, "retry.limit", "must be 0 to 100"),
+        ({"retry": {"on": ["preempted"]}}, "retry.on", "not one of"),
+        ({"retry": {"exit_codes": [0]}}, "retry.exit_codes", "must be 1 to 255"),
+        ({"array": "0-10000"}, "array", "has 10001 tasks"),
+        ({"array": "0-99999999999"}, "array", "not an index"),
+        ({"array": "5-1"}, "array", "empty range"),
+        ({"array": "0-9:0"}, "array", "empty range"),
+        ({"array": "0,0"}, "array", "twice"),
+        ({"array": "0-9%0"}, "array", "cap"),
+        ({"array": "0-9%"}, "array", "cap"),
+        ({"array": "a"}, "array", "not an index"),
+        ({"array": ""}, "array", "not an index"),
+        ({"array": [1, 2]}, "array", "not a set of indices"),
+        ({"labels": {"-x": "y"}}, "labels.-x", "no label"),
+        ({"labels": {"x": "y" * 201}}, "labels.x", "at most 200"),
+        ({"labels": {f"k{n}": "v" for n in range(65)}}, "labels", "at most 64"),
+        ({"node_pools": [1]}, "node_pools", "no name"),
+        ({"lend": "everybody"}, "lend", "not one of"),
+        ({"checkpoint": {"grace_period": "2h"}}, "checkpoint.grace_period", "must be 0ms to 1h"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_and_what_would_be_right(raw: dict[str, Any], path: str, said: str) -> None:
+    told = wrong(spec(**raw))
+    assert list(told) == [path]
+    assert said in told[path]
+
+
+def test_everything_wrong_is_told_at_once_with_its_path() -> None:
+    told = wrong(
+        {"comands": "x", "nodes": 0, "resources": {"memory": "12q", "cpus": "x"}, "retry": {"limit": "x"}}
+    )
+    assert set(told) == {"comands", "commands", "nodes", "resources.memory", "resources.cpus", "retry.limit"}
+
+
+def test_the_summary_says_the_first_in_one_sentence() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse(spec(nam="x"))
+    assert caught.value.detail == "The spec is wrong: nam: unknown key (did you mean `name`?)."
+
+
+@pytest.mark.parametrize("raw", [None, [], "x", 7, [{"commands": "true"}]])
+def test_what_is_no_object_is_refused(raw: object) -> None:
+    with pytest.raises(InvalidInput, match="object"):
+        parse(raw)
+
+
+def test_a_spec_above_its_bound_is_too_large() -> None:
+    with pytest.raises(TooLarge, match="1024 KiB"):
+        parse(spec(env={"A": "x" * (MAX_SPEC_BYTES + 1)}))
+
+
+def test_ten_thousand_unknown_keys_are_told_in_part() -> None:
+    assert len(wrong({f"key{n}": 1 for n in range(10_000)})) == 100
+
+
+def test_half_a_surrogate_pair_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="cannot carry"):
+        parse(spec(commands=["echo \ud800"]))
+
+
+def test_an_array_of_one_number() -> None:
+    assert effective(array="7")["array"] == {"indices": [[7, 7, 1]], "cap": None}
+    assert effective(array=7)["array"] == {"indices": [[7, 7, 1]], "cap": None}
+    assert effective(array="0,3,7-9:2")["array"] == {
+        "indices": [[0, 0, 1], [3, 3, 1], [7, 9, 2]],
+        "cap": None,
+    }
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+_keys = sorted({key for keys in [*BUILT.values(), *NOT_BUILT.values()] for key in keys})
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(st.sampled_from(_keys), _json, max_size=6))
+def test_whatever_is_sent_is_read_or_refused_with_a_reason(raw: dict[str, Any]) -> None:
+    """No input makes the parser fail in another way, and what it accepts is canonical: reading it does not
+    change it."""
+    try:
+        made = parse(raw).spec
+    except (InvalidInput, TooLarge):
+        return
+    assert set(made) == set(parse({"commands": "true"}).spec)
+    assert all(isinstance(command, str) and command.strip() for command in made["commands"])

@@ -1,0 +1,207 @@
+"""Tenancy below the API: the first start, organizations, quotas, roles, tokens, the audit log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, transaction
+
+from flexai.common.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
+from flexai.tenancy import audit, services
+from flexai.tenancy.models import (
+    AuditEntry,
+    Membership,
+    Organization,
+    Quota,
+    Role,
+    Team,
+    TeamMember,
+    Token,
+    User,
+)
+from flexai.tenancy.principals import Principal, principal_for_user, visible_teams
+from tests.support.tenants import Tenant, a_cell, a_tenant
+
+pytestmark = pytest.mark.django_db
+
+FIRST: dict[str, Any] = {
+    "organization": "lab",
+    "teams": [
+        {"name": "research", "quotas": {"H100-80GB": {"guaranteed": 8000, "limit": 16000}}},
+        {"name": "serving", "quotas": {}},
+    ],
+    "username": "admin",
+    "password": "first-password",
+    "operator": True,
+}
+
+
+class TestBootstrap:
+    @pytest.fixture(autouse=True)
+    def _quick(self, settings: Any) -> None:
+        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+        a_cell()
+
+    def test_somebody_can_sign_in_and_submit(self) -> None:
+        organization, user = services.bootstrap(**FIRST)
+        assert user.check_password("first-password")
+        assert user.is_staff
+        principal = principal_for_user(user)
+        assert (principal.organization, principal.role, principal.is_operator) == (
+            organization,
+            Role.OWNER,
+            True,
+        )
+        assert [seat.name for seat in principal.teams] == ["research", "serving"]
+        quota = Quota.objects.get()
+        assert (quota.team.name, quota.guaranteed_milli, quota.limit_milli) == ("research", 8000, 16000)
+
+    def test_again_changes_nothing_that_people_changed(self) -> None:
+        services.bootstrap(**FIRST)
+        Quota.objects.update(guaranteed_milli=1)
+        user = User.objects.get()
+        user.set_password("changed-since")
+        user.save()
+        services.bootstrap(**{**FIRST, "password": "another"})
+        assert User.objects.get().check_password("changed-since")
+        assert Quota.objects.get().guaranteed_milli == 1
+        counts = [model.objects.count() for model in (Organization, Team, User, Membership, Quota)]
+        assert counts == [1, 2, 1, 1, 1]
+
+
+class TestOrganizations:
+    def test_a_second_one_is_refused_where_all_jobs_run_as_one_user(self, settings: Any) -> None:
+        settings.SINGLE_ORGANIZATION = True
+        services.create_organization("Lab", "lab")
+        with pytest.raises(Conflict, match="--trust-tenants"):
+            services.create_organization("Other", "other")
+        assert Organization.objects.count() == 1
+        settings.SINGLE_ORGANIZATION = False
+        services.create_organization("Other", "other")
+
+    @pytest.mark.parametrize("slug", ["", "A", "a b", "-a", "a" * 64, "a\n"])
+    def test_a_slug_is_plain(self, slug: str) -> None:
+        with pytest.raises(InvalidInput):
+            services.create_organization("x", slug)
+        assert not Organization.objects.exists()
+
+    def test_a_slug_and_a_team_are_there_once(self) -> None:
+        organization = services.create_organization("Lab", "lab")
+        with pytest.raises(Conflict):
+            services.create_organization("Lab again", "lab")
+        services.create_team(organization, "research")
+        with pytest.raises(Conflict):
+            services.create_team(organization, "research")
+        with pytest.raises(InvalidInput):
+            services.create_team(organization, "Research Team")
+
+
+class TestRoles:
+    def test_the_stronger_of_two_roles_counts(self, tenant: Tenant) -> None:
+        user, _ = tenant.somebody(Role.VIEWER)
+        serving = services.create_team(tenant.organization, "serving")
+        TeamMember.objects.create(team=tenant.team, user=user, role=Role.MAINTAINER)
+        principal = principal_for_user(user)
+        assert principal.role_in(tenant.team.pk) == Role.MAINTAINER
+        assert principal.role_in(serving.pk) == Role.VIEWER
+        principal.require_role(tenant.team.pk, Role.MEMBER, "submit")
+        with pytest.raises(Forbidden, match="yours is viewer"):
+            principal.require_role(serving.pk, Role.MEMBER, "submit")
+
+    def test_a_team_of_another_organization_is_not_found(self, tenant: Tenant, other: Tenant) -> None:
+        with pytest.raises(NotFound):
+            tenant.principal.require_role(other.team.pk, Role.VIEWER, "look")
+        assert list(visible_teams(tenant.principal)) == [tenant.team]
+
+    def test_teams_in_a_circle_do_not_hang(self, tenant: Tenant) -> None:
+        below = services.create_team(tenant.organization, "below", parent=tenant.team)
+        Team.objects.filter(pk=tenant.team.pk).update(parent=below)
+        assert len(tenant.principal.teams) == 2
+
+    def test_a_user_without_an_organization_cannot_act(self, db: None) -> None:
+        with pytest.raises(Unauthenticated, match="no organization"):
+            principal_for_user(User.objects.create(username="lonely"))
+
+    def test_nobody_gives_a_role_above_their_own(self, tenant: Tenant) -> None:
+        user, _ = tenant.somebody(Role.MAINTAINER)
+        newcomer = User.objects.create(username="newcomer")
+        maintainer = principal_for_user(user)
+        with pytest.raises(Forbidden):
+            services.set_team_role(maintainer, tenant.team, newcomer, Role.OWNER)
+        assert not TeamMember.objects.exists()
+        services.set_team_role(maintainer, tenant.team, newcomer, Role.MEMBER)
+        assert principal_for_user(newcomer).role_in(tenant.team.pk) == Role.MEMBER
+        assert AuditEntry.objects.get().action == "team.role_set"
+
+    def test_a_token_of_one_team_makes_no_operator(self) -> None:
+        operator = a_tenant(operator=True)
+        assert operator.principal.is_operator
+        _, secret = services.create_token(
+            operator.owner, operator.organization, "x", ["read"], 1, operator.team
+        )
+        assert services.principal_for_token(secret).is_operator is False
+
+
+class TestQuotas:
+    def test_children_may_not_be_promised_more_than_the_parent(self, tenant: Tenant) -> None:
+        """F1"""
+        line = {"chip_type": "H100", "guaranteed_milli": 8000}
+        services.set_quotas(tenant.principal, tenant.team, [line])  # type: ignore[list-item]
+        one = services.create_team(tenant.organization, "one", parent=tenant.team)
+        two = services.create_team(tenant.organization, "two", parent=tenant.team)
+        principal = tenant.principal
+        services.set_quotas(principal, one, [{"chip_type": "H100", "guaranteed_milli": 5000}])
+        with pytest.raises(InvalidInput) as caught:
+            services.set_quotas(principal, two, [{"chip_type": "H100", "guaranteed_milli": 4000}])
+        assert "promised 8000" in caught.value.errors[0].message
+        services.set_quotas(principal, two, [{"chip_type": "H100", "guaranteed_milli": 3000}])
+
+    def test_setting_quotas_replaces_them(self, tenant: Tenant) -> None:
+        services.set_quotas(tenant.principal, tenant.team, [{"chip_type": "A"}, {"chip_type": "B"}])
+        services.set_quotas(tenant.principal, tenant.team, [{"chip_type": "B", "limit_milli": 5}])
+        assert list(Quota.objects.values_list("chip_type", "limit_milli")) == [("B", 5)]
+        team = Team.objects.get(pk=tenant.team.pk)
+        assert (team.version, AuditEntry.objects.count()) == (2, 2)
+
+
+class TestTokens:
+    def test_the_secret_finds_its_principal(self, tenant: Tenant) -> None:
+        token, secret = services.create_token(
+            tenant.owner, tenant.organization, "ci", ["read"], 30, tenant.team
+        )
+        found = services.principal_for_token(secret)
+        assert (found.user, found.organization, found.token) == (tenant.owner, tenant.organization, token)
+        assert found.scopes == {"read"}
+        assert found.user.date_joined == User.objects.get(pk=tenant.owner.pk).date_joined, (
+            "the rest of the row comes on demand"
+        )
+        assert secret not in str(Token.objects.values())
+
+    @pytest.mark.parametrize(
+        "secret", ["", "flx_", "flx_" + "a" * 42, "flx_" + "a" * 43, "x" * 10_000, "flx_" + "ä" * 43]
+    )
+    def test_any_other_secret_is_refused(self, tenant: Tenant, secret: str) -> None:
+        with pytest.raises(Unauthenticated):
+            services.principal_for_token(secret)
+
+
+def test_the_audit_log_is_append_only(tenant: Tenant) -> None:
+    audit.record(
+        tenant.principal, "thing.done", tenant.team, before={"a": 1}, after={"a": 2}, reason="because"
+    )
+    entry = AuditEntry.objects.get()
+    assert entry.reason == "because"
+    assert (entry.actor_kind, entry.actor, entry.object_kind, entry.object_id, entry.before) == (
+        "user", tenant.owner.username, "team", tenant.team.public_id, {"a": 1},
+    )  # fmt: skip
+    assert entry.request_id == "test"
+    for change in (lambda: AuditEntry.objects.update(actor="x"), lambda: AuditEntry.objects.all().delete()):
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            change()
+    assert AuditEntry.objects.get().actor == tenant.owner.username
+
+
+def test_a_principal_is_equal_whatever_the_request(tenant: Tenant) -> None:
+    assert isinstance(tenant.principal, Principal)
+    assert tenant.principal == tenant.principal

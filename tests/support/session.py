@@ -1,0 +1,52 @@
+"""Starts the servers before Django's settings are read, unless only tests that need none were asked for.
+
+Named in `addopts` with `-p`: plugins are loaded before pytest-django looks at the
+settings, conftest files after.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(_ROOT / "platform"), str(_ROOT)]
+
+_NEED_NO_SERVER = (
+    "tests/core",
+    "tests/agent",
+    "tests/simulation",
+    "tests/architecture",
+    "tests/client",
+    "tests/cli",
+)
+_servers = None
+
+
+def _asked_for_servers(arguments: list[str]) -> bool:
+    paths = [path for path in arguments if not path.startswith("-") and Path(path.split("::")[0]).exists()]
+    return not paths or not all(
+        any(folder in os.path.relpath(path) for folder in _NEED_NO_SERVER) for path in paths
+    )
+
+
+def _start() -> None:
+    global _servers
+    from tests.support.servers import TestServers
+
+    _servers = TestServers()
+    _servers.start()
+
+
+os.environ.setdefault("FLEXAI_SECRET_KEY", "only-for-tests-" * 4)
+if _asked_for_servers(sys.argv[1:]):
+    _start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The servers have ended."""
+    if _servers is not None:
+        _servers.stop()
