@@ -36,7 +36,7 @@ test-fast: setup ## Run the tests that start no whole platform
 check: setup frontend/node_modules/.package-lock.json ## Lint, formatting, types, import contracts
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/mypy
+	FLEXAI_DEBUG=1 $(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(NPM) run check
 

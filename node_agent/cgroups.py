@@ -1,9 +1,7 @@
 """Limits by control groups, version 1 or 2, where the agent may make them.
 
-The agent finds out once what it may do (`detect`); each shim makes one group per controller for its replica, enters it
-for the moment of starting the command, so that the command is born inside, and leaves it again. A cell of the table below
-is a file of the controller; both versions are written by the same code.
-"""
+The agent finds out once what it may do (`detect`); each shim makes one group per controller for its replica,
+enters it for the moment of starting the command, so that the command is born inside, and leaves it again."""
 
 from __future__ import annotations
 

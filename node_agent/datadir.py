@@ -11,6 +11,7 @@ jobs/             0711   one directory per job, owned by the organization's user
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import stat
@@ -37,9 +38,8 @@ def prepare(path: Path) -> Path:
         for name, mode in ((REPLICAS, 0o700), (JOBS, 0o711)):
             (path / name).mkdir(mode=mode, exist_ok=True)
             (path / name).chmod(mode)
-        probe = path / f"probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        if not os.access(path, os.W_OK | os.X_OK):  # not by writing: a full disk is no reason not to begin
+            raise PermissionError(errno.EACCES, "not writable")
     except OSError as error:
         raise DataDirError(
             f"The data directory {path} cannot be used: {error.strerror}. Choose another with --data-dir."

@@ -1,8 +1,7 @@
 """Carries out what is wanted on a real node: starts and stops shims, and follows what they write.
 
-The disk is the truth. What is kept in memory (one `Local` per replica) can be rebuilt from it at any time, and is, when the
-agent starts.
-"""
+The disk is the truth. What is kept in memory (one `Local` per replica) can be rebuilt from it at any time, and
+is, when the agent starts."""
 
 from __future__ import annotations
 

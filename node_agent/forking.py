@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from node_agent.forkserver import LENGTH
 
@@ -75,7 +76,7 @@ class ForkServer:
         ours, theirs = socket.socketpair()
         fds = [fd for fd in vars(self._descriptors).values() if fd >= 0]
         root = str(Path(__file__).resolve().parent.parent)
-        with open(self._data_dir / "shims.log", "wb") as errors:
+        with self._errors() as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _BOOTSTRAP.format(root=root), self._settings()],
                 stdin=theirs.fileno(),
@@ -89,6 +90,13 @@ class ForkServer:
         self.notes = await self._ready(self._process)
         reader, self._writer = await asyncio.open_connection(sock=ours)
         return reader
+
+    def _errors(self) -> IO[bytes]:
+        """Where a shim that breaks says why."""
+        try:
+            return open(self._data_dir / "shims.log", "wb")
+        except OSError:  # a full disk is no reason not to begin
+            return open(os.devnull, "wb")
 
     async def _ready(self, process: subprocess.Popen[bytes]) -> list[str]:
         assert process.stdout is not None

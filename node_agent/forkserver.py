@@ -1,10 +1,10 @@
 """The fork server: a small single-threaded process that has imported only what a shim needs.
 
-A fresh interpreter costs 28 ms; a fork of this process half of one. It takes launches from the agent on its standard
-input (each a 4-byte length and an encoded `Launch`) and forks a shim for each. It ends when the agent or the supervisor goes; the
-shims go on. It holds the data directory's lock beside the agent, and each shim holds it until its first move is recorded: a
-new agent that gets the lock therefore finds on disk every shim that was ever forked.
-"""
+A fresh interpreter costs 28 ms; a fork of this process half of one. It takes launches from the agent on its
+standard input (each a 4-byte length and an encoded `Launch`) and forks a shim for each. It ends when the agent
+or the supervisor goes; the shims go on. It holds the data directory's lock beside the agent, and each shim
+holds it until its first move is recorded: a new agent that gets the lock therefore finds on disk every shim
+that was ever forked."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """One node's connection to the server: it comes back by itself, and carries state, never commands.
 
-Hello → Welcome → Wanted; from then on reports and logs flow up and are acknowledged, wanted states flow down, heartbeats renew the
-leases. Whatever is lost with a connection is sent again on the next, from the last acknowledged position.
-"""
+Hello → Welcome → Wanted; from then on reports and logs flow up and are acknowledged, wanted states flow down,
+heartbeats renew the leases. Whatever is lost with a connection is sent again on the next, from the last
+acknowledged position."""
 
 from __future__ import annotations
 

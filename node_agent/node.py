@@ -55,7 +55,7 @@ class Node:
         self._sampler = Sampler(self._driver)
 
     async def start(self, on_change: Callable[[Track], None]) -> None:
-        """Replicas of before are found and go on; new ones can be started. Raises `DataDirError` or `ForkServerError`."""
+        """Replicas of before go on and new ones can be started. Raises `DataDirError` or `ForkServerError`."""
         if self._is_root and (closed := visibility.closed_ancestor(str(self._data_dir))):
             log.info("%s is closed to job users; shims see past it by mounts of their own.", closed)
         lock = await datadir.lock(self._data_dir)

@@ -1,9 +1,8 @@
 """What the server has not acknowledged yet, as frames, in order, within bounds.
 
-Nothing is stored here but positions: moves and log bytes are read from where they are kept (the spool on disk) when they are
-sent. A new connection starts again from the last acknowledged position; the server drops what it has (logs by
-offset, moves by attempt and state).
-"""
+Nothing is stored here but positions: moves and log bytes are read from where they are kept (the spool on disk)
+when they are sent. A new connection starts again from the last acknowledged position; the server drops what it
+has (logs by offset, moves by attempt and state)."""
 
 from __future__ import annotations
 

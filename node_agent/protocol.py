@@ -1,13 +1,13 @@
 """The words server and agent say to each other. The one module of the agent that the server may import.
 
-Text frames are JSON objects tagged by `t`; telemetry is one packed binary frame a second. Everything from the agent is
-at-least-once: `Reports` and `Logs` carry a sequence number, are spooled until acknowledged, and are idempotent at
-the server (an attempt's id fences; log pieces carry offsets). Everything to the agent is full state: `Wanted` lists every
-replica that should live on the node, so a lost or doubled frame does no harm.
-"""
+Text frames are JSON objects tagged by `t`; telemetry is one packed binary frame a second. Everything from the
+agent is at-least-once: `Reports` and `Logs` carry a sequence number, are spooled until acknowledged, and are
+idempotent at the server (an attempt's id fences; log pieces carry offsets). Everything to the agent is full
+state: `Wanted` lists every replica that should live on the node, so a lost or doubled frame does no harm."""
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -181,7 +181,7 @@ class WantedReplica(msgspec.Struct, frozen=True, omit_defaults=True):
     commands: list[str] = []
     """Run in order by one `/bin/bash -e` (or sh where there is none)."""
     env: dict[str, str] = {}
-    """Complete but for the visible-devices variable, the checkpoint directory and the preempt file: the agent adds these."""
+    """Complete but for visible devices, checkpoint directory and preempt file: the agent adds these."""
     files: dict[str, str] = {}
     """Relative path → text, written into the working directory before the start."""
     working_dir: str = ""
@@ -271,7 +271,7 @@ class ChipSample(msgspec.Struct, frozen=True):
 
 
 class ReplicaSample(msgspec.Struct, frozen=True):
-    """One replica now. `key` is the first 16 bytes of BLAKE2b(attempt id + "/" + replica)."""
+    """One replica now. `key` is `replica_key(attempt, replica)`."""
 
     key: bytes
     cpu_permille: int
@@ -288,6 +288,11 @@ class Telemetry(msgspec.Struct, frozen=True):
     host_memory_mib: int
     chips: Sequence[ChipSample] = ()
     replicas: Sequence[ReplicaSample] = ()
+
+
+def replica_key(attempt: str, replica: int) -> bytes:
+    """The 16 bytes that stand for a replica: BLAKE2b of digest size 16 over attempt id + "/" + replica."""
+    return hashlib.blake2b(f"{attempt}/{replica}".encode(), digest_size=16).digest()
 
 
 def pack_telemetry(sample: Telemetry) -> bytes:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 from node_agent.clocks import boottime_ms, wall_ms
 from node_agent.drivers import Driver
 from node_agent.executor import Local
 from node_agent.host import ALL_CORES, memory_used_mib, process_trees, read_core_times
-from node_agent.protocol import ReplicaSample, Telemetry
+from node_agent.protocol import ReplicaSample, Telemetry, replica_key
 from node_agent.reconcile import Key, Phase
 
 MAX_REPLICAS = 1_000
 """Replicas in one frame: with 256 chips it stays inside the largest frame. Those beyond are left out, newest first."""
-
-
-def replica_key(attempt: str, replica: int) -> bytes:
-    """The 16 bytes that stand for a replica in a telemetry frame."""
-    return hashlib.blake2b(f"{attempt}/{replica}".encode()).digest()[:16]
 
 
 class Sampler:

@@ -1,9 +1,9 @@
 """Makes what jobs need reachable for other users, when it lies below a directory that only root may enter.
 
-A platform installed below `/root` (mode 0700) runs jobs as users who may not pass `/root`. Instead of weakening that
-directory, the fork server gets mounts of its own: there, the closed directory is an empty one that holds nothing but the
-needed directories. Done once; every shim inherits it; the rest of the machine sees no difference.
-"""
+A platform installed below `/root` (mode 0700) runs jobs as users who may not pass `/root`. Instead of weakening
+that directory, the fork server gets mounts of its own: there, the closed directory is an empty one that holds
+nothing but the needed directories. Done once; every shim inherits it; the rest of the machine sees no
+difference."""
 
 from __future__ import annotations
 

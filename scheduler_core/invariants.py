@@ -53,13 +53,11 @@ def enforce(
     broken: list[Violation] = []
     for unit in decision.units:
         job = waiting.get(unit.start.job)
-        fault = next(_faults(books, job, unit.start), None)
-        if fault is not None or job is None:
-            law, what = fault or ("waiting", "The job does not wait.")
-            broken.append(Violation(unit.start.job, law, what))
-        else:
-            books.add(job, unit.start)
+        fault = _judge(books, job, unit.start)
+        if fault is None:
             kept.append(unit)
+        else:
+            broken.append(Violation(unit.start.job, *fault))
     if not broken:
         return decision, ()
     withheld = tuple(Verdict((fault.job,), (LawBroken(fault.law, fault.sentence),)) for fault in broken)
@@ -116,20 +114,20 @@ class _Books:
     firm: defaultdict[tuple[Id, str], int] = field(default_factory=lambda: defaultdict(int))
     live: Sums = field(default_factory=_sums)
 
-    def add(self, job: Job, start: Start) -> None:
+    def add(self, job: Job, takes: _Takes) -> None:
         """The start is taken as applied."""
         self.jobs.add(job.id)
         if job.set is not None:
             self.live[job.set] += 1
         by = tenant(job.organization, job.gang.request.isolation)
-        for placement in start.placements:
-            self.cpu[placement.node] += cpu_of(self.ledger, placement)
-            self.memory[placement.node] += placement.memory
-            for share in placement.chips:
-                self.chip_milli[share.chip] += share.milli
-                self.chip_memory[share.chip] += share.memory
-                self.tenants.setdefault(share.chip, []).append(by)
-        for chip_type, milli in charges_of(self.ledger, start).items():
+        for node, cpu in takes.cpu.items():
+            self.cpu[node] += cpu
+            self.memory[node] += takes.memory[node]
+        for chip, milli in takes.chip_milli.items():
+            self.chip_milli[chip] += milli
+            self.chip_memory[chip] += takes.chip_memory[chip]
+            self.tenants.setdefault(chip, []).append(by)
+        for chip_type, milli in takes.charges.items():
             self.used[job.team, chip_type] += milli
             self.firm[job.team, chip_type] += 0 if job.preemptible else milli
 
@@ -139,35 +137,45 @@ class _Books:
         return state.shape.chips[state.chips.index((chip.index, chip.id))]
 
 
-def cpu_of(ledger: Ledger, placement: Placement) -> int:
-    """Millicores of its node that a placement takes, with what its chips claim (Q6)."""
-    return placement.cpu + sum(
-        host_cpu_claim(share.milli, ledger.chips[share.chip].host_cpu) for share in placement.chips
-    )
+class _Takes:
+    """What one start takes, added up: per node, per chip and per chip type."""
+
+    __slots__ = ("charges", "chip_memory", "chip_milli", "cpu", "memory")
+
+    def __init__(self, ledger: Ledger, start: Start) -> None:
+        self.cpu, self.memory, self.chip_milli, self.chip_memory = _sums(), _sums(), _sums(), _sums()
+        self.charges: dict[str, int] = {}
+        for placement in start.placements:
+            self.cpu[placement.node] += placement.cpu
+            self.memory[placement.node] += placement.memory
+            for share in placement.chips:
+                chip = ledger.chips[share.chip]
+                self.cpu[placement.node] += host_cpu_claim(share.milli, chip.host_cpu)
+                self.chip_milli[chip.id] += share.milli
+                self.chip_memory[chip.id] += share.memory
+                cost = charge(share.milli, share.memory, chip.memory)
+                self.charges[chip.type] = self.charges.get(chip.type, 0) + cost
 
 
-def charges_of(ledger: Ledger, start: Start) -> dict[str, int]:
-    """Milli-chips that a start costs its team, per chip type (Q3)."""
-    total: dict[str, int] = {}
-    for placement in start.placements:
-        for share in placement.chips:
-            chip = ledger.chips[share.chip]
-            total[chip.type] = total.get(chip.type, 0) + charge(share.milli, share.memory, chip.memory)
-    return total
-
-
-def _faults(books: _Books, job: Job | None, start: Start) -> Iterator[Broken]:
-    """The laws in order; later ones may rely on the earlier."""
+def _judge(books: _Books, job: Job | None, start: Start) -> Broken | None:
+    """The first law that the start breaks; one that breaks none is in the books afterwards."""
     if job is None or start.version != job.version:
-        yield "waiting", "The job does not wait in this version."
-        return
+        return "waiting", "The job does not wait in this version."
     if job.id in books.jobs or books.ledger.live_of_job.get(job.id, 0):
-        yield "one_live_attempt", "The job already has a live attempt."
-    yield from _gang_faults(job, start)
-    yield from _place_faults(books, job, start)
-    yield from _capacity_faults(books, start)
+        return "one_live_attempt", "The job already has a live attempt."
+    for fault in (*_gang_faults(job, start), *_place_faults(books, job, start)):
+        return fault
+    takes = _Takes(books.ledger, start)
+    for fault in _faults_of_amount(books, job, start, takes):
+        return fault
+    books.add(job, takes)
+    return None
+
+
+def _faults_of_amount(books: _Books, job: Job, start: Start, takes: _Takes) -> Iterator[Broken]:
+    yield from _capacity_faults(books, takes)
     yield from _sharing_faults(books, job, start)
-    yield from _team_faults(books, job, start)
+    yield from _team_faults(books, job, takes)
 
 
 def _gang_faults(job: Job, start: Start) -> Iterator[Broken]:
@@ -227,16 +235,10 @@ def _size(ledger: Ledger, share: ChipShare) -> int:
     return ledger.chips[share.chip].memory
 
 
-def _capacity_faults(books: _Books, start: Start) -> Iterator[Broken]:
+def _capacity_faults(books: _Books, takes: _Takes) -> Iterator[Broken]:
     """No unit creates or increases an excess of host CPU, host memory or a chip."""
-    ledger = books.ledger
-    cpu, memory, milli, chip_memory = _sums(), _sums(), _sums(), _sums()
-    for placement in start.placements:
-        cpu[placement.node] += cpu_of(ledger, placement)
-        memory[placement.node] += placement.memory
-        for share in placement.chips:
-            milli[share.chip] += share.milli
-            chip_memory[share.chip] += share.memory
+    ledger, cpu, memory = books.ledger, takes.cpu, takes.memory
+    milli, chip_memory = takes.chip_milli, takes.chip_memory
     for node in cpu:
         shape = ledger.states[node].shape
         if cpu[node] > 0 and cpu[node] + books.cpu[node] > shape.free_cpu:
@@ -278,10 +280,10 @@ def _sharing_faults(books: _Books, job: Job, start: Start) -> Iterator[Broken]:
                 yield "isolation", f"Chip {chip.id} is held by work that does not share it with this job."
 
 
-def _team_faults(books: _Books, job: Job, start: Start) -> Iterator[Broken]:
+def _team_faults(books: _Books, job: Job, takes: _Takes) -> Iterator[Broken]:
     """F1, F4 and the array's cap."""
     ledger = books.ledger
-    for chip_type, milli in charges_of(ledger, start).items():
+    for chip_type, milli in takes.charges.items():
         key = (job.team, chip_type)
         quota = ledger.quotas.get(key)
         if quota is None or not milli:

@@ -1,4 +1,4 @@
-"""Data-parallel training over a ring: each replica sees its share of the data; gradients are averaged over TCP.
+"""Data-parallel training over a ring: each replica has its share of the data; gradients go over TCP.
 
 The platform gives every replica RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun does.
 """

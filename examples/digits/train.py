@@ -1,4 +1,4 @@
-"""Train a small neural network on the 1,797 handwritten digits that ship with scikit-learn, and say how good it is."""
+"""Train a small neural network on the handwritten digits of scikit-learn, and say how good it is."""
 
 import os
 

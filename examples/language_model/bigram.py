@@ -1,4 +1,4 @@
-"""How well the last letter alone predicts the next one: counts pairs on 90 % of the text, is judged by the rest."""
+"""How well the last letter alone predicts the next: counts pairs on 90 % of a text, judged by the rest."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""A language model in plain NumPy: from the last 8 letters, guess the next one. Prints the loss while it falls.
+"""A language model in plain NumPy: from the last 8 letters, guess the next. Prints the loss while it falls.
 
-Saves its weights beside `FLEXAI_CHECKPOINT_DIR` now and then: an attempt that follows goes on where the last one was.
+Saves its weights in `FLEXAI_CHECKPOINT_DIR` now and then: a later attempt goes on where the last one was.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The `cpu` driver: each core that the agent may use is a chip. Whole chips pin, slices are enforced by cgroup quota."""
+"""The `cpu` driver: each core that the agent may use is a chip. Whole chips pin; slices are held by cgroup quota."""
 
 from __future__ import annotations
 

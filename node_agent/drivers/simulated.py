@@ -1,4 +1,4 @@
-"""The `simulated` driver: any number of chips that nobody has, with a declared load profile. Always said to be simulated."""
+"""The `simulated` driver: any number of chips that nobody has, with a declared load profile; always said to be so."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
 """Starts a replica's command as a process of the node, and ends it with everything that it has started.
 
-Runs inside the shim. The child is made by `posix_spawn` (vfork underneath: half the cost of a fork), so everything that it
-must inherit — user, working directory, cores, control groups — is taken on by the shim for a moment and put back.
-While the shim wears the job's user, files are written with that user's rights: a symbolic link planted by an earlier
-attempt leads nowhere that the user could not go.
-"""
+Runs inside the shim. The child is made by `posix_spawn` (vfork underneath: half the cost of a fork), so
+everything that it must inherit — user, working directory, cores, control groups — is taken on by the shim for a
+moment and put back. While the shim wears the job's user, files are written with that user's rights: a symbolic
+link planted by an earlier attempt leads nowhere that the user could not go."""
 
 from __future__ import annotations
 

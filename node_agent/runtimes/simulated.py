@@ -1,8 +1,8 @@
-"""Replicas that only seem to run: no process, no file. Everything else (protocol, states, logs, fencing) is the real thing.
+"""Replicas that only seem to run: no process, no file. Everything else (protocol, states, logs, fencing) is the
+real thing.
 
-A replica's environment may say how it goes: `FLEXAI_SIMULATE_SECONDS` (default 1), `FLEXAI_SIMULATE_EXIT` (default 0) and
-`FLEXAI_SIMULATE_USE` (permille of its chips; default: the declared curve).
-"""
+A replica's environment may say how it goes: `FLEXAI_SIMULATE_SECONDS` (default 1), `FLEXAI_SIMULATE_EXIT`
+(default 0) and `FLEXAI_SIMULATE_USE` (permille of its chips; default: the declared curve)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from node_agent.protocol import (
     ReplicaState,
     Telemetry,
     WantedReplica,
+    replica_key,
 )
 from node_agent.reconcile import Forget, Found, Key, NeverStart, Phase, Start, Stop, plan
-from node_agent.telemetry import replica_key
 
 DEFAULT_SECONDS = 1.0
 MOST_SECONDS = 30 * 86_400.0

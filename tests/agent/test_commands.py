@@ -49,6 +49,7 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path: Path) -> None:
     (tmp_path / "msgspec.py").write_text(
         "raise ModuleNotFoundError(\"No module named 'msgspec'\", name='msgspec')"
     )
-    done = run("--server", "http://127.0.0.1:1", env={"PYTHONPATH": str(tmp_path)})
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = run("--server", "http://127.0.0.1:1", env={"PYTHONPATH": path})
     assert done.returncode == 3
     assert "pip install 'flexai[agent]'" in done.stderr

@@ -69,7 +69,14 @@ def test_version_2_groups_are_found_and_limits_written(tmp_path: Path) -> None:
     assert found.notes == []
     group = parent / "a.0.1"
     group.mkdir()
-    for name in ["cpu.max", "cpu.weight", "memory.max", "memory.swap.max", "memory.oom.group", "cgroup.procs"]:
+    for name in [
+        "cpu.max",
+        "cpu.weight",
+        "memory.max",
+        "memory.swap.max",
+        "memory.oom.group",
+        "cgroup.procs",
+    ]:
         (group / name).write_text("")
     (group / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
     (group / "memory.peak").write_text(f"{70 << 20}\n")

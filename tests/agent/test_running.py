@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from node_agent.protocol import replica_key
 from tests.agent.support.agents import Agent, a_replica, processes_with
 from tests.agent.support.server import FakeServer
 
@@ -261,7 +262,8 @@ async def test_what_a_job_leaves_running_ends_with_it(node: Node) -> None:
 
 async def test_daemons_that_ignore_sigterm_end_with_a_stop(node: Node) -> None:
     server, _ = node
-    script = "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 0.2; done # 6511' & setsid setsid sleep 6512 & echo up; wait"
+    deaf = "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 0.2; done # 6511' &"
+    script = f"{deaf} setsid setsid sleep 6512 & echo up; wait"
     await server.want(a_replica("escape", script, grace_ms=300))
     await server.until(lambda: server.log("escape") == b"up\n", what="up")
     await server.want(a_replica("escape", script, desired="stop", grace_ms=300))
@@ -292,8 +294,6 @@ async def test_whole_chips_pin_the_job(node: Node) -> None:
 
 
 async def test_telemetry_says_what_runs(node: Node) -> None:
-    from node_agent.telemetry import replica_key
-
     server, _ = node
     burn = "python -c 'import time; a=bytearray(60<<20); t=time.time()\nwhile time.time()-t<8: pass'"
     await server.want(a_replica("seen", burn, chips=[(0, 1000)]))

@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing runs twice: agents killed, servers away, leases, supervisors, shims killed from outside."""
+"""Nothing is lost and nothing runs twice: agents killed, servers away, leases over, supervisors gone, shims killed."""
 
 from __future__ import annotations
 

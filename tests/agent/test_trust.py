@@ -78,7 +78,10 @@ async def test_links_planted_by_a_job_lead_the_shim_nowhere(node: Node, folder: 
     target = folder / "target"
     target.mkdir()
     (target / "precious").write_text("untouched")
-    plant = f"rm -rf src; ln -s {target} src; ln -sf {target}/precious top.txt; ln -s {target}/made .flexai-preempt-2-0-1"
+    plant = (
+        f"rm -rf src; ln -s {target} src; ln -sf {target}/precious top.txt; "
+        f"ln -s {target}/made .flexai-preempt-2-0-1"
+    )
     await server.want(a_replica("plant", plant, "touch keep", job="links"))
     assert (await server.ended("plant")).outcome == "succeeded", server.log("plant")
     files = {"src/precious": "overwritten", "top.txt": "overwritten"}

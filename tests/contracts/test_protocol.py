@@ -140,6 +140,11 @@ def test_bytes_that_are_no_frame_are_refused(data: bytes) -> None:
         unpack_telemetry(data)
 
 
+def test_a_replica_is_named_alike_on_both_sides() -> None:
+    assert protocol.replica_key("att-1", 0).hex() == "6277a067297edb9c6368e0436c7f02d0"
+    assert protocol.replica_key("att-1", 1) != protocol.replica_key("att-1", 0)
+
+
 def test_a_frame_cut_short_is_refused() -> None:
     frame = pack_telemetry(
         Telemetry(at=1, host_cpu_permille=2, host_memory_mib=3, chips=[ChipSample(0, 1, 2)])

@@ -139,3 +139,26 @@ def test_s5_explain_of_a_job_that_starts_has_no_reasons() -> None:
 def test_s5_explain_refuses_a_job_that_does_not_wait() -> None:
     with pytest.raises(NotWaiting, match="Job 7 does not wait"):
         explain(given().snapshot, given().policy, 7)
+
+
+def test_x1_the_emptiest_node_may_be_one_that_is_too_small() -> None:
+    case = given(
+        nodes=[a_node("large", chips=8), a_node("small", chips=4)],
+        running=[
+            live(a_job("x", chips=7), ("large", range(7))),
+            live(a_job("y", chips=2), ("small", [0, 1])),
+        ],
+        waiting=[a_job("big", chips=8)],
+    )
+    assert case.decision.waits("big", because=NotEnoughFreeChips(needed=8, free=2))
+
+
+def test_x1_borrowed_use_is_not_blamed_on_the_guarantee() -> None:
+    case = given(
+        nodes=[a_node("n", chips=5)],
+        teams=[a_team("vision", a_quota(guaranteed=2))],
+        running=[live(a_job("loose", chips=4, preemptible=True), ("n", range(4)))],
+        waiting=[a_job("firm", chips=2)],
+    )
+    codes = [reason.code for reason in case.decision.reasons_of("firm")]
+    assert codes == ["not_enough_free_chips", "nodes_rejected"]

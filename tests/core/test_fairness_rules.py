@@ -87,7 +87,8 @@ def test_f3_the_team_that_uses_the_least_of_its_guarantee_is_next() -> None:
 
 def test_f3_a_start_counts_at_once_so_teams_take_turns() -> None:
     teams = [a_team("a", a_quota(guaranteed=4)), a_team("b", a_quota(guaranteed=4))]
-    waiting = [a_job(f"{team}{n}", team=team, submitted=n) for team in ("a", "b") for n in range(3)]
+    waiting = [a_job(f"a{n}", team="a", submitted=n) for n in range(3)]
+    waiting += [a_job(f"b{n}", team="b", submitted=10 + n) for n in range(3)]
     case = given(nodes=[a_node(chips=4)], teams=teams, waiting=waiting)
     assert case.decision.started == ["a0", "b0", "a1", "b1"]
 

@@ -419,6 +419,11 @@ def test_p2_healthier_chips_are_taken_first() -> None:
     assert [share.chip for share in case.decision.placements_of("two")[0].chips] == [3, 5]
 
 
+def test_p2_a_placement_lists_its_chips_by_id_whatever_their_health() -> None:
+    case = given(nodes=[a_node(chips=2, health=[70, 100])], waiting=[a_job("two", chips=2)])
+    assert [share.chip for share in case.decision.placements_of("two")[0].chips] == [1, 2]
+
+
 def test_p2_work_without_chips_goes_where_no_chip_lies_idle() -> None:
     nodes = [a_node("chips", chips=8, cpu=2000), a_node("plain", cpu=64_000)]
     case = given(nodes=nodes, waiting=[a_cpu_job("cpu")])

@@ -175,14 +175,14 @@ def test_what_the_commands_run_exists(services: dict[str, dict[str, Any]]) -> No
 
 def test_the_secrets_script_makes_every_secret_and_no_two_alike() -> None:
     asked = set(re.findall(r"\$\{(FLEXAI_[A-Z_]+):\?", COMPOSE.read_text()))
-    first, second = (
-        dict(line.split("=", 1) for line in subprocess.run([ROOT / "deploy/make-env"], capture_output=True, text=True,
-                                                           check=True).stdout.splitlines())
-        for _ in range(2)
-    )  # fmt: skip
+    first, second = (dict(line.split("=", 1) for line in fresh_secrets().splitlines()) for _ in range(2))
     assert set(first) == asked
     assert all(len(value) >= 48 for value in first.values())
     assert len({*first.values(), *second.values()}) == 2 * len(asked)
+
+
+def fresh_secrets() -> str:
+    return subprocess.run([ROOT / "deploy/make-env"], capture_output=True, text=True, check=True).stdout
 
 
 def test_the_image_runs_as_nobody_special() -> None:
@@ -202,8 +202,7 @@ def test_the_engine_reads_the_file(tmp_path: Path) -> None:
             "neither `docker compose` nor `docker-compose` is installed: the file was not read by an engine"
         )
     settings = tmp_path / "env"
-    made = subprocess.run([ROOT / "deploy/make-env"], capture_output=True, text=True, check=True)
-    settings.write_text(made.stdout)
+    settings.write_text(fresh_secrets())
     done = subprocess.run(
         [*command, "--file", COMPOSE, "--env-file", settings, "config", "--quiet"],
         capture_output=True,

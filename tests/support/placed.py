@@ -85,13 +85,19 @@ class PlacedWorld:
             self._replica(attempt, index, node, milli=milli, cpu=cpu, memory=memory)
         return attempt
 
-    def _replica(self, attempt: Attempt, index: int, node: Node, *, milli: int, cpu: int, memory: int) -> None:
-        replica = Replica.objects.create(attempt=attempt, index=index, node=node, cpu_milli=cpu, memory_mib=memory)
+    def _replica(
+        self, attempt: Attempt, index: int, node: Node, *, milli: int, cpu: int, memory: int
+    ) -> None:
+        replica = Replica.objects.create(
+            attempt=attempt, index=index, node=node, cpu_milli=cpu, memory_mib=memory
+        )
         held = cpu
         if milli:
             chip = node.chips.order_by("index").filter(used_milli__lte=1000 - milli).first()
             assert chip is not None, "the node is full"
-            Allocation.objects.create(attempt=attempt, replica=replica, chip=chip, milli=milli, memory_mib=1000)
+            Allocation.objects.create(
+                attempt=attempt, replica=replica, chip=chip, milli=milli, memory_mib=1000
+            )
             chip.used_milli += milli
             chip.used_memory_mib += 1000
             chip.save()

@@ -139,8 +139,11 @@ def running_platform(
     platform = spawn(folder, *arguments, **environment)
     began = time.monotonic()
     try:
-        wait_for(lambda: "Ctrl-C stops it" in platform.output or platform.process.poll() is not None, "the platform",
-                 START_SECONDS)  # fmt: skip
+        wait_for(
+            lambda: "Ctrl-C stops it" in platform.output or platform.process.poll() is not None,
+            "the platform",
+            START_SECONDS,
+        )
         if platform.process.poll() is not None:
             raise AssertionError(f"`flexai up` ended with {platform.process.returncode}:\n{platform.output}")
         platform.started_in = time.monotonic() - began

@@ -70,7 +70,9 @@ async def _no_pages(scope: Any, receive: Any, send: Any) -> None:
 class Agent:
     """A scripted agent on an open socket: says Hello at once and keeps what it is told."""
 
-    def __init__(self, socket: ClientConnection, *, boot_id: str = "boot-1", live: Any = (), chips: Any = ()) -> None:
+    def __init__(
+        self, socket: ClientConnection, *, boot_id: str = "boot-1", live: Any = (), chips: Any = ()
+    ) -> None:
         self.socket = socket
         self.say(
             protocol.Hello(
@@ -101,7 +103,9 @@ class Agent:
                 return wanted
 
 
-def heard_until(socket: ClientConnection, until: Callable[[dict[str, Any]], bool], timeout: float = 10) -> dict[str, Any]:
+def heard_until(
+    socket: ClientConnection, until: Callable[[dict[str, Any]], bool], timeout: float = 10
+) -> dict[str, Any]:
     """The first message to a browser of which this holds."""
     deadline = time.monotonic() + timeout
     while True:

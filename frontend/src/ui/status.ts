@@ -24,6 +24,7 @@ const FACES: { [status: string]: Face } = {
   held: { icon: IconHandStop, colour: colour("suspended"), word: "held" },
   queued: { icon: IconClock, colour: colour("queued"), word: "queued" },
   placed: { icon: IconLoader2, colour: colour("running"), word: "placed" },
+  active: { icon: IconLoader2, colour: colour("running"), word: "active" },
   starting: { icon: IconLoader2, colour: colour("running"), word: "starting", moving: true },
   running: { icon: IconPlayerPlayFilled, colour: colour("running"), word: "running" },
   checkpointing: { icon: IconLoader2, colour: colour("running"), word: "checkpointing", moving: true },

@@ -9,8 +9,11 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+import psycopg
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from psycopg_pool import PoolTimeout
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -103,6 +106,9 @@ def _describe(
             return 403, "forbidden", str(error) or "This is not allowed.", (), {}
         case RequestDataTooBig():
             return 413, "too_large", "The body is larger than this server accepts.", (), {}
+        case OperationalError() | InterfaceError() | psycopg.OperationalError() | PoolTimeout():
+            log.warning("request %s: the database is not reached: %s", request_id, error)
+            return 503, "unavailable", "The database is not reached; try again.", (), {"Retry-After": "1"}
         case SuspiciousOperation():
             return 400, "bad_request", "The request is not one this server accepts.", (), {}
     log.error("request %s failed", request_id, exc_info=error)

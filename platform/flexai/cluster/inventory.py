@@ -92,7 +92,8 @@ WHERE id = %s AND
 _CHIPS = """
 INSERT INTO cluster_chip AS c
     (public_id, node_id, cell_id, index, type, uuid, driver, memory_mib, memory_ceiling_mib, present, healthy, health,
-     health_note, isolation, host_cpu_milli, link_domain, used_milli, used_memory_mib, guest_milli, guest_memory_mib, changed)
+     health_note, isolation, host_cpu_milli, link_domain, used_milli, used_memory_mib, guest_milli,
+     guest_memory_mib, changed)
 SELECT u.public_id, %s, %s, u.index, u.type, u.uuid, u.driver, u.memory, u.memory, true, u.healthy,
        CASE WHEN u.healthy THEN 100 ELSE 0 END, u.note, ARRAY(SELECT json_array_elements_text(u.isolation)),
        u.host_cpu, u.link_domain, 0, 0, 0, 0, 0

@@ -1,4 +1,4 @@
-"""The machines: cells, pools, nodes and chips, with the counters in which the database refuses the impossible (law 8)."""
+"""The machines: cells, pools, nodes and chips, with counters in which the database refuses the impossible."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class Pool(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["cell", "name"], name="pool_name_in_cell"),
             models.CheckConstraint(
-                condition=Q(slice_step_milli__gte=10) & Q(slice_step_milli__lte=1000), name="slice_step_10_to_1000"
+                condition=Q(slice_step_milli__gte=10) & Q(slice_step_milli__lte=1000),
+                name="slice_step_10_to_1000",
             ),
         ]
         indexes = [models.Index(fields=["cell", "changed"], name="pool_changed")]

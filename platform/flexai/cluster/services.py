@@ -265,8 +265,8 @@ def return_node(principal_label: str, node: Node, reason: str = "") -> None:
 def declare_dead(principal_label: str, node: Node, reason: str = "") -> None:
     """What is on the node is over: `jobs.contact.expire_leases` ends it at its next run, within seconds.
 
-    Only for a node that is unreachable (Conflict otherwise): one that answers can be drained. Whoever declares this vouches
-    that the machine is off; work with a lease of `never` runs twice if it is not.
+    Only for a node that is unreachable (Conflict otherwise): one that answers can be drained. Whoever declares this
+    vouches that the machine is off; work with a lease of `never` runs twice if it is not.
     """
     if Node.objects.filter(pk=node.pk, reachable=True).exists():
         raise Conflict(f"Node {node.name!r} is in contact; drain it instead, or stop its agent first.")

@@ -11,6 +11,7 @@ import logging
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import redis
 
@@ -66,7 +67,7 @@ def latest(node_pks: Sequence[int]) -> dict[int, Telemetry]:
     if not node_pks:
         return {}
     try:
-        raw = valkey().hmget(FRAMES_KEY, [str(pk) for pk in node_pks])
+        raw = cast("list[bytes | None]", valkey().hmget(FRAMES_KEY, [str(pk) for pk in node_pks]))
     except redis.RedisError as error:
         log.warning("broker not reached, no live values: %s", error)
         return {}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flexai.config.settings")
-_django = get_asgi_application()
+django.setup(set_prefix=False)
 
+from flexai.api.handler import ThreadedHandler  # noqa: E402 - needs the settings, set up above
 from flexai.realtime.routing import route  # noqa: E402 - models need the application registry, set up above
 
-application = route(_django)
+application = route(ThreadedHandler())

@@ -12,12 +12,19 @@ PLATFORM_QUEUE = "platform"
 
 app = Celery("flexai")
 app.conf.update(
-    broker_url=os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0").replace("unix://", "redis+socket://", 1)
+    broker_url=os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0").replace(
+        "unix://", "redis+socket://", 1
+    )
     if os.environ.get("REDIS_URL", "").startswith("unix://")
     else os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
     broker_transport_options={"visibility_timeout": 3600, "socket_timeout": 5, "socket_connect_timeout": 2},
     broker_connection_retry_on_startup=True,
-    task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
+    task_publish_retry_policy={
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0.1,
+        "interval_max": 0.1,
+    },
     task_ignore_result=True,
     task_serializer="json",
     accept_content=["json"],
@@ -30,10 +37,13 @@ app.conf.update(
     worker_hijack_root_logger=False,
     timezone="UTC",
     beat_schedule={
-        "scheduling tick": {"task": "flexai.scheduling.tick", "schedule": 5.0, "options": {"expires": 5.0}},
-        "expire leases": {"task": "flexai.cluster.expire_leases", "schedule": 5.0, "options": {"expires": 5.0}},
-        "prune jobs": {"task": "flexai.jobs.prune", "schedule": 3600.0, "options": {"expires": 3600.0}},
-        "prune cycles": {"task": "flexai.scheduling.prune", "schedule": 3600.0, "options": {"expires": 3600.0}},
+        name: {"task": name, "schedule": seconds, "options": {"expires": seconds}}
+        for name, seconds in {
+            "flexai.scheduling.tick": 5.0,
+            "flexai.cluster.expire_leases": 5.0,
+            "flexai.jobs.prune": 3600.0,
+            "flexai.scheduling.prune": 3600.0,
+        }.items()
     },
 )
 app.autodiscover_tasks(["flexai.cluster", "flexai.jobs", "flexai.scheduling"])

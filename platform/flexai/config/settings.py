@@ -36,6 +36,7 @@ def _database(url: str) -> dict[str, object]:
         "PORT": query.get("port", str(parts.port or "")),
         "OPTIONS": {"pool": {"min_size": 1, "max_size": 24, "timeout": 30}},
         "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,
     }
 
 

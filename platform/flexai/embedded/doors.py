@@ -77,8 +77,8 @@ def _explained(error: Exception, host: str, port: int) -> DoorError:
     code = error.errno if isinstance(error, OSError) else None
     if code == errno.EADDRINUSE:
         return PortInUseError(
-            f"Port {port} on {host} is in use by another program. Choose another with --port, or leave --port out: "
-            "the first free port is taken."
+            f"Port {port} on {host} is in use by another program. Choose another with --port, or leave "
+            "--port out: the first free port is taken."
         )
     if code == errno.EACCES:
         return DoorError(f"Port {port} needs root. Choose one from 1024 up with --port.")

@@ -73,7 +73,9 @@ class Home:
         theirs below it.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self.folder.exists():
+                self.folder.mkdir(parents=True)
+                self.folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
             for closed in (self.logs, self.secrets):
                 closed.mkdir(exist_ok=True)
                 closed.chmod(0o700)
@@ -84,17 +86,18 @@ class Home:
                 f"Cannot write to {self.folder}: {error.strerror}. Give another one with --data-dir."
             ) from error
         if os.geteuid() == 0:
-            self._open_to_other_users()
+            self._check_open_to_other_users()
         if self.sockets != self.folder:
             _make_private(self.sockets)
 
-    def _open_to_other_users(self) -> None:
-        self.folder.chmod(0o711)
-        closed = next((path for path in self.folder.parents if not path.stat().st_mode & 0o001), None)
+    def _check_open_to_other_users(self) -> None:
+        places = [self.folder, *self.folder.parents]
+        closed = next((path for path in places if not path.stat().st_mode & 0o001), None)
         if closed is not None:
             raise HomeError(
-                f"{self.folder} lies below {closed}, which other users may not enter; under root, PostgreSQL and jobs "
-                "run as users of their own. Give a --data-dir that they can reach, such as /var/lib/flexai."
+                f"{self.folder} is not usable: other users may not enter {closed}, and under root "
+                "PostgreSQL and jobs run as users of their own. Give a --data-dir that they can reach, "
+                "such as /var/lib/flexai."
             )
 
     def lock(self) -> int | None:

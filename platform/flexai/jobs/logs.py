@@ -6,7 +6,6 @@ is not stored. At most `MAX_LOG_BYTES` a replica are kept; the agent stops at it
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -198,7 +197,7 @@ def _record(cursor: Cursor, taken: LogsTaken, at: datetime) -> None:
             )
             for code, refused in (("foreign", taken.foreign), ("log_gap", taken.gaps))
             for node_pk, names in refused.items()
-        ],  # fmt: skip
+        ],
     )
 
 
@@ -228,7 +227,7 @@ def read_log(
 ) -> LogSlice:
     """Stored bytes of one replica's log; without `attempt` of the newest. `tail_bytes` counts from the end instead.
 
-    A job that never started gives an empty slice of attempt 0. Raises NotFound for an attempt or replica that never was.
+    A job that never started gives an empty slice of attempt 0. Raises NotFound for an attempt or replica that is not.
     """
     with connection.cursor() as cursor:
         cursor.execute(_REPLICAS, [job_pk])

@@ -2,6 +2,7 @@
 
 A job has attempts, at most one of them live (law 5); an attempt has replicas on nodes and allocations of chips.
 `changed` holds the transaction id of the last change, set by a trigger: the engine's feed reads it (law 7).
+A foreign key that a composite index or constraint begins with has no index of its own: every index costs each job.
 """
 
 from __future__ import annotations
@@ -46,12 +47,14 @@ class JobSet(models.Model):
 class Job(models.Model):
     """One request for work. `spec` is what was submitted, untouched; `effective_spec` has defaults and roundings."""
 
-    public_id = models.CharField(max_length=32, unique=True, default=_job_id, editable=False)
-    organization = models.ForeignKey("tenancy.Organization", models.CASCADE, related_name="jobs")
-    team = models.ForeignKey("tenancy.Team", models.PROTECT, related_name="jobs")
-    cell = models.ForeignKey("cluster.Cell", models.PROTECT, related_name="+")
+    public_id = models.CharField(max_length=32, default=_job_id, editable=False)
+    organization = models.ForeignKey(
+        "tenancy.Organization", models.CASCADE, related_name="jobs", db_index=False
+    )
+    team = models.ForeignKey("tenancy.Team", models.PROTECT, related_name="jobs", db_index=False)
+    cell = models.ForeignKey("cluster.Cell", models.PROTECT, related_name="+", db_index=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs")
-    set = models.ForeignKey(JobSet, models.CASCADE, null=True, related_name="jobs")
+    set = models.ForeignKey(JobSet, models.CASCADE, null=True, related_name="jobs", db_index=False)
     index = models.PositiveIntegerField(null=True)
     """Index in the set."""
     name = models.CharField(max_length=100)
@@ -87,6 +90,7 @@ class Job(models.Model):
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="job_public_id"),
             models.UniqueConstraint(
                 fields=["organization", "idempotency_key"],
                 condition=Q(idempotency_key__isnull=False),
@@ -111,10 +115,10 @@ class Job(models.Model):
 class Attempt(models.Model):
     """One try at running a job. Live until *ended*; only then its chips are free."""
 
-    public_id = models.CharField(max_length=32, unique=True, default=_attempt_id, editable=False)
-    organization = models.ForeignKey("tenancy.Organization", models.CASCADE, related_name="+")
-    cell = models.ForeignKey("cluster.Cell", models.PROTECT, related_name="+")
-    job = models.ForeignKey(Job, models.CASCADE, related_name="attempts")
+    public_id = models.CharField(max_length=32, default=_attempt_id, editable=False)
+    organization = models.ForeignKey("tenancy.Organization", models.CASCADE, related_name="+", db_index=False)
+    cell = models.ForeignKey("cluster.Cell", models.PROTECT, related_name="+", db_index=False)
+    job = models.ForeignKey(Job, models.CASCADE, related_name="attempts", db_index=False)
     number = models.PositiveIntegerField()
     state = models.CharField(max_length=16, choices=_choices(AttemptState), default=AttemptState.PLACED.value)
     outcome = models.CharField(max_length=20, choices=_choices(Outcome), default="", blank=True)
@@ -138,8 +142,11 @@ class Attempt(models.Model):
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="attempt_public_id"),
             models.UniqueConstraint(fields=["job", "number"], name="attempt_number_in_job"),
-            models.UniqueConstraint(fields=["job"], condition=~Q(state="ended"), name="one_live_attempt_per_job"),
+            models.UniqueConstraint(
+                fields=["job"], condition=~Q(state="ended"), name="one_live_attempt_per_job"
+            ),
         ]
         indexes = [models.Index(fields=["cell", "changed"], name="attempt_changed")]
 
@@ -150,9 +157,9 @@ class Attempt(models.Model):
 class Replica(models.Model):
     """One process tree of an attempt on one node."""
 
-    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="replicas")
+    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="replicas", db_index=False)
     index = models.PositiveIntegerField()
-    node = models.ForeignKey("cluster.Node", models.PROTECT, related_name="replicas")
+    node = models.ForeignKey("cluster.Node", models.PROTECT, related_name="replicas", db_index=False)
     state = models.CharField(max_length=16, default="placed")
     """placed, starting, running, stopping, ended"""
     generation = models.PositiveIntegerField(default=1)
@@ -173,29 +180,31 @@ class Replica(models.Model):
 
 
 class Allocation(models.Model):
-    """A replica's share of one chip. `active` until the attempt has ended; the sum of active rows is the chip's counter."""
+    """A replica's share of one chip, `active` until the attempt has ended. The chip's counter is the sum of these."""
 
     class Kind(models.TextChoices):
         OWNED = "owned"
         GUEST = "guest"
 
     attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="allocations")
-    replica = models.ForeignKey(Replica, models.CASCADE, related_name="allocations")
-    chip = models.ForeignKey("cluster.Chip", models.PROTECT, related_name="allocations")
+    replica = models.ForeignKey(Replica, models.CASCADE, related_name="allocations", db_index=False)
+    chip = models.ForeignKey("cluster.Chip", models.PROTECT, related_name="allocations", db_index=False)
     kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.OWNED)
     milli = models.PositiveIntegerField()
     memory_mib = models.PositiveIntegerField(default=0)
     active = models.BooleanField(default=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["replica", "chip", "kind"], name="one_allocation_per_chip")]
+        constraints = [
+            models.UniqueConstraint(fields=["replica", "chip", "kind"], name="one_allocation_per_chip")
+        ]
         indexes = [models.Index(fields=["chip"], condition=Q(active=True), name="allocation_live_on_chip")]
 
 
 class LogPiece(models.Model):
     """Bytes of a replica's log from `offset` on. Pieces of a replica touch and never overlap."""
 
-    replica = models.ForeignKey(Replica, models.CASCADE, related_name="log_pieces")
+    replica = models.ForeignKey(Replica, models.CASCADE, related_name="log_pieces", db_index=False)
     offset = models.BigIntegerField()
     data = models.BinaryField()
 
@@ -207,9 +216,11 @@ class Event(models.Model):
     """The history of a job or a node: every move, with its reason. Written in the transaction that moves (law 4)."""
 
     at = models.DateTimeField()
-    organization = models.ForeignKey("tenancy.Organization", models.CASCADE, null=True, related_name="+")
-    job = models.ForeignKey(Job, models.CASCADE, null=True, related_name="events")
-    node = models.ForeignKey("cluster.Node", models.CASCADE, null=True, related_name="events")
+    organization = models.ForeignKey(
+        "tenancy.Organization", models.CASCADE, null=True, related_name="+", db_index=False
+    )
+    job = models.ForeignKey(Job, models.CASCADE, null=True, related_name="events", db_index=False)
+    node = models.ForeignKey("cluster.Node", models.CASCADE, null=True, related_name="events", db_index=False)
     attempt = models.PositiveIntegerField(null=True)
     """Attempt number."""
     kind = models.CharField(max_length=48)

@@ -1,7 +1,7 @@
 """Nodes with who is on each chip, and what a job's replicas use right now. For reading only.
 
-A tenant sees of other tenants' work only that a chip is taken: `job` is filled for jobs of organizations that the caller
-may see.
+A tenant sees of other tenants' work only that a chip is taken: `job` is filled for jobs of organizations that the
+caller may see.
 """
 
 from __future__ import annotations

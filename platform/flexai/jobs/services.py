@@ -6,7 +6,7 @@ Every move is a conditional change of a locked row, writes history and audit, an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -74,13 +74,24 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A spec that was read, admitted and charged to a team, before anything is written."""
+    """A spec that was read, admitted and charged to a team, before anything is written. Specs that differ in
+    their names only share one."""
 
     raw: bytes
+    """JSON of what was submitted, without its name."""
     effective: dict[str, Any]
     roundings: tuple[str, ...]
     team: TeamSeat
     cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """One job's spec: what it shares with others, and its name."""
+
+    prepared: Prepared
+    name: str
+    given: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +113,9 @@ def submit(principal: Principal, raw_spec: object, *, idempotency_key: str | Non
     known = _made_before(principal, key)
     if known is not None:
         return known
-    prepared = prepare(principal, raw_spec)
+    named = _prepare_once(principal, raw_spec, {})
     try:
-        return _create(principal, prepared, key)
+        return _create(principal, named, key)
     except psycopg.errors.UniqueViolation:
         known = _made_before(principal, key)
         if known is None:
@@ -114,8 +125,7 @@ def submit(principal: Principal, raw_spec: object, *, idempotency_key: str | Non
 
 def prepare(principal: Principal, raw_spec: object) -> Prepared:
     """The spec read, its team found and its request admitted; nothing is written. Raises as `submit` does."""
-    read = spec.parse(raw_spec)
-    return _admitted(principal, read, msgspec.json.encode(raw_spec))
+    return _prepare_once(principal, raw_spec, {}).prepared
 
 
 def effective_of(raw_spec: object) -> dict[str, Any]:
@@ -131,15 +141,17 @@ def submit_batch(principal: Principal, raw_specs: Sequence[object]) -> list[str]
     """
     if not 1 <= len(raw_specs) <= MAX_BATCH:
         raise InvalidInput(f"A batch has 1 to {MAX_BATCH} jobs, not {len(raw_specs)}.")
-    prepared = _prepare_all(principal, raw_specs)
+    named = _prepare_all(principal, raw_specs)
     now = clock.now()
+    distinct = {id(item.prepared): item.prepared for item in named}
     templates = {
-        id(item): _template(principal, item, number, now) for number, item in enumerate(_distinct(prepared))
+        key: _template(principal, prepared, number, now)
+        for number, (key, prepared) in enumerate(distinct.items())
     }
-    ids = [new_id("job") for _ in prepared]
+    ids = [new_id("job") for _ in named]
     lines = [
-        Line(n, templates[id(item)].t, public_id)
-        for n, (item, public_id) in enumerate(zip(prepared, ids, strict=True))
+        Line(n, templates[id(item.prepared)].t, public_id, item.name, item.given)
+        for n, (item, public_id) in enumerate(zip(named, ids, strict=True))
     ]
     insert_jobs(list(templates.values()), lines, at=now, actor=principal.label, cause=principal.request_id)
     audit.record(
@@ -149,22 +161,21 @@ def submit_batch(principal: Principal, raw_specs: Sequence[object]) -> list[str]
         object_id=ids[0],
         after={"count": len(ids), "last": ids[-1]},
     )
-    _announce({item.team for item in prepared}, {item.cell for item in prepared}, ids)
+    _announce({one.team for one in distinct.values()}, {one.cell for one in distinct.values()}, ids)
     return ids
 
 
 @transaction.atomic
-def _create(principal: Principal, prepared: Prepared, key: _Key | None) -> Submission:
-    now = clock.now()
+def _create(principal: Principal, named: _Named, key: _Key | None) -> Submission:
+    now, prepared = clock.now(), named.prepared
     template = _template(principal, prepared, 0, now)
-    made_set, indices = _set_of(principal, prepared)
+    made_set, indices = _set_of(principal, named)
+    set_pk = made_set.pk if made_set else None
     lines = [
-        Line(
-            n, 0, new_id("job"), made_set.pk if made_set else None, index,
-            key.key if key and not n else None, key.hash if key and not n else "",
-        )
-        for n, index in enumerate(indices)
-    ]  # fmt: skip
+        Line(n, 0, new_id("job"), named.name, named.given, set_pk, index) for n, index in enumerate(indices)
+    ]
+    if key is not None:
+        lines[0] = msgspec.structs.replace(lines[0], key=key.key, hash=key.hash)
     pks = insert_jobs([template], lines, at=now, actor=principal.label, cause=principal.request_id)
     jobs = tuple(
         _as_job(template, line, pks[line.public_id], principal, made_set, now)
@@ -175,8 +186,8 @@ def _create(principal: Principal, prepared: Prepared, key: _Key | None) -> Submi
     return Submission(jobs, made_set, True)
 
 
-def _set_of(principal: Principal, prepared: Prepared) -> tuple[JobSet | None, list[int | None]]:
-    array = prepared.effective["array"]
+def _set_of(principal: Principal, named: _Named) -> tuple[JobSet | None, list[int | None]]:
+    array = named.prepared.effective["array"]
     if array is None:
         return None, [None]
     indices: list[int | None] = [
@@ -184,8 +195,8 @@ def _set_of(principal: Principal, prepared: Prepared) -> tuple[JobSet | None, li
     ]
     made = JobSet.objects.create(
         organization=principal.organization,
-        team_id=prepared.team.pk,
-        name=prepared.effective["name"],
+        team_id=named.prepared.team.pk,
+        name=named.name,
         size=len(indices),
         cap=array["cap"],
     )
@@ -209,7 +220,6 @@ def _template(principal: Principal, prepared: Prepared, number: int, now: dateti
         team=prepared.team.pk,
         cell=prepared.cell,
         user=principal.user.pk,
-        name=effective["name"],
         state=state.value,
         reason_code=reason_code,
         sentence=sentence,
@@ -246,15 +256,15 @@ def _as_job(
         user=principal.user,
         set=made_set,
         index=line.index,
-        name=template.name,
+        name=line.name,
         state=template.state,
         status=template.state,
         reason_code=template.reason_code,
         sentence=template.sentence,
         priority=template.priority,
         preemptible=template.preemptible,
-        spec=msgspec.json.decode(template.spec),
-        effective_spec=msgspec.json.decode(template.effective),
+        spec=msgspec.json.decode(template.spec) | ({} if line.given is None else {"name": line.given}),
+        effective_spec=msgspec.json.decode(template.effective) | {"name": line.name},
         labels=template.labels,
         idempotency_key=line.key,
         idempotency_hash=line.hash,
@@ -272,9 +282,8 @@ def _announce(teams: Iterable[TeamSeat], cells: Iterable[int], ids: Sequence[str
     ]
     if len(teams) > 1 or len(ids) > HINTS_AT_MOST:
         hints += [Hint("team", team.public_id, 0, team.public_id) for team in teams]
-    publish_on_commit(hints=hints)
-    for cell in cells:
-        publish_on_commit(cell=cell)
+    for number, cell in enumerate(sorted(cells)):
+        publish_on_commit(hints=hints if not number else (), cell=cell)
 
 
 def _admitted(principal: Principal, read: spec.Effective, raw: bytes) -> Prepared:
@@ -307,14 +316,14 @@ def _paying_team(principal: Principal, name: str) -> TeamSeat:
     raise InvalidInput(f"Say which team pays: {names}.", errors=[error])
 
 
-def _prepare_all(principal: Principal, raw_specs: Sequence[object]) -> list[Prepared]:
+def _prepare_all(principal: Principal, raw_specs: Sequence[object]) -> list[_Named]:
     errors: list[FieldError] = []
     never = False
     made: dict[bytes, Prepared] = {}
-    prepared: list[Prepared] = []
+    named: list[_Named] = []
     for place, raw in enumerate(raw_specs):
         try:
-            prepared.append(_prepare_once(principal, raw, made))
+            named.append(_prepare_once(principal, raw, made, arrays=False))
         except (InvalidInput, NeverFits, NotFound, Forbidden) as error:
             never = never or isinstance(error, NeverFits)
             errors += _placed(error, place)
@@ -324,24 +333,28 @@ def _prepare_all(principal: Principal, raw_specs: Sequence[object]) -> list[Prep
         kind = NeverFits if never else InvalidInput
         first = errors[0]
         raise kind(f"Nothing was submitted; first {first.field}: {first.message}.", errors=errors)
-    return prepared
+    return named
 
 
-def _prepare_once(principal: Principal, raw: object, made: dict[bytes, Prepared]) -> Prepared:
-    try:
-        encoded = msgspec.json.encode(raw)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        raise InvalidInput("The spec holds something that JSON cannot carry.") from None
+def _prepare_once(
+    principal: Principal, raw: object, made: dict[bytes, Prepared], *, arrays: bool = True
+) -> _Named:
+    """The spec, and what it shares with the equal ones in `made`; the first of its kind is put there."""
+    given = raw.get("name") if isinstance(raw, Mapping) else None
+    rest = {key: raw[key] for key in raw if key != "name"} if isinstance(raw, Mapping) and given else raw
+    encoded = spec.encoded(rest)
     found = made.get(encoded)
-    if found is None:
-        read = spec.parse(raw)
-        if read.spec["array"] is not None:
-            raise InvalidInput(
-                "An array is a set of its own; submit it by itself.",
-                errors=[FieldError("array", "does not go into a batch", "submit it by itself")],
-            )
-        found = made[encoded] = _admitted(principal, read, encoded)
-    return found
+    if found is not None:
+        name = spec.parse_name({"name": given} if given else {})
+        return _Named(found, name, given or None)
+    read = spec.parse(raw)
+    if read.spec["array"] is not None and not arrays:
+        raise InvalidInput(
+            "An array is a set of its own; submit it by itself.",
+            errors=[FieldError("array", "does not go into a batch", "submit it by itself")],
+        )
+    found = made[encoded] = _admitted(principal, read, encoded)
+    return _Named(found, read.spec["name"], given or None)
 
 
 def _placed(error: FlexaiError, place: int) -> list[FieldError]:
@@ -351,21 +364,12 @@ def _placed(error: FlexaiError, place: int) -> list[FieldError]:
     return [replace(item, field=f"{where}.{item.field}" if item.field else where) for item in error.errors]
 
 
-def _distinct(prepared: Sequence[Prepared]) -> Iterator[Prepared]:
-    seen: set[int] = set()
-    for item in prepared:
-        if id(item) not in seen:
-            seen.add(id(item))
-            yield item
-
-
 def _key(principal: Principal, raw_spec: object, given: str | None) -> _Key | None:
     if given is None:
         return None
     if not 1 <= len(given) <= MAX_KEY or not given.isprintable():
         raise InvalidInput(f"An Idempotency-Key has 1 to {MAX_KEY} printable characters.")
-    spec.encoded_size(raw_spec)
-    body = msgspec.json.encode(raw_spec, order="deterministic")
+    body = spec.encoded(raw_spec, order="deterministic")
     return _Key(f"{principal.user.pk}:{given}", hashlib.sha256(body).hexdigest())
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -58,7 +58,7 @@ def parse(raw: object) -> Effective:
 
     Raises InvalidInput naming every wrong field, and TooLarge above `MAX_SPEC_BYTES`.
     """
-    encoded_size(raw)
+    encoded(raw)
     if not isinstance(raw, Mapping):
         raise InvalidInput("A job spec is an object with keys such as `name` and `commands`.")
     reader = Reader(raw)
@@ -68,15 +68,26 @@ def parse(raw: object) -> Effective:
     return Effective(spec, reader.roundings)
 
 
-def encoded_size(raw: object) -> int:
-    """Bytes of the spec as JSON. Raises TooLarge above the bound, InvalidInput for what JSON cannot carry."""
+def parse_name(raw: Mapping[str, Any]) -> str:
+    """The effective name of a spec whose other fields are known to be right. Raises InvalidInput."""
+    reader = Reader(raw)
+    name = _name(reader)
+    if reader.errors:
+        raise InvalidInput(_summary(reader.errors), errors=reader.errors)
+    return name
+
+
+def encoded(raw: object, *, order: Literal["deterministic"] | None = None) -> bytes:
+    """What was submitted as JSON, the same for the same body. Raises TooLarge above the bound, InvalidInput for
+    what JSON cannot carry."""
     try:
-        size = len(msgspec.json.encode(raw))
+        made = msgspec.json.encode(raw, order=order)
     except (TypeError, ValueError, OverflowError, RecursionError):
         raise InvalidInput("The spec holds something that JSON cannot carry.") from None
-    if size > MAX_SPEC_BYTES:
-        raise TooLarge(f"The spec has {size // 1024} KiB; at most {MAX_SPEC_BYTES // 1024} KiB are accepted.")
-    return size
+    if len(made) > MAX_SPEC_BYTES:
+        size = len(made) // 1024
+        raise TooLarge(f"The spec has {size} KiB; at most {MAX_SPEC_BYTES // 1024} KiB are accepted.")
+    return made
 
 
 def _read(reader: Reader) -> dict[str, Any]:
@@ -87,7 +98,7 @@ def _read(reader: Reader) -> dict[str, Any]:
     hold, start_after = reader.flag("hold", False), reader.read("start_after", quantities.instant)
     replicas = _replicas(reader)
     return {
-        "name": reader.line("name", "job", MAX_NAME),
+        "name": _name(reader),
         "team": reader.slug("team"),
         "type": kind,
         "commands": _commands(reader),
@@ -110,6 +121,10 @@ def _read(reader: Reader) -> dict[str, Any]:
         "array": _array(reader),
         "labels": reader.labels("labels", MAX_LABELS),
     }
+
+
+def _name(reader: Reader) -> str:
+    return reader.line("name", "job", MAX_NAME)
 
 
 def _commands(reader: Reader) -> list[str]:

@@ -21,6 +21,8 @@ _SLUG = re.compile(r"[a-zA-Z0-9_-]{1,63}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 _RESERVED_ENV = "FLEXAI_"
+_SIMULATION_ENV = "FLEXAI_SIMULATE_"
+"""Meant to be set: tells a simulated node how the job goes there, and nothing to any other."""
 
 
 class Reader:
@@ -155,7 +157,7 @@ class Reader:
             path = f"{key}.{said_key(name)}"
             if not isinstance(name, str) or not _ENV.fullmatch(name):
                 self._add(FieldError(path, "is no name of a variable", "use letters, digits and _"))
-            elif name.startswith(_RESERVED_ENV):
+            elif name.startswith(_RESERVED_ENV) and not name.startswith(_SIMULATION_ENV):
                 self._add(FieldError(path, f"names beginning with {_RESERVED_ENV} are the platform's own"))
             else:
                 made[name] = self._value(path, value, 128 * 1024)

@@ -41,7 +41,7 @@ class _Clocks:
     watch: Watch | None = None
 
 
-@shared_task(name="flexai.cluster.expire_leases", ignore_result=True)
+@shared_task(name="flexai.cluster.expire_leases", ignore_result=True)  # type: ignore[untyped-decorator]
 def expire_leases() -> None:
     """Silent nodes are unreachable; replicas whose lease is provably over, or whose node is dead, have ended."""
     _Clocks.watch = contact.look_at_clocks(_Clocks.watch)
@@ -51,7 +51,7 @@ def expire_leases() -> None:
         log.info("%d nodes became unreachable, %d replicas ended without their agent", len(silent), ended)
 
 
-@shared_task(name="flexai.jobs.prune", ignore_result=True)
+@shared_task(name="flexai.jobs.prune", ignore_result=True)  # type: ignore[untyped-decorator]
 def prune() -> None:
     """Logs, history, roll-ups and spent tokens older than the stated days are gone, up to the stated rows."""
     removed = {rule.kind: _prune(rule) for rule in RULES}

@@ -1,7 +1,7 @@
 """Telemetry of the agents of this process: kept as it comes, written once a second, off the event loop.
 
-The latest frame of each node goes to Valkey; one message a second tells the browsers of all processes; sums over a minute
-go to PostgreSQL; one process adds the cluster's point to the last hour every ten seconds.
+The latest frame of each node goes to Valkey; one message a second tells the browsers of all processes; sums over a
+minute go to PostgreSQL; one process adds the cluster's point to the last hour every ten seconds.
 """
 
 from __future__ import annotations

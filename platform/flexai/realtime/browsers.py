@@ -204,7 +204,7 @@ def _principal(scope: Mapping[str, Any]) -> Principal:
         raise Unauthenticated("The page that asks is not ours.")
     user = scope.get("user")
     session = scope.get("session")
-    if not isinstance(user, User) and not getattr(user, "is_authenticated", False):
+    if user is None or not user.is_authenticated:
         raise Unauthenticated("Sign in first.")
     if session is None or not session.exists(session.session_key):
         raise Unauthenticated("The session is over.")

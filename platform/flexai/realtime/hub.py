@@ -285,6 +285,8 @@ class Hub:
                     await self.threads.run(self.board.flush)
                 except (*AWAY, redis.RedisError) as error:
                     log.warning("telemetry of this second is lost: %s", error)
+                except Exception:
+                    log.exception("telemetry of this second is lost")
 
 
 def topics_of(hint: Mapping[str, Any]) -> list[str]:

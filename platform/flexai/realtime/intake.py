@@ -1,7 +1,8 @@
 """Reports and logs of all agents of this process, committed together: group commit.
 
-The naive form is a transaction a message: at a thousand small messages a second the commits cost more than the work. Here
-one transaction runs at a time; whatever arrives meanwhile is the next one. Nothing is acknowledged before its commit.
+The naive form is a transaction a message: at a thousand small messages a second the commits cost more than the work.
+Here one transaction runs at a time; whatever arrives meanwhile is the next one. Nothing is acknowledged before its
+commit.
 """
 
 from __future__ import annotations

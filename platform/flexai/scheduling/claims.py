@@ -165,6 +165,7 @@ def _take(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked) -
                 chip_memory[share.chip] += share.memory
                 for team in payers:
                     use[team, chip.type] += share.milli
+    taken: list[dict[str, Any]]
     taken = [{"node": node, "cpu": cpu[node], "memory": memory[node]} for node in sorted(cpu)]
     _expect("nodes", len(taken), cursor.execute(_TAKE_NODES, {"taken": as_rows(taken)}).rowcount)
     if milli:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from django.db import connection
 from django.db.models import Model
 
 from flexai.common import clock
+from flexai.common.database import prepared_cursor
 from flexai.tenancy.principals import Principal
 
 _INSERT = """
@@ -49,8 +49,8 @@ def record(
         reason,
         actor.request_id,
     )
-    with connection.cursor() as cursor:
-        cursor.execute(_INSERT, values)
+    with prepared_cursor() as cursor:
+        cursor.execute(_INSERT, values, prepare=True)
 
 
 def actor_name(actor: Principal) -> str:

@@ -156,7 +156,7 @@ class Token(models.Model):
 
 
 class AuditEntry(models.Model):
-    """A decision of a principal: who, what, on what, before and after, why. Append-only (a trigger refuses the rest)."""
+    """A decision of a principal: who, what, on what, before and after, why. Append-only: a trigger refuses the rest."""
 
     at = models.DateTimeField(auto_now_add=True)
     organization = models.ForeignKey(

@@ -13,9 +13,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, TypeVar
 
-from django.db import connection
 from django.db.models import Model, QuerySet
 
+from flexai.common.database import prepared_cursor
 from flexai.common.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from flexai.tenancy.models import Membership, Organization, Role, Team, TeamMember, Token, User
 
@@ -162,9 +162,8 @@ WHERE t.organization_id = %s ORDER BY t.name
 
 
 def _seats(principal: Principal) -> Iterable[TeamSeat]:
-    with connection.cursor() as cursor:
-        cursor.execute(_TEAMS, [principal.user.pk, principal.organization.pk])
-        rows = cursor.fetchall()
+    with prepared_cursor() as cursor:
+        rows = cursor.execute(_TEAMS, [principal.user.pk, principal.organization.pk], prepare=True).fetchall()
     parents = {pk: parent for pk, _, _, parent, _ in rows}
     given = {pk: role for pk, _, _, _, role in rows if role}
     only = principal.token.team_id if principal.token is not None else None

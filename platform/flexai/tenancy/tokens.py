@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from django.db import connection, transaction
+from django.db import transaction
 
 from flexai.common import clock
+from flexai.common.database import prepared_cursor
 from flexai.common.errors import FieldError, InvalidInput, NotFound, Unauthenticated
 from flexai.tenancy import audit
 from flexai.tenancy.models import Organization, Role, Team, Token, User
@@ -85,10 +86,8 @@ def principal_for_token(secret: str, *, request_id: str = "") -> Principal:
 def _look_up(secret: str) -> tuple[Any, ...] | None:
     if not _SECRET.fullmatch(secret):
         return None
-    with connection.cursor() as cursor:
-        cursor.execute(_LOOK_UP, [_hash(secret)])
-        row: tuple[Any, ...] | None = cursor.fetchone()
-    return row
+    with prepared_cursor() as cursor:
+        return cursor.execute(_LOOK_UP, [_hash(secret)], prepare=True).fetchone()
 
 
 def _objects(row: tuple[Any, ...]) -> tuple[Token, User, Organization]:

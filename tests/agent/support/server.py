@@ -112,7 +112,8 @@ class FakeServer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind(("127.0.0.1", self.port))
         config = uvicorn.Config(
-            self._app, log_level="warning", lifespan="off", interface="asgi3", ws="websockets-sansio", timeout_graceful_shutdown=1,
+            self._app, log_level="warning", lifespan="off", interface="asgi3", ws="websockets-sansio",
+            timeout_graceful_shutdown=1,
             ws_max_size=8 << 20, ws_per_message_deflate=False,
         )  # fmt: skip
         self._server = uvicorn.Server(config)

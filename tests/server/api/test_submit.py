@@ -250,6 +250,20 @@ class TestBatch:
         assert [error["field"] for error in answer.json()["errors"]] == ["jobs.1.nodes", "jobs.3.memory"]
         assert not Job.objects.exists()
 
+    def test_specs_that_differ_in_their_names_keep_them(self, tenant: Tenant) -> None:
+        specs = [a_spec(name="a"), a_spec(name=" b "), {"commands": ["true"]}, a_spec(name="a")]
+        assert tenant.api.post("/jobs/batch", {"jobs": specs}).status_code == 201
+        rows = Job.objects.order_by("id")
+        assert [(row.name, row.effective_spec["name"]) for row in rows] == [
+            ("a", "a"), ("b", "b"), ("job", "job"), ("a", "a"),
+        ]  # fmt: skip
+        assert [row.spec for row in rows] == specs, "what was submitted stays untouched"
+
+    def test_a_wrong_name_among_equal_specs_refuses_all(self, tenant: Tenant) -> None:
+        answer = tenant.api.post("/jobs/batch", {"jobs": [a_spec(), a_spec(name="x\0"), a_spec(name=7)]})
+        assert [error["field"] for error in answer.json()["errors"]] == ["jobs.1.name", "jobs.2.name"]
+        assert not Job.objects.exists()
+
     def test_one_that_never_fits_refuses_all(self, tenant: Tenant) -> None:
         answer = tenant.api.post("/jobs/batch", {"jobs": [a_spec(), a_spec(nodes=50)]})
         assert answer.status_code == 422

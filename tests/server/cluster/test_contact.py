@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+
 from flexai.cluster.leases import Watch
 from flexai.cluster.models import Chip, Node, NodeContact
 from flexai.cluster.services import change_inventory, declare_dead, renew
@@ -166,7 +167,9 @@ def test_renewing_is_committed_with_the_instant_given(world):
 
 def test_the_inventory_is_laid_down_and_changes_are_followed(world):
     node = world.a_node(cpu=0)
-    arrive(node.pk, hello(chips=[CHIP, protocol.ChipInfo(index=1, type="H100", memory_mib=80_000)]), "10.1.1.1")
+    arrive(
+        node.pk, hello(chips=[CHIP, protocol.ChipInfo(index=1, type="H100", memory_mib=80_000)]), "10.1.1.1"
+    )
     node.refresh_from_db()
     assert (node.cpu_milli, node.cpu_ceiling_milli, node.address) == (64_000, 64_000, "10.1.1.1")
     assert node.chips.filter(present=True).count() == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+
 from flexai.cluster.models import EnrolmentToken, Node
 from flexai.cluster.services import (
     cordon_node,
@@ -60,7 +61,9 @@ def test_a_bad_name_is_refused_and_the_token_kept(pool, name):
     assert EnrolmentToken.objects.get().uses_left == 1
 
 
-@pytest.mark.parametrize("wrong", [{"ttl": timedelta(0)}, {"ttl": timedelta(days=31)}, {"uses": 0}, {"uses": 10_001}])
+@pytest.mark.parametrize(
+    "wrong", [{"ttl": timedelta(0)}, {"ttl": timedelta(days=31)}, {"uses": 0}, {"uses": 10_001}]
+)
 def test_bounds_of_a_token(pool, wrong):
     with pytest.raises(InvalidInput):
         create_enrolment_token(pool, **wrong)
@@ -96,7 +99,9 @@ def test_the_operators_word_is_recorded_once(pool):
         act("user:ana", node, "because")
         act("user:ana", node, "because")
         assert Node.objects.get(pk=node.pk).state == state
-    actions = list(AuditEntry.objects.filter(actor="user:ana").order_by("id").values_list("action", flat=True))
+    actions = list(
+        AuditEntry.objects.filter(actor="user:ana").order_by("id").values_list("action", flat=True)
+    )
     assert actions == ["node.cordoned", "node.draining", "node.returned"]
     assert Event.objects.filter(node=node, actor="user:ana").count() == 3
 

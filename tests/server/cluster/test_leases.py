@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flexai.cluster.leases import MARGIN_MS, Watch, is_over, look, over_at_ms
 from hypothesis import given
 from hypothesis import strategies as st
+
+from flexai.cluster.leases import MARGIN_MS, Watch, is_over, look, over_at_ms
 
 LEASES = st.integers(30_000, 48 * 3600_000)
 INSTANTS = st.integers(1_700_000_000_000, 1_900_000_000_000)

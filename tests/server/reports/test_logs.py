@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from flexai.common.errors import InvalidInput, NotFound
 from flexai.jobs import logs
 from flexai.jobs.logs import read_log, take_logs
 from flexai.jobs.models import Event, LogPiece
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from node_agent import protocol
 from tests.support.placed import PlacedWorld
 
@@ -53,7 +54,7 @@ def test_a_piece_beyond_a_hole_is_never_stored_and_said(placed):
 
 
 def test_another_nodes_log_is_refused(placed):
-    node, attempt = placed
+    _, attempt = placed
     other = PlacedWorld().a_node()
     taken = take_logs(other.pk, [piece(attempt, 0, b"lies")])
     assert taken.foreign == {other.pk: [attempt.public_id]}
@@ -61,7 +62,7 @@ def test_another_nodes_log_is_refused(placed):
 
 
 def test_logs_of_a_job_that_is_gone_are_dropped_without_a_word(placed):
-    node, attempt = placed
+    node, _ = placed
     taken = take_logs(node.pk, [protocol.LogPiece(attempt="att-gone", replica=0, offset=0, data=b"x")])
     assert (taken.foreign, taken.gaps, Event.objects.count()) == ({}, {}, 0)
 
@@ -75,7 +76,9 @@ def test_bytes_beyond_the_bound_are_not_kept(placed, monkeypatch):
     assert read_log(attempt.job_id).data == b"1234567890"
 
 
-@pytest.mark.parametrize("wrong", [{"offset": -1}, {"offset": 2**63}, {"data": b"x" * (protocol.MAX_LOG_PIECE + 1)}])
+@pytest.mark.parametrize(
+    "wrong", [{"offset": -1}, {"offset": 2**63}, {"data": b"x" * (protocol.MAX_LOG_PIECE + 1)}]
+)
 def test_pieces_that_break_the_protocol_are_refused(placed, wrong):
     node, attempt = placed
     with pytest.raises(InvalidInput):

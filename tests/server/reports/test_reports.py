@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+
 from flexai.common import clock
 from flexai.common.errors import InvalidInput
 from flexai.jobs.ending import Ending, end_attempts
@@ -101,7 +102,9 @@ def test_reports_about_another_nodes_replica_are_refused_and_recorded(world):
 def test_what_follows_each_outcome(world, outcome, code, state, failures):
     node = world.a_node()
     attempt = world.placed(node)
-    take_reports(node.pk, [report(attempt, "running"), report(attempt, "ended", outcome=outcome, exit_code=code)])
+    take_reports(
+        node.pk, [report(attempt, "running"), report(attempt, "ended", outcome=outcome, exit_code=code)]
+    )
     job = Job.objects.get(pk=attempt.job_id)
     assert (job.state, job.failures, job.exit_code) == (state, failures, code)
     assert (job.ended_at is None) is (state == "queued")
@@ -195,7 +198,13 @@ def test_times_are_the_nodes_but_never_in_the_future_nor_before_placement(world)
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"outcome": "exploded"}, {"exit_code": 2**40}, {"log_size": -1}, {"cpu_time_ms": 2**70}, {"memory_peak_mib": -5}],
+    [
+        {"outcome": "exploded"},
+        {"exit_code": 2**40},
+        {"log_size": -1},
+        {"cpu_time_ms": 2**70},
+        {"memory_peak_mib": -5},
+    ],
 )
 def test_reports_that_break_the_protocol_are_refused_whole(world, wrong):
     node = world.a_node()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from flexai.common import clock
 from flexai.jobs.models import Attempt
 from flexai.jobs.reports import take_reports

@@ -52,7 +52,7 @@ function flow(model: ClusterModel, width: number, size: number): Layout {
   let [x, y, line] = [0, 0, 0];
   for (const index of model.racks.flatMap((rack) => rack.nodes)) {
     const chips = Math.max(1, model.nodes[index]!.chips.length);
-    const w = Math.min(width, natural(index) * stretch);
+    const w = Math.min(width, natural(index) * stretch(index));
     const h = Math.ceil(chips / ACROSS) * step - GAP + LABEL + 2 * PADDING;
     if (x > 0 && x + w > width + 0.5) {
       x = 0;
@@ -92,13 +92,18 @@ function flow(model: ClusterModel, width: number, size: number): Layout {
   return { kind: "cells", width, height: y + line, cell: size, frames, place, hit };
 }
 
-/** How much wider the nodes are drawn so that equal ones fill the line. */
-function stretchOf(model: ClusterModel, width: number, natural: (index: number) => number): number {
-  const widths = model.nodes.map((_, index) => natural(index));
-  const widest = Math.max(1, ...widths);
-  if (widths.some((one) => one !== widest)) return 1;
-  const across = Math.min(widths.length, Math.max(1, Math.floor((width + NODE_GAP) / (widest + NODE_GAP))));
-  return Math.min(MOST_STRETCH / 100, (width - (across - 1) * NODE_GAP) / across / widest);
+/** How much wider the nodes of the commonest width are drawn so that they fill the line; the others stay as they are. */
+function stretchOf(
+  model: ClusterModel,
+  width: number,
+  natural: (index: number) => number,
+): (index: number) => number {
+  const counts = new Map<number, number>();
+  for (const index of model.nodes.keys()) counts.set(natural(index), (counts.get(natural(index)) ?? 0) + 1);
+  const [common = 1, many = 1] = [...counts].sort((a, b) => b[1] - a[1])[0] ?? [];
+  const across = Math.min(many, Math.max(1, Math.floor((width + NODE_GAP) / (common + NODE_GAP))));
+  const stretch = Math.min(MOST_STRETCH / 100, (width - (across - 1) * NODE_GAP) / across / common);
+  return (index) => (natural(index) === common ? stretch : 1);
 }
 
 const RACK_GAP = 4;

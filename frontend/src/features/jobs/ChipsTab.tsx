@@ -5,7 +5,7 @@ import { query } from "../../api/client";
 import { isEnded, type JobDetail, type Usage } from "../../api/types";
 import { cividis, readableOn } from "../../ui/cividis";
 import { Empty, Failed, Loading } from "../../ui/Faces";
-import { memory, milli, NOTHING, percent, timeOfDay } from "../../ui/format";
+import { memory, milli, percent, timeOfDay } from "../../ui/format";
 import { Panel } from "../../ui/Panel";
 import classes from "./JobPage.module.css";
 import { byId } from "./queries";
@@ -59,10 +59,12 @@ function Rank({ replica }: { replica: Usage["replicas"][number] }) {
       <div className={classes.rank}>
         <strong>{t("job.replica", { index: replica.replica })}</strong>
         <span className="quiet">{replica.node}</span>
-        <span className="quiet num">
-          {t("chips.cores", { cores: replica.cpu_permille === null ? NOTHING : milli(replica.cpu_permille) })}{" "}
-          · {t("chips.memory")} {memory(replica.memory_mib)}
-        </span>
+        {replica.cpu_permille !== null && (
+          <span className="quiet num">{t("chips.cores", { cores: milli(replica.cpu_permille) })}</span>
+        )}
+        {replica.memory_mib !== null && (
+          <span className="quiet num">{t("chips.memory", { memory: memory(replica.memory_mib) })}</span>
+        )}
       </div>
       <div className={classes.chips}>
         {replica.chips.map((chip) => {

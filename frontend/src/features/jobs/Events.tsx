@@ -52,7 +52,7 @@ export function Events({ id }: { id: string }) {
       title: t("events.actor"),
       width: 150,
       from: 700,
-      render: (event) => <span className="quiet">{event.actor || NOTHING}</span>,
+      render: (event) => <span className="quiet">{event.actor.replace(/^user:/, "") || NOTHING}</span>,
     },
   ];
   return (

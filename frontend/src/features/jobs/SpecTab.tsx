@@ -8,13 +8,13 @@ import { stringify } from "yaml";
 import type { JobDetail } from "../../api/types";
 import { Panel } from "../../ui/Panel";
 import classes from "./JobPage.module.css";
-import { markAdded } from "./specLines";
+import { markAdded, readable } from "./specLines";
 
 export default function SpecTab({ job }: { job: JobDetail }) {
   const { t } = useTranslation();
   const [which, setWhich] = useState<"submitted" | "effective">("effective");
-  const submitted = stringify(job.spec);
-  const text = which === "submitted" ? submitted : stringify(job.effective_spec);
+  const submitted = stringify(readable(job.spec));
+  const text = which === "submitted" ? submitted : stringify(readable(job.effective_spec));
   const lines =
     which === "submitted"
       ? text

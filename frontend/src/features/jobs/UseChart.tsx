@@ -18,19 +18,28 @@ export function UseChart({ usage, job }: { usage: Usage; job: JobDetail }) {
     ring.current = [...ring.current.slice(1 - KEPT), { at, chips, cpu }];
   }
   const points = ring.current;
+  const lines = [
+    {
+      label: t("chips.meanUse"),
+      colour: "var(--chart-1)",
+      fill: true,
+      of: points.map((point) => point.chips),
+    },
+  ];
+  if (job.cpu_milli > 0) {
+    lines.push({
+      label: t("chips.cpuUse"),
+      colour: "var(--chart-2)",
+      fill: false,
+      of: points.map((point) => point.cpu),
+    });
+  }
   return (
     <TimeChart
       label={t("chips.sinceOpened")}
       height={150}
-      data={[
-        points.map((point) => point.at),
-        points.map((point) => point.chips),
-        points.map((point) => point.cpu),
-      ]}
-      lines={[
-        { label: t("chips.meanUse"), colour: "var(--chart-1)", fill: true },
-        { label: t("chips.cpuUse"), colour: "var(--chart-2)", dash: [6, 4] },
-      ]}
+      data={[points.map((point) => point.at), ...lines.map((line) => line.of)]}
+      lines={lines.map(({ label, colour, fill }) => ({ label, colour, fill }))}
     />
   );
 }

@@ -76,6 +76,7 @@ function Name({ job }: { job: Job }) {
     <span className={classes.name}>
       <TextLink to="/jobs/$id" params={{ id: job.id }} fw={600} c="var(--text)" fz={14}>
         {job.name}
+        {job.index !== null && <span className="quiet"> #{job.index}</span>}
       </TextLink>
       <span className="mono quiet">{job.id}</span>
     </span>

@@ -1,3 +1,33 @@
+import type { Spec } from "../../api/types";
+
+/** The order in which people read a spec; what is not named here follows. */
+const ORDER = [
+  "name",
+  "team",
+  "type",
+  "array",
+  "commands",
+  "working_dir",
+  "files",
+  "env",
+  "resources",
+  "nodes",
+  "replicas",
+  "spread",
+];
+
+/** The spec in reading order, without what says nothing. */
+export function readable(spec: Spec): Spec {
+  const place = (key: string) => (ORDER.includes(key) ? ORDER.indexOf(key) : ORDER.length);
+  const kept = Object.entries(spec).filter(([, value]) => !isEmpty(value));
+  return Object.fromEntries(kept.sort(([a], [b]) => place(a) - place(b) || a.localeCompare(b)));
+}
+
+function isEmpty(value: unknown): boolean {
+  if (value === null || value === "") return true;
+  return typeof value === "object" && Object.keys(value).length === 0;
+}
+
 export type SpecLine = { line: string; added: boolean };
 
 /** The lines of `effective`; those that `submitted` does not have are marked as added. Repeated lines count one by one. */

@@ -179,14 +179,10 @@ function ClusterChart() {
 
 type Series = Cluster["series"];
 
-/** The series as shares of all chips, in permille: the server measures use over the allocated ones only. */
+/** The series as shares of all chips, in permille. */
 function sharesOf(series: Series, total: number): { allocated: Series["use"]; used: Series["use"] } {
   const allocated = series.allocated.map((milli) => (milli === null || total === 0 ? null : milli / total));
-  const used = allocated.map((share, index) => {
-    const use = series.use[index];
-    return share === null || use === null || use === undefined ? null : (share * use) / 1000;
-  });
-  return { allocated, used };
+  return { allocated, used: series.use };
 }
 
 /** Allocated but unused now, in permille; null without figures, or when nothing is wasted. */

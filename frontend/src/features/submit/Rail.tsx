@@ -2,14 +2,7 @@
 
 import { Button, CopyButton, Loader } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
-import {
-  IconAlertTriangle,
-  IconCheck,
-  IconCircleCheck,
-  IconClock,
-  IconCode,
-  IconTerminal2,
-} from "@tabler/icons-react";
+import { IconAlertTriangle, IconCheck, IconCircleCheck, IconCode, IconTerminal2 } from "@tabler/icons-react";
 import { useNavigate } from "@tanstack/react-router";
 import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
@@ -63,10 +56,14 @@ function Verdict({ check }: { check: Check }) {
     );
   }
   if (!answer) return <p className="quiet">{t("submit.asking")}</p>;
-  const Icon = answer.fits ? IconCircleCheck : IconClock;
+  const Icon = answer.fits ? IconCircleCheck : IconAlertTriangle;
   return (
-    <div className={classes.verdict} data-verdict={answer.fits ? "fits" : "waits"} data-testid="verdict">
-      <Icon size={20} color={`var(--status-${answer.fits ? "succeeded" : "queued"})`} aria-hidden />
+    <div
+      className={classes.verdict}
+      data-verdict={answer.fits ? "fits" : "does-not-fit"}
+      data-testid="verdict"
+    >
+      <Icon size={20} color={`var(--status-${answer.fits ? "succeeded" : "preempted"})`} aria-hidden />
       <div>
         <strong>{answer.sentence}</strong>
         {answer.roundings.length > 0 && (

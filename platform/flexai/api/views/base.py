@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rest_framework.permissions import SAFE_METHODS, BasePermission, IsAuthenticated
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from flexai.api.renderers import DEFAULT_MAX_BODY_BYTES
+from flexai.api.renderers import DEFAULT_MAX_BODY_BYTES, JSONRenderer
 from flexai.api.throttling import CallerThrottle
 from flexai.common.errors import FieldError, InvalidInput
 from flexai.tenancy.principals import Principal, Scope
@@ -30,6 +31,11 @@ class View(APIView):
     permission_classes: Sequence[type[BasePermission]] = (IsAuthenticated, HasScope)
     throttle_classes: Sequence[type[BaseThrottle]] = (CallerThrottle,)
     max_body_bytes = DEFAULT_MAX_BODY_BYTES
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
+        """JSON, whatever was asked for: there is nothing else to choose from."""
+        renderer = JSONRenderer()
+        return renderer, renderer.media_type
 
 
 def principal_of(request: Request) -> Principal:

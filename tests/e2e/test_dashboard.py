@@ -1,0 +1,300 @@
+"""The dashboard in a real Chromium against a live platform: sign in, submit, watch, look, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Response,
+    StorageState,
+    expect,
+    sync_playwright,
+)
+
+from tests.support.platform import LivePlatform
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+PAGES = ["/", "/jobs", "/jobs?q=no-such-job-anywhere", "/cluster", "/submit", "/teams"]
+TABS = ["summary", "why", "logs", "chips", "events", "attempts", "spec"]
+ENDS_MS = 60_000
+expect.set_options(timeout=20_000)
+COUNTING = "for step in $(seq 1 40); do echo counted $step; sleep 0.1; done"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The machine's Chromium or Chrome; in CI its absence is an error, elsewhere it is said."""
+    path = next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("No Chromium on this machine.")
+        pytest.skip("skipped for want of a Chromium or Chrome: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def session(chromium: Browser, platform: LivePlatform) -> StorageState:
+    """The cookies of somebody who signed in by the page."""
+    context = chromium.new_context(base_url=platform.url)
+    sign_in(context.new_page(), platform)
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def page(chromium: Browser, platform: LivePlatform, session: StorageState) -> Iterator[Page]:
+    """A signed-in page. Whatever the browser complains of during the test fails it."""
+    yield from _page(chromium, platform, session, "light")
+
+
+@pytest.fixture
+def dark_page(chromium: Browser, platform: LivePlatform, session: StorageState) -> Iterator[Page]:
+    """The same on a machine that likes it dark."""
+    yield from _page(chromium, platform, session, "dark")
+
+
+def _page(
+    chromium: Browser, platform: LivePlatform, session: StorageState, scheme: Literal["light", "dark"]
+) -> Iterator[Page]:
+    context = chromium.new_context(
+        base_url=platform.url,
+        color_scheme=scheme,
+        storage_state=session,
+        viewport={"width": 1440, "height": 900},
+    )
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    complaints: list[str] = []
+
+    def said(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            complaints.append(message.text)
+
+    def answered(response: Response) -> None:
+        if response.status >= 500:
+            complaints.append(f"{response.status} {response.url}")
+
+    page.on("console", said)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("response", answered)
+    yield page
+    context.close()
+    assert not complaints
+
+
+def sign_in(page: Page, platform: LivePlatform) -> None:
+    """The overview is shown."""
+    page.goto("/login")
+    page.get_by_label("User name").fill(platform.username)
+    page.get_by_label("Password", exact=True).fill(platform.password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name=re.compile("Hello"))).to_be_visible()
+
+
+def submit(page: Page, name: str, command: str) -> str:
+    """Submitted through the form; the job's page is shown. The id."""
+    page.goto("/submit")
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Commands").fill(command)
+    page.get_by_label("CPUs").fill("0.1")
+    page.get_by_label("Memory", exact=True).fill("")
+    expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "fits")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    page.wait_for_url(re.compile(r"/jobs/job-"))
+    return page.url.split("/jobs/")[1].split("?")[0]
+
+
+def status_of(page: Page) -> str:
+    """The word beside the job's name."""
+    return page.locator("h1").get_by_test_id("status").inner_text()
+
+
+def test_a_job_is_submitted_its_log_grows_and_its_end_is_seen(page: Page) -> None:
+    submit(page, "watched", COUNTING)
+    page.get_by_role("tab", name="Logs").click()
+    log = page.get_by_role("log", name="Logs")
+    expect(log).to_contain_text("counted 1")
+    assert status_of(page) == "running"
+    expect(log).not_to_contain_text("counted 40")
+    expect(log).to_contain_text("counted 40")
+    expect(page.locator("h1").get_by_test_id("status")).to_have_text("succeeded", timeout=ENDS_MS)
+    expect(page.get_by_test_id("log-state")).to_contain_text("complete")
+    page.get_by_role("tab", name="Events").click()
+    expect(page.get_by_role("table", name="Events")).to_contain_text("Finished with exit code 0.")
+
+
+def test_the_list_shows_a_change_of_state_at_once_and_without_a_reload(
+    page: Page, platform: LivePlatform
+) -> None:
+    page.goto("/jobs")
+    expect(page.get_by_test_id("connection")).to_have_text("Live")
+    answer = page.request.post(
+        "/api/v1/jobs",
+        data={"name": "listed", "commands": ["sleep 1"], "resources": {"cpus": 0.1}},
+        headers={"Authorization": f"Bearer {platform.token}"},
+    )
+    row = page.locator(f'tr[data-row="{answer.json()["id"]}"]')
+    expect(row).to_be_visible()
+    expect(row.get_by_test_id("status")).to_have_text("succeeded", timeout=ENDS_MS)
+
+
+def test_a_running_job_is_stopped_with_a_reason(page: Page) -> None:
+    submit(page, "stopped", "sleep 300")
+    expect(page.locator("h1").get_by_test_id("status")).to_have_text("running")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_label("Reason (optional)").fill("enough seen")
+    page.get_by_role("button", name="Stop the job").click()
+    expect(page.locator("h1").get_by_test_id("status")).to_have_text("cancelled", timeout=ENDS_MS)
+    expect(page.get_by_role("button", name="Run again")).to_be_visible()
+
+
+def test_a_held_job_says_why_it_waits_and_is_resumed(page: Page, platform: LivePlatform) -> None:
+    answer = page.request.post(
+        "/api/v1/jobs",
+        data={"name": "held", "commands": ["true"], "resources": {"cpus": 0.1}, "hold": True},
+        headers={"Authorization": f"Bearer {platform.token}"},
+    )
+    page.goto(f"/jobs/{answer.json()['id']}?tab=why")
+    expect(page.get_by_role("tabpanel")).to_contain_text("resume")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("h1").get_by_test_id("status")).to_have_text("succeeded", timeout=ENDS_MS)
+
+
+def test_a_yaml_that_does_not_parse_never_erases_the_form(page: Page) -> None:
+    page.goto("/submit")
+    page.get_by_label("Name", exact=True).fill("kept")
+    editor = page.get_by_test_id("yaml").get_by_role("textbox")
+    expect(editor).to_contain_text("name: kept")
+    editor.click()
+    page.keyboard.press("Control+End")
+    page.keyboard.type("broken: [")
+    expect(page.get_by_role("alert")).to_contain_text("The form keeps what it had")
+    expect(page.get_by_role("button", name="Submit", exact=True)).to_be_disabled()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("kept")
+    page.get_by_role("button", name="Take the form").click()
+    expect(editor).not_to_contain_text("broken")
+    expect(page.get_by_role("button", name="Submit", exact=True)).to_be_enabled()
+
+
+def test_the_server_names_a_wrong_key_before_anything_is_submitted(page: Page) -> None:
+    page.goto("/submit")
+    editor = page.get_by_test_id("yaml").get_by_role("textbox")
+    editor.click()
+    page.keyboard.press("Control+End")
+    page.keyboard.type("prioritty: high")
+    expect(page.get_by_test_id("verdict")).to_contain_text("did you mean `priority`?")
+    expect(page.get_by_role("button", name="Submit", exact=True)).to_be_disabled()
+
+
+def test_the_chip_map_is_walked_by_keyboard(page: Page) -> None:
+    page.goto("/cluster")
+    chips = page.get_by_role("application", name=re.compile("Chip map"))
+    expect(chips).to_be_visible()
+    expect(page.get_by_role("table", name="Nodes").locator("tbody tr").first).to_be_visible()
+    chips.focus()
+    page.keyboard.press("Home")
+    expect(page.locator("p[aria-live=polite]")).to_contain_text("chip 0")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("Agent version")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_lost_connection_is_said_and_made_up_for(page: Page, platform: LivePlatform) -> None:
+    page.goto("/jobs")
+    badge = page.get_by_test_id("connection")
+    expect(badge).to_have_text("Live")
+    old = platform.kill("web")
+    expect(badge).to_have_text(re.compile("Reconnecting|Stale since"), timeout=30_000)
+    platform.wait_restarted("web", old)
+    expect(badge).to_have_text("Live", timeout=60_000)
+
+
+def test_who_is_not_signed_in_sees_the_login_and_comes_back(
+    chromium: Browser, platform: LivePlatform
+) -> None:
+    context = chromium.new_context(base_url=platform.url)
+    page = context.new_page()
+    page.goto("/cluster")
+    expect(page).to_have_url(re.compile(r"/login\?next="))
+    page.get_by_label("User name").fill(platform.username)
+    page.get_by_label("Password", exact=True).fill("not the password")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_label("Password", exact=True).fill(platform.password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(re.compile(r"/cluster"))
+    page.get_by_role("button", name=re.compile("Account of")).click()
+    page.get_by_role("menuitem", name="Sign out").click()
+    expect(page).to_have_url(re.compile(r"/login"))
+    page.goto("/jobs")
+    expect(page).to_have_url(re.compile(r"/login"))
+    context.close()
+
+
+def test_the_theme_that_was_chosen_is_there_before_the_first_paint(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("button", name="Theme").click()
+    page.get_by_role("menuitem", name="Dark").click()
+    page.goto("/jobs", wait_until="commit")
+    page.wait_for_function("document.documentElement !== null")
+    page.wait_for_load_state("domcontentloaded")
+    assert page.evaluate("document.documentElement.dataset.mantineColorScheme") == "dark"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_is_accessible_in_light(page: Page, path: str) -> None:
+    _check_page(page, path)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_is_accessible_in_dark(dark_page: Page, path: str) -> None:
+    _check_page(dark_page, path)
+
+
+def test_every_tab_of_a_job_is_accessible_in_both_themes(page: Page, dark_page: Page) -> None:
+    job = submit(page, "looked-at", "echo a line of text")
+    expect(page.locator("h1").get_by_test_id("status")).to_have_text("succeeded", timeout=ENDS_MS)
+    for one in (page, dark_page):
+        for tab in TABS:
+            _check_page(one, f"/jobs/{job}?tab={tab}")
+
+
+def _check_page(page: Page, path: str) -> None:
+    if not AXE.is_file():
+        if os.environ.get("CI"):
+            pytest.fail("axe-core is not installed: npm ci in frontend/")
+        pytest.skip("skipped for want of axe-core: run npm ci in frontend/")
+    page.goto(path)
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("h1")).to_be_visible()
+    expect(page.locator('[data-face="loading"]')).to_have_count(0)
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("rules => axe.run(document, { runOnly: rules })", RULES)
+    assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found["violations"]] == []
