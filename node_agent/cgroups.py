@@ -102,6 +102,15 @@ class Group:
         for path in set(self._paths_made.values()):
             _write(f"{path}/cgroup.procs", "0")
 
+    def take_in(self, pids: list[int]) -> None:
+        """Move these processes in; those that have ended meanwhile are left out."""
+        for path in set(self._paths_made.values()):
+            for pid in pids:
+                try:
+                    _write(f"{path}/cgroup.procs", str(pid))
+                except ProcessLookupError:
+                    continue
+
     def leave(self, parents: dict[str, str]) -> None:
         """Move the calling process out again, to where the agent lives."""
         for kind in self._paths_made:
@@ -239,7 +248,16 @@ def _make_parent(mount_point: str, own: str, name: str) -> str | None:
         os.rmdir(probe)
     except OSError:
         return None
+    _weigh(path)
     return path
+
+
+def _weigh(path: str) -> None:
+    """All replicas together weigh as much as one busy process per core, not as one process."""
+    cores = os.cpu_count() or 1
+    for name, weight in (("cpu.shares", 1024 * cores), ("cpu.weight", min(10_000, 100 * cores))):
+        if os.path.exists(f"{path}/{name}"):
+            _write(f"{path}/{name}", str(weight))
 
 
 def _detect_v2(mount_point: str, own: str, name: str) -> dict[str, str]:
@@ -252,6 +270,7 @@ def _detect_v2(mount_point: str, own: str, name: str) -> dict[str, str]:
     for controller in ("cpu", "memory"):
         if controller in available and _delegate(base, parent, controller):
             groups[f"{controller}2"] = parent
+    _weigh(parent)
     if not groups:
         remove_group(parent)
     return groups

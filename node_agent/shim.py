@@ -26,6 +26,8 @@ from node_agent.spool import SENTENCE_CHARS, AlreadyStartedError, StateFile
 READ_BYTES = 64 * 1024
 KILL_RETRY_MS = 50
 DISK_RETRY_MS = 200
+SHARE_AFTER_MS = 1_000
+"""A replica gets its weight against others (a control group) once it has lived so long: short ones need none."""
 DRAIN_PATIENCE_MS = 1_000
 """How long output is still awaited from a process that escaped every other way of ending it."""
 END_MARGIN_MS = 1_000
@@ -63,25 +65,46 @@ def write_lease(fd: int, sent: int) -> None:
     os.pwrite(fd, _LEASE.pack(sent), 0)
 
 
-def run(launch: Launch, node: Node) -> None:
-    """Live the replica's whole life; returns when its end is recorded."""
+class Senses:
+    """What a shim process waits on besides its replica's output; made once, used for one life after the other."""
+
+    __slots__ = ("timer", "wakeup")
+
+    def __init__(self) -> None:
+        """From here on signals arrive on `wakeup`, and orphaned descendants come to this process."""
+        self.wakeup, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _ignore)
+        signal.signal(signal.SIGTERM, _ignore)
+        kernel.become_subreaper()
+        self.timer = kernel.boottime_timer()
+
+
+def run(launch: Launch, node: Node, senses: Senses) -> None:
+    """Live the replica's whole life; returns when its end is recorded, with nothing of it left in this process."""
     try:
         state = StateFile(launch.base)
     except AlreadyStartedError:
+        os.close(node.lock)
         return
     except OSError as error:
         os.close(node.lock)
         _hint(node, f"!{os.path.basename(launch.base)} {error.strerror}")
         return
-    Shim(launch, node, state).run()
+    try:
+        Shim(launch, node, senses, state).run()
+    finally:
+        state.close()
 
 
 class Shim:
     """One replica's life."""
 
-    def __init__(self, launch: Launch, node: Node, state: StateFile) -> None:
+    def __init__(self, launch: Launch, node: Node, senses: Senses, state: StateFile) -> None:
         self._launch = launch
         self._node = node
+        self._wakeup = senses.wakeup
+        self._timer = senses.timer
         self._state = state
         self._name = os.path.basename(launch.base)
         self._group = Group(launch.groups, self._name)
@@ -96,13 +119,13 @@ class Shim:
         self._kill_at = 0
         self._retry_at = 0
         self._drain_until = 0
+        self._share_at = self._started_ms + SHARE_AFTER_MS if launch.cpu_shares else 0
         self._unwritten = b""
         self._oom_kills = 0
         self._group_peak_mib = 0
 
     def run(self) -> None:
         """From the first move to the last."""
-        self._listen()
         failure = self._make_groups()
         self._record("starting", pid=os.getpid(), boot=self._launch.boot_id, job=self._launch.job,
                      groups=self._group.paths(), mark=self._launch.preempt_file)  # fmt: skip
@@ -115,7 +138,11 @@ class Shim:
             return
         self._record("running", pid=self._main)
         self._hint()
-        self._watch()
+        try:
+            self._watch()
+        finally:
+            os.close(self._output)
+            kernel.arm(self._timer, 0)
         self._log.close(unwritten=self._unwritten)
         self._group_peak_mib = self._group.memory_peak_mib()
         self._oom_kills = self._group.out_of_memory_kills()
@@ -125,21 +152,11 @@ class Shim:
 
     # --- start -----------------------------------------------------------------------------------------------------
 
-    def _listen(self) -> None:
-        """Signals arrive on a pipe from here on."""
-        self._wakeup, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _ignore)
-        signal.signal(signal.SIGTERM, _ignore)
-        kernel.become_subreaper()
-        self._timer = kernel.boottime_timer()
-
     def _make_groups(self) -> str:
         """Empty, or the sentence that says why not."""
         launch = self._launch
         limits = Limits(
             cpu_quota_milli=launch.cpu_quota_milli,
-            cpu_shares=launch.cpu_shares,
             memory_mib=launch.memory_mib,
         )
         try:
@@ -158,6 +175,7 @@ class Shim:
                 self._launch, output=write_end, group=self._group, home_fd=self._node.home
             )
         except process.StartError as error:
+            os.close(self._output)
             return str(error)
         finally:
             os.close(write_end)
@@ -205,13 +223,19 @@ class Shim:
             self._retry_soon(DISK_RETRY_MS)
 
     def _take_signals(self) -> None:
-        numbers = os.read(self._wakeup, 512)
+        try:
+            numbers = os.read(self._wakeup, 512)
+        except BlockingIOError:
+            return
         if signal.SIGTERM in numbers:
             self._stop_was_asked()
         self._reap()
 
     def _stop_was_asked(self) -> None:
+        """A signal without a request in this replica's file was meant for one before it, or is a stranger's."""
         request = self._state.stop_request()
+        if not request:
+            return
         grace = request.get("grace_ms")
         self._stop(
             str(request.get("outcome") or "cancelled"),
@@ -269,6 +293,9 @@ class Shim:
         if not self._stop_outcome and self._status is None:
             self._check_duration(now)
             self._check_lease(now)
+        if self._share_at and now >= self._share_at:
+            self._share_at = 0
+            self._take_share()
         if self._kill_at and now >= self._kill_at and not self._childless:
             process.end(self._group, signal.SIGKILL)
             self._kill_at = now + KILL_RETRY_MS
@@ -289,6 +316,14 @@ class Shim:
                     self._await_last_output()
         if self._status is not None and not self._childless:
             self._reap()
+
+    def _take_share(self) -> None:
+        """From here on the replica weighs what it asked for against others on this node."""
+        try:
+            self._group.make(Limits(cpu_shares=self._launch.cpu_shares))
+            self._group.take_in(process.descendants(os.getpid()))
+        except OSError:
+            pass  # the weight is a courtesy between replicas; the replica itself lacks nothing
 
     def _check_duration(self, now: int) -> None:
         limit = self._launch.max_duration_ms
@@ -315,7 +350,7 @@ class Shim:
         return min(self._launch.grace_ms + END_MARGIN_MS, (self._launch.lease_ms or 0) // 2)
 
     def _next_deadline(self) -> int:
-        deadlines = [self._retry_at, self._kill_at]
+        deadlines = [self._retry_at, self._kill_at, self._share_at]
         if self._drain_until and self._output_open and not self._unwritten:
             deadlines.append(self._drain_until)
         if not self._stop_outcome and self._status is None:

@@ -27,16 +27,20 @@ def start(launch: Launch, *, output: int, group: Group, home_fd: int) -> int:
 
     Raises `StartError`. The caller's user, groups, cores and working directory (`home_fd`) are as before afterwards.
     """
+    pid = 0
     try:
         _make_job_directory(launch)
         group.enter()
         try:
-            return _start_as_user(launch, output)
+            pid = _start_as_user(launch, output)
         finally:
             group.leave(launch.groups)
             os.fchdir(home_fd)
     except OSError as error:
+        if pid:
+            raise  # started, but the shim is not what it was: it ends, and the replica with it
         raise StartError(_sentence(error)) from error
+    return pid
 
 
 def end(group: Group, number: int) -> bool:

@@ -96,7 +96,13 @@ class PlacedWorld:
             chip = node.chips.order_by("index").filter(used_milli__lte=1000 - milli).first()
             assert chip is not None, "the node is full"
             Allocation.objects.create(
-                attempt=attempt, replica=replica, chip=chip, milli=milli, memory_mib=1000
+                attempt=attempt,
+                replica=replica,
+                chip=chip,
+                milli=milli,
+                memory_mib=1000,
+                charge_milli=milli,
+                cpu_milli=-(-milli * chip.host_cpu_milli // 1000),
             )
             chip.used_milli += milli
             chip.used_memory_mib += 1000

@@ -34,7 +34,7 @@ def _database(url: str) -> dict[str, object]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": query.get("host", parts.hostname or ""),
         "PORT": query.get("port", str(parts.port or "")),
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": 24, "timeout": 30}},
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": 24, "timeout": 5}},
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
     }
@@ -105,12 +105,6 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-CHANNEL_LAYERS = {
-    "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "flexai"},
-    }
-}
 
 LANGUAGE_CODE = "en"
 USE_I18N = False

@@ -112,7 +112,7 @@ class TeamAdmin(ConsoleAdmin):
         return found.prefetch_related("quotas")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Team | None = None) -> tuple[str, ...]:
-        return (*self.readonly_fields, "organization") if obj else self.readonly_fields
+        return (*self.readonly_fields, "organization", "parent") if obj else self.readonly_fields
 
     @display(description="guaranteed")
     def promised(self, team: Team) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from flexai.embedded.demo import TEAMS, Demo
 from flexai.embedded.demo import as_json as demo_as_json
@@ -26,6 +27,7 @@ from flexai.embedded.programs import Options
 from flexai.embedded.simulated import InvalidSimulation, parse_simulation
 from flexai.embedded.starting import Platform, bring_up
 from flexai.embedded.supervisor import StartError, StopAsked, Supervisor
+from flexai.embedded.valkey import ValkeyError
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network of this machine.")]
 Port = Annotated[
@@ -46,6 +48,10 @@ TrustTenants = Annotated[
         "--trust-tenants", help="Without root: allow several organizations, whose jobs all run as one user."
     ),
 ]
+
+
+LAST_REQUEST_SECONDS = 3
+"""After Ctrl-C: how long the demo's last request may take; its server may be gone already."""
 
 
 def up(
@@ -108,14 +114,14 @@ def demo(
 def _run_demo(session: Session, console: Console) -> Demo:
     """The jobs run in one thread and the table in another; this one keeps the platform running."""
     started = Demo(session.platform.url, session.platform.token)
-    screen = threading.Thread(target=show, args=(started, console, time.sleep))
-    jobs = threading.Thread(target=started.run, args=(session.supervisor.wake,))
+    screen = threading.Thread(target=show, args=(started, console, time.sleep), daemon=True)
+    jobs = threading.Thread(target=started.run, args=(session.supervisor.wake,), daemon=True)
     screen.start()
     jobs.start()
     session.supervisor.run(until=started.done.is_set)
     started.stopping.set()
-    jobs.join()
-    screen.join()
+    jobs.join(LAST_REQUEST_SECONDS)
+    screen.join(LAST_REQUEST_SECONDS)
     console.print(summary(started))
     return started
 
@@ -140,7 +146,7 @@ def running(options: Options, data_dir: Path | None, console: Console) -> Iterat
         door = open_door(options.host, options.port)
     except (HomeError, DoorError, InvalidSimulation) as error:
         raise _refused(error, console) from error
-    supervisor = Supervisor(home, say=lambda sentence: console.print(f"[yellow]![/] {sentence}"))
+    supervisor = Supervisor(home, say=lambda sentence: console.print(f"[yellow]![/] {escape(sentence)}"))
     supervisor.listen_to_signals()
     try:
         session = Session(_brought_up(supervisor, home, options, door, console), supervisor)
@@ -148,7 +154,7 @@ def running(options: Options, data_dir: Path | None, console: Console) -> Iterat
         yield session
     except StopAsked:
         raise typer.Exit(130) from None
-    except (StartError, PostgresError, RuntimeError) as error:
+    except (StartError, PostgresError, ValkeyError) as error:
         raise _refused(error, console) from error
     finally:
         console.print("Stopping …")
@@ -188,14 +194,13 @@ def tell_address(platform: Platform, console: Console) -> None:
     console.print(f"  Dashboard  [bold]{platform.url}[/]")
     console.print(f"  User       [bold]{platform.username}[/]")
     if platform.is_new:
-        console.print(
-            f"  Password   [bold]{platform.password}[/]  [dim]also in {platform.home.password_file}[/]"
-        )
+        where = f"[dim]also in {platform.home.password_file}[/]"
+        console.print(f"  Password   [bold]{platform.password}[/]  {where}", soft_wrap=True)
     else:
-        console.print(f"  Password   in {platform.home.password_file}")
+        console.print(f"  Password   in {platform.home.password_file}", soft_wrap=True)
     console.print()
 
 
 def _refused(error: Exception, console: Console) -> typer.Exit:
-    console.print(f"[red]✗[/] {error}", soft_wrap=True)
+    console.print(f"[red]✗[/] {escape(str(error))}", soft_wrap=True)
     return typer.Exit(1)

@@ -56,6 +56,8 @@ class Programs:
     options: Options
     door: Door
     jobs_pipe: int
+    gate: int
+    """Readable, at its end, once the schema is current: web and worker load their code meanwhile."""
 
     @property
     def postgres(self) -> Postgres:
@@ -105,13 +107,20 @@ class Programs:
             "web",
             "flexai.embedded.web",
             str(descriptor),
+            str(self.gate),
             environment=self._server_environment(),
-            descriptors=(descriptor,),
+            descriptors=(descriptor, self.gate),
         )
 
     def for_worker(self) -> Program:
+        """Takes tasks, and ticks."""
         return self._python(
-            "worker", "flexai.embedded.worker", *CELL_QUEUES, environment=self._server_environment()
+            "worker",
+            "flexai.embedded.worker",
+            str(self.gate),
+            *CELL_QUEUES,
+            environment=self._server_environment(),
+            descriptors=(self.gate,),
         )
 
     def for_agent(self, name: str, folder: Path, *, enrolment_token: str, simulate: str) -> Program:

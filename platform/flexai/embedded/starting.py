@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,11 +46,13 @@ def bring_up(supervisor: Supervisor, home: Home, options: Options, door: Door, s
     """Every process runs and answers, and the nodes asked for are connected. Raises `StartError`,
     `PostgresError`."""
     supervisor.url = door.url
-    programs = Programs(home, options, door, supervisor.jobs_pipe)
+    gate, gate_keeper = os.pipe2(os.O_CLOEXEC)
+    programs = Programs(home, options, door, supervisor.jobs_pipe, gate)
     _start_servers(supervisor, programs, step)
-    is_new = _bootstrap(supervisor, programs, step)
     supervisor.start(programs.for_web())
     supervisor.start(programs.for_worker())
+    is_new = _bootstrap(supervisor, programs, step)
+    os.close(gate_keeper)
     known = _start_known_agents(supervisor, programs)
     health = _Health(door)
     supervisor.wait_until(health.is_good, what="The web process or the worker", seconds=READY_SECONDS)
@@ -92,9 +95,9 @@ def _start_servers(supervisor: Supervisor, programs: Programs, step: Step) -> No
 def _bootstrap(supervisor: Supervisor, programs: Programs, step: Step) -> bool:
     """Runs the bootstrap unless it ran before with the same outcome; True when the operator is new."""
     home = programs.home
-    is_new = not home.password_file.exists()
     home.secret("admin-password", nbytes=15)
     record = home.folder / "bootstrap.json"
+    is_new = not record.exists()
     wanted = _fingerprint(programs)
     if not programs.options.database_url and home.token_file.exists() and _recorded(record) == wanted:
         return is_new

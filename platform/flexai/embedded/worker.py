@@ -1,6 +1,6 @@
 """The Celery worker of the embedded platform, with beat as a thread of it.
 
-`python -m flexai.embedded.worker QUEUE…`. A thread, because `-B` forks a second process of the same size that
+`python -m flexai.embedded.worker GATE QUEUE…`. A thread, because `-B` forks a second process of the same size that
 would go on ticking after its worker was killed. The schedule is kept in memory: after a restart every tick is
 due again, which is harmless (law 3).
 """
@@ -8,6 +8,7 @@ due again, which is harmless (law 3).
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,10 +18,12 @@ from celery.beat import EmbeddedService, Scheduler
 from celery.signals import worker_ready, worker_shutting_down
 
 
-def main(queues: Sequence[str]) -> None:
-    """Works on the queues until SIGTERM, one task at a time."""
+def main(gate: int, queues: Sequence[str]) -> None:
+    """Loads everything, waits until the gate's other end is closed (the schema is current), works until SIGTERM."""
     app = find_app("flexai.config.celery")
     django.setup()
+    app.loader.import_default_modules()
+    os.read(gate, 1)
     beat = EmbeddedService(app, thread=True, scheduler_cls=Scheduler)
 
     def begin(**_: object) -> None:
@@ -45,4 +48,4 @@ def main(queues: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(int(sys.argv[1]), sys.argv[2:])

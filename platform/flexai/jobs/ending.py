@@ -267,7 +267,7 @@ def _free(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> None:
 _TAKE_BACK = """
 UPDATE jobs_allocation l SET active = false FROM cluster_chip c
 WHERE l.attempt_id = ANY(%s) AND l.active AND c.id = l.chip_id
-RETURNING l.attempt_id, l.chip_id, c.node_id, c.type, c.host_cpu_milli, l.kind, l.milli, l.memory_mib
+RETURNING l.attempt_id, l.chip_id, c.node_id, c.type, l.kind, l.milli, l.memory_mib, l.charge_milli, l.cpu_milli
 """
 
 _FREE_NODES = """
@@ -319,7 +319,7 @@ def _held(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> _Held:
             held.cpu[replica.node_pk] += replica.cpu_milli
             held.memory[replica.node_pk] += replica.memory_mib
     for row in cursor.execute(_TAKE_BACK, [list(by_pk)], prepare=True):
-        attempt_pk, chip, node, chip_type, host_cpu, kind, milli, memory = row
+        attempt_pk, chip, node, chip_type, kind, milli, memory, charge, cpu = row
         sums = held.chips[chip]
         if kind == "guest":
             sums[2] += milli
@@ -327,7 +327,7 @@ def _held(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> _Held:
             continue
         sums[0] += milli
         sums[1] += memory
-        held.cpu[node] += -(-milli * host_cpu // 1000)
+        held.cpu[node] += cpu
         attempt = by_pk[attempt_pk]
-        held.teams[attempt.cell_pk, attempt.team_pk, chip_type] += milli
+        held.teams[attempt.cell_pk, attempt.team_pk, chip_type] += charge
     return held

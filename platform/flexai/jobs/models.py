@@ -192,6 +192,10 @@ class Allocation(models.Model):
     kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.OWNED)
     milli = models.PositiveIntegerField()
     memory_mib = models.PositiveIntegerField(default=0)
+    charge_milli = models.PositiveIntegerField(default=0)
+    """What quota charges for it: the larger of its two shares (Q3). Kept, so that the end gives back exactly this."""
+    cpu_milli = models.PositiveIntegerField(default=0)
+    """Host CPU that this part of the chip claims (Q6)."""
     active = models.BooleanField(default=True)
 
     class Meta:

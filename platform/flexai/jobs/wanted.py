@@ -71,6 +71,13 @@ def as_stopping(replica: WantedReplica, stop_outcome: str) -> WantedReplica:
     )
 
 
+def as_missing(replica: WantedReplica) -> WantedReplica:
+    """The same replica, which the node had started and does not have: it is to be reported as `node_lost`."""
+    if replica.desired == "stop":
+        return replica
+    return msgspec.structs.replace(as_stopping(replica, ""), stop_outcome=Outcome.NODE_LOST.value)
+
+
 _kept: OrderedDict[tuple[str, int, int], WantedReplica] = OrderedDict()
 _kept_lock = Lock()
 

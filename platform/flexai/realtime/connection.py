@@ -9,11 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import msgspec
-
-from flexai.jobs.wanted import as_stopping
+from flexai.jobs.wanted import as_missing
 from node_agent import protocol
-from scheduler_core.lifecycle import Outcome
 
 SendFrame: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -91,10 +88,7 @@ class AgentConnection:
         self.post(protocol.Wanted(version=self._wanted_version, replicas=replicas))
 
     def _as_wanted(self, replica: protocol.WantedReplica) -> protocol.WantedReplica:
-        if (replica.attempt, replica.replica) not in self.missing or replica.desired == "stop":
-            return replica
-        stopped = as_stopping(replica, "")
-        return msgspec.structs.replace(stopped, stop_outcome=Outcome.NODE_LOST.value)
+        return as_missing(replica) if (replica.attempt, replica.replica) in self.missing else replica
 
     def refuse(self, code: str, message: str, close_code: int) -> None:
         """The agent is told why, then the connection closes."""

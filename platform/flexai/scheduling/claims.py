@@ -18,7 +18,7 @@ from flexai.common.database import Cursor, as_rows
 from flexai.common.ids import new_id
 from scheduler_core.decision import Unit
 from scheduler_core.model import Placement
-from scheduler_core.slices import host_cpu_claim
+from scheduler_core.slices import charge, host_cpu_claim
 
 NAMED_NODES = 4
 """A sentence names so many nodes, then says how many more."""
@@ -49,6 +49,7 @@ class LockedChip:
     index: int
     type: str
     host_cpu: int
+    memory: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def claim(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, n
                 ]
             ),
             "replicas": as_rows(list(_replicas(units))),
-            "shares": as_rows(list(_shares(units))),
+            "shares": as_rows(list(_shares(units, locked.chips))),
         },
     ).fetchall()
     _expect("jobs", len(units), len(claimed))
@@ -164,7 +165,7 @@ def _take(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked) -
                 milli[share.chip] += share.milli
                 chip_memory[share.chip] += share.memory
                 for team in payers:
-                    use[team, chip.type] += share.milli
+                    use[team, chip.type] += charge(share.milli, share.memory, chip.memory)
     taken: list[dict[str, Any]]
     taken = [{"node": node, "cpu": cpu[node], "memory": memory[node]} for node in sorted(cpu)]
     _expect("nodes", len(taken), cursor.execute(_TAKE_NODES, {"taken": as_rows(taken)}).rowcount)
@@ -233,16 +234,19 @@ def _replicas(units: Sequence[Unit]) -> Iterator[dict[str, int]]:
             }
 
 
-def _shares(units: Sequence[Unit]) -> Iterator[dict[str, int]]:
+def _shares(units: Sequence[Unit], chips: dict[int, LockedChip]) -> Iterator[dict[str, int]]:
     for unit in units:
         for place in unit.start.placements:
             for share in place.chips:
+                chip = chips[share.chip]
                 yield {
                     "job": unit.start.job,
                     "replica": place.replica,
                     "chip": share.chip,
                     "milli": share.milli,
                     "memory": share.memory,
+                    "charge": charge(share.milli, share.memory, chip.memory),
+                    "cpu": host_cpu_claim(share.milli, chip.host_cpu),
                 }
 
 
@@ -267,7 +271,7 @@ SELECT id, public_id, name FROM cluster_node
  ORDER BY id FOR NO KEY UPDATE"""
 
 _LOCK_CHIPS = """
-SELECT id, node_id, index, type, host_cpu_milli FROM cluster_chip
+SELECT id, node_id, index, type, host_cpu_milli, memory_mib FROM cluster_chip
  WHERE id = ANY(%(ids)s::bigint[]) AND cell_id = %(cell)s AND present AND healthy
  ORDER BY id FOR NO KEY UPDATE"""
 
@@ -320,10 +324,11 @@ replica AS (
       JOIN attempt a ON a.job_id = r.job ORDER BY a.id, r.replica
  RETURNING id, attempt_id, index),
 allocation AS (
-    INSERT INTO jobs_allocation (attempt_id, replica_id, chip_id, kind, milli, memory_mib, active)
-    SELECT a.id, r.id, s.chip, 'owned', s.milli, s.memory, true
+    INSERT INTO jobs_allocation (attempt_id, replica_id, chip_id, kind, milli, memory_mib, charge_milli, cpu_milli,
+           active)
+    SELECT a.id, r.id, s.chip, 'owned', s.milli, s.memory, s.charge, s.cpu, true
       FROM json_to_recordset(%(shares)s::json)
-           AS s (job bigint, replica int, chip bigint, milli bigint, memory bigint)
+           AS s (job bigint, replica int, chip bigint, milli bigint, memory bigint, charge bigint, cpu bigint)
       JOIN attempt a ON a.job_id = s.job JOIN replica r ON r.attempt_id = a.id AND r.index = s.replica
      ORDER BY r.id, s.chip)
 SELECT id, attempts_count, version FROM job"""

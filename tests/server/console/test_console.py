@@ -228,7 +228,7 @@ def _act(browser: Browser, page: str, action: str, pk: object) -> str:
 
 
 def _team_form(team: Team, lines: list[dict[str, Any]], existing: int = 0) -> dict[str, Any]:
-    form: dict[str, Any] = {"name": team.name, "parent": "", **_management("quotas", len(lines), existing)}
+    form: dict[str, Any] = {"name": team.name, **_management("quotas", len(lines), existing)}
     for number, line in enumerate(lines):
         form.update({f"quotas-{number}-{key}": value for key, value in line.items()})
         form[f"quotas-{number}-team"] = team.pk

@@ -148,7 +148,7 @@ def end(attempt: Attempt, *, job_state: str = "succeeded") -> None:
         team: Team | None = job.team
         while team is not None:
             for kind in {share.chip.type for share in shares}:
-                milli = sum(share.milli for share in shares if share.chip.type == kind)
+                milli = sum(share.charge_milli for share in shares if share.chip.type == kind)
                 TeamUse.objects.filter(team=team, cell_id=job.cell_id, chip_type=kind).update(
                     used_milli=F("used_milli") - milli
                 )
@@ -172,7 +172,7 @@ _SUMS = {
         SELECT n.id, n.used_cpu_milli, n.used_memory_mib, coalesce(l.cpu, 0), coalesce(l.memory, 0)
           FROM cluster_node n LEFT JOIN (
                SELECT r.node_id, sum(r.memory_mib) AS memory, sum(r.cpu_milli + coalesce((
-                      SELECT sum(ceil(a.milli * c.host_cpu_milli / 1000.0)) FROM jobs_allocation a
+                      SELECT sum(a.cpu_milli) FROM jobs_allocation a
                         JOIN cluster_chip c ON c.id = a.chip_id WHERE a.replica_id = r.id), 0)) AS cpu
                  FROM jobs_replica r JOIN jobs_attempt t ON t.id = r.attempt_id
                 WHERE t.state <> 'ended' GROUP BY r.node_id) l ON l.node_id = n.id
@@ -191,7 +191,7 @@ _SUMS = {
              UNION ALL SELECT line.base, t.parent_id FROM line JOIN tenancy_team t ON t.id = line.team
               WHERE t.parent_id IS NOT NULL),
         live AS (
-             SELECT line.team, c.type, sum(a.milli) AS milli
+             SELECT line.team, c.type, sum(a.charge_milli) AS milli
                FROM jobs_allocation a JOIN cluster_chip c ON c.id = a.chip_id
                JOIN jobs_attempt t ON t.id = a.attempt_id JOIN jobs_job j ON j.id = t.job_id
                JOIN line ON line.base = j.team_id

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
         ("scheduling", "0001_initial"),
         ("cluster", "0002_feed_and_default_cell"),
         ("tenancy", "0002_feed_and_audit"),
-        ("jobs", "0003_feed"),
+        ("jobs", "0002_feed"),
     ]
     operations = [
         migrations.AddField("cycle", "excesses", models.JSONField(default=list)),

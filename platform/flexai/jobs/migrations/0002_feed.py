@@ -6,7 +6,7 @@ TABLES = ("jobs_job", "jobs_attempt")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0002_initial"), ("cluster", "0002_feed_and_default_cell")]
+    dependencies = [("jobs", "0001_initial"), ("cluster", "0002_feed_and_default_cell")]
     operations = [
         migrations.RunSQL(
             f"CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON {table} "
