@@ -9,8 +9,8 @@ import logging
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from node_agent import logs, spool
 from node_agent.clocks import wall_ms
@@ -24,6 +24,8 @@ from node_agent.reconcile import Forget, Found, Key, NeverStart, Phase, Start, S
 
 LAUNCH_PATIENCE_SECONDS = 10.0
 """A launch without any trace on disk is handed over again after this; the fence makes that harmless."""
+
+REMOVALS_A_ROUND = 100
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Local:
         "use_sum",
     )
 
-    def __init__(self, key: Key, data_dir: Path, *, job: str) -> None:
+    def __init__(self, key: Key, data_dir: str, *, job: str) -> None:
         self.base = f"{data_dir}/{spool.REPLICAS}/{spool.file_name(*key)}"
         self.log_path = f"{self.base}.log"
         self.job = job
@@ -83,6 +85,8 @@ class ProcessExecutor:
         self._on_change = on_change
         self._locals: dict[Key, Local] = {}
         self._wanted: set[Key] = set()
+        self._left: deque[Local] = deque()
+        """Forgotten, but with files on disk; removed a few at a time, so that starting others does not wait."""
 
     # --- what is here ----------------------------------------------------------------------------------------------
 
@@ -193,6 +197,15 @@ class ProcessExecutor:
             elif now - local.launched_at > LAUNCH_PATIENCE_SECONDS:
                 self._launch_again(local)
 
+    def clear_away(self, most: int = REMOVALS_A_ROUND) -> None:
+        """Remove the files of forgotten replicas, and the empty directories of jobs that are not here any more."""
+        jobs = self.jobs() if self._left else set()
+        for _ in range(min(most, len(self._left))):
+            local = self._left.popleft()
+            spool.remove(local.base)
+            if local.job not in jobs:
+                _leave_job_directory(f"{self._place.data_dir}/{JOBS}/{local.job}")
+
     def fork_server_restarted(self) -> None:
         """Hand over again what the old one may not have taken."""
         for local in self._locals.values():
@@ -239,11 +252,8 @@ class ProcessExecutor:
 
     def _forget(self, forget: Forget) -> None:
         local = self._locals.pop(forget.key)
-        if not local.held:
-            return
-        spool.remove(local.base)
-        if all(other.job != local.job for other in self._locals.values()):
-            _leave_job_directory(f"{self._place.data_dir}/{JOBS}/{local.job}")
+        if local.held:
+            self._left.append(local)
 
     def _end_unstarted(self, wanted: WantedReplica, outcome: str, sentence: str) -> None:
         self._end_in_memory(self._add(wanted), outcome, sentence)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from node_agent.cgroups import Detected
 from node_agent.datadir import JOBS
@@ -18,6 +17,10 @@ from node_agent.users import Users
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+_PATH = f"{os.path.dirname(sys.executable)}:{SYSTEM_PATH}"
+"""The platform's own interpreter comes first, so that its examples run."""
+
+
 class LaunchRefusedError(Exception):
     """The replica cannot be started on this node; the text is a sentence for people."""
 
@@ -26,7 +29,7 @@ class LaunchRefusedError(Exception):
 class Place:
     """What all launches of one node share."""
 
-    data_dir: Path
+    data_dir: str
     boot_id: str
     driver: Driver
     groups: Detected
@@ -43,7 +46,7 @@ def build_launch(wanted: WantedReplica, place: Place) -> Launch:
         raise LaunchRefusedError(
             f"Chip {missing[0]} is not on this node, which has {len(place.driver.chips)}."
         )
-    job_dir = str(place.data_dir / JOBS / wanted.job)
+    job_dir = f"{place.data_dir}/{JOBS}/{wanted.job}"
     checkpoint_dir = f"{job_dir}/checkpoint"
     preempt_file = f"{job_dir}/.flexai-preempt-{wanted.number}-{wanted.replica}-{wanted.generation}"
     own = {
@@ -96,7 +99,7 @@ def _default_environment(job_dir: str, uid: int | None) -> dict[str, str]:
         "LOGNAME": user,
         "SHELL": "/bin/sh",
         "LANG": "C.UTF-8",
-        "PATH": f"{os.path.dirname(sys.executable)}:{SYSTEM_PATH}",
+        "PATH": _PATH,
         "PYTHONUNBUFFERED": "1",
     }
 

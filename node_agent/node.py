@@ -66,7 +66,7 @@ class Node:
         )
         fork_server = ForkServer(self._data_dir, descriptors, separate_users=self._is_root)
         place = Place(
-            data_dir=self._data_dir,
+            data_dir=str(self._data_dir),
             boot_id=boot_id(),
             driver=self._driver,
             groups=self._groups,
@@ -85,6 +85,7 @@ class Node:
         while True:
             now = time.monotonic()
             self.executor.look_for_log()
+            self.executor.clear_away()
             if now >= next_sweep:
                 self.executor.sweep()
                 next_sweep = now + SWEEP_SECONDS

@@ -100,7 +100,7 @@ def read_moves(base: str) -> list[Move]:
             data = file.read(MOVES_BYTES)
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in data.split(b"\n")[:-1]]
+    return [json.loads(line) for line in data.decode().split("\n")[:-1]]
 
 
 def write_stop_request(base: str, request: Move) -> None:

@@ -259,6 +259,45 @@ async def test_the_fork_server_is_replaced_when_it_dies(node: Node) -> None:
     assert (await server.ended("after")).outcome == "succeeded"
 
 
+async def test_a_shim_leads_one_life_after_the_other_and_carries_nothing_over(node: Node) -> None:
+    server, _ = node
+    look = "id -u; python -c 'import os; print(sorted(os.sched_getaffinity(0)))'; env | grep -c ^MARK || true; echo $PPID"
+    pinned = a_replica(
+        "life-1", look, chips=[(0, 1000)], env={"MARK": "1"}, organization="org-a", memory_mib=256
+    )
+    await server.want(pinned)
+    await server.ended("life-1")
+    await server.want(a_replica("life-2", look, "cat /proc/self/cgroup", organization="org-b"))
+    await server.ended("life-2")
+    first = server.log("life-1").decode().split("\n")
+    second = server.log("life-2").decode().split("\n")
+    assert first[3].strip() == second[3].strip(), "not the same shim"
+    assert second[1] == str(sorted(os.sched_getaffinity(0)))
+    assert (first[2], second[2]) == ("1", "0")
+    assert "life-1" not in server.log("life-2").decode()
+    if os.geteuid() == 0:
+        assert first[0] != second[0]
+
+
+async def test_a_killed_idle_shim_is_replaced(node: Node) -> None:
+    server, _ = node
+    await server.want(a_replica("idle-1", "echo $PPID"))
+    await server.ended("idle-1")
+    os.kill(int(server.log("idle-1")), signal.SIGKILL)
+    for number in range(2, 6):
+        await server.want(a_replica(f"idle-{number}", "true"))
+        assert (await server.ended(f"idle-{number}")).outcome == "succeeded"
+
+
+async def test_a_signal_to_a_shim_that_nobody_asked_for_stops_nothing(node: Node) -> None:
+    server, _ = node
+    await server.want(a_replica("calm", "echo $PPID; sleep 1"))
+    shim = int(await server.until(lambda: server.log("calm"), what="the shim's id"))
+    os.kill(shim, signal.SIGTERM)
+    end = await server.ended("calm")
+    assert (end.outcome, server.states("calm")) == ("succeeded", ["starting", "running", "ended"])
+
+
 async def test_a_second_agent_on_the_same_directory_is_refused(node: Node, folder: Path) -> None:
     server, agent = node
     second = Agent(server.url, agent.data_dir)
