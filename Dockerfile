@@ -19,8 +19,9 @@ FROM ${BASE}
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /var/lib/flexai --shell /usr/sbin/nologin flexai \
-    && install -d -o flexai -g flexai -m 0750 /var/lib/flexai /var/lib/flexai-agent /var/lib/flexai-enrolment
+    && useradd --uid 10001 --no-create-home --home-dir /var/lib/flexai --shell /usr/sbin/nologin flexai \
+    && install -d -o flexai -g flexai -m 0750 \
+        /var/lib/flexai /var/lib/flexai/static /var/lib/flexai-agent /var/lib/flexai-enrolment
 COPY --from=build /opt/flexai /opt/flexai
 ENV PATH=/opt/flexai/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=flexai.config.settings FLEXAI_DATA_DIR=/var/lib/flexai

@@ -5,6 +5,7 @@ is, when the agent starts."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -25,7 +26,7 @@ from node_agent.reconcile import Forget, Found, Key, NeverStart, Phase, Start, S
 LAUNCH_PATIENCE_SECONDS = 10.0
 """A launch without any trace on disk is handed over again after this; the fence makes that harmless."""
 
-REMOVALS_A_ROUND = 100
+REMOVALS_A_ROUND = 500
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,10 @@ class ProcessExecutor:
         self._locals: dict[Key, Local] = {}
         self._wanted: set[Key] = set()
         self._left: deque[Local] = deque()
-        """Forgotten, but with files on disk; removed a few at a time, so that starting others does not wait."""
+        """Forgotten, but with files on disk."""
+        self._clearing: set[str] = set()
+        """Jobs whose directories are being removed now."""
+        self._held_back: list[bytes] = []
 
     # --- what is here ----------------------------------------------------------------------------------------------
 
@@ -197,14 +201,27 @@ class ProcessExecutor:
             elif now - local.launched_at > LAUNCH_PATIENCE_SECONDS:
                 self._launch_again(local)
 
-    def clear_away(self, most: int = REMOVALS_A_ROUND) -> None:
-        """Remove the files of forgotten replicas, and the empty directories of jobs that are not here any more."""
-        jobs = self.jobs() if self._left else set()
-        for _ in range(min(most, len(self._left))):
+    async def clear_away(self) -> None:
+        """Remove the files of forgotten replicas, and the empty directories of jobs that are not here any more.
+
+        In a thread, since removing takes longer than all else that a short job needs. A launch of a job whose directory
+        is just being removed is held back until that is done.
+        """
+        if not self._left:
+            return
+        in_use = self.jobs()
+        bases, jobs = [], set()
+        for _ in range(min(REMOVALS_A_ROUND, len(self._left))):
             local = self._left.popleft()
-            spool.remove(local.base)
-            if local.job not in jobs:
-                _leave_job_directory(f"{self._place.data_dir}/{JOBS}/{local.job}")
+            bases.append(local.base)
+            if local.job not in in_use:
+                jobs.add(local.job)
+        self._clearing = jobs
+        await asyncio.to_thread(_remove_all, bases, [f"{self._place.data_dir}/{JOBS}/{job}" for job in jobs])
+        self._clearing = set()
+        held_back, self._held_back = self._held_back, []
+        for frame in held_back:
+            self._fork_server.send(frame)
 
     def fork_server_restarted(self) -> None:
         """Hand over again what the old one may not have taken."""
@@ -224,7 +241,10 @@ class ProcessExecutor:
         local.held = True
         local.frame = launch.encode()
         local.launched_at = time.monotonic()
-        self._fork_server.send(local.frame)
+        if wanted.job in self._clearing:
+            self._held_back.append(local.frame)
+        else:
+            self._fork_server.send(local.frame)
 
     def _stop(self, stop: Stop) -> None:
         local = self._locals[stop.key]
@@ -330,6 +350,13 @@ class ProcessExecutor:
             self._end_in_memory(local, "start_failed", "The process that should watch over it died at once.")
         elif local.frame:
             self._fork_server.send(local.frame)
+
+
+def _remove_all(bases: list[str], job_dirs: list[str]) -> None:
+    for base in bases:
+        spool.remove(base)
+    for path in job_dirs:
+        _leave_job_directory(path)
 
 
 def _leave_job_directory(path: str) -> None:

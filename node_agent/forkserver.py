@@ -30,7 +30,7 @@ from node_agent.runtimes import process
 PRELOADED = (resource,)
 """Imported by `os.wait4` at its first call: better here, once, than in every shim."""
 LENGTH = struct.Struct("<I")
-IDLE_SHIMS = 16
+IDLE_SHIMS = 48
 """Kept at most; each has 1–2 MiB of its own."""
 IDLE_SECONDS = 10.0
 SHORT_SECONDS = 10.0
@@ -190,8 +190,7 @@ def _become_shim(mine: socket.socket, frame: bytes, node: shim.Node) -> None:
     try:
         os.setsid()
         os.dup2(mine.fileno(), _CONTROL, inheritable=False)
-        highest = max(node.home, node.hints, node.lease, node.lock, node.supervisor)
-        os.closerange(highest + 1, 1 << 20)  # the other shims' sockets, and this one's second name
+        _close_all_but({node.home, node.hints, node.lease, node.lock, node.supervisor})
         with socket.socket(fileno=_CONTROL) as line:
             _live(line, frame, node)
     except BaseException:  # whatever it was: nothing may live on without its shim
@@ -199,6 +198,22 @@ def _become_shim(mine: socket.socket, frame: bytes, node: shim.Node) -> None:
         process.end_everything()
     finally:
         os._exit(0)
+
+
+def _close_all_but(kept: set[int]) -> None:
+    """The other shims' sockets and this one's second name are closed; the standard streams stay open.
+
+    While anybody holds the fork server's end of a shim's socket, that shim never hears that the server has gone.
+    """
+    below = 3
+    for fd in sorted(fd for fd in kept if fd >= below):
+        for unwanted in range(below, fd):  # `closerange` with an empty range would close everything
+            try:
+                os.close(unwanted)
+            except OSError:
+                continue
+        below = fd + 1
+    os.closerange(below, 1 << 20)
 
 
 def _live(line: socket.socket, frame: bytes, node: shim.Node) -> None:

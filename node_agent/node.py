@@ -85,7 +85,7 @@ class Node:
         while True:
             now = time.monotonic()
             self.executor.look_for_log()
-            self.executor.clear_away()
+            await self.executor.clear_away()
             if now >= next_sweep:
                 self.executor.sweep()
                 next_sweep = now + SWEEP_SECONDS

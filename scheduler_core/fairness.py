@@ -1,6 +1,7 @@
 """What a team may still start, and how much of its own it already has (F1, F3, F4).
 
-In this cut the tree is flat: a team's own quota counts, its parents' do not yet (ADR 0002).
+A limit bounds a team together with all teams below it. Guarantee and share are of the team's own work alone:
+the fair shares of a tree, level by level (F2), are still to come (ADR 0002).
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from scheduler_core.model import Id
 def room(ledger: Ledger, team: Id, chip_type: str, *, preemptible: bool) -> int | None:
     """Milli-chips of this type that the team may still start; None where nothing bounds it.
 
-    The limit bounds all work (F1). The guarantee bounds work that is not preemptible (F4). A type without a
-    quota row is unlimited and unguaranteed (ADR 0002). Negative where an excess already stands.
+    Its limit and those of all teams above it bound all work (F1). Its guarantee bounds work that is not
+    preemptible (F4). A type without a quota row is unlimited and unguaranteed (ADR 0002). Negative where an
+    excess already stands.
     """
-    quota = ledger.quotas.get((team, chip_type))
-    if quota is None:
-        return None
     bounds = []
-    if quota.limit is not None:
-        bounds.append(quota.limit - ledger.used.get((team, chip_type), 0))
-    if not preemptible:
+    for payer in ledger.payers(team):
+        quota = ledger.quotas.get((payer, chip_type))
+        if quota is not None and quota.limit is not None:
+            bounds.append(quota.limit - ledger.used.get((payer, chip_type), 0))
+    quota = ledger.quotas.get((team, chip_type))
+    if quota is not None and not preemptible:
         bounds.append(quota.guaranteed - ledger.firm.get((team, chip_type), 0))
     return min(bounds, default=None)
 
@@ -54,7 +56,7 @@ def dominant_share(ledger: Ledger, team: Id) -> Share:
     """
     worst = Share(0, 1)
     for chip_type in ledger.chip_types():
-        used = ledger.used.get((team, chip_type), 0)
+        used = ledger.own.get((team, chip_type), 0)
         if used:
             quota = ledger.quotas.get((team, chip_type))
             worst = max(worst, Share(used, max(quota.guaranteed, 1) if quota else 1))

@@ -128,7 +128,8 @@ class _Books:
             self.chip_memory[chip] += takes.chip_memory[chip]
             self.tenants.setdefault(chip, []).append(by)
         for chip_type, milli in takes.charges.items():
-            self.used[job.team, chip_type] += milli
+            for payer in self.ledger.payers(job.team):
+                self.used[payer, chip_type] += milli
             self.firm[job.team, chip_type] += 0 if job.preemptible else milli
 
     def chip(self, chip: Chip) -> ChipState:
@@ -284,19 +285,17 @@ def _team_faults(books: _Books, job: Job, takes: _Takes) -> Iterator[Broken]:
     """F1, F4 and the array's cap."""
     ledger = books.ledger
     for chip_type, milli in takes.charges.items():
-        key = (job.team, chip_type)
-        quota = ledger.quotas.get(key)
-        if quota is None or not milli:
+        if not milli:
             continue
-        used = ledger.used.get(key, 0) + books.used[key]
-        firm = ledger.firm.get(key, 0) + books.firm[key]
-        if quota.limit is not None and used + milli > quota.limit:
-            yield (
-                "team_limit",
-                f"Team {job.team} would use {used + milli} of {quota.limit} milli {chip_type}.",
-            )
-        if not job.preemptible and firm + milli > quota.guaranteed:
-            yield "guarantee", f"Team {job.team} is guaranteed {quota.guaranteed} milli {chip_type}."
+        for payer in ledger.payers(job.team):
+            quota = ledger.quotas.get((payer, chip_type))
+            would_use = ledger.used.get((payer, chip_type), 0) + books.used[payer, chip_type] + milli
+            if quota is not None and quota.limit is not None and would_use > quota.limit:
+                yield "team_limit", f"Team {payer} would use {would_use} of {quota.limit} milli {chip_type}."
+        own = ledger.quotas.get((job.team, chip_type))
+        firm = ledger.firm.get((job.team, chip_type), 0) + books.firm[job.team, chip_type]
+        if own is not None and not job.preemptible and firm + milli > own.guaranteed:
+            yield "guarantee", f"Team {job.team} is guaranteed {own.guaranteed} milli {chip_type}."
     if job.set is not None and job.set_cap is not None:
         live = ledger.live_of_set.get(job.set, 0) + books.live[job.set]
         if live >= job.set_cap:

@@ -53,9 +53,11 @@ class Ledger:
         self.serials: dict[Id, int] = {}
         """For each node a number that stands for its shape and for no other."""
         self.used: dict[Use, int] = {}
-        """Milli-chips charged to a team, per chip type (Q3)."""
+        """Milli-chips charged to a team and to all teams below it, per chip type (Q3): what limits bound."""
+        self.own: dict[Use, int] = {}
+        """The part of `used` that the team's own work is charged: what shares are taken of (F3)."""
         self.firm: dict[Use, int] = {}
-        """The part of `used` that is not preemptible (F4)."""
+        """The part of `own` that is not preemptible (F4)."""
         self.live_of_set: dict[Id, int] = {}
         self.live_of_job: dict[Id, int] = {}
         self.overdrawn: set[Id] = set()
@@ -64,6 +66,7 @@ class Ledger:
         """Nodes whose state changed, oldest first, since a reader last cleared it."""
         self._chips_of: dict[Id, dict[Id, Chip]] = {}
         self._running_on: dict[Id, set[Id]] = {}
+        self._payers: dict[Id, tuple[Id, ...]] = {}
         self._kinds: dict[tuple[str, int, int], int] = {}
         self._types: tuple[str, ...] | None = None
         self._serial_of: dict[Shape, int] = {}
@@ -102,6 +105,19 @@ class Ledger:
             if chip is not None and chip.node == placement.node:
                 yield chip.type, charge(share.milli, share.memory, chip.memory)
 
+    def payers(self, team: Id) -> tuple[Id, ...]:
+        """The team and every team above it, lowest first: all of them are charged for its work (F1)."""
+        line = self._payers.get(team)
+        if line is None:
+            above: dict[Id, None] = {}
+            at: Id | None = team
+            while at is not None and at not in above:
+                above[at] = None
+                row = self.teams.get(at)
+                at = row.parent if row else None
+            line = self._payers[team] = tuple(above)
+        return line
+
     # -- what becomes known -------------------------------------------------------------------------------
 
     def note(self, event: FeedEvent) -> None:
@@ -131,7 +147,7 @@ class Ledger:
             if self.pools.get(row.id) != row:
                 self._with_work_lifted(self._nodes_of(row.id), lambda: self.pools.__setitem__(row.id, row))
         elif isinstance(row, Team):
-            self._list_team(row)
+            self._with_bills_lifted(row.id, row.parent, lambda: self._list_team(row))
 
     def _forget(self, kind: type[Row], row: Id) -> None:
         if kind is Running:
@@ -144,7 +160,7 @@ class Ledger:
         elif kind is Pool:
             self._with_work_lifted(self._nodes_of(row), lambda: self.pools.pop(row, None))
         elif kind is Team:
-            self._unlist_team(row)
+            self._with_bills_lifted(row, None, lambda: self._unlist_team(row))
 
     def _with_work_lifted(self, nodes: Iterable[Id], change: Callable[[], object]) -> None:
         """Change what these nodes are, with the work on them taken off before and charged anew after."""
@@ -158,6 +174,22 @@ class Ledger:
             self._clear_node(node)
         for attempt in lifted:
             self._start(attempt)
+
+    def _with_bills_lifted(self, team_id: Id, parent: Id | None, change: Callable[[], object]) -> None:
+        """Change a team. Where that moves it under another parent, all work that it or a team below it pays
+        for is charged anew.
+        """
+        old = self.teams.get(team_id)
+        if (old.parent if old else None) == parent:
+            change()
+            return
+        moved = [attempt for attempt in self.running.values() if team_id in self.payers(attempt.team)]
+        for attempt in moved:
+            self._charge_all(attempt, -1)
+        change()
+        self._payers.clear()
+        for attempt in moved:
+            self._charge_all(attempt, 1)
 
     def _nodes_of(self, pool: Id) -> list[Id]:
         return [node.id for node in self.nodes.values() if node.pool == pool]
@@ -211,7 +243,7 @@ class Ledger:
             self._running_on.setdefault(placement.node, set()).add(attempt.id)
             if (state := self.states.get(placement.node)) is not None:
                 self._set_state(placement.node, state.taken(placement, by))
-            self._charge(attempt.team, attempt.preemptible, placement, 1)
+        self._charge_all(attempt, 1)
 
     def _end(self, attempt_id: Id) -> None:
         attempt = self.running.pop(attempt_id, None)
@@ -223,7 +255,7 @@ class Ledger:
             self._running_on[placement.node].discard(attempt.id)
             if (state := self.states.get(placement.node)) is not None:
                 self._set_state(placement.node, state.given_back(placement, by))
-            self._charge(attempt.team, attempt.preemptible, placement, -1)
+        self._charge_all(attempt, -1)
 
     # -- what is tried ------------------------------------------------------------------------------------
 
@@ -274,11 +306,20 @@ class Ledger:
                 self._overdrawn_serials.add(known)
         return known
 
+    def _charge_all(self, attempt: Running, sign: int) -> None:
+        for placement in attempt.placements:
+            self._charge(attempt.team, attempt.preemptible, placement, sign)
+
     def _charge(self, team: Id, preemptible: bool, placement: Placement, sign: int) -> None:
         for chip_type, milli in self.charges(placement):
-            self._put(self.used, (team, chip_type), self.used.get((team, chip_type), 0) + sign * milli)
+            for payer in self.payers(team):
+                self._add(self.used, (payer, chip_type), sign * milli)
+            self._add(self.own, (team, chip_type), sign * milli)
             if not preemptible:
-                self._put(self.firm, (team, chip_type), self.firm.get((team, chip_type), 0) + sign * milli)
+                self._add(self.firm, (team, chip_type), sign * milli)
+
+    def _add(self, sums: dict[Use, int], key: Use, amount: int) -> None:
+        self._put(sums, key, sums.get(key, 0) + amount)
 
     def _count_live(self, job: Id, set_: Id | None, by: int) -> None:
         self._put(self.live_of_job, job, self.live_of_job.get(job, 0) + by)

@@ -79,7 +79,9 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a team has of one chip type, in milli-chips (F1). `limit` None is no limit."""
+    """What a team has of one chip type, in milli-chips (F1). `limit` None is no limit; it bounds the team
+    together with all teams below it.
+    """
 
     chip_type: str
     guaranteed: int = 0

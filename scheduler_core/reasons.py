@@ -72,13 +72,15 @@ class SetCapReached(Reason):
 
 @dataclass(frozen=True, slots=True)
 class TeamLimit(Reason):
-    """F1: a limit is hard. Amounts in milli-chips."""
+    """F1: a limit is hard, and those of the teams above count too. Amounts in milli-chips."""
 
     code: ClassVar[str] = "team_limit"
     team: str
+    """Whose limit it is: the job's team or one above it."""
     chip_type: str
     needed: int
     used: int
+    """What that team and all teams below it hold."""
     limit: int
 
     def sentence(self) -> str:

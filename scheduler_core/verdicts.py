@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from scheduler_core.fit import Rejection, Why
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import Id
+from scheduler_core.model import Id, Quota, Team
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer, Ranking
 from scheduler_core.reasons import (
@@ -106,19 +106,27 @@ class _Survey:
         return [NodesRejected(sum(counts.values()), tuple(ordered))]
 
     def _of_the_team(self) -> list[Reason]:
-        key = (self.kind.team, self.chip_type)
-        quota = self.ledger.quotas.get(key)
-        if quota is None:
+        """The limits of the team and of those above it, the nearest first; then the team's guarantee."""
+        quotas = self._quotas()
+        if not quotas:
             return []
-        team = self.ledger.teams[self.kind.team].name
         needed = self.charged if self.enough else self._least_charge() * self.kind.gang.minimum
-        used, firm = self.ledger.used.get(key, 0), self.ledger.firm.get(key, 0)
         reasons: list[Reason] = []
-        if quota.limit is not None and used + needed > quota.limit:
-            reasons.append(TeamLimit(team, self.chip_type, needed, used, quota.limit))
-        if not self.kind.preemptible and firm + needed > quota.guaranteed:
-            reasons.append(OutsideGuarantee(team, self.chip_type, needed, firm, quota.guaranteed))
+        for team, quota in quotas:
+            used = self.ledger.used.get((team.id, self.chip_type), 0)
+            if quota.limit is not None and used + needed > quota.limit:
+                reasons.append(TeamLimit(team.name, self.chip_type, needed, used, quota.limit))
+        team, quota = quotas[0]
+        firm = self.ledger.firm.get((team.id, self.chip_type), 0)
+        if team.id == self.kind.team and not self.kind.preemptible and firm + needed > quota.guaranteed:
+            reasons.append(OutsideGuarantee(team.name, self.chip_type, needed, firm, quota.guaranteed))
         return reasons
+
+    def _quotas(self) -> list[tuple[Team, Quota]]:
+        """Every quota on this chip type that bounds the class, the team's own first."""
+        ledger = self.ledger
+        keys = ((payer, self.chip_type) for payer in ledger.payers(self.kind.team))
+        return [(ledger.teams[key[0]], ledger.quotas[key]) for key in keys if key in ledger.quotas]
 
     def _least_charge(self) -> int:
         """The least that quota would charge for one replica, wherever it sits (Q3)."""

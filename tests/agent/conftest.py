@@ -55,6 +55,7 @@ def make_agent(server: FakeServer, folder: Path) -> Iterator[Callable[..., Agent
 
     yield make
     for agent in made:
+        print(agent.story())  # shown when the test failed
         agent.end_everything()
 
 
@@ -74,7 +75,7 @@ async def shared() -> AsyncIterator[tuple[FakeServer, Agent]]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def node(shared: tuple[FakeServer, Agent]) -> tuple[FakeServer, Agent]:
+async def node(shared: tuple[FakeServer, Agent]) -> AsyncIterator[tuple[FakeServer, Agent]]:
     """The module's server and agent as new: connected, everything switched on, nothing wanted, an empty spool."""
     fake, agent = shared
     fake.reset_behaviour()
@@ -87,7 +88,8 @@ async def node(shared: tuple[FakeServer, Agent]) -> tuple[FakeServer, Agent]:
     await fake.send_wanted(state)
     await fake.until(lambda: not agent.spooled(), what="an empty spool")
     fake.forget()
-    return fake, agent
+    yield fake, agent
+    print(agent.story())  # shown when the test failed
 
 
 def a_folder() -> Path:

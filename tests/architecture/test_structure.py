@@ -13,7 +13,11 @@ ROOT = Path(__file__).parents[2]
 
 def tracked_files() -> list[Path]:
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if listed.returncode:
         pytest.skip("not a git checkout: the list of the project's files is not to be had")
@@ -50,5 +54,9 @@ def test_no_file_carries_a_path_of_somebodys_machine() -> None:
     home = str(ROOT.parent) + "/"
     if home in {"/", "/tmp/"}:
         pytest.skip("the checkout lies in a folder whose name says nothing")
-    text = [p for p in tracked_files() if p.suffix in {".py", ".ts", ".tsx", ".md", ".toml", ".yml", ".json", ".lock"}]
+    text = [
+        p
+        for p in tracked_files()
+        if p.suffix in {".py", ".ts", ".tsx", ".md", ".toml", ".yml", ".json", ".lock"}
+    ]
     assert [str(p.relative_to(ROOT)) for p in text if home in p.read_text(errors="replace")] == []

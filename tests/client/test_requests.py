@@ -121,3 +121,13 @@ def test_a_password_makes_a_token_and_no_session_stays(stub: Stub) -> None:
     assert [(method, path) for method, path, _, _ in stub.seen][-1] == ("DELETE", "/api/v1/session")
     with pytest.raises(Unauthenticated):
         create_token_with_password(stub.url, "ana", "wrong", name="laptop")
+
+
+def test_no_session_stays_where_no_token_was_made(stub: Stub) -> None:
+    stub.refused_tokens = "A token lives at most 7 days."
+    with pytest.raises(InvalidInput, match="at most 7 days"):
+        create_token_with_password(stub.url, "ana", PASSWORD, name="laptop")
+    assert [(method, path) for method, path, _, _ in stub.seen][-2:] == [
+        ("POST", "/api/v1/tokens"),
+        ("DELETE", "/api/v1/session"),
+    ]

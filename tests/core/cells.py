@@ -28,8 +28,14 @@ from scheduler_core.model import (
 TYPES = {"A": (100, 0), "B": (60, 0), "core": (40, 1000)}
 """Type: chip memory in MiB, host CPU that a chip claims."""
 
-ORGANIZATION = {1: 1, 2: 1, 3: 2}
+ORGANIZATION = {1: 1, 2: 1, 3: 2, 5: 1, 6: 2}
 """Team: organization. Teams 1 and 2 are of one, team 3 is a stranger; team 4 has no row."""
+
+PARENTS = {1: (None, 2, 5), 2: (None, 5, 5, 1), 3: (None, None, 6), 5: (None, None, 1), 6: (None,)}
+"""Team: whom it may be under. No job is of teams 5 and 6, and rings come up too: they must do no harm."""
+
+QUOTAS = ((), (), ("A",), ("A", "B"), ("B", "core"), ("A", "B", "core"))
+"""Chip types that a team has a quota of."""
 
 isolations = st.sampled_from([None, None, Isolation.COOPERATIVE, Isolation.ENFORCED, Isolation.EXCLUSIVE])
 
@@ -78,7 +84,7 @@ def nodes(draw: st.DrawFn, node_id: Id) -> Node:
 
 @st.composite
 def requests(draw: st.DrawFn) -> Request:
-    kind = draw(st.sampled_from(["whole", "whole", "milli", "memory", "both", "cpu"]))
+    kind = draw(st.sampled_from(["whole", "whole", "milli", "milli", "memory", "both", "cpu"]))
     types = draw(st.sampled_from([(), (), ("A",), ("B",), ("core",), ("B", "A"), ("Z",)]))
     return Request(
         chips=draw(st.integers(1, 3)) if kind == "whole" else 0,
@@ -86,7 +92,7 @@ def requests(draw: st.DrawFn) -> Request:
         chip_memory=draw(st.sampled_from([1, 20, 55, 95])) if kind in ("memory", "both") else 0,
         chip_types=types if kind != "cpu" else (),
         cpu=draw(st.sampled_from([0, 0, 50, 1000, 2500])),
-        memory=draw(st.sampled_from([0, 0, 16, 100])),
+        memory=draw(st.sampled_from([0, 0, 16, 60, 100])),
         isolation=draw(isolations),
     )
 
@@ -122,10 +128,10 @@ def teams(draw: st.DrawFn, team_id: Id) -> Team:
             draw(st.sampled_from([0, 1000, 2000, 5000])),
             draw(st.sampled_from([None, 1000, 2500, 4000])),
         )
-        for name in TYPES
-        if draw(st.booleans())
+        for name in draw(st.sampled_from(QUOTAS))
     ]
-    return Team(team_id, f"team-{team_id}", ORGANIZATION[team_id], None, tuple(quotas))
+    parent = draw(st.sampled_from(PARENTS[team_id]))
+    return Team(team_id, f"team-{team_id}", ORGANIZATION[team_id], parent, tuple(quotas))
 
 
 @st.composite
@@ -143,7 +149,7 @@ def cells(draw: st.DrawFn, *, most_nodes: int = 4, most_jobs: int = 7) -> Snapsh
         pools=(Pool(1, "one", draw(st.sampled_from([100, 10]))), Pool(2, "two", 300)),
         nodes=tuple(made),
         chips=tuple(return_chips),
-        teams=tuple(draw(teams(team_id)) for team_id in (1, 2, 3)),
+        teams=tuple(draw(teams(team_id)) for team_id in draw(st.sampled_from([(1, 2, 3, 5, 6), (1, 2, 3)]))),
     )
     before = [draw(jobs(job_id)) for job_id in range(101, 101 + draw(st.integers(0, 4)))]
     running = started(replace(snapshot, jobs=tuple(before)))
@@ -170,7 +176,7 @@ def troubled_cells(draw: st.DrawFn) -> Snapshot:
     )
 
 
-policies = st.sampled_from([Policy(), Policy(), Policy(max_starts=2)])
+policies = st.sampled_from([Policy(), Policy(), Policy(max_starts=2), Policy(max_starts=1)])
 
 
 def started(snapshot: Snapshot) -> tuple[Running, ...]:
@@ -232,7 +238,7 @@ class Mirror:
 @st.composite
 def events(draw: st.DrawFn, mirror: Mirror, serial: int) -> FeedEvent:
     """Something that can happen to this cell next; rows of other kinds may refer to what is gone."""
-    kind = draw(st.sampled_from([Job, Job, Job, Running, Chip, Chip, Node, Team, Pool]))
+    kind = draw(st.sampled_from([Job, Job, Job, Running, Chip, Chip, Node, Team, Team, Pool]))
     rows = mirror.of(kind)
     if kind is Job and (not rows or draw(st.booleans())):
         return Upsert(draw(jobs(1000 + serial)))
@@ -241,7 +247,9 @@ def events(draw: st.DrawFn, mirror: Mirror, serial: int) -> FeedEvent:
     if kind is Chip and draw(st.booleans()):
         return Upsert(draw(chips(draw(st.integers(10, 53)), draw(st.integers(1, 5)))))
     if kind is Team:
-        return Upsert(draw(teams(draw(st.integers(1, 3)))))
+        if rows and draw(st.integers(0, 4)) == 0:
+            return Remove(Team, draw(st.sampled_from(rows)).id)
+        return Upsert(draw(teams(draw(st.sampled_from([1, 2, 3, 5, 6])))))
     if kind is Pool:
         return Upsert(Pool(draw(st.integers(1, 2)), "pool", draw(st.sampled_from([100, 50, 10]))))
     if not rows:

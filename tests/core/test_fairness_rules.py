@@ -20,6 +20,7 @@ from scheduler_core.reasons import (
     TeamLimit,
 )
 from tests.support.engine import (
+    ATeam,
     a_cpu_job,
     a_gang,
     a_job,
@@ -53,6 +54,97 @@ def test_f1_a_limit_counts_one_chip_type_only() -> None:
         waiting=[a_job("any", chips=2, preemptible=True)],
     )
     assert case.decision.starts("any", on=["h"])
+
+
+def a_lab(*, limit: int = 4) -> list[ATeam]:
+    """Two teams, vision and speech, under a lab with a limit; vision has a larger one of its own."""
+    return [
+        a_team("lab", a_quota(limit=limit)),
+        a_team("vision", a_quota(limit=8), parent="lab"),
+        a_team("speech", parent="lab"),
+    ]
+
+
+def test_f1_the_limit_of_the_team_above_bounds_all_teams_below_it_together() -> None:
+    case = given(
+        nodes=[a_node("n", chips=8)],
+        teams=a_lab(),
+        running=[live(a_job("old", chips=3, team="speech"), ("n", [0, 1, 2]))],
+        waiting=[a_job("two", chips=2, preemptible=True), a_job("one", preemptible=True, submitted=9)],
+    )
+    assert case.decision.started == ["one"]
+    assert case.decision.waits("two", because=TeamLimit("lab", "A100", 2000, 4000, 4000))
+    assert case.decision.sentence_of("two") == (
+        "Team lab uses 4 of its limit of 4 A100 chips; this job needs 2 more."
+    )
+    assert [reason.code for reason in case.decision.reasons_of("two")] == ["team_limit"]
+
+
+def test_f1_starts_of_one_cycle_count_together_in_the_team_above() -> None:
+    waiting = [a_job(f"{team}-{n}", chips=1, team=team, preemptible=True) for team in ("vision", "speech")
+               for n in range(3)]  # fmt: skip
+    case = given(nodes=[a_node(chips=8)], teams=a_lab(limit=3), waiting=waiting)
+    assert len(case.decision.started) == 3
+    assert case.decision.waits("speech-2", because=TeamLimit("lab", "A100", 1000, 3000, 3000))
+
+
+def test_f1_every_limit_in_the_way_is_named_the_nearest_first() -> None:
+    teams = [
+        a_team("company", a_quota(limit=2)),
+        a_team("lab", parent="company"),
+        a_team("vision", a_quota(guaranteed=0, limit=1), parent="lab"),
+    ]
+    case = given(nodes=[a_node(chips=8)], teams=teams, waiting=[a_job("three", chips=3)])
+    assert [reason.sentence() for reason in case.decision.reasons_of("three")] == [
+        "Needs 3 A100 chips; team vision has a limit of 1 A100 chip.",
+        "Needs 3 A100 chips; team company has a limit of 2 A100 chips.",
+        "Needs 3 A100 chips inside the guarantee, as it is not preemptible; team vision is guaranteed 0.",
+    ]
+
+
+def test_f1_an_elastic_gang_grows_no_further_than_the_team_above_may() -> None:
+    case = given(
+        nodes=[a_node(chips=2) for _ in range(4)],
+        teams=a_lab(limit=3),
+        waiting=[a_gang("wide", replicas=(1, 4), chips=1, preemptible=True)],
+    )
+    assert len(case.decision.placements_of("wide")) == 3
+
+
+def test_f4_the_guarantee_is_the_teams_own() -> None:
+    """Neither the parent's guarantee nor what sister teams hold of theirs says what a team may start."""
+    teams = [
+        a_team("lab", a_quota(guaranteed=0)),
+        a_team("vision", a_quota(guaranteed=2), parent="lab"),
+        a_team("speech", a_quota(guaranteed=2), parent="lab"),
+    ]
+    case = given(
+        nodes=[a_node("n", chips=8)],
+        teams=teams,
+        running=[live(a_job("old", chips=2, team="speech"), ("n", [0, 1]))],
+        waiting=[a_job("firm", chips=2), a_job("of-lab", team="lab")],
+    )
+    assert case.decision.started == ["firm"]
+    assert case.decision.waits("of-lab", because=OutsideGuarantee("lab", "A100", 1000, 0, 0))
+
+
+def test_f3_a_share_is_of_a_teams_own_work() -> None:
+    """A team above is not sorted behind for what teams below it use."""
+    teams = [
+        a_team("lab", a_quota(guaranteed=4)),
+        a_team("vision", a_quota(guaranteed=4), parent="lab"),
+        a_team("other", a_quota(guaranteed=4)),
+    ]
+    case = given(
+        nodes=[a_node("n", chips=8)],
+        teams=teams,
+        running=[
+            live(a_job("x", chips=3), ("n", [0, 1, 2])),
+            live(a_job("y", team="other"), ("n", [3])),
+        ],
+        waiting=[a_job("of-other", team="other"), a_job("of-lab", team="lab")],
+    )
+    assert case.decision.started == ["of-lab", "of-other"]
 
 
 def test_f1_a_slice_is_charged_its_larger_side() -> None:
@@ -214,6 +306,18 @@ def test_f6_what_can_never_fit_is_refused_with_its_reason(job, because) -> None:
     assert because in admit(case.snapshot.jobs[0], case.snapshot)
 
 
+def test_f6_what_is_above_the_limit_of_a_team_above_is_refused() -> None:
+    case = given(
+        nodes=[a_node("n", chips=8)],
+        teams=a_lab(),
+        running=[live(a_job("old", chips=4, team="speech"), ("n", [0, 1, 2, 3]))],
+        waiting=[a_job("fits", chips=4, preemptible=True), a_job("never", chips=5, preemptible=True)],
+    )
+    fits, never = case.snapshot.jobs
+    assert admit(fits, case.snapshot) == ()
+    assert admit(never, case.snapshot) == (TeamLimit("lab", "A100", 5000, 0, 4000),)
+
+
 def test_f6_what_could_fit_another_time_is_admitted() -> None:
     """Busy, drained, unhealthy: registered capacity counts, and running work does not."""
     case = given(
@@ -255,6 +359,18 @@ def test_an_excess_that_stands_is_reported_and_nothing_is_added_to_it() -> None:
     lowered_case = case.but(teams=(lowered, case.snapshot.teams[1]))
     assert lowered_case.decision.started == ["other"]
     (excess,) = lowered_case.decision.raw.excesses
+    assert (excess.what, excess.id, excess.used, excess.capacity) == ("limit of A100", 1, 2000, 1000)
+
+
+def test_an_excess_of_a_team_above_is_reported_once_as_its_own() -> None:
+    case = given(
+        nodes=[a_node("n", chips=4)],
+        teams=a_lab(limit=1),
+        running=[live(a_job("old", chips=2, preemptible=True), ("n", [0, 1]))],
+        waiting=[a_job("more", preemptible=True, team="speech")],
+    )
+    assert case.decision.started == []
+    (excess,) = case.decision.raw.excesses
     assert (excess.what, excess.id, excess.used, excess.capacity) == ("limit of A100", 1, 2000, 1000)
 
 

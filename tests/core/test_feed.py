@@ -107,6 +107,58 @@ def test_s1_a_chip_measured_anew_changes_what_its_work_is_charged() -> None:
     assert decision.verdicts[0].reasons[0].facts()["used"] == 500
 
 
+def a_tree() -> Case:
+    """Vision and speech under a lab with a limit of 4; each holds one chip; vision asks for three more."""
+    return given(
+        nodes=[a_node("n", chips=8)],
+        teams=[
+            a_team("lab", a_quota(limit=4)),
+            a_team("vision", parent="lab"),
+            a_team("speech", parent="lab"),
+        ],
+        running=[
+            live(a_job("v", preemptible=True), ("n", [0])),
+            live(a_job("s", team="speech", preemptible=True), ("n", [1])),
+        ],
+        waiting=[a_job("three", chips=3, preemptible=True)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("lab", "vision", "speech", "starts"),
+    [
+        ({}, {}, {}, False),
+        ({}, {}, {"parent": None}, True),
+        ({}, {"parent": None}, {}, True),
+        ({}, {}, {"parent": 2}, False),
+        ({"quotas": (a_quota(limit=5),)}, {}, {}, True),
+        ({"quotas": ()}, {}, {}, True),
+        ({"parent": 3}, {}, {"quotas": (a_quota(limit=4),)}, False),
+        (None, {}, {}, True),
+        ({}, {"parent": 99}, {}, True),
+    ],
+)
+def test_s1_a_team_that_moves_or_changes_its_quota_is_charged_anew(lab, vision, speech, starts) -> None:
+    case = a_tree()
+    changes = (lab, vision, speech)
+    after = [
+        replace(team, **change)
+        for team, change in zip(case.snapshot.teams, changes, strict=True)
+        if change is not None
+    ]
+    kept = Scheduler(case.snapshot, case.policy)
+    kept.decide(1)
+    kept.apply([Remove(Team, 1)] if lab is None else [])
+    kept.apply(Upsert(team) for team in after)
+    changed = case.but(teams=tuple(after))
+    assert bool(changed.decision.started) is starts
+    assert kept.decide(case.snapshot.now) == changed.decision.raw
+    kept.apply([Upsert(team) for team in reversed(case.snapshot.teams)])
+    assert kept.decide(case.snapshot.now) == case.decision.raw
+    kept.apply([Remove(Running, attempt.id) for attempt in case.snapshot.running])
+    assert kept._ledger.used == kept._ledger.own == {}
+
+
 def test_s1_a_cycle_that_raises_leaves_the_books_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     case = a_case()
     scheduler = Scheduler(case.snapshot, case.policy)

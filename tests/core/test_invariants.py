@@ -141,6 +141,25 @@ def test_f1_and_f4_hold_over_the_units_together() -> None:
     assert laws_broken(replace(case.snapshot, teams=(team,)), case.decision.raw) == ["guarantee"]
 
 
+def test_f1_the_limit_of_a_team_above_holds_over_the_units_together() -> None:
+    teams = [a_team("lab"), a_team("vision", parent="lab"), a_team("speech", parent="lab")]
+    case = given(
+        nodes=[a_node(chips=4)],
+        teams=teams,
+        waiting=[a_job("a", chips=2), a_job("b", chips=2, team="speech")],
+    )
+    lab, *others = case.snapshot.teams
+
+    def under(**quota: int) -> list[str]:
+        limited = replace(lab, quotas=(a_quota(**quota),))
+        return laws_broken(replace(case.snapshot, teams=(limited, *others)), case.decision.raw)
+
+    assert under(limit=4) == []
+    assert under(limit=3) == ["team_limit"]
+    assert under(limit=1) == ["team_limit", "team_limit"]
+    assert under(guaranteed=0) == []
+
+
 def test_the_cap_of_an_array_holds_over_the_units_together() -> None:
     case = given(
         nodes=[a_node(chips=4)], waiting=[a_job("a", array="s", cap=2), a_job("b", array="s", cap=2)]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, decide
 from scheduler_core.model import Job, Remove, Upsert
+from scheduler_core.reasons import TeamLimit
 from tests.core.cells import Mirror, attempt_of, cells, events, policies, troubled_cells
 from tests.support.engine import order_does_not_matter
 from tests.support.engine_laws import laws_hold
@@ -218,6 +219,11 @@ def remember(snapshot: Snapshot, decision: Decision) -> None:
             met.append("a core is a chip")
         if not shares:
             met.append("a job without chips starts")
+    names = {team.id: team.name for team in snapshot.teams}
+    for verdict in decision.verdicts:
+        for reason in verdict.reasons:
+            if isinstance(reason, TeamLimit) and reason.team != names.get(jobs[verdict.jobs[0]].team):
+                met.append("the limit of a team above")
     if decision.excesses:
         met.append("an excess stands")
         if decision.units:
@@ -244,6 +250,7 @@ def test_each_interesting_thing_sometimes_happens() -> None:
         "a start where an excess stands",
         "set_cap_reached",
         "team_limit",
+        "the limit of a team above",
         "outside_guarantee",
         "no_nodes",
         "no_such_chips",

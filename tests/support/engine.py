@@ -55,6 +55,7 @@ class ATeam:
     name: str
     organization: str
     quotas: tuple[Quota, ...]
+    parent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,9 @@ def a_cpu_node(name: str = "", *, cores: int, pool: str = "default", memory: int
     )
 
 
-def a_team(name: str, *quotas: Quota, organization: str = "acme") -> ATeam:
-    """A team; without quotas it is unlimited and unguaranteed."""
-    return ATeam(name, organization, quotas)
+def a_team(name: str, *quotas: Quota, organization: str = "acme", parent: str | None = None) -> ATeam:
+    """A team; without quotas it is unlimited and unguaranteed. `parent` is the name of another one given."""
+    return ATeam(name, organization, quotas, parent)
 
 
 def a_quota(chip_type: str = "A100", *, guaranteed: int = 0, limit: int | None = None) -> Quota:
@@ -327,9 +328,16 @@ class _Ids:
         organizations = {
             name: n for n, name in enumerate(dict.fromkeys(t.organization for t in all_teams), 1)
         }
+        team_ids = {team.name: n for n, team in enumerate(all_teams, 1)}
         self.teams = {
-            team.name: Team(n, team.name, organizations[team.organization], None, team.quotas)
-            for n, team in enumerate(all_teams, 1)
+            team.name: Team(
+                team_ids[team.name],
+                team.name,
+                organizations[team.organization],
+                None if team.parent is None else team_ids[team.parent],
+                team.quotas,
+            )
+            for team in all_teams
         }
         arrays = dict.fromkeys(job.array for job in jobs if job.array is not None)
         self.arrays = {name: n for n, name in enumerate(arrays, 1)}

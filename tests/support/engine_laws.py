@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from scheduler_core import Decision, Policy, Snapshot
 from scheduler_core import reasons as why
-from scheduler_core.model import Chip, ChipShare, Id, Isolation, Job, Node, Placement
+from scheduler_core.model import Chip, ChipShare, Id, Isolation, Job, Node, Placement, Quota
 
 RANK = {"cooperative": 0, "enforced": 1, "hardware": 2, "exclusive": 3}
 STRANGERS_DEFAULT = 1
@@ -29,6 +29,7 @@ class Books:
     chip_memory: Counter[Id] = field(default_factory=Counter)
     holders: defaultdict[Id, list[tuple[Id, int]]] = field(default_factory=lambda: defaultdict(list))
     used: Counter[tuple[Id, str]] = field(default_factory=Counter)
+    """By whoever pays: the team and each one above it."""
     firm: Counter[tuple[Id, str]] = field(default_factory=Counter)
     live_of_set: Counter[Id] = field(default_factory=Counter)
     live_jobs: set[Id] = field(default_factory=set)
@@ -61,9 +62,20 @@ class Books:
             self.chip_memory[chip.id] += share.memory
             accepts = STRANGERS_DEFAULT if asked is None else RANK[asked.value]
             self.holders[chip.id].append((organization, accepts))
-            self.used[team, chip.type] += charged(chip, share)
+            for payer in self.payers(team):
+                self.used[payer, chip.type] += charged(chip, share)
             if not preemptible:
                 self.firm[team, chip.type] += charged(chip, share)
+
+    def payers(self, team: Id) -> list[Id]:
+        line = [team]
+        while (row := self.teams.get(line[-1])) and row.parent is not None and row.parent not in line:
+            line.append(row.parent)
+        return line
+
+    def quota(self, team: Id, chip_type: str) -> Quota | None:
+        row = self.teams.get(team)
+        return next((q for q in row.quotas if q.chip_type == chip_type), None) if row else None
 
     def start(self, job: Job, placements: tuple[Placement, ...]) -> None:
         self.live_jobs.add(job.id)
@@ -90,13 +102,13 @@ class Books:
         return {what: by for what, by in over.items() if by > 0}
 
     def room(self, job: Job, chip_type: str) -> int | None:
-        team = self.teams.get(job.team)
-        quota = next((q for q in team.quotas if q.chip_type == chip_type), None) if team else None
-        if quota is None:
-            return None
-        rooms = [] if quota.limit is None else [quota.limit - self.used[job.team, chip_type]]
-        if not job.preemptible:
-            rooms.append(quota.guaranteed - self.firm[job.team, chip_type])
+        rooms = [
+            quota.limit - self.used[payer, chip_type]
+            for payer in self.payers(job.team)
+            if (quota := self.quota(payer, chip_type)) and quota.limit is not None
+        ]
+        if (own := self.quota(job.team, chip_type)) and not job.preemptible:
+            rooms.append(own.guaranteed - self.firm[job.team, chip_type])
         return min(rooms) if rooms else None
 
     def capped(self, job: Job) -> bool:
@@ -335,11 +347,17 @@ def _not_enough_room(reason: why.NotEnoughRoom, books: Books, job: Job, chip_typ
 
 
 def _limit(reason: why.TeamLimit, books: Books, job: Job, chip_type: str) -> bool:
-    same = reason.used == books.used[job.team, chip_type]
-    return same and reason.used + reason.needed > reason.limit and reason.needed > 0
+    """The one named is a team that pays, and the limit is its own."""
+    payer = next(team for team in books.payers(job.team) if books.teams[team].name == reason.team)
+    quota = books.quota(payer, chip_type)
+    same = quota and reason.limit == quota.limit and reason.used == books.used[payer, chip_type]
+    return bool(same) and reason.used + reason.needed > reason.limit and reason.needed > 0
 
 
 def _guarantee(reason: why.OutsideGuarantee, books: Books, job: Job, chip_type: str) -> bool:
+    quota = books.quota(job.team, chip_type)
+    assert books.teams[job.team].name == reason.team
+    assert quota is not None and reason.guaranteed == quota.guaranteed
     same = reason.used == books.firm[job.team, chip_type] and not job.preemptible
     return same and reason.used + reason.needed > reason.guaranteed and reason.needed > 0
 

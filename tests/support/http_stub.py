@@ -36,6 +36,8 @@ class Stub:
     seen: list[tuple[str, str, Any, dict[str, str]]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     """Done to the next requests, in order: `drop` (after handling), `refuse` (503), `page` (HTML)."""
+    refused_tokens: str = ""
+    """Why no token can be made; empty when one can."""
     page_size: int = 50
     on_submit: Callable[[dict[str, Any]], None] | None = None
     on_read: Callable[[str], None] | None = None
@@ -348,6 +350,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self._list(self.state.tokens)
 
     def post_tokens(self, path: list[str], body: Any) -> tuple[int, Any]:
+        if self.state.refused_tokens:
+            raise Refused(400, "invalid", self.state.refused_tokens)
         made = {
             **body,
             "id": "tok-1",

@@ -145,7 +145,12 @@ def started(job: Job, node: Node, *, state: str = "running", chips: Sequence[Chi
     replica = Replica.objects.create(attempt=attempt, index=0, node=node, state=state)
     for chip in chips:
         Allocation.objects.create(
-            attempt=attempt, replica=replica, chip=chip, milli=1000, memory_mib=chip.memory_mib, charge_milli=1000
+            attempt=attempt,
+            replica=replica,
+            chip=chip,
+            milli=1000,
+            memory_mib=chip.memory_mib,
+            charge_milli=1000,
         )
     return attempt
 

@@ -97,8 +97,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * @description 200 when database and broker answer, else 503. A worker that is away is told and is no failure of this
-         *     server.
+         * @description 200 when database and broker answer, else 503. A worker that is away is told and is no failure of
+         *     this server.
          */
         get: operations["health"];
         put?: never;
@@ -619,7 +619,7 @@ export interface components {
             idle: number;
             /** @description Unhealthy, or on a node without contact. */
             offline: number;
-            /** @description Measured over the chips with an allocation. */
+            /** @description Measured now: the mean over all chips that report, held or not; null when none does. */
             mean_use_permille: number | null;
         };
         /** @description The scheduler's last cycle on record. */
@@ -879,7 +879,10 @@ export interface components {
             count: number;
             jobs: components["schemas"]["Job"][];
         };
-        /** @description One job, or an array of equal ones. Unknown keys are refused, and so are words that are not built yet. */
+        /**
+         * @description One job, or an array of equal ones. Unknown keys are refused, and so are words that are not built
+         *     yet.
+         */
         JobSpecRequest: {
             name?: string;
             /** @description Who pays; may be left out by members of one team. */
@@ -1211,7 +1214,7 @@ export interface components {
          * @enum {string}
          */
         ScopesEnum: "read" | "write";
-        /** @description The last hour, a point each ten seconds; nulls where nothing was measured. */
+        /** @description The last hour, a point each ten seconds in which a node reported; the lists run in step. */
         Series: {
             at: number[];
             allocated: (number | null)[];
@@ -1594,7 +1597,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description With dry_run what would become of it; with a known Idempotency-Key what it made before. */
+            /** @description With dry_run what would become of it; else what the known key made before. */
             200: {
                 headers: {
                     [name: string]: unknown;

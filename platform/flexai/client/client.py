@@ -62,14 +62,19 @@ def create_token_with_password(
     expires_in_days: int = 90,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Token:
-    """A new token of this user, with its secret; the session that made it is over. Raises Unauthenticated."""
+    """A new token of this user, with its secret. Raises Unauthenticated.
+
+    The session that made it is over afterwards, also where no token was made.
+    """
     transport = Transport(url, None, timeout=timeout)
     try:
         transport.get("/session")
         _signed(transport, "POST", "/session", {"username": username, "password": password})
         body = {"name": name, "scopes": ["read", "write"], "expires_in_days": expires_in_days}
-        token = _signed(transport, "POST", "/tokens", body)
-        _signed(transport, "DELETE", "/session", None)
+        try:
+            token = _signed(transport, "POST", "/tokens", body)
+        finally:
+            _signed(transport, "DELETE", "/session", None)
     finally:
         transport.close()
     if not isinstance(token, dict) or "token" not in token:

@@ -5,7 +5,6 @@ A frame is kept as it came, behind the server's instant of arrival, so that a re
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import struct
@@ -77,11 +76,6 @@ def latest(node_pks: Sequence[int]) -> dict[int, Telemetry]:
         for pk, value in zip(node_pks, raw, strict=True)
         if value is not None and _ARRIVAL.unpack_from(value)[0] >= oldest
     }
-
-
-def replica_key(attempt_id: str, replica: int) -> bytes:
-    """How a replica is named in a frame: 16 bytes of BLAKE2b of attempt id, `/` and index."""
-    return hashlib.blake2b(f"{attempt_id}/{replica}".encode(), digest_size=16).digest()
 
 
 def replica_samples(sample: Telemetry | None) -> dict[bytes, ReplicaSample]:

@@ -44,7 +44,13 @@ class Hint:
 
     def as_message(self) -> dict[str, object]:
         """As it travels to the web processes."""
-        return {"kind": self.kind, "id": self.id, "version": self.version, "team": self.team, "data": dict(self.data)}
+        return {
+            "kind": self.kind,
+            "id": self.id,
+            "version": self.version,
+            "team": self.team,
+            "data": dict(self.data),
+        }
 
 
 def publish_on_commit(
@@ -56,16 +62,18 @@ def publish_on_commit(
 
 
 def _publish(hints: tuple[Hint, ...], nodes: tuple[int, ...], cell: int | None) -> None:
+    """One round trip to the broker for everything that a transaction announces."""
     try:
-        if hints or nodes:
-            with valkey().pipeline(transaction=False) as pipe:
-                if hints:
-                    pipe.publish(HINTS_CHANNEL, json.dumps([hint.as_message() for hint in hints]))
-                if nodes:
-                    pipe.publish(AGENTS_CHANNEL, json.dumps(sorted(set(nodes))))
-                pipe.execute()
-        if cell is not None:
-            request_cycle(cell)
+        with valkey().pipeline(transaction=False) as pipe:
+            if hints:
+                pipe.publish(HINTS_CHANNEL, json.dumps([hint.as_message() for hint in hints]))
+            if nodes:
+                pipe.publish(AGENTS_CHANNEL, json.dumps(sorted(set(nodes))))
+            if cell is not None:
+                pipe.set(_pending_key(cell), 1, nx=True, px=CYCLE_PENDING_MS)
+            answers = pipe.execute()
+        if cell is not None and answers[-1]:
+            _send_cycle(cell)
     except (redis.RedisError, OperationalError, OSError) as error:
         log.warning("broker not reached, the tick will heal it: %s", error)
 
@@ -73,7 +81,11 @@ def _publish(hints: tuple[Hint, ...], nodes: tuple[int, ...], cell: int | None) 
 def request_cycle(cell: int) -> None:
     """A cycle of this cell is on its queue, unless one is there already. Raises broker errors."""
     if valkey().set(_pending_key(cell), 1, nx=True, px=CYCLE_PENDING_MS):
-        current_app.send_task(CYCLE_TASK, args=[cell], queue=f"cell.{cell}", ignore_result=True, retry=False)
+        _send_cycle(cell)
+
+
+def _send_cycle(cell: int) -> None:
+    current_app.send_task(CYCLE_TASK, args=[cell], queue=f"cell.{cell}", ignore_result=True, retry=False)
 
 
 def cycle_begins(cell: int) -> None:

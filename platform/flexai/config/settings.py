@@ -117,6 +117,8 @@ FRONTEND_DIST = PACKAGE / "frontend_dist"
 STATICFILES_DIRS = [("app", str(FRONTEND_DIST))] if FRONTEND_DIST.is_dir() else []
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
+WHITENOISE_IMMUTABLE_FILE_TEST = r"/static/app/assets/[^/]+-[A-Za-z0-9_-]{8}\.[a-z0-9]+$"
+"""The dashboard's built files carry a hash of their content in their names: browsers keep them for good."""
 LOGIN_URL = "/login"
 
 SECURE = _flag("FLEXAI_SECURE")
@@ -171,5 +173,9 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("FLEXAI_LOG_LEVEL", "INFO")},
-    "loggers": {"django.request": {"level": "ERROR"}, "celery": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "celery": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
 }

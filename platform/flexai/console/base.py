@@ -9,11 +9,12 @@ from typing import Any, TypeVar, cast
 import unfold.decorators
 from django.contrib import messages
 from django.db.models import Model
+from django.forms import ModelForm
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.paginator import InfinitePaginator
 
-from flexai.common.errors import FlexaiError
+from flexai.common.errors import FieldError, FlexaiError
 from flexai.tenancy.models import AuditEntry, Organization, Role, User
 from flexai.tenancy.principals import Principal
 
@@ -58,6 +59,24 @@ class ConsoleAdmin(OperatorsOnly, ModelAdmin):  # type: ignore[misc]
         before = {name: str(form.initial.get(name)) for name in named} if change else None
         after = {name: str(form.cleaned_data.get(name)) for name in named}
         record(request, f"{obj._meta.model_name}.{'changed' if change else 'created'}", obj, before, after)
+
+
+class ConsoleForm(ModelForm):  # type: ignore[type-arg]
+    """A form whose new rows a service makes: what it would refuse is said at the field."""
+
+    def check_new(self, values: dict[str, Any]) -> None:
+        """Raises FlexaiError where the service would; all fields are there and right by themselves."""
+        raise NotImplementedError
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or {}
+        if self.instance.pk is None and not self.errors:
+            try:
+                self.check_new(values)
+            except FlexaiError as error:
+                for wrong in error.errors or (FieldError("", error.detail),):
+                    self.add_error(wrong.field if wrong.field in self.fields else None, wrong.message)
+        return values
 
 
 class LongList(ConsoleAdmin):

@@ -15,6 +15,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from flexai.console.base import (
     ConsoleAdmin,
+    ConsoleForm,
     ConsoleInline,
     OperatorsOnly,
     action,
@@ -34,7 +35,14 @@ from flexai.tenancy.models import (
     Token,
     User,
 )
-from flexai.tenancy.services import QuotaLine, create_organization, create_team, set_quotas
+from flexai.tenancy.services import (
+    QuotaLine,
+    check_new_organization,
+    check_new_team,
+    create_organization,
+    create_team,
+    set_quotas,
+)
 
 
 class MembershipInline(ConsoleInline):
@@ -45,10 +53,25 @@ class MembershipInline(ConsoleInline):
     autocomplete_fields = ("user",)
 
 
+class OrganizationForm(ConsoleForm):
+    """A new organization, refused where the service would refuse it."""
+
+    def check_new(self, values: dict[str, Any]) -> None:
+        check_new_organization(values["slug"])
+
+
+class TeamForm(ConsoleForm):
+    """A new team, refused where the service would refuse it."""
+
+    def check_new(self, values: dict[str, Any]) -> None:
+        check_new_team(values["organization"], values["name"], parent=values.get("parent"))
+
+
 @admin.register(Organization)
 class OrganizationAdmin(ConsoleAdmin):
     """Tenants."""
 
+    form = OrganizationForm
     adds = changes = True
     list_display = ("name", "slug", "public_id", "created_at")
     search_fields = ("name", "slug", "public_id")
@@ -98,6 +121,7 @@ class TeamUseInline(ConsoleInline):
 class TeamAdmin(ConsoleAdmin):
     """Teams, each with its quotas."""
 
+    form = TeamForm
     adds = changes = True
     list_display = ("name", "organization", "parent", "promised", "public_id")
     list_filter = ("organization",)

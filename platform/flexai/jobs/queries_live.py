@@ -13,8 +13,9 @@ from typing import Any
 from django.db import connection
 
 from flexai.cluster.queries import NodeNow, cluster_summary, node_now, nodes_now
-from flexai.cluster.telemetry import latest, replica_key, replica_samples
+from flexai.cluster.telemetry import latest, replica_samples
 from flexai.common import clock
+from node_agent.protocol import replica_key
 
 __all__ = ["chip_list", "cluster_summary", "job_usage", "node_detail", "node_list", "use_of_jobs"]
 

@@ -23,6 +23,8 @@ __all__ = [
     "QuotaLine",
     "add_member",
     "bootstrap",
+    "check_new_organization",
+    "check_new_team",
     "create_organization",
     "create_team",
     "create_token",
@@ -37,6 +39,8 @@ DEFAULT_CELL = 1
 """Primary key of the cell that the migrations make."""
 MAX_QUOTA_MILLI = 10**12
 MAX_QUOTAS = 200
+MAX_TEAM_DEPTH = 8
+"""Teams in one line from the top: each start pays in every one of them."""
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _CHIP_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,63}")
 _ONE_ORGANIZATION_LOCK = 0x666C6578
@@ -101,10 +105,17 @@ def bootstrap(
 def create_organization(name: str, slug: str) -> Organization:
     """A tenant without members. Raises Conflict for a slug in use, or for a second organization where all
     jobs run as one user; InvalidInput for a slug that is none."""
-    if not _SLUG.fullmatch(slug):
-        raise InvalidInput(f"{slug!r} is no short name: use lower-case letters, digits and hyphens.")
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ONE_ORGANIZATION_LOCK])
+    check_new_organization(slug)
+    return Organization.objects.create(name=name, slug=slug)
+
+
+def check_new_organization(slug: str) -> None:
+    """Raises what `create_organization` would; it alone holds against others who create at the same time."""
+    if not _SLUG.fullmatch(slug):
+        message = f"{slug!r} is no short name: use lower-case letters, digits and hyphens."
+        raise InvalidInput(message, errors=[FieldError("slug", message)])
     if settings.SINGLE_ORGANIZATION and Organization.objects.exists():
         raise Conflict(
             "This platform runs all jobs as one user, so it holds one organization. "
@@ -112,18 +123,39 @@ def create_organization(name: str, slug: str) -> Organization:
         )
     if Organization.objects.filter(slug=slug).exists():
         raise Conflict(f"There is an organization {slug!r} already.")
-    return Organization.objects.create(name=name, slug=slug)
 
 
 def create_team(organization: Organization, name: str, *, parent: Team | None = None) -> Team:
-    """A team without quotas. Raises InvalidInput for a name that is none, Conflict for one in use."""
-    if not _SLUG.fullmatch(name):
-        raise InvalidInput(f"{name!r} is no team's name: use lower-case letters, digits and hyphens.")
+    """A team without quotas. Raises InvalidInput for a name that is none and for a parent of another
+    organization, in a circle or too deep; Conflict for a name in use."""
+    check_new_team(organization, name, parent=parent)
     try:
         with transaction.atomic():
             return Team.objects.create(organization=organization, name=name, parent=parent)
     except IntegrityError:
         raise Conflict(f"There is a team {name!r} already.") from None
+
+
+def check_new_team(organization: Organization, name: str, *, parent: Team | None = None) -> None:
+    """Raises what `create_team` would, but for a name in use."""
+    if not _SLUG.fullmatch(name):
+        message = f"{name!r} is no team's name: use lower-case letters, digits and hyphens."
+        raise InvalidInput(message, errors=[FieldError("name", message)])
+    above: set[int] = set()
+    at = parent
+    while at is not None:
+        if at.organization_id != organization.pk:
+            raise _wrong_parent(f"Team {at.name} belongs to another organization.")
+        if at.pk in above:
+            raise _wrong_parent(f"The teams above it go in a circle, by way of {at.name}.")
+        above.add(at.pk)
+        if len(above) >= MAX_TEAM_DEPTH:
+            raise _wrong_parent(f"Teams nest at most {MAX_TEAM_DEPTH} deep.")
+        at = at.parent
+
+
+def _wrong_parent(message: str) -> InvalidInput:
+    return InvalidInput(message, errors=[FieldError("parent", message)])
 
 
 def add_member(organization: Organization, user: User, role: Role) -> Membership:

@@ -57,6 +57,12 @@ class Agent:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
+    def story(self) -> str:
+        """The last lines of the agent and of its shims, for a test that failed."""
+        shims = self.data_dir / "shims.log"
+        broken = shims.read_text(errors="replace") if shims.exists() else ""
+        return f"--- agent:\n{self.log()[-4000:]}\n--- shims:\n{broken[-4000:]}"
+
     def spooled(self) -> list[str]:
         """Replicas that the spool still holds."""
         root = self.data_dir / spool.REPLICAS

@@ -47,6 +47,8 @@ class NodeState:
         self.wanted: dict[tuple[str, int, int], WantedReplica] = {}
         self.version = 0
         self.hellos: list[Hello] = []
+        self.renewed = 0
+        """The last heartbeat that was answered."""
         self.heartbeats: list[Heartbeat] = []
         self.send: Send | None = None
         self.forget()
@@ -275,6 +277,7 @@ class FakeServer:
         elif isinstance(message, Heartbeat):
             node.heartbeats.append(message)
             if self.renews:
+                node.renewed = message.sent
                 await self.send(node, Renewed(sent=message.sent))
         elif isinstance(message, Reports):
             await self._take_reports(node, message)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib import metadata
 from typing import Any
 
 import pytest
 from django.test import Client
 
+import flexai
 from flexai.api import throttling
 from flexai.common import clock
 from flexai.common.broker import valkey
@@ -166,6 +168,16 @@ class TestSession:
     )
     def test_other_bodies_are_refused(self, db: None, body: Any) -> None:
         assert Client().post("/api/v1/session", body, content_type="application/json").status_code == 400
+
+
+def test_the_version_is_the_packages_own_also_where_it_is_not_installed(
+    tenant: Tenant, monkeypatch: Any
+) -> None:
+    def not_installed(_: str) -> str:
+        raise metadata.PackageNotFoundError
+
+    monkeypatch.setattr(metadata, "version", not_installed)
+    assert tenant.api.get("/me").json()["version"] == flexai.__version__
 
 
 def test_a_caller_in_a_loop_is_told_to_wait(tenant: Tenant, monkeypatch: Any) -> None:

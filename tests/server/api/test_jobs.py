@@ -10,6 +10,8 @@ import pytest
 from flexai.cluster.models import Node
 from flexai.common import clock
 from flexai.jobs.models import Attempt, Event, Job, LogPiece, Replica
+from flexai.scheduling import engine_state
+from flexai.scheduling.cycle import run_cycle
 from flexai.tenancy.models import AuditEntry, Role
 from tests.support.tenants import Tenant, a_spec, started
 
@@ -25,6 +27,22 @@ def submit(tenant: Tenant, **fields: Any) -> Job:
 def names(answer: Any) -> list[str]:
     assert answer.status_code == 200, answer.content
     return [job["name"] for job in answer.json()["items"]]
+
+
+def test_a_waiting_job_says_in_lists_and_by_itself_why_it_waits(tenant: Tenant) -> None:
+    first, second = (submit(tenant, name=name, resources={"accelerators": "H100-80GB:8"}) for name in "ab")
+    assert {job["sentence"] for job in tenant.api.get("/jobs").json()["items"]} == {
+        "Waits for the scheduler's next cycle."
+    }
+    engine_state.forget(first.cell_id)
+    run_cycle(first.cell_id)
+    engine_state.forget(first.cell_id)
+    told = {job["name"]: job["sentence"] for job in tenant.api.get("/jobs").json()["items"]}
+    assert told["a"].startswith("Placed on ")
+    assert told["b"] == "Needs 8 chips on one node; the emptiest node has 0 free."
+    assert tenant.api.get(f"/jobs/{second.public_id}").json()["sentence"] == told["b"]
+    assert tenant.api.post(f"/jobs/{second.public_id}/stop").json()["sentence"] != told["b"]
+    assert tenant.api.get(f"/jobs/{second.public_id}").json()["sentence"] != told["b"]
 
 
 class TestList:

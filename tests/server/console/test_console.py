@@ -222,6 +222,46 @@ def test_a_user_and_an_organization_are_made(browser: Browser) -> None:
     assert "pass phrase" not in str([(entry.before, entry.after) for entry in entries])
 
 
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"name": "Second", "slug": "second"}, "it holds one organization"),
+        ({"name": "Second", "slug": "No_Slug"}, "is no short name"),
+    ],
+)
+def test_a_refused_organization_is_an_error_of_the_form(
+    browser: Browser, rows: dict[str, Any], settings: Any, form: dict[str, str], said: str
+) -> None:
+    settings.SINGLE_ORGANIZATION = True
+    answer = browser.post("/console/tenancy/organization/add/", {**form, **_management("memberships", 0, 0)})
+    assert answer.status_code == 200
+    assert said in answer.content.decode()
+    assert Organization.objects.count() == 1
+    assert not AuditEntry.objects.exists()
+
+
+def test_a_refused_team_is_an_error_at_its_field(browser: Browser, rows: dict[str, Any]) -> None:
+    team = rows["team"]
+    globex = Organization.objects.create(slug="globex", name="Globex")
+    blank = Team(organization=globex, name="")
+    page = "/console/tenancy/team/add/"
+    for given, field, said in (
+        ({"organization": globex.pk, "name": "below", "parent": team.pk}, "parent", "another organization"),
+        ({"organization": globex.pk, "name": "No_Name"}, "name", "is no team"),
+        ({"organization": team.organization.pk, "name": team.name}, "__all__", "already exists"),
+        ({"name": "homeless"}, "organization", "required"),
+    ):
+        answer = browser.post(page, {**_team_form(blank, []), **given})
+        assert answer.status_code == 200
+        errors = answer.context["adminform"].form.errors
+        assert list(errors) == [field]
+        assert said in str(errors)
+    assert list(Team.objects.all()) == [team]
+    made = browser.post(page, {**_team_form(blank, []), "organization": globex.pk, "name": "vision"})
+    assert made.status_code == 302
+    assert Team.objects.get(organization=globex).name == "vision"
+
+
 def _act(browser: Browser, page: str, action: str, pk: object) -> str:
     answer = browser.post(f"/console/{page}/", {"action": action, "_selected_action": [pk]}, follow=True)
     return answer.content.decode()

@@ -102,6 +102,17 @@ def test_0_1_and_0_2_are_0_3() -> None:
     )
 
 
+def test_a_job_may_say_how_it_goes_on_a_simulated_node() -> None:
+    asked = {"FLEXAI_SIMULATE_SECONDS": 3, "FLEXAI_SIMULATE_EXIT": "1"}
+    assert effective(env=asked)["env"] == {"FLEXAI_SIMULATE_SECONDS": "3", "FLEXAI_SIMULATE_EXIT": "1"}
+
+
+@pytest.mark.parametrize("name", ["FLEXAI_JOB_ID", "FLEXAI_SIMULATED", "FLEXAI_", "FLEXAI_CHECKPOINT_DIR"])
+def test_every_other_name_of_the_platform_is_refused(name: str) -> None:
+    told = wrong(spec(env={name: "x", "MINE": "y"}))
+    assert told == {f"env.{name}": "names beginning with FLEXAI_ are the platform's own | "}
+
+
 def test_roundings_are_told() -> None:
     assert parse(spec(resources={"fraction": 0.3333})).spec["resources"]["milli"] == 334
     assert parse(spec(resources={"fraction": 0.3333})).roundings == [

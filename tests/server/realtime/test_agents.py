@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from flexai.cluster.models import Node, NodeContact
 from flexai.cluster.services import revoke_credential
-from flexai.cluster.telemetry import latest, replica_key
+from flexai.cluster.telemetry import latest
 from flexai.common import clock
 from flexai.common.broker import valkey
 from flexai.common.events import publish_on_commit
@@ -384,7 +384,7 @@ def test_telemetry_reaches_nodes_jobs_and_the_minute(server, world):
         protocol.Telemetry(
             at=clock.to_ms(clock.now()), host_cpu_permille=250, host_memory_mib=1234,
             chips=[protocol.ChipSample(0, 870, 4096, 61, 300_000)],
-            replicas=[protocol.ReplicaSample(replica_key(attempt.public_id, 0), 1500, 77, 99)],
+            replicas=[protocol.ReplicaSample(protocol.replica_key(attempt.public_id, 0), 1500, 77, 99)],
         )
     )  # fmt: skip
     with server.agent(node) as socket:

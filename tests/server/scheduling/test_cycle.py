@@ -9,7 +9,7 @@ from flexai.jobs.models import Allocation, Attempt, Event, Job
 from flexai.scheduling import cycle, engine_state
 from flexai.scheduling.cycle import run_cycle
 from flexai.scheduling.models import Cycle, Verdict
-from flexai.tenancy.models import AuditEntry, TeamUse
+from flexai.tenancy.models import AuditEntry, Team, TeamUse
 from tests.server.scheduling.world import World, counters_agree, end
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -193,11 +193,33 @@ def test_a_limit_of_a_parent_team_binds_its_children():
     for team in (left, right):
         for n in range(2):
             world.a_job(f"{team.name}-{n}", team=team, chips=1)
-    run_cycle(world.cell.pk)
+    report = run_cycle(world.cell.pk)
+    assert (report.started, report.dropped) == (3, 0), "the engine knows the limit that apply would refuse"
     used = {use.team.name: use.used_milli for use in TeamUse.objects.filter(cell=world.cell)}
-    assert used["lab"] <= 3000
-    assert used["lab"] == used.get("left", 0) + used.get("right", 0)
+    assert used["lab"] == used["left"] + used["right"] == 3000
+    verdict = Verdict.objects.get(job__cell=world.cell)
+    assert verdict.sentence == "Team lab uses 3 of its limit of 3 H100 chips; this job needs 1 more."
     counters_agree(world.cell)
+    parent.quotas.all().delete()
+    assert run_cycle(world.cell.pk).started == 1
+
+
+def test_a_team_that_moves_under_a_limit_is_bound_by_it_from_the_next_cycle_on():
+    world = World()
+    world.a_node(chips=4)
+    lab, free = world.a_team("lab"), world.a_team("free")
+    world.a_quota(lab, limit=1000)
+    world.a_job("first", team=free, chips=1)
+    assert run_cycle(world.cell.pk).started == 1
+    Team.objects.filter(pk=free.pk).update(parent=lab)
+    TeamUse.objects.create(cell=world.cell, team=lab, chip_type="H100", used_milli=1000)
+    world.a_job("second", team=free, chips=1)
+    report = run_cycle(world.cell.pk)
+    assert (report.started, report.dropped) == (0, 0)
+    assert "Team lab uses 1 of its limit of 1" in Verdict.objects.get(job__cell=world.cell).sentence
+    Team.objects.filter(pk=free.pk).update(parent=None)
+    TeamUse.objects.filter(team=lab).delete()
+    assert run_cycle(world.cell.pk).started == 1
 
 
 def test_an_unreachable_or_cordoned_node_takes_nothing():

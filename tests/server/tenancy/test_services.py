@@ -97,6 +97,30 @@ class TestOrganizations:
             services.create_team(organization, "Research Team")
 
 
+class TestTeamsNest:
+    def test_a_team_of_another_organization_is_no_parent(self, tenant: Tenant, other: Tenant) -> None:
+        with pytest.raises(InvalidInput, match="another organization") as caught:
+            services.create_team(tenant.organization, "below", parent=other.team)
+        assert [error.field for error in caught.value.errors] == ["parent"]
+        assert not Team.objects.filter(name="below").exists()
+
+    def test_nothing_is_put_below_teams_in_a_circle(self, tenant: Tenant) -> None:
+        below = services.create_team(tenant.organization, "below", parent=tenant.team)
+        Team.objects.filter(pk=tenant.team.pk).update(parent=below)
+        below.refresh_from_db()
+        with pytest.raises(InvalidInput, match="circle"):
+            services.create_team(tenant.organization, "lowest", parent=below)
+        assert not Team.objects.filter(name="lowest").exists()
+
+    def test_the_depth_is_bounded(self, tenant: Tenant) -> None:
+        team = tenant.team
+        for depth in range(2, services.MAX_TEAM_DEPTH + 1):
+            team = services.create_team(tenant.organization, f"depth-{depth}", parent=team)
+        with pytest.raises(InvalidInput, match=f"at most {services.MAX_TEAM_DEPTH} deep"):
+            services.create_team(tenant.organization, "too-deep", parent=team)
+        assert Team.objects.filter(organization=tenant.organization).count() == services.MAX_TEAM_DEPTH
+
+
 class TestRoles:
     def test_the_stronger_of_two_roles_counts(self, tenant: Tenant) -> None:
         user, _ = tenant.somebody(Role.VIEWER)

@@ -113,7 +113,10 @@ class ClusterChipsSerializer(serializers.Serializer[Any]):
     busy = integer("With an allocation.")
     idle = integer("Without one, on a node in contact.")
     offline = integer("Unhealthy, or on a node without contact.")
-    mean_use_permille = integer("Measured over the chips with an allocation.", allow_null=True)
+    mean_use_permille = integer(
+        "Measured now: the mean over all chips that report, held or not; null when none does.",
+        allow_null=True,
+    )
 
 
 class ClusterTypeSerializer(serializers.Serializer[Any]):
@@ -134,11 +137,13 @@ class ClusterCycleSerializer(serializers.Serializer[Any]):
 
 
 class SeriesSerializer(serializers.Serializer[Any]):
-    """The last hour, a point each ten seconds; nulls where nothing was measured."""
+    """The last hour, a point each ten seconds in which a node reported; the lists run in step."""
 
     at = serializers.ListField(child=integer("Milliseconds since the epoch."))
-    allocated = serializers.ListField(child=integer("Permille of all chips.", allow_null=True))
-    use = serializers.ListField(child=integer("Permille of all chips.", allow_null=True))
+    allocated = serializers.ListField(child=integer("Milli-chips that live attempts hold.", allow_null=True))
+    use = serializers.ListField(
+        child=integer("Permille, the mean over all chips that report; 0 when none does.", allow_null=True)
+    )
 
 
 class ClusterSerializer(serializers.Serializer[Any]):

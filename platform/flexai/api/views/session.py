@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +13,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from flexai import __version__
 from flexai.api.schemas import tenancy as shapes
 from flexai.api.schemas.common import PROBLEM, answers
 from flexai.api.throttling import SignInThrottle, note_failed_sign_in
@@ -89,16 +89,9 @@ def _me(principal: Principal) -> dict[str, Any]:
         "teams": [
             {"id": seat.public_id, "name": seat.name, "role": seat.role.value} for seat in principal.teams
         ],
-        "version": _version(),
+        "version": __version__,
         "notices": _notices(),
     }
-
-
-def _version() -> str:
-    try:
-        return version("flexai")
-    except PackageNotFoundError:
-        return "from a checkout"
 
 
 def _notices() -> list[str]:
