@@ -60,3 +60,16 @@ def test_no_file_carries_a_path_of_somebodys_machine() -> None:
         if p.suffix in {".py", ".ts", ".tsx", ".md", ".toml", ".yml", ".json", ".lock"}
     ]
     assert [str(p.relative_to(ROOT)) for p in text if home in p.read_text(errors="replace")] == []
+
+
+APPS_UPWARDS = ("common", "tenancy", "cluster", "jobs", "scheduling")
+
+
+@pytest.mark.parametrize("app", APPS_UPWARDS)
+def test_no_app_names_a_table_of_an_app_above_it(app: str) -> None:
+    """Imports point downwards, and so does SQL: what an import contract cannot see."""
+    above = APPS_UPWARDS[APPS_UPWARDS.index(app) + 1 :]
+    table = re.compile(rf"\b(?:{'|'.join(above)})_[a-z]+\b") if above else re.compile(r"(?!)")
+    sources = (ROOT / "platform" / "flexai" / app).rglob("*.py")
+    named = {path.name: table.findall(path.read_text()) for path in sources}
+    assert {name: tables for name, tables in named.items() if tables} == {}

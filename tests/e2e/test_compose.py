@@ -181,6 +181,27 @@ def test_the_secrets_script_makes_every_secret_and_no_two_alike() -> None:
     assert len({*first.values(), *second.values()}) == 2 * len(asked)
 
 
+def test_the_file_with_the_secrets_is_its_owners_alone(tmp_path: Path) -> None:
+    settings = tmp_path / "env"
+    with settings.open("w") as opened:
+        subprocess.run([ROOT / "deploy/make-env"], stdout=opened, check=True, umask=0o022)
+    assert settings.stat().st_mode & 0o777 == 0o600
+
+
+def test_nobody_waits_for_the_database_that_the_image_starts_for_its_own_preparations(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    assert "--host=127.0.0.1" in services["postgres"]["healthcheck"]["test"], "that one answers on the socket"
+
+
+def test_signals_reach_the_programs(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        words = service.get("command", [])
+        if words[:2] == ["sh", "-c"]:
+            assert re.search(r"(?m)(^|; |\" )exec [a-z]", words[2]), f"{name}: a shell stays in between"
+            assert "|" not in words[2], f"{name}: a pipe keeps the shell"
+
+
 def fresh_secrets() -> str:
     return subprocess.run([ROOT / "deploy/make-env"], capture_output=True, text=True, check=True).stdout
 

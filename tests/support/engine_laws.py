@@ -357,7 +357,8 @@ def _limit(reason: why.TeamLimit, books: Books, job: Job, chip_type: str) -> boo
 def _guarantee(reason: why.OutsideGuarantee, books: Books, job: Job, chip_type: str) -> bool:
     quota = books.quota(job.team, chip_type)
     assert books.teams[job.team].name == reason.team
-    assert quota is not None and reason.guaranteed == quota.guaranteed
+    assert quota is not None
+    assert reason.guaranteed == quota.guaranteed
     same = reason.used == books.firm[job.team, chip_type] and not job.preemptible
     return same and reason.used + reason.needed > reason.guaranteed and reason.needed > 0
 

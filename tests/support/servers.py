@@ -28,7 +28,7 @@ class TestServers:
     def start(self) -> None:
         self.postgres.prepare()
         self.valkey.prepare()
-        database = self._spawn(self.postgres.command() + ["-c", "fsync=off"], self.postgres.spawn_options())
+        database = self._spawn([*self.postgres.command(), "-c", "fsync=off"], self.postgres.spawn_options())
         broker = self._spawn(self.valkey.command(), {})
         self.postgres.wait_ready(database)
         self.valkey.wait_ready(broker)

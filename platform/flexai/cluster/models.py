@@ -193,6 +193,23 @@ class EnrolmentToken(models.Model):
     uses_left = models.PositiveIntegerField(default=1)
 
 
+class NodeEvent(models.Model):
+    """The history of a node: what became of it and why. Written in the transaction that changes it (law 4)."""
+
+    at = models.DateTimeField()
+    node = models.ForeignKey(Node, models.CASCADE, related_name="events", db_index=False)
+    kind = models.CharField(max_length=48)
+    """`node.unreachable`, `agent.refused` …"""
+    reason_code = models.CharField(max_length=48, default="")
+    sentence = models.TextField(default="")
+    facts = models.JSONField(default=dict)
+    actor = models.CharField(max_length=200, default="")
+    """`user:ana`, `agent`, `platform`"""
+
+    class Meta:
+        indexes = [models.Index(fields=["node", "id"], name="node_event_by_node")]
+
+
 class NodeMinute(models.Model):
     """Roll-up of one node's telemetry over one minute: arrays by chip index, so a minute of a node is one row."""
 

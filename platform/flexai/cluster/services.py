@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
+from flexai.cluster.history import NodeHappened, write_node_history
 from flexai.cluster.inventory import check_inventory, lay_down
 from flexai.cluster.models import EnrolmentToken, Node, NodeContact, NodeState, Pool
 from flexai.common import clock
@@ -224,10 +225,6 @@ WITH found AS (
 UPDATE cluster_node n SET reachable = true, version = n.version + 1 FROM found WHERE n.id = found.id
 RETURNING n.id, n.public_id, n.version, n.cell_id
 """
-_EVENT = """
-INSERT INTO jobs_event (at, node_id, kind, from_state, to_state, reason_code, sentence, facts, actor, cause)
-SELECT now(), unnest(%s::bigint[]), %s, '', '', '', %s, '{}', %s, ''
-"""
 
 
 def _set_reachable(
@@ -236,8 +233,14 @@ def _set_reachable(
     with transaction.atomic(), prepared_cursor() as cursor:
         rows = cursor.execute(statement, {"nodes": sorted(node_pks), "since": since}).fetchall()
         changed = [row[0] for row in rows]
-        if changed:
-            cursor.execute(_EVENT, [changed, kind, sentence, "platform"])
+        now = clock.now()
+        write_node_history(
+            cursor,
+            [
+                NodeHappened(at=now, node=node_pk, kind=kind, sentence=sentence, actor="platform")
+                for node_pk in changed
+            ],
+        )
         publish_on_commit(hints=[Hint("node", public_id, version) for _, public_id, version, _ in rows])
         for cell in {row[3] for row in rows}:
             publish_on_commit(cell=cell)
@@ -295,8 +298,9 @@ def _set_state(label: str, node: Node, state: NodeState, action: str, reason: st
     node.state, node.state_reason, node.version = state, reason[:200], current.version + 1
     _audit("user", label, action, node, reason=reason, before={"state": before}, after={"state": state.value})
     sentence = f"{_SENTENCES[state]} {reason}".strip()
+    happened = NodeHappened(at=clock.now(), node=node.pk, kind=action, sentence=sentence, actor=label)
     with prepared_cursor() as cursor:
-        cursor.execute(_EVENT, [[node.pk], action, sentence, label])
+        write_node_history(cursor, [happened])
     _announce(node)
 
 

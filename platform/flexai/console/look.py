@@ -54,6 +54,7 @@ UNFOLD: dict[str, Any] = {
                     _link("Pools", "workspaces", "cluster_pool"),
                     _link("Nodes", "dns", "cluster_node"),
                     _link("Chips", "memory", "cluster_chip"),
+                    _link("Node events", "history", "cluster_nodeevent"),
                 ],
             },
             {

@@ -9,13 +9,14 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from flexai.cluster.models import Chip, Node, Pool
+from flexai.cluster.models import Chip, Node, NodeEvent, Pool
 from flexai.cluster.services import cordon_node, declare_dead, drain_node, return_node
 from flexai.common.events import publish_on_commit
 from flexai.console.base import (
     MAX_CHANGED_AT_ONCE,
     ConsoleAdmin,
     ConsoleInline,
+    LongList,
     action,
     display,
     label_of,
@@ -139,3 +140,14 @@ def _each(
         with told(request, node):
             change(label_of(request), node, "console")
             messages.success(request, f"{node} {said}.")
+
+
+@admin.register(NodeEvent)
+class NodeEventAdmin(LongList):
+    """The history of nodes."""
+
+    list_display = ("at", "node", "kind", "reason_code", "sentence", "actor")
+    list_filter = ("kind",)
+    list_select_related = ("node",)
+    search_fields = ("node__name", "reason_code")
+    ordering = ("-id",)

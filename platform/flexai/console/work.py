@@ -116,10 +116,10 @@ class AttemptAdmin(LongList):
 
 @admin.register(Event)
 class EventAdmin(LongList):
-    """The history of jobs and nodes."""
+    """The history of jobs."""
 
-    list_display = ("at", "job", "node", "kind", "from_state", "to_state", "reason_code", "sentence", "actor")
+    list_display = ("at", "job", "kind", "from_state", "to_state", "reason_code", "sentence", "actor")
     list_filter = ("kind",)
-    list_select_related = ("job", "node")
-    search_fields = ("job__public_id", "node__name", "reason_code")
+    list_select_related = ("job",)
+    search_fields = ("job__public_id", "reason_code")
     ordering = ("-id",)

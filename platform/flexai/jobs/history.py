@@ -1,4 +1,4 @@
-"""The history of jobs and nodes, written by the batch in the transaction that moves them (law 4)."""
+"""The history of jobs, written by the batch in the transaction that moves them (law 4)."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ from datetime import datetime
 
 import msgspec
 
-from flexai.common.database import Cursor, as_rows, prepared_cursor
+from flexai.common.database import Cursor, as_rows
 
 MAX_SENTENCE = 2000
 """Characters of a sentence that is kept; an agent's text is cut here."""
 
 _INSERT = """
-INSERT INTO jobs_event (at, organization_id, job_id, node_id, attempt, kind, from_state, to_state, reason_code,
-    sentence, facts, actor, cause)
-SELECT at, organization, job, node, attempt, kind, from_state, to_state, reason_code, sentence, facts, actor, cause
+INSERT INTO jobs_event (at, organization_id, job_id, attempt, kind, from_state, to_state, reason_code, sentence,
+    facts, actor, cause)
+SELECT at, organization, job, attempt, kind, from_state, to_state, reason_code, sentence, facts, actor, cause
 FROM json_to_recordset(%s::json) AS u(
-    at timestamptz, organization bigint, job bigint, node bigint, attempt int, kind text, from_state text,
+    at timestamptz, organization bigint, job bigint, attempt int, kind text, from_state text,
     to_state text, reason_code text, sentence text, facts jsonb, actor text, cause text)
 """
 
 
 class Happened(msgspec.Struct, frozen=True):
-    """One row of history, of a job or of a node."""
+    """One row of a job's history."""
 
     at: datetime
     kind: str
-    """`attempt.running`, `job.succeeded`, `node.unreachable` …"""
+    """`attempt.running`, `job.succeeded` …"""
     sentence: str
     actor: str
-    organization: int | None = None
-    job: int | None = None
-    node: int | None = None
+    organization: int
+    job: int
     attempt: int | None = None
     """Attempt number."""
     from_state: str = ""
@@ -46,14 +45,3 @@ def write_history(cursor: Cursor, rows: Sequence[Happened]) -> None:
     """The rows are in the history once the transaction commits."""
     if rows:
         cursor.execute(_INSERT, [as_rows(rows)], prepare=True)
-
-
-def note_refusal(node_pk: int, code: str, sentence: str, count: int, at: datetime) -> None:
-    """The node's history says that its agent was refused, and how often since the last such note."""
-    facts = {"count": count}
-    row = Happened(
-        at=at, kind="agent.refused", sentence=sentence[:MAX_SENTENCE], actor="platform", node=node_pk,
-        reason_code=code, facts=facts,
-    )  # fmt: skip
-    with prepared_cursor() as cursor:
-        write_history(cursor, [row])

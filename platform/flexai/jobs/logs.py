@@ -12,11 +12,11 @@ from datetime import datetime
 
 from django.db import connection, transaction
 
+from flexai.cluster.history import NodeHappened, write_node_history
 from flexai.common import clock
 from flexai.common.database import Cursor, as_rows, prepared_cursor
 from flexai.common.errors import InvalidInput, NotFound
 from flexai.common.events import Hint, publish_on_commit
-from flexai.jobs.history import Happened, write_history
 from node_agent import protocol
 
 MAX_LOG_BYTES = 65 * 1024 * 1024
@@ -183,10 +183,10 @@ def _record(cursor: Cursor, taken: LogsTaken, at: datetime) -> None:
         "foreign": "The agent sent logs of replicas that are not on its node; nothing was stored.",
         "log_gap": "The agent sent log pieces that leave a hole; they were not stored.",
     }
-    write_history(
+    write_node_history(
         cursor,
         [
-            Happened(
+            NodeHappened(
                 at=at,
                 kind="agent.refused",
                 node=node_pk,

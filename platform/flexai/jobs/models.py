@@ -217,14 +217,13 @@ class LogPiece(models.Model):
 
 
 class Event(models.Model):
-    """The history of a job or a node: every move, with its reason. Written in the transaction that moves (law 4)."""
+    """The history of a job: every move, with its reason. Written in the transaction that moves (law 4)."""
 
     at = models.DateTimeField()
     organization = models.ForeignKey(
         "tenancy.Organization", models.CASCADE, null=True, related_name="+", db_index=False
     )
-    job = models.ForeignKey(Job, models.CASCADE, null=True, related_name="events", db_index=False)
-    node = models.ForeignKey("cluster.Node", models.CASCADE, null=True, related_name="events", db_index=False)
+    job = models.ForeignKey(Job, models.CASCADE, related_name="events", db_index=False)
     attempt = models.PositiveIntegerField(null=True)
     """Attempt number."""
     kind = models.CharField(max_length=48)
@@ -239,7 +238,4 @@ class Event(models.Model):
     """Request id or cycle number."""
 
     class Meta:
-        indexes = [
-            models.Index(fields=["job", "id"], name="event_by_job"),
-            models.Index(fields=["node", "id"], condition=Q(node__isnull=False), name="event_by_node"),
-        ]
+        indexes = [models.Index(fields=["job", "id"], name="event_by_job")]

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from flexai.cluster.history import NodeHappened, write_node_history
 from flexai.common import clock
 from flexai.common.database import Cursor, as_rows, prepared_cursor
 from flexai.common.errors import InvalidInput
@@ -269,11 +270,11 @@ FOREIGN_NAMED = 10
 
 def _record_foreign(cursor: Cursor, foreign: Mapping[int, Sequence[str]], at: datetime) -> None:
     rows = [
-        Happened(
+        NodeHappened(
             at=at, kind="agent.refused", node=node_pk, actor="agent", reason_code="foreign",
             sentence=f"The agent reported on {len(names)} replicas that are not on its node; nothing was changed.",
             facts={"attempts": sorted(set(names))[:FOREIGN_NAMED]},
         )
         for node_pk, names in foreign.items()
     ]  # fmt: skip
-    write_history(cursor, rows)
+    write_node_history(cursor, rows)

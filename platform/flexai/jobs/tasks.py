@@ -90,7 +90,7 @@ RULES = (
     Rule(
         "events of nodes",
         EVENT_DAYS,
-        "DELETE FROM jobs_event WHERE id IN (SELECT id FROM jobs_event WHERE node_id IS NOT NULL AND at < %s LIMIT %s)",
+        "DELETE FROM cluster_nodeevent WHERE id IN (SELECT id FROM cluster_nodeevent WHERE at < %s LIMIT %s)",
     ),
     Rule(
         "roll-ups",

@@ -18,10 +18,10 @@ import redis.asyncio
 from django.conf import settings
 
 from flexai.cluster import services
+from flexai.cluster.history import note_refusal
 from flexai.common import clock
 from flexai.common.events import AGENTS_CHANNEL, HINTS_CHANNEL
 from flexai.jobs import contact
-from flexai.jobs.history import note_refusal
 from flexai.jobs.wanted import attempts_wanted_on
 from flexai.realtime.board import CHIPS_CHANNEL, Board
 from flexai.realtime.connection import (

@@ -39,7 +39,7 @@ def test_a_waiting_job_says_in_lists_and_by_itself_why_it_waits(tenant: Tenant) 
     engine_state.forget(first.cell_id)
     told = {job["name"]: job["sentence"] for job in tenant.api.get("/jobs").json()["items"]}
     assert told["a"].startswith("Placed on ")
-    assert told["b"] == "Needs 8 chips on one node; the emptiest node has 0 free."
+    assert told["b"] == "Needs 8 H100-80GB chips on one node; the emptiest node has 0 free."
     assert tenant.api.get(f"/jobs/{second.public_id}").json()["sentence"] == told["b"]
     assert tenant.api.post(f"/jobs/{second.public_id}/stop").json()["sentence"] != told["b"]
     assert tenant.api.get(f"/jobs/{second.public_id}").json()["sentence"] != told["b"]

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from flexai.cluster.models import EnrolmentToken, Node
+from flexai.cluster.models import EnrolmentToken, Node, NodeEvent
 from flexai.cluster.services import (
     cordon_node,
     create_enrolment_token,
@@ -19,7 +19,6 @@ from flexai.cluster.services import (
 )
 from flexai.common import clock
 from flexai.common.errors import Conflict, Forbidden, InvalidInput, Unauthenticated
-from flexai.jobs.models import Event
 from flexai.tenancy.models import AuditEntry
 from tests.support.placed import PlacedWorld
 
@@ -103,7 +102,7 @@ def test_the_operators_word_is_recorded_once(pool):
         AuditEntry.objects.filter(actor="user:ana").order_by("id").values_list("action", flat=True)
     )
     assert actions == ["node.cordoned", "node.draining", "node.returned"]
-    assert Event.objects.filter(node=node, actor="user:ana").count() == 3
+    assert NodeEvent.objects.filter(node=node, actor="user:ana").count() == 3
 
 
 def test_a_node_in_contact_is_not_declared_dead():

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from flexai.cluster.models import Node, NodeContact
+from flexai.cluster.models import Node, NodeContact, NodeEvent
 from flexai.cluster.services import revoke_credential
 from flexai.cluster.telemetry import latest
 from flexai.common import clock
@@ -181,7 +181,7 @@ def test_an_agent_that_speaks_for_another_node_is_refused_and_nothing_changes(se
         bystander.hear(protocol.Renewed)
     assert Attempt.objects.get(pk=attempt.pk).state == "placed"
     assert LogPiece.objects.count() == 0
-    assert Event.objects.filter(node=mine, reason_code="foreign").exists()
+    assert NodeEvent.objects.filter(node=mine, reason_code="foreign").exists()
 
 
 MALFORMED = {
@@ -213,7 +213,7 @@ def test_a_malformed_frame_ends_its_connection_and_no_other(server, world, frame
         bystander.say(protocol.Heartbeat(sent=1))
         bystander.hear(protocol.Renewed)
         eventually(
-            lambda: Event.objects.filter(node=node, kind="agent.refused", reason_code="malformed").exists()
+            lambda: NodeEvent.objects.filter(node=node, kind="agent.refused", reason_code="malformed").exists()
         )
 
 
@@ -238,8 +238,8 @@ def test_a_flood_of_refusals_is_counted_not_written_each_time(server, world):
             agent = Agent(socket)
             agent.socket.send("{")
             agent.hear(protocol.Refused)
-    eventually(lambda: Event.objects.filter(node=node, kind="agent.refused").exists())
-    assert Event.objects.filter(node=node, kind="agent.refused").count() == 1
+    eventually(lambda: NodeEvent.objects.filter(node=node, kind="agent.refused").exists())
+    assert NodeEvent.objects.filter(node=node, kind="agent.refused").count() == 1
 
 
 def test_another_version_or_no_hello_is_refused(server, world, monkeypatch):

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flexai.cluster.models import NodeEvent
 from flexai.common.errors import InvalidInput, NotFound
 from flexai.jobs import logs
 from flexai.jobs.logs import read_log, take_logs
-from flexai.jobs.models import Event, LogPiece
+from flexai.jobs.models import LogPiece
 from node_agent import protocol
 from tests.support.placed import PlacedWorld
 
@@ -48,7 +49,7 @@ def test_a_piece_beyond_a_hole_is_never_stored_and_said(placed):
     taken = take_logs(node.pk, [piece(attempt, 5, b"xyz")])
     assert taken.gaps == {node.pk: [attempt.public_id]}
     assert read_log(attempt.job_id).data == b"abc"
-    assert Event.objects.get(node=node).reason_code == "log_gap"
+    assert NodeEvent.objects.get(node=node).reason_code == "log_gap"
     take_logs(node.pk, [piece(attempt, 3, b"de"), piece(attempt, 5, b"xyz")])
     assert read_log(attempt.job_id).data == b"abcdexyz"
 
@@ -64,7 +65,7 @@ def test_another_nodes_log_is_refused(placed):
 def test_logs_of_a_job_that_is_gone_are_dropped_without_a_word(placed):
     node, _ = placed
     taken = take_logs(node.pk, [protocol.LogPiece(attempt="att-gone", replica=0, offset=0, data=b"x")])
-    assert (taken.foreign, taken.gaps, Event.objects.count()) == ({}, {}, 0)
+    assert (taken.foreign, taken.gaps, NodeEvent.objects.count()) == ({}, {}, 0)
 
 
 def test_bytes_beyond_the_bound_are_not_kept(placed, monkeypatch):

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from flexai.cluster.models import NodeEvent
 from flexai.common import clock
 from flexai.common.errors import InvalidInput
 from flexai.jobs.ending import Ending, end_attempts
@@ -90,7 +91,7 @@ def test_reports_about_another_nodes_replica_are_refused_and_recorded(world):
     taken = take_reports(mine.pk, [report(attempt, "ended")])
     assert taken.foreign == {mine.pk: [attempt.public_id]}
     assert Attempt.objects.get(pk=attempt.pk).state == "placed"
-    event = Event.objects.get(node=mine)
+    event = NodeEvent.objects.get(node=mine)
     assert (event.kind, event.reason_code) == ("agent.refused", "foreign")
 
 

@@ -52,27 +52,42 @@ export function WhyPending({ id }: { id: string }) {
           </div>
         </div>
       </Panel>
-      {reasons.length > 0 && (
-        <Panel title={t("why.reasons")} flush>
-          <ul className={classes.because}>
-            {reasons.map((reason) => (
-              <li key={`${reason.code} ${reason.sentence}`}>
-                <IconPointFilled size={16} aria-hidden />
-                <div>
-                  <p>{reason.sentence}</p>
-                  <span className={`mono ${classes.facts}`}>
-                    {Object.entries(reason.facts ?? {}).map(([name, value]) => (
-                      <span key={name}>
-                        {name} {typeof value === "object" ? JSON.stringify(value) : String(value)}
-                      </span>
-                    ))}
-                  </span>
-                </div>
-              </li>
-            ))}
-          </ul>
-        </Panel>
-      )}
+      <Reasons title={t("why.reasons")} reasons={reasons.filter((one) => !isChange(one))} />
+      <Reasons title={t("why.changes")} reasons={reasons.filter(isChange)} />
     </div>
+  );
+}
+
+type Reason = { code: string; sentence: string; facts?: Record<string, unknown> | null };
+
+/** A counterfactual: a change that would let the job start, not something that stands in its way. */
+function isChange(reason: Reason): boolean {
+  return reason.code.startsWith("would_start_");
+}
+
+function Reasons({ title, reasons }: { title: string; reasons: Reason[] }) {
+  if (reasons.length === 0) return null;
+  return (
+    <Panel title={title} flush>
+      <ul className={classes.because}>
+        {reasons.map((reason) => (
+          <li key={`${reason.code} ${reason.sentence}`}>
+            <IconPointFilled size={16} aria-hidden />
+            <div>
+              <p>{reason.sentence}</p>
+              {!isChange(reason) && (
+                <span className={`mono ${classes.facts}`}>
+                  {Object.entries(reason.facts ?? {}).map(([name, value]) => (
+                    <span key={name}>
+                      {name} {typeof value === "object" ? JSON.stringify(value) : String(value)}
+                    </span>
+                  ))}
+                </span>
+              )}
+            </div>
+          </li>
+        ))}
+      </ul>
+    </Panel>
   );
 }
