@@ -156,10 +156,7 @@ class Group:
 
     def _make(self, kind: str) -> str:
         path = self._paths[kind]
-        try:
-            os.mkdir(path)
-        except FileExistsError:
-            pass
+        os.makedirs(path, exist_ok=True)
         self._paths_made[kind] = path
         return path
 

@@ -48,8 +48,7 @@ class Node:
         self._supervisor_fd = -1 if supervisor_fd is None else supervisor_fd
         self._topology = topology
         self._is_root = os.geteuid() == 0
-        name = f"flexai-{hashlib.blake2b(str(data_dir).encode(), digest_size=4).hexdigest()}"
-        self._groups = cgroups.detect(name)
+        self._groups = cgroups.detect(group_name(data_dir))
         self._driver, driver_notes = _choose_driver(cpu_chips=cpu_chips, enforced=self._groups.cpu)
         self._notes = driver_notes + self._groups.notes
         self._sampler = Sampler(self._driver)
@@ -140,6 +139,11 @@ class Node:
         except BlockingIOError:
             return
         self.executor.hinted(data.decode("utf-8", "replace").split("\n"))
+
+
+def group_name(data_dir: Path) -> str:
+    """Name of the control groups of the agent with this data directory: two agents on a machine have two."""
+    return f"flexai-{hashlib.blake2b(str(data_dir).encode(), digest_size=4).hexdigest()}"
 
 
 def remove_old_jobs(root: Path, in_use: set[str], kept_seconds: float) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator
 
@@ -29,6 +30,7 @@ async def simulation() -> AsyncIterator[FakeServer]:
     yield fake
     agent.end_everything()
     await fake.stop()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest_asyncio.fixture(loop_scope="module")

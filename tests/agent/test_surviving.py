@@ -299,6 +299,25 @@ async def test_a_signal_to_a_shim_that_nobody_asked_for_stops_nothing(node: Node
     assert (end.outcome, server.states("calm")) == ("succeeded", ["starting", "running", "ended"])
 
 
+async def test_without_the_agent_only_shims_with_a_live_replica_stay(node: Node) -> None:
+    server, agent = node
+    await server.want(*(a_replica(f"many-{number}", "sleep 0.2") for number in range(12)))
+    await server.want(a_replica("stays", "echo up; sleep 78"))
+    for number in range(12):
+        await server.ended(f"many-{number}")
+    agent.kill()
+    name = f'"data_dir": "{agent.data_dir}"'
+    deadline = time.monotonic() + 5
+    while len(processes_with(name)) > 1:
+        assert time.monotonic() < deadline, "idle shims or the fork server stay"
+        await asyncio.sleep(0.02)
+    assert processes_with("sleep\x0078")
+    agent.start()
+    await server.connected()
+    await server.unwant("stays")
+    await server.ended("stays")
+
+
 async def test_a_second_agent_on_the_same_directory_is_refused(node: Node, folder: Path) -> None:
     server, agent = node
     second = Agent(server.url, agent.data_dir)

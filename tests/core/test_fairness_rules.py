@@ -128,6 +128,16 @@ def test_f4_the_guarantee_is_the_teams_own() -> None:
     assert case.decision.waits("of-lab", because=OutsideGuarantee("lab", "A100", 1000, 0, 0))
 
 
+def test_f4_a_guarantee_of_the_team_above_is_not_said_to_be_in_the_way() -> None:
+    case = given(
+        nodes=[a_node(chips=16)],
+        teams=[a_team("lab", a_quota(guaranteed=0, limit=4)), a_team("vision", parent="lab")],
+        waiting=[a_job("firm", chips=5), a_job("fits", chips=4, submitted=9)],
+    )
+    assert case.decision.started == ["fits"]
+    assert [reason.code for reason in case.decision.reasons_of("firm")] == ["team_limit"]
+
+
 def test_f3_a_share_is_of_a_teams_own_work() -> None:
     """A team above is not sorted behind for what teams below it use."""
     teams = [

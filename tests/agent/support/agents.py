@@ -10,11 +10,16 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from node_agent import spool
+from node_agent import cgroups, spool
+from node_agent.node import group_name
 from node_agent.protocol import WantedChip, WantedReplica
 from tests.agent.support.server import TOKEN
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+_data_dirs: set[bytes] = set()
+"""Of all agents of this test run."""
 
 
 class Agent:
@@ -23,6 +28,7 @@ class Agent:
     def __init__(self, server: str, data_dir: Path, *options: str, token: str | None = TOKEN) -> None:
         self.server = server
         self.data_dir = data_dir
+        _data_dirs.add(str(data_dir).encode())
         self.options = options
         self.token = token
         self.process: subprocess.Popen[bytes] | None = None
@@ -82,6 +88,11 @@ class Agent:
                     spool.write_stop_request(base, {"outcome": "cancelled", "grace_ms": 0})
                     os.kill(pid, signal.SIGTERM)
                 time.sleep(0.05)
+        for parent in set(cgroups.detect(group_name(self.data_dir.resolve())).groups.values()):
+            for entry in os.scandir(parent):
+                if entry.is_dir():
+                    cgroups.remove_group(entry.path)
+            cgroups.remove_group(parent)
 
 
 def a_replica(attempt: str, *commands: str, **changes: object) -> WantedReplica:
@@ -104,14 +115,16 @@ def a_replica(attempt: str, *commands: str, **changes: object) -> WantedReplica:
 
 
 def processes_with(text: str) -> list[int]:
-    """Processes whose command line contains the text."""
+    """Processes of this run's agents whose command line contains the text (another run may be going on beside)."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != os.getpid():
             try:
-                with open(f"/proc/{name}/cmdline", "rb") as file:
-                    if text.encode() in file.read():
-                        found.append(int(name))
+                command, environment = (
+                    Path(f"/proc/{name}/{file}").read_bytes() for file in ("cmdline", "environ")
+                )
             except OSError:
                 continue
+            if text.encode() in command and any(path in command + environment for path in _data_dirs):
+                found.append(int(name))
     return found

@@ -213,7 +213,9 @@ def test_a_malformed_frame_ends_its_connection_and_no_other(server, world, frame
         bystander.say(protocol.Heartbeat(sent=1))
         bystander.hear(protocol.Renewed)
         eventually(
-            lambda: NodeEvent.objects.filter(node=node, kind="agent.refused", reason_code="malformed").exists()
+            lambda: NodeEvent.objects.filter(
+                node=node, kind="agent.refused", reason_code="malformed"
+            ).exists()
         )
 
 
