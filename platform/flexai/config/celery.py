@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.app.amqp import AMQP
+from kombu.connection import Connection
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flexai.config.settings")
 
 PLATFORM_QUEUE = "platform"
+RECONNECT_SECONDS = 1.0
+"""The longest pause between two tries to reach a broker that is away. Kombu's own grows to 30 s, and for so long after
+the broker's return nothing would be scheduled."""
 
-app = Celery("flexai")
+
+class PromptConnection(Connection):
+    """Is back within `RECONNECT_SECONDS` of its broker."""
+
+    def ensure_connection(self, errback: Any = None, max_retries: int | None = None, **options: Any) -> Any:
+        """As kombu's, with short pauses."""
+        pauses = {"interval_start": 0.1, "interval_step": 0.1, "interval_max": RECONNECT_SECONDS}
+        return super().ensure_connection(errback, max_retries, **(options | pauses))  # type: ignore[no-untyped-call]
+
+
+class PromptAMQP(AMQP):  # type: ignore[misc]
+    """Celery's messages over prompt connections."""
+
+    Connection = BrokerConnection = PromptConnection
+
+
+def _broker_url() -> str:
+    """`REDIS_URL` in Celery's words: a unix socket is `redis+socket://` there."""
+    url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+    return url.replace("unix://", "redis+socket://", 1) if url.startswith("unix://") else url
+
+
+app = Celery("flexai", amqp=PromptAMQP)
 app.conf.update(
-    broker_url=os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0").replace(
-        "unix://", "redis+socket://", 1
-    )
-    if os.environ.get("REDIS_URL", "").startswith("unix://")
-    else os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
+    broker_url=_broker_url(),
     broker_transport_options={"visibility_timeout": 3600, "socket_timeout": 5, "socket_connect_timeout": 2},
     broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
     task_publish_retry_policy={
         "max_retries": 1,
         "interval_start": 0,

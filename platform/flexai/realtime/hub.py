@@ -44,7 +44,7 @@ SILENT_SECONDS = 30
 """An agent that sends nothing for so long, not even telemetry, is disconnected."""
 REFUSALS_NOTED_EVERY_SECONDS = 10
 FIRST_RETRY_SECONDS = 0.1
-LONGEST_RETRY_SECONDS = 5.0
+LONGEST_RETRY_SECONDS = 1.0
 
 
 class Browser(Protocol):
