@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum, StrEnum
 
-from scheduler_core.model import Id, Placement
+from scheduler_core.model import Id, Placement, Reservation
 from scheduler_core.reasons import Reason
 
 
@@ -17,11 +18,66 @@ class Start:
     placements: tuple[Placement, ...]
 
 
+class Rung(IntEnum):
+    """How much a taking disturbs, least first (R1). Free capacity is rung 0: nothing is taken."""
+
+    SHRINK = 1
+    MOVE = 2
+    SUSPEND = 3
+    EVICT = 4
+
+
+class Ground(StrEnum):
+    """By what right chips are taken (R2, R7)."""
+
+    GUARANTEE = "guarantee"
+    FAIR_SHARE = "fair_share"
+    PRIORITY = "priority"
+    SERVICE_LEVEL = "service_level"
+    CONSOLIDATION = "consolidation"
+    EXCESS = "excess"
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Chips are taken from a live attempt (R1).
+
+    SHRINK leaves it the replicas in `keeps`; MOVE ends it and starts its job again at `placements`; SUSPEND
+    and EVICT end it, with and without a checkpoint, and its job goes back in line.
+    """
+
+    attempt: Id
+    job: Id
+    rung: Rung
+    ground: Ground
+    loss: int
+    """Chip-milliseconds of work that are lost (R3)."""
+    keeps: tuple[int, ...] = ()
+    """SHRINK: the indices of the replicas that stay."""
+    placements: tuple[Placement, ...] = ()
+    """MOVE: where the job runs next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A live elastic attempt gets these further replicas (E1). A unit of its own (S2)."""
+
+    attempt: Id
+    job: Id
+    placements: tuple[Placement, ...]
+    """The new replicas alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One start with everything it needs. Applied whole or dropped whole (S2)."""
+    """One start with every taking that it needs. Applied whole or dropped whole (S2).
+
+    With takings the start is a promise: its chips are charged to it at once, and it runs when those who hold
+    them have ended (R6).
+    """
 
     start: Start
+    takings: tuple[Taking, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +117,10 @@ class Decision:
     excesses: tuple[Excess, ...] = ()
     broken: tuple[Violation, ...] = ()
     """Units that were dropped because they break a safety law; normally empty."""
+    reservations: tuple[Reservation, ...] = ()
+    """Every reservation that stands after this decision, kept or new (B1); rows not among them are gone."""
+    growths: tuple[Growth, ...] = ()
+    relief: tuple[Taking, ...] = ()
+    """Takings that work off an excess which already stands; each is a unit of its own."""
     effort: int = 0
     """S4: samples and candidate classes per request; a stated function of load."""

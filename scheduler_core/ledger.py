@@ -20,12 +20,15 @@ from scheduler_core.model import (
     Node,
     Placement,
     Pool,
+    Promise,
     Quota,
+    Reservation,
     Row,
     Running,
     Snapshot,
     Team,
     Upsert,
+    Window,
 )
 from scheduler_core.shape import NodeState, Shape, Tenant, empty, overdrawn, tenant
 from scheduler_core.slices import charge
@@ -48,6 +51,9 @@ class Ledger:
         self.quotas: dict[Use, Quota] = {}
         """Every team's quota rows, found by team and chip type."""
         self.running: dict[Id, Running] = {}
+        self.promises: dict[Id, Promise] = {promise.job: promise for promise in snapshot.promises}
+        self.reservations: dict[Id, Reservation] = {row.job: row for row in snapshot.reservations}
+        self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
         self.states: dict[Id, NodeState] = {}
         """What each node has left."""
         self.serials: dict[Id, int] = {}
@@ -148,6 +154,12 @@ class Ledger:
                 self._with_work_lifted(self._nodes_of(row.id), lambda: self.pools.__setitem__(row.id, row))
         elif isinstance(row, Team):
             self._with_bills_lifted(row.id, row.parent, lambda: self._list_team(row))
+        elif isinstance(row, Promise):
+            self.promises[row.job] = row
+        elif isinstance(row, Reservation):
+            self.reservations[row.job] = row
+        elif isinstance(row, Window):
+            self.windows[row.id] = row
 
     def _forget(self, kind: type[Row], row: Id) -> None:
         if kind is Running:
@@ -161,6 +173,12 @@ class Ledger:
             self._with_work_lifted(self._nodes_of(row), lambda: self.pools.pop(row, None))
         elif kind is Team:
             self._with_bills_lifted(row, None, lambda: self._unlist_team(row))
+        elif kind is Promise:
+            self.promises.pop(row, None)
+        elif kind is Reservation:
+            self.reservations.pop(row, None)
+        elif kind is Window:
+            self.windows.pop(row, None)
 
     def _with_work_lifted(self, nodes: Iterable[Id], change: Callable[[], object]) -> None:
         """Change what these nodes are, with the work on them taken off before and charged anew after."""
@@ -267,6 +285,15 @@ class Ledger:
         """One replica of a waiting job holds this placement, until rewound."""
         self._set_state(placement.node, self.states[placement.node].taken(placement, by))
         self._charge(team, preemptible, placement, 1)
+
+    def lift(self, attempt: Running) -> None:
+        """What the attempt holds is free and charged to nobody, until rewound. It still counts as known."""
+        by = tenant(attempt.organization, attempt.isolation)
+        for placement in attempt.placements:
+            if (state := self.states.get(placement.node)) is not None:
+                self._set_state(placement.node, state.given_back(placement, by))
+        self._charge_all(attempt, -1)
+        self._count_live(attempt.job, attempt.set, -1)
 
     def count_start(self, job: Job) -> None:
         """The job counts as live, until rewound."""

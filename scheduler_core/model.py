@@ -17,6 +17,20 @@ WHOLE_CHIP = 1000
 """Milli-chips in one chip (Q1)."""
 
 
+class Choose(StrEnum):
+    """How one of several alternatives is taken (P5)."""
+
+    EARLIEST_FINISH = "earliest_finish"
+    ORDERED = "ordered"
+
+
+class AllocationKind(StrEnum):
+    """Whether chips are held by right or lent (Q7)."""
+
+    OWNED = "owned"
+    GUEST = "guest"
+
+
 class Isolation(StrEnum):
     """How strongly a chip keeps its users apart, weakest first (Q4). Order: `ISOLATION_STRENGTH`."""
 
@@ -54,6 +68,8 @@ class Node:
     unready_because: str = ""
     topology: tuple[str, ...] = ()
     """zone / block / rack / …, widest first (Q4)."""
+    drain_at: int | None = None
+    """From this instant (ms) on the node is to be empty: a planned drain is a capacity change to come (B5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +106,24 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class PastUse:
+    """What a team has used of one chip type, decayed by the policy's half-life as of an instant (F3)."""
+
+    chip_type: str
+    service: int
+    """Chip-milliseconds (milli-chips × ms / 1000), decayed to `as_of`."""
+    as_of: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserCap:
+    """Every single user of the team holds at most so many milli-chips of the type (F5)."""
+
+    chip_type: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Team:
     """A node of the tenancy tree; `parent` None is the top of an organization."""
 
@@ -98,6 +132,10 @@ class Team:
     organization: Id
     parent: Id | None = None
     quotas: tuple[Quota, ...] = ()
+    past_use: tuple[PastUse, ...] = ()
+    user_caps: tuple[UserCap, ...] = ()
+    budget_left: int | None = None
+    """Chip-milliseconds that the hard budget still allows; None has no budget. At 0 nothing new starts (F5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +167,30 @@ class Gang:
     maximum: int = 1
     spread: bool = True
     """Each replica on a node of its own."""
+    within: int | None = None
+    """All replicas share the first so many parts of their nodes' topology: required (P2)."""
+    near: int | None = None
+    """The same, preferred (P2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """How long a job is expected to run, learned from ended ones (B3): milliseconds, `p50` ≤ `p90`."""
+
+    p50: int
+    p90: int
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """How fast a job runs by its number of replicas (E1): learned, refreshed as it runs.
+
+    `points[n - 1]` is its useful throughput with n replicas on chips of `chip_type` in any unit of its own;
+    only ratios are compared. Beyond the last point it gains nothing.
+    """
+
+    chip_type: str
+    points: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +217,21 @@ class Job:
     """At most so many tasks of the set live at once (`%n`)."""
     version: int = 0
     """Opaque to the engine; returned with the start so that apply can claim exactly this row."""
+    others: tuple[Gang, ...] = ()
+    """Further alternatives after `gang`, in order (P5)."""
+    choose: Choose = Choose.EARLIEST_FINISH
+    attained: int = 0
+    """Chip-milliseconds that earlier attempts of it have had: decides its service level (ADR 0004)."""
+    prediction: Prediction | None = None
+    endless: bool = False
+    """A service or workspace: never expected to end (B1)."""
+    checkpoint: bool = False
+    """It saves its state, and a suspended attempt goes on where it was (R3)."""
+    restart_cost: int = 0
+    """Milliseconds that a new attempt needs before it does useful work again."""
+    times_taken: int = 0
+    """How often its chips were taken from it lately (R1: the repeat-victim cap)."""
+    curves: tuple[Curve, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +272,73 @@ class Running:
     max_duration: int | None = None
     isolation: Isolation | None = None
     """What its request accepted: decides who may join it on a chip (P4)."""
+    user: Id = 0
+    gang: Gang | None = None
+    """What it asked for: it shrinks to `minimum` and grows to `maximum` replicas; None keeps its size."""
+    pools: tuple[Id, ...] = ()
+    submitted: int = 0
+    """Of the job: the place in line that it would return to."""
+    attained: int = 0
+    """Chip-milliseconds of the job's earlier attempts; this one's are counted from `started`."""
+    prediction: Prediction | None = None
+    """Of the whole run time of this attempt (B3)."""
+    endless: bool = False
+    checkpoint: bool = False
+    checkpointed: int | None = None
+    """When a checkpoint was last observed (R3)."""
+    restart_cost: int = 0
+    times_taken: int = 0
+    leaving: bool = False
+    """It has been told to go and still holds its chips: nobody can take them a second time."""
+    resized: int | None = None
+    """When its number of replicas last changed (E1)."""
+    kind: AllocationKind = AllocationKind.OWNED
+    curves: tuple[Curve, ...] = ()
 
 
-Row: TypeAlias = Pool | Node | Chip | Team | Job | Running
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Chips that a cycle took for a waiting job, which starts there when those who hold them have ended (R6)."""
+
+    job: Id
+    placements: tuple[Placement, ...]
+    attempts: tuple[Id, ...]
+    """Those that are leaving for it."""
+
+    @property
+    def id(self) -> Id:
+        """Of the row: its job's, for a job has one promise at most."""
+        return self.job
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The instant and the place at which a waiting gang is expected to fit (B1). Sticky until served or
+    infeasible.
+    """
+
+    job: Id
+    at: int
+    placements: tuple[Placement, ...]
+
+    @property
+    def id(self) -> Id:
+        """Of the row: its job's, for a job has one reservation at most."""
+        return self.job
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An advance reservation: from `starts` until `ends` only the team's jobs hold these nodes (B5)."""
+
+    id: Id
+    nodes: tuple[Id, ...]
+    team: Id
+    starts: int
+    ends: int
+
+
+Row: TypeAlias = Pool | Node | Chip | Team | Job | Running | Promise | Reservation | Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +354,9 @@ class Snapshot:
     """Waiting jobs only."""
     running: tuple[Running, ...] = ()
     """Live attempts only."""
+    promises: tuple[Promise, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    windows: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

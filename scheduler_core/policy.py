@@ -2,14 +2,74 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Final
+
+SECOND: Final = 1000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+
+
+class PolicyOutOfBounds(ValueError):  # noqa: N818 - it says what is true of the policy
+    """A number of the policy is outside its bounds; the message names both."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a cell decides. Everything has a default; nothing here is read from a clock or a file."""
+    """How a cell decides. Everything has a default; nothing here is read from a clock or a file.
+
+    Times are milliseconds, service is chip-milliseconds. A value outside `BOUNDS` raises PolicyOutOfBounds.
+    """
 
     seed: int = 0
     """Keys the counter-based generator (Q1)."""
     max_starts: int = 1000
     """Bound of one cycle: at most so many starts; the next cycle goes on (R6)."""
+    half_life: int = 24 * HOUR
+    """Of past use (F3)."""
+    service_levels: tuple[int, ...] = ()
+    """Attained service (chip-ms) from which a preemptible job sinks to the next level, ascending (ADR 0004)."""
+    run_time: int = 4 * HOUR
+    """Of a job of which nothing is known (B1)."""
+    max_reservations: int = 8
+    """At most so many gangs hold a reservation at once (B4)."""
+    reserve_age: int = 2 * HOUR
+    """A gang that waits longer reserves too, not only the first that does not fit (B4)."""
+    min_runtime: int = 5 * MINUTE
+    """Nothing is taken from an attempt younger than this, or than its own `min_runtime` (R1)."""
+    max_times_taken: int = 4
+    """Repeat-victim cap (R1): from then on a job keeps what it has, until its count decays."""
+    max_moves: int = 8
+    """Moves in one cycle (R7)."""
+    resize_interval: int = 5 * MINUTE
+    """An elastic job keeps its size at least so long (E1)."""
+    patience: int = 10 * MINUTE
+    """P5: how long a job declines an alternative that could start now."""
+    margin: int = 1200
+    """P5: another alternative must finish earlier by this factor, in thousandths."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            low, high = BOUNDS[field.name]
+            value = getattr(self, field.name)
+            values = value if isinstance(value, tuple) else (value,)
+            if any(not low <= number <= high for number in values) or list(values) != sorted(values):
+                raise PolicyOutOfBounds(f"{field.name} is {value}; it must lie from {low} to {high}.")
+
+
+BOUNDS: Final[dict[str, tuple[int, int]]] = {
+    "seed": (0, 2**63 - 1),
+    "max_starts": (1, 1_000_000),
+    "half_life": (MINUTE, 365 * 24 * HOUR),
+    "service_levels": (1, 2**63 - 1),
+    "run_time": (SECOND, 365 * 24 * HOUR),
+    "max_reservations": (0, 1000),
+    "reserve_age": (0, 365 * 24 * HOUR),
+    "min_runtime": (0, 365 * 24 * HOUR),
+    "max_times_taken": (0, 1000),
+    "max_moves": (0, 10_000),
+    "resize_interval": (0, 365 * 24 * HOUR),
+    "patience": (0, 365 * 24 * HOUR),
+    "margin": (1000, 1_000_000),
+}
+"""Least and most of every number of the policy."""
