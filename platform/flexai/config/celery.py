@@ -8,6 +8,7 @@ from typing import Any
 from celery import Celery
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
+from kombu.transport import redis
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flexai.config.settings")
 
@@ -17,8 +18,36 @@ RECONNECT_SECONDS = 1.0
 the broker's return nothing would be scheduled."""
 
 
+class HintChannel(redis.Channel):
+    """Takes messages off the broker and acknowledges none: they are hints (law 3), lost with the worker that took them.
+
+    An acknowledgement that meets a dying broker is never made up for: the message counts as being worked on for good,
+    and with one message at a time the worker would wait for its end, on no connection, and take no other.
+    """
+
+    def basic_consume(self, queue: str, no_ack: bool, *args: Any, **kwargs: Any) -> Any:
+        """As kombu's, without acknowledgements."""
+        return super().basic_consume(queue, True, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """Nothing is owed."""
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Nothing is owed."""
+
+
+class HintTransport(redis.Transport):
+    """Redis, with messages as hints."""
+
+    Channel = HintChannel
+
+
 class PromptConnection(Connection):
     """Is back within `RECONNECT_SECONDS` of its broker."""
+
+    def get_transport_cls(self) -> type[HintTransport]:
+        """Whatever the address says: Valkey or Redis is the only broker (see `architecture.md`)."""
+        return HintTransport
 
     def ensure_connection(self, errback: Any = None, max_retries: int | None = None, **options: Any) -> Any:
         """As kombu's, with short pauses."""

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import redis
 import redis.asyncio
 from django.conf import settings
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from flexai.cluster import services
 from flexai.cluster.history import note_refusal
@@ -45,6 +47,8 @@ SILENT_SECONDS = 30
 REFUSALS_NOTED_EVERY_SECONDS = 10
 FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 1.0
+QUIET_SECONDS = 15
+"""Valkey is asked for a sign of life after so long without a hint; a second such silence ends the connection."""
 
 
 class Browser(Protocol):
@@ -76,6 +80,7 @@ class Hub:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refusals: dict[int, tuple[float, int]] = {}
         self._redis: redis.asyncio.Redis | None = None
+        self._retry_seconds = FIRST_RETRY_SECONDS / 2
         self._is_stopping = False
 
     async def start(self) -> None:
@@ -211,34 +216,44 @@ class Hub:
     # --- Valkey
 
     async def _listen(self) -> None:
-        delay = FIRST_RETRY_SECONDS
         while True:
             try:
                 await self._listen_once()
-                delay = FIRST_RETRY_SECONDS
             except (redis.RedisError, OSError) as error:
-                log.warning("hints are not heard, trying again in %.1f s: %s", delay, error)
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+                self._retry_seconds = min(self._retry_seconds * 2, LONGEST_RETRY_SECONDS)
+                log.warning("hints are not heard, trying again in %.1f s: %s", self._retry_seconds, error)
+            await asyncio.sleep(self._retry_seconds)
 
     async def _listen_once(self) -> None:
         """Listen until the connection breaks. What was missed is made up for first."""
-        if self._redis is None:
-            raise RuntimeError("the hub was not started")
-        async with self._redis.pubsub() as channel:
+        seen = Retry(NoBackoff(), 0)  # a connection that came back by itself would hide a gap
+        client = redis.asyncio.from_url(settings.REDIS_URL, socket_connect_timeout=2, retry=seen)
+        async with client, client.pubsub() as channel:
             await channel.subscribe(HINTS_CHANNEL, AGENTS_CHANNEL, CONNECTIONS_CHANNEL, CHIPS_CHANNEL)
+            self._retry_seconds = FIRST_RETRY_SECONDS / 2
             self.wake(list(self.agents))
             for browser in list(self.browsers):
                 browser.tell_gap()
-            handlers: dict[bytes, Callable[[bytes], None]] = {
-                HINTS_CHANNEL.encode(): self._on_hints,
-                AGENTS_CHANNEL.encode(): self._on_agents,
-                CONNECTIONS_CHANNEL.encode(): self._on_connection,
-                CHIPS_CHANNEL.encode(): self._on_chips,
-            }
-            async for message in channel.listen():
-                if message["type"] == "message":
-                    self._handle(handlers[message["channel"]], message["data"])
+            await self._follow(channel)
+
+    async def _follow(self, channel: redis.asyncio.client.PubSub) -> None:
+        """Handle what comes. Raises redis errors, and ConnectionError when nothing comes even if asked for."""
+        handlers: dict[bytes, Callable[[bytes], None]] = {
+            HINTS_CHANNEL.encode(): self._on_hints,
+            AGENTS_CHANNEL.encode(): self._on_agents,
+            CONNECTIONS_CHANNEL.encode(): self._on_connection,
+            CHIPS_CHANNEL.encode(): self._on_chips,
+        }
+        is_asked = False
+        while True:
+            message = await channel.get_message(timeout=QUIET_SECONDS)
+            if message is None:
+                if is_asked:
+                    raise redis.ConnectionError(f"nothing heard for {2 * QUIET_SECONDS} s")
+                await channel.ping()
+            elif message["type"] == "message":
+                self._handle(handlers[message["channel"]], message["data"])
+            is_asked = message is None
 
     def _handle(self, handler: Callable[[bytes], None], data: bytes) -> None:
         try:
