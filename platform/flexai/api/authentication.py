@@ -10,6 +10,7 @@ from typing import cast
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from flexai.common.errors import Unauthenticated
@@ -29,7 +30,11 @@ class TokenAuthentication(authentication.BaseAuthentication):
         kind, _, secret = header.partition(" ")
         if kind.lower() != "bearer" or not secret.strip():
             raise Unauthenticated("Send the token as `Authorization: Bearer flx_…`.")
-        principal = principal_for_token(secret.strip(), request_id=getattr(request, "request_id", ""))
+        principal = principal_for_token(
+            secret.strip(),
+            request_id=getattr(request, "request_id", ""),
+            with_teams=request.method not in SAFE_METHODS,
+        )
         return principal.user, principal
 
     def authenticate_header(self, request: Request) -> str:

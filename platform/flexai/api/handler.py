@@ -1,24 +1,151 @@
-"""Django under ASGI with one hop to a thread for each request.
+"""Django under ASGI, with one hop to a thread for each request and threads that stay.
 
 Everything here is synchronous: middleware, views, the database. Django's own handler expects an asynchronous
-view at the end of the chain and crosses between event loop and thread once more each way for it.
+view at the end of the chain: it makes a thread for each request and crosses over to it four times, which costs
+more than most requests do.
 """
 
 from __future__ import annotations
 
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIHandler
-from django.http import HttpRequest
+import asyncio
+import io
+import tempfile
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, TypeAlias, cast
+
+import msgspec
+from django.core import signals
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.db import close_old_connections
+from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix
+
+from flexai.api.problems import CONTENT_TYPE, problem
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+THREADS = 16
+"""Requests that one web process works on at once, each with a connection of the pool's 24; more wait their turn."""
+MAX_BODY_BYTES = 48 * 1024 * 1024
+"""No view takes more; what a view takes is checked by its parser."""
+KEPT_IN_MEMORY = 2 * 1024 * 1024
+"""Bytes of a body; a larger one waits in an unnamed file for its view."""
+
+
+class BodyTooLargeError(Exception):
+    """More than `MAX_BODY_BYTES` were sent."""
 
 
 class ThreadedHandler(ASGIHandler):
-    """Runs the whole synchronous chain in the request's thread."""
+    """Runs the whole synchronous chain in one of its threads, as a WSGI server does.
+
+    A client that goes away is noticed when the answer is sent: what it asked for is done all the same.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="flexai-http")
 
     def load_middleware(self, is_async: bool = False) -> None:
         """The chain is built for a thread, whatever the caller asks for."""
         super().load_middleware(is_async=False)
 
-    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        """The response of the synchronous chain."""
-        return await sync_to_async(self.get_response, thread_sensitive=True)(request)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+        """One request from body to answer. Raises ValueError for what is not HTTP."""
+        if scope["type"] != "http":
+            raise ValueError(f"Django handles HTTP only, not {scope['type']}.")
+        run = asyncio.get_running_loop().run_in_executor
+        try:
+            body = await _body(receive)
+        except RequestAborted:
+            return
+        except BodyTooLargeError:
+            await _send_whole(send, *_encoded(_too_large()))
+            return
+        status, headers, content = await run(self._threads, self._answer, scope, body)
+        if isinstance(content, bytes):
+            await _send_whole(send, status, headers, content)
+            return
+        pieces = iter(content)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        try:
+            while piece := await run(self._threads, next, pieces, b""):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            await run(self._threads, content.close)
+
+    def _answer(
+        self, scope: Scope, body: IO[bytes]
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes | StreamingHttpResponse]:
+        """Status, headers and content; a streaming response is still open. The request's connection is given
+        back."""
+        with body:
+            set_script_prefix(get_script_prefix(scope))
+            signals.request_started.send(sender=self.__class__, scope=scope)
+            request, response = self.create_request(cast(Any, scope), body)
+            if request is not None:
+                response = self.get_response(request)
+            assert response is not None
+            response._handler_class = self.__class__  # type: ignore[attr-defined]
+            if isinstance(response, StreamingHttpResponse):
+                if isinstance(response, FileResponse):
+                    response.block_size = self.chunk_size
+                close_old_connections()
+                return response.status_code, _headers(response), response
+            try:
+                return _encoded(cast(HttpResponse, response))
+            finally:
+                response.close()
+
+
+async def _body(receive: Receive) -> IO[bytes]:
+    """What the client sent, to be read from its beginning. Raises RequestAborted when it went away, and
+    BodyTooLargeError."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        return io.BytesIO(message.get("body", b""))
+    body: IO[bytes] = tempfile.SpooledTemporaryFile(KEPT_IN_MEMORY)  # noqa: SIM115 - closed by who reads it
+    while message["type"] == "http.request":
+        body.write(message.get("body", b""))
+        if body.tell() > MAX_BODY_BYTES:
+            body.close()
+            raise BodyTooLargeError
+        if not message.get("more_body", False):
+            body.seek(0)
+            return body
+        message = await receive()
+    body.close()
+    raise RequestAborted
+
+
+def _encoded(response: HttpResponse) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    return response.status_code, _headers(response), response.content
+
+
+def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+    headers += [
+        (b"Set-Cookie", cookie.OutputString().encode("ascii").strip()) for cookie in response.cookies.values()
+    ]
+    return headers
+
+
+async def _send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _too_large() -> HttpResponse:
+    detail = f"The body is larger than the {MAX_BODY_BYTES // 1024} KiB that this server accepts."
+    answer = HttpResponse(
+        msgspec.json.encode(problem(413, "too_large", detail)), status=413, content_type=CONTENT_TYPE
+    )
+    answer.headers["Connection"] = "close"
+    return answer

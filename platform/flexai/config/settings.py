@@ -28,7 +28,7 @@ def _database(url: str) -> dict[str, object]:
         raise ImproperlyConfigured(f"DATABASE_URL must begin with postgresql://, not {parts.scheme}://")
     query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "flexai.common.postgresql",
         "NAME": unquote(parts.path.lstrip("/")) or "flexai",
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),

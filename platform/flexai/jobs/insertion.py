@@ -1,4 +1,4 @@
-"""New jobs as rows, many at once: jobs and their first events in one statement, however many they are.
+"""New jobs as rows, many at once: jobs, their first events and the audit in one statement, however many they are.
 
 Specs that are equal but for the name travel once (a *template*): ten thousand tasks of an array are one template
 and ten thousand short lines.
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from flexai.common.database import as_rows, prepared_cursor
+from flexai.tenancy.audit import Entry
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -32,6 +33,10 @@ class Template(msgspec.Struct, frozen=True):
     labels: dict[str, str]
     spec: msgspec.Raw
     effective: msgspec.Raw
+    at: datetime
+    actor: str
+    cause: str
+    """Request id."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -55,7 +60,7 @@ WITH t AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
         t int, organization bigint, team bigint, cell bigint, "user" bigint, state text, reason_code text,
         sentence text, priority int, preemptible boolean, start_after timestamptz, labels jsonb, spec jsonb,
-        effective jsonb)
+        effective jsonb, at timestamptz, actor text, cause text)
 ), lines AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
         n int, t int, public_id text, name text, given text, "set" bigint, index int, key text, hash text)
@@ -68,31 +73,38 @@ WITH t AS MATERIALIZED (
     SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", l.index, l.name, 'task', t.state,
         t.state, t.reason_code, t.sentence, t.priority, t.preemptible,
         CASE WHEN l.given IS NULL THEN t.spec ELSE t.spec || jsonb_build_object('name', l.given) END,
-        t.effective || jsonb_build_object('name', l.name), 1, t.labels, l.key, l.hash, %s, t.start_after, 0,
+        t.effective || jsonb_build_object('name', l.name), 1, t.labels, l.key, l.hash, t.at, t.start_after, 0,
         0, '', 1, 0
     FROM lines l JOIN t USING (t) ORDER BY l.n
     RETURNING id, public_id, organization_id, state, reason_code, sentence
 ), told AS (
     INSERT INTO jobs_event (
         at, organization_id, job_id, kind, from_state, to_state, reason_code, sentence, facts, actor, cause)
-    SELECT %s, organization_id, id, 'job.submitted', '', state, reason_code, sentence, '{}'::jsonb, %s, %s
-    FROM made ORDER BY id
+    SELECT t.at, made.organization_id, made.id, 'job.submitted', '', made.state, made.reason_code, made.sentence,
+        '{}'::jsonb, t.actor, t.cause
+    FROM made JOIN lines USING (public_id) JOIN t USING (t) ORDER BY made.id
+), audited AS (
+    INSERT INTO tenancy_auditentry (
+        at, organization_id, actor_kind, actor, action, object_kind, object_id, before, after, reason,
+        request_id)
+    SELECT * FROM json_to_recordset(%s::json) AS r(
+        at timestamptz, organization bigint, actor_kind text, actor text, action text, object_kind text,
+        object_id text, before jsonb, after jsonb, reason text, request_id text)
 )
 SELECT public_id, id FROM made
 """
 
 
 def insert_jobs(
-    templates: Sequence[Template], lines: Sequence[Line], *, at: datetime, actor: str, cause: str
+    templates: Sequence[Template], lines: Sequence[Line], entries: Sequence[Entry]
 ) -> dict[str, int]:
-    """The jobs exist with their first event, in the caller's transaction; primary keys by public id.
+    """The jobs exist with their first event and with the audit's entries; primary keys by public id.
 
-    Raises psycopg's UniqueViolation when an idempotency key is taken.
+    All of it or nothing: in the caller's transaction, or, where there is none, in one of its own. Raises
+    psycopg's UniqueViolation when an idempotency key is taken.
     """
     with prepared_cursor() as cursor:
-        rows = cursor.execute(
-            _INSERT, [as_rows(templates), as_rows(lines), at, at, actor, cause], prepare=True
-        )
+        rows = cursor.execute(_INSERT, [as_rows(templates), as_rows(lines), as_rows(entries)], prepare=True)
         return dict(rows.fetchall())
 
 

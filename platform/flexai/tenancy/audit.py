@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 import msgspec
 from django.db.models import Model
@@ -20,6 +22,51 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s, %s)
 """
 
 
+class Entry(msgspec.Struct, frozen=True):
+    """One line of the audit log, before it is written."""
+
+    at: datetime
+    organization: int
+    actor_kind: str
+    actor: str
+    action: str
+    """`noun.verb`"""
+    object_kind: str
+    object_id: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    reason: str
+    request_id: str
+
+
+def entry(
+    actor: Principal,
+    action: str,
+    about: Model | None = None,
+    *,
+    object_kind: str = "",
+    object_id: str = "",
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+    reason: str = "",
+) -> Entry:
+    """What `record` writes, for a statement that writes it along with what it tells of. The object is a row, or a
+    kind and an id."""
+    return Entry(
+        at=clock.now(),
+        organization=actor.organization.pk,
+        actor_kind="token" if actor.token is not None else "user",
+        actor=actor_name(actor),
+        action=action,
+        object_kind=object_kind or (about._meta.model_name or "" if about is not None else ""),
+        object_id=object_id or _id_of(about),
+        before=before,
+        after=after,
+        reason=reason,
+        request_id=actor.request_id,
+    )
+
+
 def record(
     actor: Principal,
     action: str,
@@ -31,24 +78,18 @@ def record(
     after: Mapping[str, object] | None = None,
     reason: str = "",
 ) -> None:
-    """One entry, in the caller's transaction. `action` is `noun.verb`; the object is a row, or a kind and an
-    id.
-
-    One plain statement: it is written with every submit.
-    """
-    values = (
-        clock.now(),
-        actor.organization.pk,
-        "token" if actor.token is not None else "user",
-        actor_name(actor),
+    """One entry, in the caller's transaction."""
+    made = entry(
+        actor,
         action,
-        object_kind or (about._meta.model_name or "" if about is not None else ""),
-        object_id or _id_of(about),
-        _as_json(before),
-        _as_json(after),
-        reason,
-        actor.request_id,
+        about,
+        object_kind=object_kind,
+        object_id=object_id,
+        before=before,
+        after=after,
+        reason=reason,
     )
+    values = (*msgspec.structs.astuple(made)[:7], _as_json(before), _as_json(after), reason, made.request_id)
     with prepared_cursor() as cursor:
         cursor.execute(_INSERT, values, prepare=True)
 

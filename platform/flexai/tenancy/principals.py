@@ -7,7 +7,7 @@ functions here or in the other apps, so another tenant's object is not found rat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -84,7 +84,14 @@ class Principal:
     @cached_property
     def teams(self) -> tuple[TeamSeat, ...]:
         """The teams it sees, by name. One query, once."""
-        return tuple(_seats(self))
+        with prepared_cursor() as cursor:
+            found = cursor.execute(_TEAMS, [self.user.pk, self.organization.pk], prepare=True)
+            return tuple(_seats(self, found.fetchall()))
+
+    def take_teams(self, rows: Sequence[Sequence[Any]]) -> None:
+        """`teams` is known from rows read elsewhere, of all teams of the organization by name: primary key, public
+        id, name, primary key of the team above, the user's own role there or None."""
+        self.__dict__["teams"] = tuple(_seats(self, rows))
 
     def seat(self, name_or_id: str) -> TeamSeat:
         """The team of this name or public id; raises NotFound when it sees no such team."""
@@ -161,9 +168,7 @@ WHERE t.organization_id = %s ORDER BY t.name
 """
 
 
-def _seats(principal: Principal) -> Iterable[TeamSeat]:
-    with prepared_cursor() as cursor:
-        rows = cursor.execute(_TEAMS, [principal.user.pk, principal.organization.pk], prepare=True).fetchall()
+def _seats(principal: Principal, rows: Sequence[Sequence[Any]]) -> Iterable[TeamSeat]:
     parents = {pk: parent for pk, _, _, parent, _ in rows}
     given = {pk: role for pk, _, _, _, role in rows if role}
     only = principal.token.team_id if principal.token is not None else None

@@ -28,13 +28,18 @@ USE_WRITTEN_EVERY = timedelta(minutes=1)
 
 _LOOK_UP = """
 SELECT k.id, k.public_id, k.name, k.scopes, k.expires_at, k.revoked_at, k.last_used_at, k.team_id,
-       u.id, u.username, u.email, u.is_staff, u.is_active, o.id, o.public_id, o.slug, o.name, m.role
+       u.id, u.username, u.email, u.is_staff, u.is_active, o.id, o.public_id, o.slug, o.name, m.role, {teams}
 FROM tenancy_token k
 JOIN tenancy_user u ON u.id = k.user_id
 JOIN tenancy_organization o ON o.id = k.organization_id
 LEFT JOIN tenancy_membership m ON m.user_id = u.id AND m.organization_id = o.id
 WHERE k.hash = %s
 """
+_TEAMS = """(
+    SELECT json_agg(json_build_array(t.id, t.public_id, t.name, t.parent_id, s.role) ORDER BY t.name)::text
+    FROM tenancy_team t LEFT JOIN tenancy_teammember s ON s.team_id = t.id AND s.user_id = k.user_id
+    WHERE t.organization_id = k.organization_id)"""
+_LOOK_UPS = {False: _LOOK_UP.format(teams="NULL"), True: _LOOK_UP.format(teams=_TEAMS)}
 
 
 def create_token(
@@ -64,10 +69,12 @@ def create_token(
     return token, secret
 
 
-def principal_for_token(secret: str, *, request_id: str = "") -> Principal:
-    """Whom this secret stands for. One query. Raises Unauthenticated when it is unknown, expired or
-    revoked."""
-    row = _look_up(secret)
+def principal_for_token(secret: str, *, request_id: str = "", with_teams: bool = False) -> Principal:
+    """Whom this secret stands for. One query, which reads the principal's teams along when they will be needed.
+
+    Raises Unauthenticated when it is unknown, expired or revoked.
+    """
+    row = _look_up(secret, with_teams)
     if row is None:
         raise Unauthenticated("This token is not known here.")
     now = clock.now()
@@ -80,14 +87,17 @@ def principal_for_token(secret: str, *, request_id: str = "") -> Principal:
         raise Unauthenticated("The user of this token is switched off.")
     _note_use(token, now)
     role = Role(row[17]) if row[17] else None
-    return Principal(user, organization, role, frozenset(token.scopes), token, request_id)
+    principal = Principal(user, organization, role, frozenset(token.scopes), token, request_id)
+    if with_teams:
+        principal.take_teams(msgspec.json.decode(row[18] or "[]"))
+    return principal
 
 
-def _look_up(secret: str) -> tuple[Any, ...] | None:
+def _look_up(secret: str, with_teams: bool) -> tuple[Any, ...] | None:
     if not _SECRET.fullmatch(secret):
         return None
     with prepared_cursor() as cursor:
-        return cursor.execute(_LOOK_UP, [_hash(secret)], prepare=True).fetchone()
+        return cursor.execute(_LOOK_UPS[with_teams], [_hash(secret)], prepare=True).fetchone()
 
 
 def _objects(row: tuple[Any, ...]) -> tuple[Token, User, Organization]:

@@ -1,0 +1,284 @@
+"""New jobs of specs that were read and admitted: written with first event and audit, then announced.
+
+Single jobs that arrive at the same moment share one transaction (`common.grouping`); each is still answered, and
+refused, by itself. A job that begins held is no work for the scheduler, and asks for no cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import psycopg
+from django.db import connection, transaction
+
+from flexai.common import clock
+from flexai.common.events import Hint, publish_on_commit
+from flexai.common.grouping import GroupCommit
+from flexai.common.ids import new_id
+from flexai.jobs.insertion import Line, Template, as_raw, insert_jobs
+from flexai.jobs.models import Job, JobSet
+from flexai.tenancy import audit
+from flexai.tenancy.principals import Principal, TeamSeat
+from scheduler_core.lifecycle import JobState
+
+SHOWN_OF_A_SET = 10
+"""Jobs of a new array that the answer tells."""
+HINTS_AT_MOST = 50
+"""A larger submit names so many jobs to the pages, and tells them to read the team's list again."""
+GROUP_AT_MOST = 64
+"""Single jobs of one transaction."""
+ALONE_BYTES = 64 * 1024
+"""A longer spec is written by itself: its neighbours would wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of a spec: its jobs (the first ten of an array), and whether they are new."""
+
+    jobs: tuple[Job, ...]
+    set: JobSet | None
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A spec that was read, admitted and charged to a team, before anything is written. Specs that differ in
+    their names only share one."""
+
+    raw: bytes
+    """JSON of what was submitted, without its name."""
+    effective: dict[str, Any]
+    roundings: tuple[str, ...]
+    team: TeamSeat
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One job's spec: what it shares with others, and its name."""
+
+    prepared: Prepared
+    name: str
+    given: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key as it is stored: a user's own, with the hash of the body that came with it."""
+
+    key: str
+    hash: str
+
+
+def create_one(principal: Principal, named: Named, key: Key | None) -> Submission:
+    """The job exists and is announced. Raises psycopg's UniqueViolation when the key is taken."""
+    prepared, now = named.prepared, clock.now()
+    template = _template(principal, prepared, 0, now)
+    line = _with_key(Line(0, 0, new_id("job"), named.name, named.given), key)
+    entry = audit.entry(
+        principal,
+        "job.submitted",
+        object_kind="job",
+        object_id=line.public_id,
+        after={"name": named.name, "team": prepared.team.pk},
+    )
+    new = _New(template, line, entry, prepared.team.public_id)
+    if connection.in_atomic_block or len(prepared.raw) > ALONE_BYTES:
+        with _savepoint():
+            [pk] = _write([new])
+            _announce_all([new])
+    else:
+        pk = _group.submit(new)
+    return Submission((_as_job(template, line, pk, principal, None, now),), None, True)
+
+
+@transaction.atomic
+def create_array(principal: Principal, named: Named, key: Key | None) -> Submission:
+    """The set and its jobs exist and are announced. Raises psycopg's UniqueViolation when the key is taken."""
+    prepared, now = named.prepared, clock.now()
+    template = _template(principal, prepared, 0, now)
+    made, indices = _set_of(principal, named)
+    lines = [
+        Line(n, 0, new_id("job"), named.name, named.given, made.pk, index) for n, index in enumerate(indices)
+    ]
+    lines[0] = _with_key(lines[0], key)
+    after = {"name": named.name, "team": prepared.team.pk, "count": made.size}
+    pks = insert_jobs([template], lines, [audit.entry(principal, "set.submitted", made, after=after)])
+    jobs = tuple(
+        _as_job(template, line, pks[line.public_id], principal, made, now) for line in lines[:SHOWN_OF_A_SET]
+    )
+    _announce({prepared.team.public_id}, _cells_with_work([template]), [line.public_id for line in lines])
+    return Submission(jobs, made, True)
+
+
+def create_batch(principal: Principal, named: Sequence[Named]) -> list[str]:
+    """All jobs exist and are announced, or none; their public ids in order."""
+    now = clock.now()
+    distinct = {id(item.prepared): item.prepared for item in named}
+    templates = {
+        key: _template(principal, prepared, number, now)
+        for number, (key, prepared) in enumerate(distinct.items())
+    }
+    ids = [new_id("job") for _ in named]
+    lines = [
+        Line(n, templates[id(item.prepared)].t, public_id, item.name, item.given)
+        for n, (item, public_id) in enumerate(zip(named, ids, strict=True))
+    ]
+    entry = audit.entry(
+        principal,
+        "jobs.submitted",
+        object_kind="batch",
+        object_id=ids[0],
+        after={"count": len(ids), "last": ids[-1]},
+    )
+    with _savepoint():
+        insert_jobs(list(templates.values()), lines, [entry])
+        teams = {prepared.team.public_id for prepared in distinct.values()}
+        _announce(teams, _cells_with_work(templates.values()), ids)
+    return ids
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """One job to be, with its audit entry and the public id of its team."""
+
+    template: Template
+    line: Line
+    entry: audit.Entry
+    team: str
+
+
+def _write(new: Sequence[_New]) -> list[int]:
+    """Primary keys, in order."""
+    templates = [msgspec.structs.replace(one.template, t=place) for place, one in enumerate(new)]
+    lines = [msgspec.structs.replace(one.line, n=place, t=place) for place, one in enumerate(new)]
+    pks = insert_jobs(templates, lines, [one.entry for one in new])
+    return [pks[line.public_id] for line in lines]
+
+
+def _announce_all(new: Sequence[_New]) -> None:
+    hints = [Hint("job", one.line.public_id, 1, one.team) for one in new]
+    _publish(hints, _cells_with_work(one.template for one in new))
+
+
+_group: GroupCommit[_New, int] = GroupCommit(
+    _write,
+    refusals=(psycopg.DataError, psycopg.IntegrityError),
+    written=_announce_all,
+    most=GROUP_AT_MOST,
+)
+
+
+@contextmanager
+def _savepoint() -> Iterator[None]:
+    """Inside a transaction, one that can be undone by itself; a single statement needs none of its own."""
+    if not connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        yield
+
+
+def _with_key(line: Line, key: Key | None) -> Line:
+    return line if key is None else msgspec.structs.replace(line, key=key.key, hash=key.hash)
+
+
+def _set_of(principal: Principal, named: Named) -> tuple[JobSet, list[int]]:
+    array = named.prepared.effective["array"]
+    indices = [index for first, last, step in array["indices"] for index in range(first, last + 1, step)]
+    made = JobSet.objects.create(
+        organization=principal.organization,
+        team_id=named.prepared.team.pk,
+        name=named.name,
+        size=len(indices),
+        cap=array["cap"],
+    )
+    return made, sorted(indices)
+
+
+def _template(principal: Principal, prepared: Prepared, number: int, now: datetime) -> Template:
+    effective = prepared.effective
+    state, reason_code, sentence = _first_state(effective, now)
+    return Template(
+        t=number,
+        organization=principal.organization.pk,
+        team=prepared.team.pk,
+        cell=prepared.cell,
+        user=principal.user.pk,
+        state=state.value,
+        reason_code=reason_code,
+        sentence=sentence,
+        priority=effective["priority"],
+        preemptible=effective["preemptible"],
+        start_after=effective["start_after"],
+        labels=effective["labels"],
+        spec=msgspec.Raw(prepared.raw),
+        effective=as_raw(effective),
+        at=now,
+        actor=principal.label,
+        cause=principal.request_id,
+    )
+
+
+def _first_state(effective: Mapping[str, Any], now: datetime) -> tuple[JobState, str, str]:
+    """Where a job begins, with reason code and sentence: held by its user, held until its time, or queued."""
+    start_after = effective["start_after"]
+    if effective["hold"]:
+        return JobState.HELD, "hold", "Held until somebody resumes it."
+    if start_after is not None and datetime.fromisoformat(start_after) > now:
+        return JobState.HELD, "start_after", f"Held until {start_after}."
+    return JobState.QUEUED, "submitted", "Waits for the scheduler's next cycle."
+
+
+def _as_job(
+    template: Template, line: Line, pk: int, principal: Principal, made_set: JobSet | None, now: datetime
+) -> Job:
+    """The row that was just written, without reading it."""
+    start_after = template.start_after
+    return Job(
+        id=pk,
+        public_id=line.public_id,
+        organization=principal.organization,
+        team_id=template.team,
+        cell_id=template.cell,
+        user=principal.user,
+        set=made_set,
+        index=line.index,
+        name=line.name,
+        state=template.state,
+        status=template.state,
+        reason_code=template.reason_code,
+        sentence=template.sentence,
+        priority=template.priority,
+        preemptible=template.preemptible,
+        spec=msgspec.json.decode(template.spec) | ({} if line.given is None else {"name": line.given}),
+        effective_spec=msgspec.json.decode(template.effective) | {"name": line.name},
+        labels=template.labels,
+        idempotency_key=line.key,
+        idempotency_hash=line.hash,
+        submitted_at=now,
+        start_after=None if start_after is None else datetime.fromisoformat(start_after),
+        version=1,
+    )
+
+
+def _cells_with_work(templates: Iterable[Template]) -> set[int]:
+    return {template.cell for template in templates if template.state == JobState.QUEUED}
+
+
+def _announce(teams: set[str], cells: set[int], ids: Sequence[str]) -> None:
+    """Pages hear of the first jobs; that there are more, they hear of the team."""
+    hints = [Hint("job", public_id, 1, team) for public_id in ids[:HINTS_AT_MOST] for team in list(teams)[:1]]
+    if len(teams) > 1 or len(ids) > HINTS_AT_MOST:
+        hints += [Hint("team", team, 0, team) for team in sorted(teams)]
+    _publish(hints, cells)
+
+
+def _publish(hints: Sequence[Hint], cells: set[int]) -> None:
+    for number, cell in enumerate(sorted(cells) or [None]):
+        publish_on_commit(hints=hints if not number else (), cell=cell)
