@@ -119,6 +119,8 @@ class Decision:
     """Units that were dropped because they break a safety law; normally empty."""
     reservations: tuple[Reservation, ...] = ()
     """Every reservation that stands after this decision, kept or new (B1); rows not among them are gone."""
+    promises: tuple[Id, ...] = ()
+    """Jobs whose promise still stands after this decision; promise rows of other jobs are gone (R6)."""
     growths: tuple[Growth, ...] = ()
     relief: tuple[Taking, ...] = ()
     """Takings that work off an excess which already stands; each is a unit of its own."""

@@ -51,6 +51,8 @@ class Ledger:
         self.quotas: dict[Use, Quota] = {}
         """Every team's quota rows, found by team and chip type."""
         self.running: dict[Id, Running] = {}
+        self.preemptible_of: dict[Id, dict[Id, Running]] = {}
+        """A team's live attempts that may be taken from it (F4), those on their way out aside."""
         self.promises: dict[Id, Promise] = {promise.job: promise for promise in snapshot.promises}
         self.reservations: dict[Id, Reservation] = {row.job: row for row in snapshot.reservations}
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
@@ -59,7 +61,8 @@ class Ledger:
         self.serials: dict[Id, int] = {}
         """For each node a number that stands for its shape and for no other."""
         self.used: dict[Use, int] = {}
-        """Milli-chips charged to a team and to all teams below it, per chip type (Q3): what limits bound."""
+        """Milli-chips charged to a team and to all teams below it, per chip type (Q3): what limits bound. What
+        is on its way out is charged to nobody: its chips were promised, and are charged, to somebody else (R6)."""
         self.own: dict[Use, int] = {}
         """The part of `used` that the team's own work is charged: what shares are taken of (F3)."""
         self.firm: dict[Use, int] = {}
@@ -110,6 +113,10 @@ class Ledger:
             chip = self.chips.get(share.chip)
             if chip is not None and chip.node == placement.node:
                 yield chip.type, charge(share.milli, share.memory, chip.memory)
+
+    def running_on(self, node: Id) -> list[Running]:
+        """The live attempts that hold something of this node, by id."""
+        return [self.running[attempt] for attempt in sorted(self._running_on.get(node, ()))]
 
     def payers(self, team: Id) -> tuple[Id, ...]:
         """The team and every team above it, lowest first: all of them are charged for its work (F1)."""
@@ -256,6 +263,8 @@ class Ledger:
     def _start(self, attempt: Running) -> None:
         self.running[attempt.id] = attempt
         self._count_live(attempt.job, attempt.set, 1)
+        if attempt.preemptible and not attempt.departing:
+            self.preemptible_of.setdefault(attempt.team, {})[attempt.id] = attempt
         by = tenant(attempt.organization, attempt.isolation)
         for placement in attempt.placements:
             self._running_on.setdefault(placement.node, set()).add(attempt.id)
@@ -268,6 +277,7 @@ class Ledger:
         if attempt is None:
             return
         self._count_live(attempt.job, attempt.set, -1)
+        self.preemptible_of.get(attempt.team, {}).pop(attempt_id, None)
         by = tenant(attempt.organization, attempt.isolation)
         for placement in attempt.placements:
             self._running_on[placement.node].discard(attempt.id)
@@ -286,14 +296,36 @@ class Ledger:
         self._set_state(placement.node, self.states[placement.node].taken(placement, by))
         self._charge(team, preemptible, placement, 1)
 
-    def lift(self, attempt: Running) -> None:
-        """What the attempt holds is free and charged to nobody, until rewound. It still counts as known."""
+    def shadow(self, placement: Placement, *, by: Tenant) -> None:
+        """This placement is kept free for somebody and charged to nobody, until rewound."""
+        self._set_state(placement.node, self.states[placement.node].taken(placement, by))
+
+    def bill(self, placements: Iterable[Placement], *, team: Id, preemptible: bool, sign: int) -> None:
+        """The team is charged for these placements, or no longer (`sign` -1), until rewound; nothing is held."""
+        for placement in placements:
+            self._charge(team, preemptible, placement, sign)
+
+    def lift(self, attempt: Running, placements: Iterable[Placement] | None = None) -> None:
+        """What the attempt holds, or these placements of it alone, is free and charged to nobody, until
+        rewound. It still counts as known.
+        """
+        self._lift(attempt, placements, 1)
+
+    def put_back(self, attempt: Running, placements: Iterable[Placement] | None = None) -> None:
+        """What was lifted is held and charged again, until rewound."""
+        self._lift(attempt, placements, -1)
+
+    def _lift(self, attempt: Running, placements: Iterable[Placement] | None, sign: int) -> None:
         by = tenant(attempt.organization, attempt.isolation)
-        for placement in attempt.placements:
+        staying = attempt.staying
+        for placement in attempt.placements if placements is None else placements:
             if (state := self.states.get(placement.node)) is not None:
-                self._set_state(placement.node, state.given_back(placement, by))
-        self._charge_all(attempt, -1)
-        self._count_live(attempt.job, attempt.set, -1)
+                moved = state.given_back(placement, by) if sign > 0 else state.taken(placement, by)
+                self._set_state(placement.node, moved)
+            if placement in staying:
+                self._charge(attempt.team, attempt.preemptible, placement, -sign)
+        if placements is None:
+            self._count_live(attempt.job, attempt.set, -sign)
 
     def count_start(self, job: Job) -> None:
         """The job counts as live, until rewound."""
@@ -334,7 +366,7 @@ class Ledger:
         return known
 
     def _charge_all(self, attempt: Running, sign: int) -> None:
-        for placement in attempt.placements:
+        for placement in attempt.staying:
             self._charge(attempt.team, attempt.preemptible, placement, sign)
 
     def _charge(self, team: Id, preemptible: bool, placement: Placement, sign: int) -> None:

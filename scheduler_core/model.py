@@ -290,10 +290,28 @@ class Running:
     times_taken: int = 0
     leaving: bool = False
     """It has been told to go and still holds its chips: nobody can take them a second time."""
+    going: tuple[int, ...] = ()
+    """Replicas that it has been told to give up and that still hold their chips; the others stay (R4)."""
     resized: int | None = None
     """When its number of replicas last changed (E1)."""
     kind: AllocationKind = AllocationKind.OWNED
     curves: tuple[Curve, ...] = ()
+
+    @property
+    def staying(self) -> tuple[Placement, ...]:
+        """What it keeps: this alone is charged to its team and to those above."""
+        if self.leaving:
+            return ()
+        if not self.going:
+            return self.placements
+        return tuple(place for place in self.placements if place.replica not in self.going)
+
+    @property
+    def departing(self) -> tuple[Placement, ...]:
+        """What it still holds and has been told to give up: charged to nobody, and free to nobody."""
+        if self.leaving:
+            return self.placements
+        return tuple(place for place in self.placements if place.replica in self.going) if self.going else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ class Policy:
     """Repeat-victim cap (R1): from then on a job keeps what it has, until its count decays."""
     max_moves: int = 8
     """Moves in one cycle (R7)."""
+    max_searches: int = 32
+    """Classes of jobs for which one cycle looks for something to take back; the next cycle goes on (R6)."""
+    max_nodes_searched: int = 128
+    """Nodes that one such search looks at, those with the least to lose first (R1)."""
     resize_interval: int = 5 * MINUTE
     """An elastic job keeps its size at least so long (E1)."""
     patience: int = 10 * MINUTE
@@ -68,6 +72,8 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "min_runtime": (0, 365 * 24 * HOUR),
     "max_times_taken": (0, 1000),
     "max_moves": (0, 10_000),
+    "max_searches": (0, 10_000),
+    "max_nodes_searched": (1, 100_000),
     "resize_interval": (0, 365 * 24 * HOUR),
     "patience": (0, 365 * 24 * HOUR),
     "margin": (1000, 1_000_000),

@@ -56,6 +56,17 @@ class EarlierAttemptLives(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class ChipsPromised(Reason):
+    """R6: its chips were taken back for it, and those who hold them are leaving."""
+
+    code: ClassVar[str] = "chips_promised"
+    leaving: int
+
+    def sentence(self) -> str:
+        return f"Its chips are promised: it starts when {_count(self.leaving, 'attempt')} before it has left."
+
+
+@dataclass(frozen=True, slots=True)
 class SetCapReached(Reason):
     """The array's own cap (`%n`)."""
 
