@@ -128,6 +128,17 @@ def test_the_servers_listen_on_nothing_but_closed_sockets(platform: LivePlatform
         assert listening_ports(platform.children[name]) <= own
 
 
+@pytest.mark.root
+def test_under_root_the_agent_alone_keeps_its_privileges(platform: LivePlatform) -> None:
+    for name, pid in platform.children.items():
+        status = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        if name == "agent":
+            assert status["Uid"].split() == ["0"] * 4
+            continue
+        assert "0" not in {*status["Uid"].split(), *status["Gid"].split(), *status["Groups"].split()}, name
+        assert {int(status[held], 16) for held in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {0}, name
+
+
 def listening_ports(pid: int) -> set[int]:
     """TCP ports on which the process listens."""
     inodes = set()
@@ -178,6 +189,8 @@ def test_ctrl_c_stops_everything_in_order_and_the_next_start_is_quick(data_dir: 
     assert not processes_with(str(data_dir))
     assert not (data_dir / "state.json").exists()
     assert "database system is shut down" in (data_dir / "logs" / "postgres.log").read_text()
+    if os.geteuid() == 0:
+        os.chown(data_dir / "valkey", 0, 0)  # as a version that ran Valkey as root left it
     with running_platform(data_dir=data_dir) as second:
         assert second.password == password
         assert password not in second.output

@@ -27,9 +27,9 @@ class TestServers:
 
     def start(self) -> None:
         self.postgres.prepare()
-        self.valkey.prepare()
+        self.valkey.prepare(*self.postgres.owner())
         database = self._spawn([*self.postgres.command(), "-c", "fsync=off"], self.postgres.spawn_options())
-        broker = self._spawn(self.valkey.command(), {})
+        broker = self._spawn(self.valkey.command(), self.postgres.spawn_options())
         self.postgres.wait_ready(database)
         self.valkey.wait_ready(broker)
         os.environ["DATABASE_URL"] = self.postgres.url

@@ -6,11 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from flexai.embedded.accounts import AS_WE_ARE, Account, launch_command
 
 BACK_OFF_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30)
 """Before the first, second … restart in a row; the last one repeats."""
@@ -18,7 +19,6 @@ STEADY_SECONDS = 60
 """A child that lived so long starts its back-off anew."""
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 """A log that grew beyond is moved to `NAME.log.1`, of which one is kept."""
-_LAUNCH = Path(__file__).with_name("launch.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,7 @@ class Program:
     """How long it may take to stop before it is killed."""
     death_signal: int = signal.SIGKILL
     """What it gets when the supervisor dies without having stopped it."""
-    uid: int = -1
-    gid: int = -1
+    account: Account = AS_WE_ARE
     descriptors: tuple[int, ...] = ()
     """Open files that it inherits under the same numbers."""
     secret_environment: frozenset[str] = frozenset()
@@ -67,18 +66,16 @@ class Child:
     def start(self) -> subprocess.Popen[bytes]:
         """The program runs in a process group of its own afterwards."""
         program = self.program
-        launch = [sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), str(int(program.death_signal)),
-                  str(program.uid), str(program.gid)]  # fmt: skip
         environment = {
             key: value for key, value in os.environ.items() if key not in program.secret_environment
         }
         with program.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*launch, *program.command],
+                launch_command(program.account, program.death_signal, program.command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment | dict(program.environment),
+                env=environment | program.account.environment | dict(program.environment),
                 pass_fds=program.descriptors,
                 process_group=0,
             )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flexai.embedded.accounts import AS_WE_ARE, Account
 from flexai.embedded.children import Program
 from flexai.embedded.doors import Door
 from flexai.embedded.home import Home
@@ -58,6 +59,8 @@ class Programs:
     jobs_pipe: int
     gate: int
     """Readable, at its end, once the schema is current: web and worker load their code meanwhile."""
+    account: Account = AS_WE_ARE
+    """Of web, worker and Valkey."""
 
     @property
     def postgres(self) -> Postgres:
@@ -78,13 +81,18 @@ class Programs:
             stop_signal=signal.SIGINT,
             stop_seconds=30,
             death_signal=signal.SIGQUIT,
-            uid=uid,
-            gid=gid,
+            account=Account(uid, gid),
             secret_environment=SERVER_SECRETS,
         )
 
     def for_valkey(self) -> Program:
-        return Program(name="valkey", command=tuple(self.valkey.command()), log=self._log("valkey"))
+        return Program(
+            name="valkey",
+            command=tuple(self.valkey.command()),
+            log=self._log("valkey"),
+            account=self.account,
+            secret_environment=SERVER_SECRETS,
+        )
 
     def for_bootstrap(self) -> Program:
         """Migrations, people, the operator's token."""
@@ -110,6 +118,7 @@ class Programs:
             str(self.gate),
             environment=self._server_environment(),
             descriptors=(descriptor, self.gate),
+            account=self.account,
         )
 
     def for_worker(self) -> Program:
@@ -121,6 +130,7 @@ class Programs:
             *CELL_QUEUES,
             environment=self._server_environment(),
             descriptors=(self.gate,),
+            account=self.account,
         )
 
     def for_agent(self, name: str, folder: Path, *, enrolment_token: str, simulate: str) -> Program:
@@ -154,6 +164,7 @@ class Programs:
         environment: Mapping[str, str],
         descriptors: tuple[int, ...] = (),
         secret_environment: frozenset[str] = frozenset(),
+        account: Account = AS_WE_ARE,
     ) -> Program:
         return Program(
             name=name,
@@ -162,6 +173,7 @@ class Programs:
             environment=environment,
             descriptors=descriptors,
             secret_environment=secret_environment,
+            account=account,
         )
 
     def _server_environment(self) -> dict[str, str]:

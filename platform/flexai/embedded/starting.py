@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from flexai.embedded.accounts import server_account
 from flexai.embedded.doors import Door
 from flexai.embedded.home import Home, write_private
 from flexai.embedded.programs import Options, Programs
@@ -47,7 +48,8 @@ def bring_up(supervisor: Supervisor, home: Home, options: Options, door: Door, s
     `PostgresError`."""
     supervisor.url = door.url
     gate, gate_keeper = os.pipe2(os.O_CLOEXEC)
-    programs = Programs(home, options, door, supervisor.jobs_pipe, gate)
+    account = server_account(supervisor.say)
+    programs = Programs(home, options, door, supervisor.jobs_pipe, gate, account)
     _start_servers(supervisor, programs, step)
     supervisor.start(programs.for_web())
     supervisor.start(programs.for_worker())
@@ -82,7 +84,7 @@ def _start_servers(supervisor: Supervisor, programs: Programs, step: Step) -> No
         programs.postgres.end_stray_server()
         database = supervisor.start(programs.for_postgres())
     if not options.redis_url:
-        programs.valkey.prepare()
+        programs.valkey.prepare(programs.account.uid, programs.account.gid)
         broker = supervisor.start(programs.for_valkey())
     if database is not None:
         programs.postgres.wait_ready(database)

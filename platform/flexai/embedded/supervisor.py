@@ -41,7 +41,7 @@ class Supervisor:
     def __init__(self, home: Home, *, say: Callable[[str], None]) -> None:
         self.home = home
         self.url = ""
-        self._say = say
+        self.say = say
         self._children: dict[str, Child] = {}
         self._stops_asked = 0
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -122,7 +122,7 @@ class Supervisor:
             code = child.has_ended()
             if code is not None:
                 delay = child.plan_restart()
-                self._say(f"{child.name} ended ({_how(code)}); it is started again in {delay:g} s.")
+                self.say(f"{child.name} ended ({_how(code)}); it is started again in {delay:g} s.")
             if child.is_due():
                 child.start()
                 self._write_state()
@@ -150,7 +150,7 @@ class Supervisor:
             ):
                 self._wait(0.05)
             if not child.wait_stopped(0):
-                self._say(f"{name} did not stop in time and was killed.")
+                self.say(f"{name} did not stop in time and was killed.")
         self._children.clear()
         self.home.state_file.unlink(missing_ok=True)
 
@@ -171,7 +171,7 @@ class Supervisor:
         while any(_holders(pipe)) and time.monotonic() < deadline and self._stops_asked <= max(asked, 1):
             self._wait(0.1)
         for pid in _holders(pipe):
-            self._say(f"Process {pid} did not end with its job in time and was killed.")
+            self.say(f"Process {pid} did not end with its job in time and was killed.")
             _kill(pid)
 
     def _step(self, seconds: float) -> None:
