@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help setup demo up test test-fast check format types schema bench clean
+.PHONY: help setup demo up test test-fast check format types schema lock bench clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -52,6 +52,10 @@ schema: setup ## Write the OpenAPI description of the API to frontend/openapi.js
 
 types: schema frontend/node_modules/.package-lock.json ## Write the dashboard's TypeScript types from the API's schema
 	$(NPM) run types
+
+lock: setup ## Write requirements.lock anew from pyproject.toml, with hashes
+	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header \
+		--python-version 3.11 --universal --no-emit-index-url --no-emit-find-links -o requirements.lock -q
 
 bench: setup ## Run every benchmark and print one table
 	$(PY) -m benchmarks $(ARGS)
