@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -74,7 +74,7 @@ def end_locked(
 ) -> None:
     """The same for attempts that the caller holds under lock and whose replicas it has marked as ended."""
     attempts = [attempt for attempt, _ in endings]
-    _free(cursor, attempts)
+    charges = _free(cursor, attempts)
     nexts = [_next(attempt, ending) for attempt, ending in endings]
     history: list[Happened] = []
     hints: list[Hint] = []
@@ -84,7 +84,7 @@ def end_locked(
         ended_at = max(min(ending.ended_at or at, at), attempt.placed_at)
         sentence = (ending.sentence or after.sentence)[:MAX_SENTENCE]
         attempt_rows.append(_attempt_row(attempt, ending, sentence, ended_at))
-        job_rows.append(_job_row(attempt, ending, after, ended_at))
+        job_rows.append(_job_row(attempt, ending, after, ended_at, charges[attempt.pk]))
         history += _told(attempt, ending, after, sentence, actor, ended_at)
         hints.append(_hint(attempt, after))
     cursor.execute(_END_ATTEMPTS, [as_rows(attempt_rows)], prepare=True)
@@ -115,10 +115,11 @@ WHERE a.id = u.id
 _MOVE_JOBS = """
 UPDATE jobs_job j SET state = u.state, status = u.state, reason_code = u.reason_code, sentence = u.sentence,
     exit_code = u.exit_code, outcome = u.outcome, failures = u.failures, ended_at = u.ended_at,
-    started_at = coalesce(u.started_at, j.started_at), version = u.version
+    started_at = coalesce(u.started_at, j.started_at), version = u.version,
+    attained = j.attained + u.service, times_taken = j.times_taken + u.taken
 FROM json_to_recordset(%s::json) AS u(
     id bigint, state text, reason_code text, sentence text, exit_code int, outcome text, failures int,
-    ended_at timestamptz, started_at timestamptz, version int)
+    ended_at timestamptz, started_at timestamptz, version int, service bigint, taken int)
 WHERE j.id = u.id
 """
 
@@ -179,7 +180,10 @@ def _attempt_row(
     }
 
 
-def _job_row(attempt: LockedAttempt, ending: Ending, after: Next, ended_at: datetime) -> dict[str, object]:
+def _job_row(
+    attempt: LockedAttempt, ending: Ending, after: Next, ended_at: datetime, charge: int
+) -> dict[str, object]:
+    """`charge` is what quota charged the attempt, in milli-chips."""
     is_final = after.state in FINAL_JOB_STATES
     return {
         "id": attempt.job_pk,
@@ -192,7 +196,12 @@ def _job_row(attempt: LockedAttempt, ending: Ending, after: Next, ended_at: date
         "ended_at": ended_at if is_final else None,
         "started_at": attempt.running_at,
         "version": attempt.job_version + 1,
+        "service": charge * ((ended_at - attempt.placed_at) // _MILLISECOND) // 1000,
+        "taken": int(ending.outcome is Outcome.PREEMPTED),
     }
+
+
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def _job_sentence(ending: Ending, after: Next) -> str:
@@ -240,9 +249,12 @@ class _Held:
     """chip → [owned milli, owned MiB, guest milli, guest MiB]"""
     teams: Counter[tuple[int, int, str]]
     """(cell, team, chip type) → milli; guests use no quota (T3)."""
+    charges: Counter[int]
+    """attempt → milli, all types together"""
 
 
-def _free(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> None:
+def _free(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> Counter[int]:
+    """What the attempts held is free. Returns what quota charged each of them, in milli-chips."""
     held = _held(cursor, attempts)
     nodes = [
         {"id": node, "cpu": held.cpu[node], "memory": held.memory[node]}
@@ -262,6 +274,7 @@ def _free(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> None:
             for (cell, team, chip_type), milli in sorted(held.teams.items())
         ]
         cursor.execute(_FREE_TEAMS, [as_rows(uses)], prepare=True)
+    return held.charges
 
 
 _TAKE_BACK = """
@@ -312,7 +325,7 @@ UPDATE tenancy_teamuse u SET used_milli = u.used_milli - freed.milli FROM freed 
 
 
 def _held(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> _Held:
-    held = _Held(Counter(), Counter(), defaultdict(lambda: [0, 0, 0, 0]), Counter())
+    held = _Held(Counter(), Counter(), defaultdict(lambda: [0, 0, 0, 0]), Counter(), Counter())
     by_pk = {attempt.pk: attempt for attempt in attempts}
     for attempt in attempts:
         for replica in attempt.replicas:
@@ -330,4 +343,5 @@ def _held(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> _Held:
         held.cpu[node] += cpu
         attempt = by_pk[attempt_pk]
         held.teams[attempt.cell_pk, attempt.team_pk, chip_type] += charge
+        held.charges[attempt_pk] += charge
     return held

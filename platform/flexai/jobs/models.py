@@ -85,6 +85,10 @@ class Job(models.Model):
     """Attempts that count against `retry.limit`."""
     exit_code = models.IntegerField(null=True)
     outcome = models.CharField(max_length=20, default="")
+    attained = models.BigIntegerField(default=0, db_default=0)
+    """Chip-milliseconds that its ended attempts had, by what quota charged."""
+    times_taken = models.PositiveIntegerField(default=0, db_default=0)
+    """How often its chips were taken back for other work (R1)."""
     version = models.PositiveIntegerField(default=0)
     changed = models.BigIntegerField(default=0, editable=False)
 

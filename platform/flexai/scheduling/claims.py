@@ -323,6 +323,8 @@ replica AS (
            AS r (job bigint, replica int, node bigint, cpu bigint, memory bigint)
       JOIN attempt a ON a.job_id = r.job ORDER BY a.id, r.replica
  RETURNING id, attempt_id, index),
+promise AS (DELETE FROM scheduling_promise p USING job WHERE p.id = job.id),
+reservation AS (DELETE FROM scheduling_reservation v USING job WHERE v.id = job.id),
 allocation AS (
     INSERT INTO jobs_allocation (attempt_id, replica_id, chip_id, kind, milli, memory_mib, charge_milli, cpu_milli,
            active)

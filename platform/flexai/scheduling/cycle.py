@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 
 import psycopg
@@ -24,9 +24,10 @@ from flexai.common.database import prepared_cursor
 from flexai.common.events import cycle_begins
 from flexai.scheduling.apply import Applied, apply
 from flexai.scheduling.engine_state import EngineState, Refreshed, forget, refresh
+from flexai.scheduling.promises import keep, take_back
 from flexai.scheduling.quarantine import quarantine
 from flexai.scheduling.records import CycleNotes, record_cycle
-from scheduler_core.decision import Decision
+from scheduler_core.decision import Decision, Unit
 
 log = logging.getLogger(__name__)
 
@@ -131,16 +132,41 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
         log.error("cell %s: units break laws and are dropped: %s", cell_id, decision.broken)
         quarantine(decision.broken, now=notes.started_at)
     applied = NOTHING
-    if decision.units:
+    starts = [unit for unit in decision.units if not unit.takings]
+    if starts:
         notes.apply_began = perf_counter()
-        applied = apply(cell_id, decision.units, now=notes.started_at, notes=notes)
+        applied = apply(cell_id, starts, now=notes.started_at, notes=notes)
         state.feed.applied(applied.transaction_id)
         state.verdicts.started(unit.start.job for unit in applied.units)
     elif decision.broken or notes.rebuilt or _idle_record_is_due(cell_id):
         record_cycle(cell_id, notes)
+    dropped = _remember(cell_id, state, decision, notes)
+    applied = replace(applied, dropped=applied.dropped + dropped)
     state.unfinished = len(decision.units) >= state.policy.max_starts
     state.verdicts.keep(decision.verdicts, notes.started_at)
     return applied
+
+
+def _remember(cell_id: int, state: EngineState, decision: Decision, notes: CycleNotes) -> tuple[Unit, ...]:
+    """What is taken back has been told to leave, promises and reservations are stored as decided. Answers the
+    units that no longer held.
+    """
+    forgotten = [job for job in state.feed.promises() if job not in decision.promises]
+    started = {unit.start.job for unit in decision.units}
+    kept = keep(
+        cell_id,
+        decision.reservations,
+        state.feed.reservations(),
+        [job for job in forgotten if job not in started],
+    )
+    if kept:
+        state.feed.applied(kept)
+    taking = [unit for unit in decision.units if unit.takings]
+    if not (taking or decision.relief):
+        return ()
+    taken = take_back(cell_id, taking, decision.relief, now=notes.started_at)
+    state.feed.applied(taken.transaction_id)
+    return taken.dropped
 
 
 def _note(decision: Decision, notes: CycleNotes) -> None:

@@ -21,7 +21,9 @@ from scheduler_core.model import (
     Job,
     Node,
     Pool,
+    Promise,
     Remove,
+    Reservation,
     Row,
     Running,
     Snapshot,
@@ -29,7 +31,15 @@ from scheduler_core.model import (
     Upsert,
 )
 
-KINDS: dict[str, type[Row]] = {"pool": Pool, "node": Node, "chip": Chip, "job": Job, "attempt": Running}
+KINDS: dict[str, type[Row]] = {
+    "pool": Pool,
+    "node": Node,
+    "chip": Chip,
+    "job": Job,
+    "attempt": Running,
+    "promise": Promise,
+    "reservation": Reservation,
+}
 """Kinds of `Removal` rows; teams and quotas are read whole instead."""
 
 
@@ -71,6 +81,8 @@ class Feed:
             Team: (row.as_engine() for row in read.teams or ()),
             Job: (row.as_engine(self._pools) for row in read.waiting if row.is_due(now)),
             Running: (row.as_engine() for row in read.live),
+            Promise: (row.as_engine() for row in read.promises),
+            Reservation: (row.as_engine() for row in read.reservations),
         }
         self._mirror = {kind: {row.id: row for row in some} for kind, some in rows.items()}
         return self.snapshot(now)
@@ -92,10 +104,19 @@ class Feed:
         """This transaction was the loop's own: what it wrote is an event, but no news."""
         self._own.add(transaction_id)
 
+    def promises(self) -> dict[int, Promise]:
+        """The promises that it has told, by job."""
+        return self._mirror[Promise]  # type: ignore[return-value]
+
+    def reservations(self) -> dict[int, Reservation]:
+        """The reservations that it has told, by job."""
+        return self._mirror[Reservation]  # type: ignore[return-value]
+
     def snapshot(self, now: int) -> Snapshot:
         """The cell as the feed has told it; equal to a fresh one once every change has been read."""
         rows = {kind: [some[key] for key in sorted(some)] for kind, some in self._mirror.items()}
-        return Snapshot(now, *(tuple(rows[kind]) for kind in (Pool, Node, Chip, Team, Job, Running)))  # type: ignore[arg-type]
+        kinds = (Pool, Node, Chip, Team, Job, Running, Promise, Reservation)
+        return Snapshot(now, *(tuple(rows[kind]) for kind in kinds))  # type: ignore[arg-type]
 
     def _gap(self, read: Read) -> str:
         if read.database_started != self._database_started:
@@ -127,6 +148,10 @@ class Feed:
                 yield from self._remove(Chip, chip.id, chip.changed)
         for attempt in read.live:
             yield from self._upsert(attempt.as_engine(), attempt.changed)
+        for promise in read.promises:
+            yield from self._upsert(promise.as_engine(), promise.changed)
+        for reservation in read.reservations:
+            yield from self._upsert(reservation.as_engine(), reservation.changed)
         yield from self._job_events(read, now)
 
     def _job_events(self, read: Read, now: int) -> Iterator[tuple[FeedEvent, bool]]:

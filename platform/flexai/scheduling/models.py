@@ -50,12 +50,47 @@ class Quarantine(models.Model):
     since = models.DateTimeField()
 
 
+class Promise(models.Model):
+    """Chips that a cycle took back for a waiting job, which starts there once those who hold them have ended
+    (R6)."""
+
+    job = models.OneToOneField(
+        "jobs.Job", models.CASCADE, primary_key=True, db_column="id", related_name="promise"
+    )
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+", db_index=False)
+    attempts = models.JSONField()
+    """Ids of the attempts that leave for it."""
+    placements = models.JSONField()
+    """[[replica, node, millicores, MiB, [[chip, milli, MiB]]]]"""
+    since = models.DateTimeField()
+    changed = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["cell", "changed"], name="promise_changed")]
+
+
+class Reservation(models.Model):
+    """When and where a waiting gang is expected to fit (B1)."""
+
+    job = models.OneToOneField(
+        "jobs.Job", models.CASCADE, primary_key=True, db_column="id", related_name="reservation"
+    )
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+", db_index=False)
+    at = models.DateTimeField()
+    placements = models.JSONField()
+    """As in `Promise`."""
+    changed = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["cell", "changed"], name="reservation_changed")]
+
+
 class Removal(models.Model):
     """A row that was deleted while it counted, written by triggers: the feed cannot read a row that is gone
     (law 7)."""
 
     kind = models.CharField(max_length=16)
-    """pool, node, chip, team, quota, job, attempt"""
+    """pool, node, chip, team, quota, job, attempt, promise, reservation"""
     row = models.BigIntegerField()
     at = models.DateTimeField()
     changed = models.BigIntegerField()

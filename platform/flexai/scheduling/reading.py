@@ -19,7 +19,9 @@ from flexai.scheduling.rows import (
     Mark,
     NodeRow,
     PoolRow,
+    PromiseRow,
     RemovalRow,
+    ReservationRow,
     TeamRow,
 )
 
@@ -39,6 +41,8 @@ class Read:
     waiting: list[JobRow]
     """Queued and not quarantined."""
     live: list[AttemptRow]
+    promises: list[PromiseRow]
+    reservations: list[ReservationRow]
     not_waiting: list[Mark]
     """Changed jobs that are not among `waiting`."""
     ended: list[Mark]
@@ -71,7 +75,7 @@ def _read(statement: str, parameters: dict[str, int]) -> Read:
         row = cursor.execute(statement, parameters).fetchone()
     if row is None:
         raise RuntimeError("a SELECT without FROM answered no row")
-    xmin, started, pools, nodes, chips, teams, waiting, live, *changes = row
+    xmin, started, pools, nodes, chips, teams, waiting, live, promises, reservations, *changes = row
     not_waiting, ended, removals = changes or (None, None, None)
     return Read(
         xmin=xmin,
@@ -82,6 +86,8 @@ def _read(statement: str, parameters: dict[str, int]) -> Read:
         teams=_TEAMS.decode(teams) if teams else None,
         waiting=_JOBS.decode(waiting) if waiting else [],
         live=_ATTEMPTS.decode(live) if live else [],
+        promises=_PROMISES.decode(promises) if promises else [],
+        reservations=_RESERVATIONS.decode(reservations) if reservations else [],
         not_waiting=_MARKS.decode(not_waiting) if not_waiting else [],
         ended=_MARKS.decode(ended) if ended else [],
         removals=_REMOVALS.decode(removals) if removals else [],
@@ -94,6 +100,8 @@ _CHIPS = msgspec.json.Decoder(list[ChipRow])
 _TEAMS = msgspec.json.Decoder(list[TeamRow])
 _JOBS = msgspec.json.Decoder(list[JobRow])
 _ATTEMPTS = msgspec.json.Decoder(list[AttemptRow])
+_PROMISES = msgspec.json.Decoder(list[PromiseRow])
+_RESERVATIONS = msgspec.json.Decoder(list[ReservationRow])
 _MARKS = msgspec.json.Decoder(list[Mark])
 _REMOVALS = msgspec.json.Decoder(list[RemovalRow])
 
@@ -101,6 +109,11 @@ _SINCE = "BETWEEN %(since)s AND 9223372036854775807"
 """At or above. Of a range with two ends the planner expects half a percent of the rows; of a comparison it
 expects a third, and would read the whole table."""
 _QUARANTINED = "EXISTS (SELECT 1 FROM scheduling_quarantine q WHERE q.job_id = {}.id)"
+
+
+_KEEPS_STATE = "coalesce(j.effective_spec->>'checkpoint_path', '') <> ''"
+_ENDLESS = "j.type <> 'task'"
+"""Services and workspaces end when somebody ends them (B1)."""
 
 
 def _rows(changed: str, teams: str) -> str:
@@ -127,7 +140,7 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_postmaster_star
         j.priority, j.preemptible, {milliseconds("j.submitted_at")}, {milliseconds("j.start_after")},
         j.version, j.set_id, s.cap, j.effective_spec->'min_runtime_ms', j.effective_spec->'max_duration_ms',
         j.effective_spec->'node_pools', j.effective_spec->'resources',
-        j.effective_spec->'replicas') ORDER BY j.id)::text
+        j.effective_spec->'replicas', j.attained, j.times_taken, {_KEEPS_STATE}, {_ENDLESS}) ORDER BY j.id)::text
    FROM jobs_job j LEFT JOIN jobs_jobset s ON s.id = j.set_id
   WHERE j.cell_id = %(cell)s AND j.state = 'queued' {changed.format("j")} AND NOT {_QUARANTINED.format("j")}),
 (SELECT json_agg(json_build_array(a.id, a.changed, a.job_id, j.team_id, a.organization_id, j.priority,
@@ -138,9 +151,15 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_postmaster_star
                 (SELECT json_agg(json_build_array(h.chip_id, h.milli, h.memory_mib) ORDER BY h.chip_id)
                    FROM jobs_allocation h WHERE h.replica_id = r.id AND h.active AND h.kind = 'owned'))
                 ORDER BY r.index)
-           FROM jobs_replica r WHERE r.attempt_id = a.id)) ORDER BY a.id)::text
+           FROM jobs_replica r WHERE r.attempt_id = a.id),
+        j.user_id, {milliseconds("j.submitted_at")}, j.attained, j.times_taken, {_KEEPS_STATE}, {_ENDLESS},
+        a.state = 'stopping') ORDER BY a.id)::text
    FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
-  WHERE a.cell_id = %(cell)s AND a.state <> 'ended' {changed.format("a")})"""  # noqa: S608 - constants alone
+  WHERE a.cell_id = %(cell)s AND a.state <> 'ended' {changed.format("a")}),
+(SELECT json_agg(json_build_array(p.id, p.changed, p.attempts, p.placements) ORDER BY p.id)::text
+   FROM scheduling_promise p WHERE p.cell_id = %(cell)s {changed.format("p")}),
+(SELECT json_agg(json_build_array(v.id, v.changed, {milliseconds("v.at")}, v.placements) ORDER BY v.id)::text
+   FROM scheduling_reservation v WHERE v.cell_id = %(cell)s {changed.format("v")})"""  # noqa: S608 - constants alone
 
 
 _EVERYTHING = _rows(changed="", teams="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import msgspec
@@ -16,7 +17,9 @@ from scheduler_core.model import (
     Node,
     Placement,
     Pool,
+    Promise,
     Quota,
+    Reservation,
     Running,
     Team,
 )
@@ -150,6 +153,10 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
     node_pools: list[str] | None
     resources: msgspec.Raw
     replicas: msgspec.Raw
+    attained: int
+    times_taken: int
+    checkpoint: bool
+    endless: bool
 
     def is_due(self, now: int) -> bool:
         """Whether its `start_after` has come; `now` in milliseconds since the epoch."""
@@ -173,6 +180,10 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
             set=self.set,
             set_cap=self.set_cap,
             version=self.version,
+            attained=self.attained,
+            times_taken=self.times_taken,
+            checkpoint=self.checkpoint,
+            endless=self.endless,
         )
 
 
@@ -182,6 +193,44 @@ class PlacementRow(msgspec.Struct, array_like=True, gc=False):
     cpu: int
     memory: int
     shares: list[tuple[int, int, int]] | None
+
+    def as_engine(self) -> Placement:
+        shares = tuple(ChipShare(*share) for share in self.shares or ())
+        return Placement(self.replica, self.node, self.cpu, self.memory, shares)
+
+
+def as_rows_of(placements: Iterable[Placement]) -> list[object]:
+    """Placements as they are stored, and read again by `PlacementRow`."""
+    return [
+        [place.replica, place.node, place.cpu, place.memory, [list(share_of(share)) for share in place.chips]]
+        for place in placements
+    ]
+
+
+def share_of(share: ChipShare) -> tuple[int, int, int]:
+    """Chip, milli-chips, MiB."""
+    return share.chip, share.milli, share.memory
+
+
+class PromiseRow(msgspec.Struct, array_like=True, gc=False):
+    job: int
+    changed: int
+    attempts: list[int]
+    placements: list[PlacementRow]
+
+    def as_engine(self) -> Promise:
+        placements = tuple(place.as_engine() for place in self.placements)
+        return Promise(self.job, placements, tuple(self.attempts))
+
+
+class ReservationRow(msgspec.Struct, array_like=True, gc=False):
+    job: int
+    changed: int
+    at: int
+    placements: list[PlacementRow]
+
+    def as_engine(self) -> Reservation:
+        return Reservation(self.job, self.at, tuple(place.as_engine() for place in self.placements))
 
 
 class AttemptRow(msgspec.Struct, array_like=True, gc=False):
@@ -198,6 +247,13 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
     max_duration: int | None
     isolation: str | None
     placements: list[PlacementRow] | None
+    user: int
+    submitted: int
+    attained: int
+    times_taken: int
+    checkpoint: bool
+    endless: bool
+    leaving: bool
 
     def as_engine(self) -> Running:
         return Running(
@@ -205,16 +261,7 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
             job=self.job,
             team=self.team,
             organization=self.organization,
-            placements=tuple(
-                Placement(
-                    place.replica,
-                    place.node,
-                    place.cpu,
-                    place.memory,
-                    tuple(ChipShare(*share) for share in place.shares or ()),
-                )
-                for place in self.placements or ()
-            ),
+            placements=tuple(place.as_engine() for place in self.placements or ()),
             priority=self.priority,
             preemptible=self.preemptible,
             started=self.started,
@@ -222,6 +269,13 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
             min_runtime=self.min_runtime or 0,
             max_duration=self.max_duration,
             isolation=Isolation(self.isolation) if self.isolation else None,
+            user=self.user,
+            submitted=self.submitted,
+            attained=self.attained,
+            times_taken=self.times_taken,
+            checkpoint=self.checkpoint,
+            endless=self.endless,
+            leaving=self.leaving,
         )
 
 
