@@ -23,8 +23,9 @@ from node_agent.outbox import Track
 from node_agent.protocol import ReplicaReport, WantedReplica
 from node_agent.reconcile import Forget, Found, Key, NeverStart, Phase, Start, Stop, plan
 
-LAUNCH_PATIENCE_SECONDS = 10.0
-"""A launch without any trace on disk is handed over again after this; the fence makes that harmless."""
+LAUNCH_PATIENCE_SECONDS = (10.0, 10.0, 20.0, 40.0, 60.0)
+"""How long the first, second … launch may leave no trace on disk before it is handed over again (the fence makes that
+harmless); after the last one the replica ends as `start_failed`."""
 
 REMOVALS_A_ROUND = 500
 
@@ -41,6 +42,7 @@ class Local:
         "held",
         "job",
         "launched_at",
+        "launches",
         "log_path",
         "phase",
         "read",
@@ -63,6 +65,7 @@ class Local:
         self.frame = b""
         """The launch, until the shim shows itself."""
         self.launched_at = 0.0
+        self.launches = 1
         self.chips: list[int] = []
         self.use_sum = 0
         self.use_samples = 0
@@ -198,7 +201,7 @@ class ProcessExecutor:
                 continue
             if local.read:
                 self._bury(local)
-            elif now - local.launched_at > LAUNCH_PATIENCE_SECONDS:
+            elif now - local.launched_at > LAUNCH_PATIENCE_SECONDS[local.launches - 1]:
                 self._launch_again(local)
 
     async def clear_away(self) -> None:
@@ -343,13 +346,44 @@ class ProcessExecutor:
         self._look(local)
 
     def _launch_again(self, local: Local) -> None:
-        local.launched_at = time.monotonic()
+        name, seconds = spool.file_name(*local.track.key), LAUNCH_PATIENCE_SECONDS[local.launches - 1]
         if os.path.exists(f"{local.base}.state"):
+            log.error("The shim of %s died before its first move.", name)
             spool.remove(local.base)
             local.held = False
             self._end_in_memory(local, "start_failed", "The process that should watch over it died at once.")
+        elif local.launches == len(LAUNCH_PATIENCE_SECONDS):
+            log.error(
+                "Launch %d of %s left no trace in %g s either: given up.", local.launches, name, seconds
+            )
+            self._give_up(local)
         elif local.frame:
+            log.warning("Launch %d of %s left no trace in %g s: once more.", local.launches, name, seconds)
+            local.launches += 1
+            local.launched_at = time.monotonic()
             self._fork_server.send(local.frame)
+
+    def _give_up(self, local: Local) -> None:
+        """It ends, and a shim that should still come for it finds its place taken."""
+        sentence = f"The node could not start it: {local.launches} launches left no trace; the agent's log says more."
+        try:
+            place = spool.StateFile(local.base)
+        except spool.AlreadyStartedError:
+            return  # a shim has come after all: the next sweep looks at it
+        except OSError as error:
+            self._end_in_memory(local, "start_failed", f"{sentence} ({error.strerror})")
+            return
+        end: spool.Move = {
+            "state": "ended",
+            "at": wall_ms(),
+            "boot": self._place.boot_id,
+            "job": local.job,
+            "outcome": "start_failed",
+            "sentence": sentence,
+        }
+        place.append(end)
+        place.close()
+        self._look(local)
 
 
 def _remove_all(bases: list[str], job_dirs: list[str]) -> None:

@@ -17,7 +17,10 @@ from typing import IO
 
 from node_agent.forkserver import LENGTH
 
-RESTART_SECONDS = 0.5
+RESTART_SECONDS = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
+"""Before the first, second … restart in a row; the last one repeats."""
+STEADY_SECONDS = 60.0
+"""One that lived so long starts the row anew."""
 READY_SECONDS = 20.0
 _BOOTSTRAP = "import sys; sys.path.insert(0, {root!r}); from node_agent.forkserver import main; main()"
 
@@ -114,12 +117,17 @@ class ForkServer:
         return [str(note) for note in json.loads(line)["notes"]]
 
     async def _restart_for_ever(self, reader: asyncio.StreamReader, on_restart: Callable[[], None]) -> None:
+        row, clock = 0, asyncio.get_running_loop().time
         while True:
+            began = clock()
             with contextlib.suppress(ConnectionError):
                 await reader.read()
             code = self._process.wait() if self._process else None
-            log.error("The fork server ended (exit code %s); starting another.", code)
-            await asyncio.sleep(RESTART_SECONDS)
+            row = 0 if clock() - began > STEADY_SECONDS else row
+            pause = RESTART_SECONDS[min(row, len(RESTART_SECONDS) - 1)]
+            row += 1
+            log.error("The fork server ended (exit code %s); starting another in %g s.", code, pause)
+            await asyncio.sleep(pause)
             try:
                 reader = await self._spawn()
             except (ForkServerError, OSError) as error:

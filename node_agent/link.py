@@ -28,6 +28,7 @@ from node_agent.protocol import (
     Heartbeat,
     Hello,
     Inventory,
+    InventoryChanged,
     Refused,
     Renewed,
     ServerMessage,
@@ -78,7 +79,7 @@ class Executor(Protocol):
         """Leases run from this boot-time instant."""
 
     def inventory(self) -> Inventory:
-        """What the node has."""
+        """What the node has; the same object as long as nothing changes, where that is easy."""
 
     def telemetry(self) -> Telemetry:
         """What it does now."""
@@ -104,6 +105,8 @@ class _Session:
     unapplied: Wanted | None = None
     """A wanted state that waits for the first renewal: without one no lease could be honoured."""
     renewed: bool = False
+    told: Inventory | None = None
+    """The inventory that the server has."""
 
 
 class Link:
@@ -214,11 +217,12 @@ class Link:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hello(self, session: _Session) -> None:
+        session.told = self._executor.inventory()
         hello = Hello(
             version=VERSION,
             boot_id=self._boot_id,
             agent_version=_AGENT_VERSION,
-            inventory=self._executor.inventory(),
+            inventory=session.told,
             live=self._executor.live(),
         )
         await session.socket.send(encode(hello), text=True)
@@ -318,7 +322,15 @@ class Link:
         await session.welcomed.wait()
         while True:
             await session.socket.send(pack_telemetry(self._executor.telemetry()))
+            await self._tell_inventory(session)
             await asyncio.sleep(TELEMETRY_SECONDS)
+
+    async def _tell_inventory(self, session: _Session) -> None:
+        now = self._executor.inventory()
+        if now is not session.told and now != session.told:
+            log.warning("%s: the chips, or their health, have changed.", self._name)
+            await session.socket.send(encode(InventoryChanged(inventory=now)), text=True)
+        session.told = now
 
 
 def _short(error: BaseException) -> str:

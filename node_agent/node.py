@@ -28,6 +28,8 @@ from node_agent.users import Users
 LOG_LOOK_SECONDS = 0.2
 SWEEP_SECONDS = 2.0
 TIDY_SECONDS = 600.0
+INVENTORY_SECONDS = 5.0
+"""Between looks at the chips: whether they are the same and well. It is asked on a thread."""
 JOB_KEPT_SECONDS = 24 * 3600
 """A job's directory (and its checkpoints) outlives its last replica here by so long."""
 NO_ROOT_NOTE = (
@@ -50,7 +52,8 @@ class Node:
         self._is_root = os.geteuid() == 0
         self._groups = cgroups.detect(group_name(data_dir))
         self._driver, driver_notes = _choose_driver(cpu_chips=cpu_chips, enforced=self._groups.cpu)
-        self._notes = driver_notes + self._groups.notes
+        self._notes = driver_notes + self._groups.notes + ([] if self._is_root else [NO_ROOT_NOTE])
+        self._inventory = self._take_stock()
         self._sampler = Sampler(self._driver)
 
     async def start(self, on_change: Callable[[Track], None]) -> None:
@@ -75,12 +78,15 @@ class Node:
         self.executor.find()
         cgroups.remove_stale(self._groups.groups, self.executor.names())
         await fork_server.start(self.executor.fork_server_restarted)
-        self._notes += fork_server.notes + ([] if self._is_root else [NO_ROOT_NOTE])
+        self._notes += fork_server.notes
+        self._inventory = self._take_stock()
         asyncio.get_running_loop().add_reader(self._hints, self._take_hints)
 
     async def make_rounds(self) -> None:
-        """Follow logs, find what hints did not tell, remove old job directories; until cancelled."""
+        """Follow logs, find what hints did not tell, look at the chips, remove old job directories; until
+        cancelled."""
         next_sweep = next_tidy = 0.0
+        next_look = time.monotonic() + INVENTORY_SECONDS
         while True:
             now = time.monotonic()
             self.executor.look_for_log()
@@ -88,6 +94,10 @@ class Node:
             if now >= next_sweep:
                 self.executor.sweep()
                 next_sweep = now + SWEEP_SECONDS
+            if now >= next_look:
+                await asyncio.to_thread(self._driver.look_again)
+                self._inventory = self._take_stock()
+                next_look = now + INVENTORY_SECONDS
             if now >= next_tidy:
                 await asyncio.to_thread(
                     remove_old_jobs, self._data_dir / datadir.JOBS, self.executor.jobs(), JOB_KEPT_SECONDS
@@ -119,14 +129,17 @@ class Node:
             shim.write_lease(self._lease, sent)
 
     def inventory(self) -> Inventory:
-        """What the machine has, and in plain words what is not enforced."""
+        """What the machine has, and in plain words what is not enforced; as of the last look."""
+        return self._inventory
+
+    def _take_stock(self) -> Inventory:
         return Inventory(
-            cpu_milli=len(os.sched_getaffinity(0)) * 1000,
+            cpu_milli=len(os.sched_getaffinity(os.getpid())) * 1000,
             memory_mib=memory_total_mib(),
             chips=list(self._driver.chips),
             topology=self._topology,
             separate_users=self._is_root,
-            notes=self._notes,
+            notes=[*self._notes, *self._driver.notes],
         )
 
     def telemetry(self) -> Telemetry:
@@ -158,9 +171,8 @@ def remove_old_jobs(root: Path, in_use: set[str], kept_seconds: float) -> list[s
 
 
 def _choose_driver(*, cpu_chips: bool, enforced: bool) -> tuple[Driver, list[str]]:
-    """Accelerators if there are any; else, or when asked, the cores."""
+    """Accelerators if there are any; else, or when asked, the cores. With sentences about what was not chosen."""
     nvidia = NvidiaDriver()
     if nvidia.chips and not cpu_chips:
-        return nvidia, nvidia.notes
-    cpu = CpuDriver(enforced=enforced)
-    return cpu, [*nvidia.notes, *cpu.notes]
+        return nvidia, []
+    return CpuDriver(enforced=enforced), nvidia.notes

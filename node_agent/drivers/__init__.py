@@ -19,6 +19,16 @@ class Driver(Protocol):
     def chips(self) -> Sequence[ChipInfo]:
         """All of them, in the order of their indexes."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Plain sentences for people about chips that are not offered."""
+
+    def look_again(self) -> None:
+        """`chips` and `notes` say what is there now. Called on a thread, never twice at once.
+
+        A chip keeps its index as long as the agent lives: one that is gone stays, not healthy; a new one comes last.
+        """
+
     def sample(self, memory_mib: Mapping[int, int]) -> list[ChipSample]:
         """All chips now. `memory_mib`: what our own replicas use per chip, for drivers that cannot measure it."""
 

@@ -19,23 +19,34 @@ class CpuDriver:
 
     def __init__(self, *, enforced: bool) -> None:
         """`enforced`: CPU quotas can be set here, so a slice is really held to its share."""
-        self._cores = sorted(os.sched_getaffinity(0))
+        self._cores: list[int] = []
         self._before: dict[int, CoreTimes] = read_core_times()
-        isolation = ["exclusive", "enforced", "cooperative"] if enforced else ["exclusive", "cooperative"]
-        memory_mib = memory_total_mib() // len(self._cores)
+        self._isolation = (
+            ["exclusive", "enforced", "cooperative"] if enforced else ["exclusive", "cooperative"]
+        )
+        self._memory_mib = memory_total_mib() // len(os.sched_getaffinity(0))
         self.notes: list[str] = []
-        self.chips = [
-            ChipInfo(
-                index=index,
-                type="cpu",
-                memory_mib=memory_mib,
-                uuid=f"core-{core}",
-                driver="cpu",
-                isolation=isolation,
-                host_cpu_milli=HOST_CPU_MILLI,
-            )
-            for index, core in enumerate(self._cores)
-        ]
+        self.chips: list[ChipInfo] = []
+        self.look_again()
+
+    def look_again(self) -> None:
+        """A core that the agent may not use any more, or that is switched off, is not healthy."""
+        usable = os.sched_getaffinity(os.getpid()) & read_core_times().keys()  # not only of this thread
+        self._cores += sorted(usable - set(self._cores))
+        self.chips = [self._chip(index, core, core in usable) for index, core in enumerate(self._cores)]
+
+    def _chip(self, index: int, core: int, usable: bool) -> ChipInfo:
+        return ChipInfo(
+            index=index,
+            type="cpu",
+            memory_mib=self._memory_mib,
+            uuid=f"core-{core}",
+            driver="cpu",
+            healthy=usable,
+            health_note="" if usable else f"Core {core} is switched off, or the agent may not use it.",
+            isolation=self._isolation,
+            host_cpu_milli=HOST_CPU_MILLI,
+        )
 
     def sample(self, memory_mib: Mapping[int, int]) -> list[ChipSample]:
         """Use since the last call, from /proc/stat; memory is that of our own replicas on the core."""

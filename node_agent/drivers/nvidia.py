@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
+
+import msgspec
 
 from node_agent.protocol import ChipInfo, ChipSample
 
@@ -26,9 +28,23 @@ class NvidiaDriver:
         self.chips: list[ChipInfo] = []
         self.notes: list[str] = []
         self._handles: list[Any] = []
+        self._missing_module: list[str] = []
         self._nvml: Any = nvml or self._import()
-        if self._nvml is not None:
-            self._detect()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """A chip that does not answer any more stays, not healthy; one that is new comes last."""
+        notes = list(self._missing_module)
+        found = dict(self._detect(notes)) if self._nvml is not None else {}
+        chips, handles = [], []
+        for known, handle in zip(self.chips, self._handles, strict=True):
+            chip, new_handle = found.pop(known.uuid, (None, handle))
+            chips.append(_at(chip, known.index) if chip is not None else _gone(known))
+            handles.append(new_handle)
+        for chip, handle in found.values():
+            chips.append(_at(chip, len(chips)))
+            handles.append(handle)
+        self._handles, self.chips, self.notes = handles, chips, notes
 
     def sample(self, memory_mib: Mapping[int, int]) -> list[ChipSample]:
         """All chips now. A value that a chip does not report is 0; a chip that does not answer is unhealthy."""
@@ -47,48 +63,49 @@ class NvidiaDriver:
             return importlib.import_module("pynvml")
         except ImportError:
             if os.path.exists("/proc/driver/nvidia") or os.path.exists("/dev/nvidiactl"):
-                self.notes.append(
+                self._missing_module.append(
                     "NVIDIA chips seem to be present but cannot be read: pip install 'flexai[nvidia]'."
                 )
             return None
 
-    def _detect(self) -> None:
+    def _detect(self, notes: list[str]) -> Iterator[tuple[str, tuple[ChipInfo, Any]]]:
+        """(uuid, (chip, handle)) of all that answer and can be offered; `notes` gets a sentence for each other."""
         try:
             self._nvml.nvmlInit()
             count = self._nvml.nvmlDeviceGetCount()
         except self._nvml.NVMLError as error:
             if os.path.exists("/proc/driver/nvidia"):
-                self.notes.append(f"The NVIDIA driver does not answer: {error}.")
+                notes.append(f"The NVIDIA driver does not answer: {error}.")
             return
-        for index in range(count):
-            self._detect_one(index)
+        for number in range(count):
+            found = self._detect_one(number, notes)
+            if found is not None:
+                yield found[0].uuid, found
 
-    def _detect_one(self, number: int) -> None:
+    def _detect_one(self, number: int, notes: list[str]) -> tuple[ChipInfo, Any] | None:
         try:
             handle = self._nvml.nvmlDeviceGetHandleByIndex(number)
             name = _text(self._nvml.nvmlDeviceGetName(handle))
             memory_bytes = self._nvml.nvmlDeviceGetMemoryInfo(handle).total
             uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))
         except self._nvml.NVMLError as error:
-            self.notes.append(f"NVIDIA chip {number} does not answer and is left out: {error}.")
-            return
+            notes.append(f"NVIDIA chip {number} does not answer and is left out: {error}.")
+            return None
         if self._is_partitioned(handle):
-            self.notes.append(f"NVIDIA chip {number} is in MIG mode; its instances are not offered yet.")
-            return
+            notes.append(f"NVIDIA chip {number} is in MIG mode; its instances are not offered yet.")
+            return None
         note = self._health_note(handle)
-        self.chips.append(
-            ChipInfo(
-                index=len(self.chips),
-                type=chip_type(name, memory_bytes),
-                memory_mib=memory_bytes >> 20,
-                uuid=uuid,
-                driver="nvidia",
-                healthy=not note,
-                health_note=note,
-                isolation=["exclusive", "cooperative"],
-            )
+        chip = ChipInfo(
+            index=number,
+            type=chip_type(name, memory_bytes),
+            memory_mib=memory_bytes >> 20,
+            uuid=uuid,
+            driver="nvidia",
+            healthy=not note,
+            health_note=note,
+            isolation=["exclusive", "cooperative"],
         )
-        self._handles.append(handle)
+        return chip, handle
 
     def _is_partitioned(self, handle: Any) -> bool:
         mode = self._ask(lambda: self._nvml.nvmlDeviceGetMigMode(handle)[0], 0)
@@ -141,6 +158,15 @@ def chip_type(name: str, memory_bytes: int) -> str:
     gib = memory_bytes / (1 << 30)
     nominal = min(_NOMINAL_GIB, key=lambda size: abs(size - gib))
     return f"{'-'.join(words) or 'NVIDIA'}-{nominal}GB"
+
+
+def _at(chip: ChipInfo, index: int) -> ChipInfo:
+    return msgspec.structs.replace(chip, index=index)
+
+
+def _gone(chip: ChipInfo) -> ChipInfo:
+    note = "It is not offered any more: it does not answer, or was divided."
+    return msgspec.structs.replace(chip, healthy=False, health_note=note)
 
 
 def _text(value: str | bytes) -> str:

@@ -54,6 +54,7 @@ class SimulatedExecutor:
         self._driver = driver
         self._replicas: dict[Key, _Replica] = {}
         self._wanted: set[Key] = set()
+        self._inventory = _inventory_of(driver)
 
     def start(self, on_change: Callable[[Track], None]) -> None:
         """`on_change` is called for each track that has more to send."""
@@ -96,16 +97,8 @@ class SimulatedExecutor:
         """Nothing: a simulated replica ends with the agent."""
 
     def inventory(self) -> Inventory:
-        """Host sizes go with the number of chips."""
-        chips = list(self._driver.chips)
-        return Inventory(
-            cpu_milli=CPU_MILLI_PER_CHIP * len(chips),
-            memory_mib=MEMORY_MIB_PER_CHIP * len(chips),
-            chips=chips,
-            simulated=True,
-            separate_users=True,
-            notes=list(self._driver.notes),
-        )
+        """See `link.Executor`."""
+        return self._inventory
 
     def telemetry(self) -> Telemetry:
         """What the declared profiles say for now."""
@@ -198,6 +191,19 @@ class SimulatedExecutor:
             ReplicaReport(attempt=attempt, replica=number, generation=generation, state=state, at=wall_ms())
         )
         self._on_change(replica.track)
+
+
+def _inventory_of(driver: SimulatedDriver) -> Inventory:
+    """Host sizes go with the number of chips."""
+    chips = list(driver.chips)
+    return Inventory(
+        cpu_milli=CPU_MILLI_PER_CHIP * len(chips),
+        memory_mib=MEMORY_MIB_PER_CHIP * len(chips),
+        chips=chips,
+        simulated=True,
+        separate_users=True,
+        notes=list(driver.notes),
+    )
 
 
 def _use_at(replica: _Replica, now_ms: int) -> int:

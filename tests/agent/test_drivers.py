@@ -102,6 +102,30 @@ def test_memory_errors_make_an_nvidia_chip_unhealthy() -> None:
     assert driver.sample({})[0].flags == UNHEALTHY
 
 
+def test_a_second_look_keeps_every_index() -> None:
+    recorded = Nvml(broken=1)
+    driver = NvidiaDriver(cast(ModuleType, recorded))
+    before = driver.chips
+    driver.look_again()
+    assert driver.chips == before
+    recorded.broken = 0
+    driver.look_again()
+    assert [(chip.index, chip.uuid, chip.healthy) for chip in driver.chips] == [
+        (0, "GPU-0", False),
+        (1, "GPU-2", True),
+        (2, "GPU-1", True),
+    ]
+    assert "not offered any more" in driver.chips[0].health_note
+    assert driver.environment([2]) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
+    recorded.broken, recorded.ecc_errors = -1, 3
+    driver.look_again()
+    assert driver.chips[0].health_note.startswith("3 uncorrected")
+    recorded.installed = False
+    driver.look_again()
+    assert [chip.index for chip in driver.chips] == [0, 1, 2]
+    assert not any(chip.healthy for chip in driver.chips)
+
+
 def test_a_chip_that_is_lost_later_is_unhealthy_and_the_others_go_on() -> None:
     recorded = Nvml()
     driver = NvidiaDriver(cast(ModuleType, recorded))

@@ -332,6 +332,24 @@ async def test_the_inventory_tells_the_truth(node: Node) -> None:
     assert enforced != any("not enforced" in note and "CPU" in note for note in inventory.notes)
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core alone cannot be taken away")
+async def test_a_core_that_is_taken_away_is_told_and_so_is_its_return(node: Node) -> None:
+    server, agent = node
+    assert agent.process is not None
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(agent.process.pid, cores - {max(cores)})
+    try:
+        await server.until(lambda: server.node.inventories, what="news of the chips")
+    finally:
+        os.sched_setaffinity(agent.process.pid, cores)
+    less = server.node.inventories[-1]
+    assert [chip.healthy for chip in less.chips] == [True] * (len(cores) - 1) + [False]
+    assert "switched off" in less.chips[-1].health_note
+    assert less.cpu_milli == 1000 * (len(cores) - 1)
+    await server.until(lambda: len(server.node.inventories) > 1, what="news of its return")
+    assert all(chip.healthy for chip in server.node.inventories[-1].chips)
+
+
 async def test_two_hundred_jobs_in_one_wanted_state(node: Node) -> None:
     server, agent = node
     frames = server.node.frames

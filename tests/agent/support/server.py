@@ -16,6 +16,8 @@ from node_agent.protocol import (
     Ack,
     Heartbeat,
     Hello,
+    Inventory,
+    InventoryChanged,
     Logs,
     Renewed,
     ReplicaReport,
@@ -61,6 +63,7 @@ class NodeState:
         self.logs: dict[tuple[str, int], bytearray] = {}
         self.log_bytes_received = 0
         self.telemetry: list[Telemetry] = []
+        self.inventories: list[Inventory] = []
         self.frames = 0
         self.first_seen: dict[tuple[str, int, str], float] = {}
 
@@ -279,6 +282,8 @@ class FakeServer:
             if self.renews:
                 node.renewed = message.sent
                 await self.send(node, Renewed(sent=message.sent))
+        elif isinstance(message, InventoryChanged):
+            node.inventories.append(message.inventory)
         elif isinstance(message, Reports):
             await self._take_reports(node, message)
         elif isinstance(message, Logs):
