@@ -1,67 +1,53 @@
-"""One replica against one node: where it would sit and how well, or why not (P1, P2, P4, Q6).
+"""One replica against what a node has open: how it would sit there, and how well (P2, P4, Q6).
 
-Pure functions of a need and a shape, so that an answer holds for every node of that shape (P6).
+A node offers a few *openings*: so many free chips, this much of a sliced chip, its host alone. Nodes with an
+equal opening answer a need alike but for their host CPU and memory, so a need is scored once for all of them
+(P6). Pure functions of a need and an opening.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from scheduler_core.model import ISOLATION_STRENGTH, WHOLE_CHIP, Id, Isolation, Request
 from scheduler_core.request import wants_slice
-from scheduler_core.shape import EXCLUSIVE, NOT_SLICED, ChipState, Shape, Tenant
+from scheduler_core.shape import EXCLUSIVE, NOT_SLICED, ChipState, Frame, Tenant
 from scheduler_core.slices import charge, host_cpu_claim, slice_memory, slice_milli
 
 
-class Why(IntEnum):
-    """The filters in the order they are asked: the first that says no is why a node is rejected (P1).
+class WholeChips(NamedTuple):
+    """An opening: untouched healthy chips of one type."""
 
-    Up to `HOST_MEMORY_TOO_SMALL` it could never fit there (F6); from `NOT_READY` on it could, at another
-    time.
-    """
-
-    OTHER_POOL = 0
-    NO_SUCH_CHIPS = 1
-    TOO_FEW_CHIPS = 2
-    CHIPS_TOO_SMALL = 3
-    ISOLATION = 4
-    HOST_CPU_TOO_SMALL = 5
-    HOST_MEMORY_TOO_SMALL = 6
-    NOT_READY = 7
-    UNHEALTHY = 8
-    BUSY = 9
-    HELD_BY_STRANGERS = 10
-    CPU_BUSY = 11
-    MEMORY_BUSY = 12
+    pool: Id
+    chip_type: str
+    chips: tuple[ChipState, ...]
+    """The healthiest first."""
 
 
-class Rejection(NamedTuple):
-    """Why a shape cannot take a replica, with the most it has of what is lacking."""
+class PartOfChip(NamedTuple):
+    """An opening: what is left of one healthy chip."""
 
-    why: Why
-    most: int = 0
-    also: int = 0
-    """For chips: how many are free; for slices: the free memory beside the free milli-chips."""
-    told: str = ""
-
-
-class Part(NamedTuple):
-    """What a replica takes of the chip at this position of the shape."""
-
-    position: int
-    milli: int
-    memory: int
+    pool: Id
+    chip_type: str
+    slice_step: int
+    chip: ChipState
+    """Its tenants with one share each: how many they hold makes no difference."""
+    untouched: int
+    """Healthy chips of the node that nobody holds."""
 
 
-class Fit(NamedTuple):
-    """How a replica would sit on a shape. Scores of one need compare with each other; less is better (P2)."""
+class HostAlone(NamedTuple):
+    """An opening: host CPU and memory, without chips."""
 
-    score: tuple[int, ...]
-    charge: int
-    """Milli-chips that quota charges."""
-    parts: tuple[Part, ...]
+    pool: Id
+    chip_type: str
+    """Always empty."""
+    untouched: int
+
+
+Opening: TypeAlias = WholeChips | PartOfChip | HostAlone
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,125 +61,115 @@ class Need:
     tenant: Tenant | None
     """Who asks, for a slice; None where it makes no difference."""
 
-
-Answer: TypeAlias = Fit | Rejection
-
-
-def fit(need: Need, shape: Shape) -> Answer:
-    """Where one replica would sit on a node of this shape, or the first filter that says no."""
-    if need.pools and shape.pool not in need.pools:
-        return Rejection(Why.OTHER_POOL)
-    if need.request.chips:
-        return _fit_whole_chips(need, shape)
-    if wants_slice(need.request):
-        return _fit_slice(need, shape)
-    return _host_rejects(need.request, 0, shape) or _fit_cpu_only(need, shape)
+    @property
+    def opening(self) -> type[Opening]:
+        """The kind of opening that it looks for."""
+        if self.request.chips:
+            return WholeChips
+        return PartOfChip if wants_slice(self.request) else HostAlone
 
 
-def _fit_whole_chips(need: Need, shape: Shape) -> Answer:
-    wanted = need.request.chips
-    of_type = [(i, chip) for i, chip in enumerate(shape.chips) if chip.type == need.chip_type]
-    healthy = [(i, chip) for i, chip in of_type if chip.healthy]
-    free = [(i, chip) for i, chip in healthy if not chip.tenants]
-    if not of_type:
-        return Rejection(Why.NO_SUCH_CHIPS)
-    if len(of_type) < wanted:
-        return Rejection(Why.TOO_FEW_CHIPS, len(of_type), len(free))
-    free.sort(key=lambda chip: -chip[1].health)
-    chosen = free[:wanted]
-    claim = sum(chip.host_cpu for _, chip in (chosen if len(chosen) == wanted else of_type[:wanted]))
-    lacking = _host_too_small(need.request, claim, shape) or _not_ready(shape)
-    if lacking:
-        return lacking
-    if len(healthy) < wanted:
-        return Rejection(Why.UNHEALTHY, len(healthy), len(free))
-    if len(free) < wanted:
-        return Rejection(Why.BUSY, len(free), len(free))
-    return _host_busy(need.request, claim, shape) or Fit(
-        score=(
-            _pool_rank(need, shape),
-            -sum(chip.health for _, chip in chosen),
-            len(free) - wanted,
-            shape.free_cpu - claim - need.request.cpu,
-            shape.free_memory - need.request.memory,
-        ),
-        charge=wanted * WHOLE_CHIP,
-        parts=tuple(Part(i, WHOLE_CHIP, chip.memory) for i, chip in chosen),
-    )
+HEAD: Final = 2
+"""So many numbers of a score come before the value of what remains (P2): the quota it costs, and the pool."""
 
 
-def _fit_slice(need: Need, shape: Shape) -> Answer:
-    """The best chip for the slice; where none will do, the rejection that came furthest."""
-    best: Fit | None = None
-    nearest = Rejection(Why.NO_SUCH_CHIPS)
-    for position, chip in enumerate(shape.chips):
-        if chip.type != need.chip_type:
-            continue
-        answer = _fit_slice_on(position, chip, need, shape)
-        if isinstance(answer, Rejection):
-            nearest = max(nearest, answer)
-        elif best is None or answer.score < best.score:
-            best = answer
-    return best or nearest
+class Offer(NamedTuple):
+    """How a replica would sit in an opening. Scores of one need compare with each other; less is better (P2).
+    Between equal scores the node with the least host CPU left, then memory, then the least id is better.
+    """
+
+    score: tuple[int, ...]
+    charge: int
+    """Milli-chips that quota charges."""
+    chips: int
+    """How many chips it takes, and of each chip:"""
+    milli: int
+    memory: int
+    claim: int
+    """Millicores that its chips claim together (Q6)."""
 
 
-def _fit_slice_on(position: int, chip: ChipState, need: Need, shape: Shape) -> Answer:
+def openings(frame: Frame) -> dict[Opening, tuple[int, ...]]:
+    """What a node of this frame offers, each with the positions of the chips, the best first; nothing where
+    the node may not be used.
+    """
+    build = frame.build
+    if build.unready is not None:
+        return {}
+    healthy = [place for place, chip in enumerate(frame.chips) if chip.healthy]
+    untouched = [place for place in healthy if not frame.chips[place].tenants]
+    found: dict[Opening, tuple[int, ...]] = {HostAlone(build.pool, "", len(untouched)): ()}
+    for chip_type in {frame.chips[place].type for place in untouched}:
+        free = [place for place in untouched if frame.chips[place].type == chip_type]
+        free.sort(key=lambda place: -frame.chips[place].health)
+        found[WholeChips(build.pool, chip_type, tuple([frame.chips[place] for place in free]))] = tuple(free)
+    for place in healthy:
+        chip = frame.chips[place]
+        if chip.free_milli > 0:
+            seen = chip._replace(tenants=tuple([(who, 1) for who, _ in chip.tenants]))
+            part = PartOfChip(build.pool, chip.type, build.slice_step, seen, len(untouched))
+            found.setdefault(part, (place,))
+    return found
+
+
+def offer(need: Need, opening: Opening) -> Offer | None:
+    """How one replica would sit in this opening; None when it cannot. Host CPU and memory are not looked at."""
+    if need.pools and opening.pool not in need.pools:
+        return None
+    rank = need.pools.index(opening.pool) if need.pools else 0
+    if isinstance(opening, WholeChips):
+        return _of_whole_chips(need.request, rank, opening)
+    if isinstance(opening, PartOfChip):
+        return _of_a_slice(need, rank, opening)
+    return Offer((0, rank, opening.untouched, 0), 0, 0, 0, 0, 0)
+
+
+def _of_whole_chips(request: Request, rank: int, opening: WholeChips) -> Offer | None:
+    left = len(opening.chips) - request.chips
+    if left < 0:
+        return None
+    chosen = opening.chips[: request.chips]
+    claim = sum([chip.host_cpu for chip in chosen])
+    score = (0, rank, -sum([chip.health for chip in chosen]), left, claim)
+    return Offer(score, request.chips * WHOLE_CHIP, request.chips, WHOLE_CHIP, 0, claim)
+
+
+def _of_a_slice(need: Need, rank: int, opening: PartOfChip) -> Offer | None:
+    chip = opening.chip
     request = need.request
-    if request.chip_memory > chip.memory:
-        return Rejection(Why.CHIPS_TOO_SMALL, chip.memory)
-    if not _enforces(chip, request.isolation):
-        return Rejection(Why.ISOLATION)
-    milli = request.milli or slice_milli(request.chip_memory, chip.memory, shape.slice_step)
-    memory = request.chip_memory or slice_memory(request.milli, chip.memory)
-    claim = host_cpu_claim(milli, chip.host_cpu)
-    lacking = _host_too_small(request, claim, shape) or _not_ready(shape)
-    if lacking:
-        return lacking
-    if not chip.healthy:
-        return Rejection(Why.UNHEALTHY)
-    if milli > chip.free_milli or memory > chip.free_memory:
-        return Rejection(Why.BUSY, chip.free_milli, chip.free_memory)
-    if not _may_join(chip, need.tenant):
-        return Rejection(Why.HELD_BY_STRANGERS)
-    cost = charge(milli, memory, chip.memory)
-    return _host_busy(request, claim, shape) or Fit(
-        score=(
-            cost,
-            _pool_rank(need, shape),
-            0 if chip.tenants else 1,
-            -chip.health,
-            chip.free_milli - milli,
-            chip.free_memory - memory,
-            _untouched_chips(shape),
-            shape.free_cpu - claim - request.cpu,
-            shape.free_memory - request.memory,
-        ),
-        charge=cost,
-        parts=(Part(position, milli, memory),),
+    if request.chip_memory > chip.memory or not enforces(chip, request.isolation):
+        return None
+    milli, memory = sides(request, chip, opening.slice_step)
+    if milli > chip.free_milli or memory > chip.free_memory or not may_join(chip, need.tenant):
+        return None
+    cost, claim = charge(milli, memory, chip.memory), host_cpu_claim(milli, chip.host_cpu)
+    score = (
+        cost,
+        rank,
+        0 if chip.tenants else 1,
+        -chip.health,
+        chip.free_milli - milli,
+        chip.free_memory - memory,
+        opening.untouched,
+        claim,
     )
+    return Offer(score, cost, 1, milli, memory, claim)
 
 
-def _fit_cpu_only(need: Need, shape: Shape) -> Answer:
-    return Fit(
-        score=(
-            _pool_rank(need, shape),
-            _untouched_chips(shape),
-            shape.free_cpu - need.request.cpu,
-            shape.free_memory - need.request.memory,
-        ),
-        charge=0,
-        parts=(),
-    )
+def sides(request: Request, chip: ChipState, step: int) -> tuple[int, int]:
+    """The slice's milli-chips and MiB on this chip (Q3)."""
+    milli = request.milli or slice_milli(request.chip_memory, chip.memory, step)
+    return milli, request.chip_memory or slice_memory(request.milli, chip.memory)
 
 
-def _enforces(chip: ChipState, wanted: Isolation | None) -> bool:
+def enforces(chip: ChipState, wanted: Isolation | None) -> bool:
     """Any chip can be exclusive: nobody else is let in. A slice class must be enforced by the chip (Q4)."""
     if wanted is Isolation.EXCLUSIVE:
         return True
     return chip.slicing > NOT_SLICED and (wanted is None or chip.slicing >= ISOLATION_STRENGTH[wanted])
 
 
-def _may_join(chip: ChipState, newcomer: Tenant | None) -> bool:
+def may_join(chip: ChipState, newcomer: Tenant | None) -> bool:
     """P4: beside its own organization always, beside another only at or above the class both accept.
 
     Whoever asks for an exclusive chip joins nobody and is joined by nobody.
@@ -209,34 +185,24 @@ def _may_join(chip: ChipState, newcomer: Tenant | None) -> bool:
     return True
 
 
-def _host_rejects(request: Request, claim: int, shape: Shape) -> Rejection | None:
-    return _host_too_small(request, claim, shape) or _not_ready(shape) or _host_busy(request, claim, shape)
+class Part(NamedTuple):
+    """What a replica takes of the chip at this position of the frame."""
+
+    position: int
+    milli: int
+    memory: int
 
 
-def _host_too_small(request: Request, claim: int, shape: Shape) -> Rejection | None:
-    if request.cpu + claim > shape.cpu:
-        return Rejection(Why.HOST_CPU_TOO_SMALL, shape.cpu, request.cpu + claim)
-    if request.memory > shape.memory:
-        return Rejection(Why.HOST_MEMORY_TOO_SMALL, shape.memory, request.memory)
-    return None
+class Fit(NamedTuple):
+    """How a replica would sit on a node."""
+
+    score: tuple[int, ...]
+    charge: int
+    """Milli-chips that quota charges."""
+    parts: tuple[Part, ...]
 
 
-def _not_ready(shape: Shape) -> Rejection | None:
-    return None if shape.unready is None else Rejection(Why.NOT_READY, told=shape.unready)
-
-
-def _host_busy(request: Request, claim: int, shape: Shape) -> Rejection | None:
-    """A request of 0 takes nothing, so it fits even on a node that is overdrawn."""
-    if request.cpu + claim > max(shape.free_cpu, 0):
-        return Rejection(Why.CPU_BUSY, shape.free_cpu, request.cpu + claim)
-    if request.memory > max(shape.free_memory, 0):
-        return Rejection(Why.MEMORY_BUSY, shape.free_memory, request.memory)
-    return None
-
-
-def _pool_rank(need: Need, shape: Shape) -> int:
-    return need.pools.index(shape.pool) if need.pools else 0
-
-
-def _untouched_chips(shape: Shape) -> int:
-    return sum(1 for chip in shape.chips if chip.healthy and not chip.tenants)
+def parts_of(found: Offer, positions: tuple[int, ...], frame: Frame) -> Iterator[Part]:
+    """The offer's chips on a node of this frame."""
+    for position in positions[: found.chips]:
+        yield Part(position, found.milli, found.memory or frame.chips[position].memory)

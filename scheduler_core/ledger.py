@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from scheduler_core.model import (
+    WHOLE_CHIP,
     Chip,
     FeedEvent,
     Id,
@@ -30,11 +31,11 @@ from scheduler_core.model import (
     Upsert,
     Window,
 )
-from scheduler_core.shape import NodeState, Shape, Tenant, empty, overdrawn, tenant
+from scheduler_core.shape import Frames, NodeState, Tenant, empty, tenant
 from scheduler_core.slices import charge
 
-MAX_SHAPES: Final = 100_000
-"""Shapes remembered with their serial numbers; past it the table starts afresh (about 100 MB)."""
+REFERENCE_SPEED: Final = 1000
+"""Of a chip as fast as the reference (Q4)."""
 
 Use = tuple[Id, str]
 """A team and a chip type."""
@@ -58,8 +59,6 @@ class Ledger:
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
         self.states: dict[Id, NodeState] = {}
         """What each node has left."""
-        self.serials: dict[Id, int] = {}
-        """For each node a number that stands for its shape and for no other."""
         self.used: dict[Use, int] = {}
         """Milli-chips charged to a team and to all teams below it, per chip type (Q3): what limits bound. What
         is on its way out is charged to nobody: its chips were promised, and are charged, to somebody else (R6)."""
@@ -67,6 +66,10 @@ class Ledger:
         """The part of `used` that the team's own work is charged: what shares are taken of (F3)."""
         self.firm: dict[Use, int] = {}
         """The part of `own` that is not preemptible (F4)."""
+        self.of_user: dict[tuple[Id, Id, str], int] = {}
+        """The part of `own` that each user of the team is charged (F5)."""
+        self.capacity: dict[str, int] = {}
+        """Milli-chips per type that are healthy and on nodes in service (F2)."""
         self.live_of_set: dict[Id, int] = {}
         self.live_of_job: dict[Id, int] = {}
         self.overdrawn: set[Id] = set()
@@ -76,12 +79,14 @@ class Ledger:
         self._chips_of: dict[Id, dict[Id, Chip]] = {}
         self._running_on: dict[Id, set[Id]] = {}
         self._payers: dict[Id, tuple[Id, ...]] = {}
+        self._capacity_of: dict[Id, dict[str, int]] = {}
         self._kinds: dict[tuple[str, int, int], int] = {}
         self._types: tuple[str, ...] | None = None
-        self._serial_of: dict[Shape, int] = {}
-        self._last_serial = 0
-        self._overdrawn_serials: set[int] = set()
+        self._frames = Frames()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._list(snapshot)
+
+    def _list(self, snapshot: Snapshot) -> None:
         for team in snapshot.teams:
             self._list_team(team)
         for chip in snapshot.chips:
@@ -106,6 +111,10 @@ class Ledger:
     def chip_memories(self, chip_type: str) -> list[int]:
         """The different memory sizes that chips of this type have, least first."""
         return sorted({memory for name, _, memory in self._kinds if name == chip_type})
+
+    def speed(self, chip_type: str) -> int:
+        """Relative speed of the fastest chips of the type; the reference's where there are none (Q4)."""
+        return max((speed for name, speed, _ in self._kinds if name == chip_type), default=REFERENCE_SPEED)
 
     def charges(self, placement: Placement) -> Iterator[tuple[str, int]]:
         """Chip type and milli-chips that quota charges for each share of a placement (Q3)."""
@@ -140,9 +149,6 @@ class Ledger:
         else:
             self._forget(event.kind, event.id)
         self._undo.clear()
-        if len(self._serial_of) > MAX_SHAPES:
-            self._serial_of.clear()
-            self._overdrawn_serials.intersection_update(self.serials.values())
 
     def _note_row(self, row: Row) -> None:
         if isinstance(row, Running):
@@ -251,14 +257,28 @@ class Ledger:
     def _clear_node(self, node_id: Id) -> None:
         """The node's state with nothing on it; no state when there is no such node."""
         node = self.nodes.get(node_id)
+        self._count_capacity(node_id, node)
         if node is None:
             self.states.pop(node_id, None)
-            self.serials.pop(node_id, None)
             self.overdrawn.discard(node_id)
             self.changed.append(node_id)
             return
         pool = self.pools.get(node.pool) or Pool(node.pool, f"{node.pool}")
-        self._set_state(node_id, empty(node, pool.slice_step, self._chips_of.get(node_id, {}).values()))
+        chips = self._chips_of.get(node_id, {}).values()
+        self._set_state(node_id, empty(self._frames, node, pool.slice_step, chips))
+
+    def _count_capacity(self, node_id: Id, node: Node | None) -> None:
+        """What the node adds to the cell's capacity is as its chips are now."""
+        for chip_type, milli in self._capacity_of.pop(node_id, {}).items():
+            self.capacity[chip_type] -= milli
+        here: dict[str, int] = {}
+        for chip in self._chips_of.get(node_id, {}).values() if node and node.ready else ():
+            if chip.healthy:
+                here[chip.type] = here.get(chip.type, 0) + WHOLE_CHIP
+        for chip_type, milli in here.items():
+            self.capacity[chip_type] = self.capacity.get(chip_type, 0) + milli
+        if here:
+            self._capacity_of[node_id] = here
 
     def _start(self, attempt: Running) -> None:
         self.running[attempt.id] = attempt
@@ -291,19 +311,44 @@ class Ledger:
         """A point of the trial to which `rewind` can return."""
         return len(self._undo)
 
-    def hold(self, placement: Placement, *, team: Id, preemptible: bool, by: Tenant) -> None:
-        """One replica of a waiting job holds this placement, until rewound."""
+    def hold(
+        self, placement: Placement, *, team: Id, preemptible: bool, by: Tenant, user: Id | None = None
+    ) -> None:
+        """One replica of a waiting job holds this placement, until rewound. `user`: who is charged too (F5)."""
         self._set_state(placement.node, self.states[placement.node].taken(placement, by))
-        self._charge(team, preemptible, placement, 1)
+        self._charge(team, preemptible, placement, 1, user)
 
     def shadow(self, placement: Placement, *, by: Tenant) -> None:
         """This placement is kept free for somebody and charged to nobody, until rewound."""
         self._set_state(placement.node, self.states[placement.node].taken(placement, by))
 
-    def bill(self, placements: Iterable[Placement], *, team: Id, preemptible: bool, sign: int) -> None:
-        """The team is charged for these placements, or no longer (`sign` -1), until rewound; nothing is held."""
+    def unshadow(self, placement: Placement, *, by: Tenant) -> None:
+        """What `shadow` kept free is free to all again, until rewound."""
+        self._set_state(placement.node, self.states[placement.node].given_back(placement, by))
+
+    def close(self, node: Id, because: str) -> None:
+        """Nothing new may be placed on this node, until it is opened or rewound."""
+        self._set_state(node, self.states[node].closed(because))
+
+    def open(self, node: Id) -> None:
+        """What `close` closed takes new work again, until rewound."""
+        self._set_state(node, self.states[node].closed(None))
+
+    def bill(
+        self,
+        placements: Iterable[Placement],
+        *,
+        team: Id,
+        preemptible: bool,
+        sign: int,
+        user: Id | None = None,
+        in_line: bool = True,
+    ) -> None:
+        """The team is charged for these placements, or no longer (`sign` -1), until rewound; nothing is held.
+        `in_line` False leaves `own` alone, which decides the team's place in line (F3).
+        """
         for placement in placements:
-            self._charge(team, preemptible, placement, sign)
+            self._charge(team, preemptible, placement, sign, user, in_line=in_line)
 
     def lift(self, attempt: Running, placements: Iterable[Placement] | None = None) -> None:
         """What the attempt holds, or these placements of it alone, is free and charged to nobody, until
@@ -323,7 +368,7 @@ class Ledger:
                 moved = state.given_back(placement, by) if sign > 0 else state.taken(placement, by)
                 self._set_state(placement.node, moved)
             if placement in staying:
-                self._charge(attempt.team, attempt.preemptible, placement, -sign)
+                self._charge(attempt.team, attempt.preemptible, placement, -sign, attempt.user)
         if placements is None:
             self._count_live(attempt.job, attempt.set, -sign)
 
@@ -340,42 +385,45 @@ class Ledger:
             else:
                 mapping[key] = old
             if mapping is self.states:
-                self._state_changed(key)
+                self._state_changed(key, old)
 
     # -- one way to change a sum --------------------------------------------------------------------------
 
     def _set_state(self, node: Id, state: NodeState) -> None:
-        self._put(self.states, node, state)
-        self._put(self.serials, node, self._serial(state.shape))
-        self._state_changed(node)
+        self._undo.append((self.states, node, self.states.get(node)))
+        self.states[node] = state
+        self._state_changed(node, state)
 
-    def _state_changed(self, node: Id) -> None:
+    def _state_changed(self, node: Id, state: NodeState | None) -> None:
         self.changed.append(node)
-        if self.serials.get(node) in self._overdrawn_serials:
+        if state is not None and state.overdrawn:
             self.overdrawn.add(node)
         else:
             self.overdrawn.discard(node)
 
-    def _serial(self, shape: Shape) -> int:
-        known = self._serial_of.get(shape)
-        if known is None:
-            self._last_serial += 1
-            known = self._serial_of[shape] = self._last_serial
-            if overdrawn(shape):
-                self._overdrawn_serials.add(known)
-        return known
-
     def _charge_all(self, attempt: Running, sign: int) -> None:
         for placement in attempt.staying:
-            self._charge(attempt.team, attempt.preemptible, placement, sign)
+            self._charge(attempt.team, attempt.preemptible, placement, sign, attempt.user)
 
-    def _charge(self, team: Id, preemptible: bool, placement: Placement, sign: int) -> None:
+    def _charge(
+        self,
+        team: Id,
+        preemptible: bool,
+        placement: Placement,
+        sign: int,
+        user: Id | None = None,
+        *,
+        in_line: bool = True,
+    ) -> None:
         for chip_type, milli in self.charges(placement):
             for payer in self.payers(team):
                 self._add(self.used, (payer, chip_type), sign * milli)
-            self._add(self.own, (team, chip_type), sign * milli)
+            if in_line:
+                self._add(self.own, (team, chip_type), sign * milli)
             if not preemptible:
                 self._add(self.firm, (team, chip_type), sign * milli)
+            if user is not None:
+                self._add(self.of_user, (team, user, chip_type), sign * milli)
 
     def _add(self, sums: dict[Use, int], key: Use, amount: int) -> None:
         self._put(sums, key, sums.get(key, 0) + amount)

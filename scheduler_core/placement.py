@@ -1,57 +1,70 @@
 """Where a gang sits: whole or not at all (Q2, Q8), the best nodes first (P2), equal nodes scored once (P6).
 
-From the naive version: score every node for every replica, take the best. Three departures. Answers are kept
-per shape, so a node of a known shape costs a look-up. Nodes are kept ranked between placements and cycles,
-and only those that changed are ranked again. And all replicas of a gang sit on chips of one type: the types
-are tried in order, so that on each the best node first is also complete. A slice that is given in memory may
-cost more quota on one chip than on another; its score begins with that cost, which keeps "best first"
-complete there too.
+All replicas of a gang sit on chips of one type: the types are tried in order, so that on each "the best node
+first" is also complete. A slice that is given in memory may cost more quota on one chip than on another; its
+score begins with that cost, which keeps it complete there too. Replicas that are to sit together are placed
+in one domain of the topology after the other, so that a domain in which the gang fits is found.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Set
+from typing import Final, TypeAlias
 
 from scheduler_core.fairness import room
-from scheduler_core.fit import Answer, Fit, Need, Rejection, fit
+from scheduler_core.filters import Filters, Rejection, without_host
+from scheduler_core.fit import HEAD, Fit, Need, Offer, parts_of
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import ChipShare, Id, Placement, Request
 from scheduler_core.ordering import JobClass
 from scheduler_core.request import wants_chips, wants_slice
-from scheduler_core.shape import NodeState, tenant
+from scheduler_core.shape import Frame, NodeState, Tenant, tenant
+from scheduler_core.shelves import Shelf, Shelves
+from scheduler_core.topology import domains_in_order
 
 KEEP_CYCLES: Final = 64
 """Cycles for which the ranking of a need nobody asks for is kept: about a minute at one cycle a second."""
 
-MAX_ANSWERS: Final = 50_000
-"""Answers that one ranking remembers by shape; past it the memory starts afresh."""
+MAX_LOSSES: Final = 50_000
+"""Classes of nodes of which one ranking remembers what is lost; past it the memory starts afresh."""
+
+Value: TypeAlias = Callable[[NodeState, NodeState], int]
+"""What the cell loses when a node goes from the first state to the second (P3): less is better. It follows
+from the two states alone; when the mix of requests behind it changes, it is another function."""
+
+NOBODY: Final = Tenant(0, 0)
+"""Who takes a part where only the amounts matter."""
 
 
 class Placer:
-    """Finds placements on a ledger, and keeps its nodes ranked for every need it was asked about."""
+    """Finds placements on a ledger, and keeps its nodes in order for every need it was asked about."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, value: Value | None = None) -> None:
         self._ledger = ledger
+        self._value = value
+        self._shelves = Shelves(ledger)
+        self._filters = Filters(ledger)
         self._rankings: dict[Need, Ranking] = {}
-        self._of_class: dict[tuple[JobClass, str], Ranking] = {}
-        """The rankings asked for in this cycle."""
+        self._of_class: dict[JobClass, tuple[tuple[str, Ranking], ...]] = {}
+        """The rankings asked for in this cycle, by chip type in the order to try."""
         self._cycle = 0
+        self._effort = 0
 
-    def begin_cycle(self) -> None:
-        """Every ranking in use is up to date, and those out of use are gone."""
+    def begin_cycle(self, effort: int = 0) -> None:
+        """Everything in use is up to date, and what is out of use is gone. `effort` is for this cycle (S4): so
+        many classes of nodes are valued for each replica; with 0 none is, and the first in order is taken.
+        """
         self._cycle += 1
+        self._effort = effort
         self._of_class.clear()
-        changed = list(dict.fromkeys(self._ledger.changed))
-        for need, ranking in list(self._rankings.items()):
-            if self._cycle - ranking.asked_in > KEEP_CYCLES:
-                del self._rankings[need]
-            else:
-                ranking.look_at(changed)
-                ranking.read = 0
+        self._shelves.catch_up()
+        self._filters.catch_up()
         self._ledger.changed.clear()
+        self._shelves.from_the_start()
+        self._filters.from_the_start()
+        if self._cycle % KEEP_CYCLES == 0:
+            self._forget_needs_out_of_use()
 
     def place(self, kind: JobClass) -> tuple[Placement, ...]:
         """Placements for the gang, held in the ledger's trial; empty, with nothing held, when it does not
@@ -59,8 +72,8 @@ class Placer:
         """
         if kind.problem:
             return ()
-        for chip_type in self.chip_types(kind.gang.request):
-            placements = self._place_on(kind, chip_type, bounded_by_team=True)
+        for chip_type, ranking in self._rankings_of(kind):
+            placements = self._place_on(kind, chip_type, ranking, bounded_by_team=True)
             if len(placements) >= kind.gang.minimum:
                 return placements
         return ()
@@ -77,7 +90,7 @@ class Placer:
         the milli-chips that quota would charge for them. Nothing is held afterwards.
         """
         mark = self._ledger.mark()
-        placements = self._place_on(kind, chip_type, bounded_by_team=False)
+        placements = self._place_on(kind, chip_type, self.ranking(kind, chip_type), bounded_by_team=False)
         charged = sum(milli for placement in placements for _, milli in self._ledger.charges(placement))
         self._ledger.rewind(mark)
         return len(placements), charged
@@ -90,11 +103,18 @@ class Placer:
 
     def ranking(self, kind: JobClass, chip_type: str) -> Ranking:
         """The nodes for one replica of this class on this chip type, as they are now."""
-        ranking = self._of_class.get((kind, chip_type))
-        if ranking is None:
-            ranking = self._of_class[kind, chip_type] = self._ranking_for(kind, chip_type)
-        ranking.catch_up()
-        return ranking
+        for name, ranking in self._rankings_of(kind):
+            if name == chip_type:
+                return ranking
+        return self._ranking_for(kind, chip_type)
+
+    def _rankings_of(self, kind: JobClass) -> tuple[tuple[str, Ranking], ...]:
+        known = self._of_class.get(kind)
+        if known is None:
+            names = self.chip_types(kind.gang.request)
+            known = tuple((name, self._ranking_for(kind, name)) for name in names)
+            self._of_class[kind] = known
+        return known
 
     def _ranking_for(self, kind: JobClass, chip_type: str) -> Ranking:
         """Classes that need the same of a node share one ranking."""
@@ -103,24 +123,60 @@ class Placer:
         need = Need(request, chip_type, kind.pools, who)
         ranking = self._rankings.get(need)
         if ranking is None:
-            ranking = self._rankings[need] = Ranking(need, self._ledger)
+            ranking = self._rankings[need] = Ranking(need, self._ledger, self._shelves, self._filters)
         ranking.asked_in = self._cycle
+        ranking.use(self._value, self._effort)
         return ranking
 
-    def _place_on(self, kind: JobClass, chip_type: str, *, bounded_by_team: bool) -> tuple[Placement, ...]:
-        """As many replicas as fit on this type, held in the trial; nothing is held when they are too few."""
+    def _forget_needs_out_of_use(self) -> None:
+        for need, ranking in list(self._rankings.items()):
+            if self._cycle - ranking.asked_in >= KEEP_CYCLES:
+                del self._rankings[need]
+        in_use = {ranking.chips for ranking in self._rankings.values()}
+        self._shelves.keep(in_use)
+        self._filters.keep(in_use)
+
+    def _place_on(
+        self, kind: JobClass, chip_type: str, ranking: Ranking, *, bounded_by_team: bool
+    ) -> tuple[Placement, ...]:
+        """As many replicas as fit on this type, held in the trial; nothing is held when they are too few, but
+        for the question how many the nodes alone could take.
+        """
         gang, ledger = kind.gang, self._ledger
         left = room(ledger, kind.team, chip_type, preemptible=kind.preemptible) if bounded_by_team else None
+        if gang.within is None and gang.near is None:
+            return self._place_among(kind, ranking, left, None, bounded_by_team=bounded_by_team)
+        most: tuple[Placement, ...] = ()
+        for domain in domains_in_order(gang, ledger, ranking.nodes()):
+            mark = ledger.mark()
+            found = self._place_among(kind, ranking, left, domain, bounded_by_team=bounded_by_team)
+            if len(found) >= gang.minimum:
+                return found
+            most = max(most, found, key=len)
+            ledger.rewind(mark)
+        return most
+
+    def _place_among(
+        self,
+        kind: JobClass,
+        ranking: Ranking,
+        left: int | None,
+        domain: Set[Id] | None,
+        *,
+        bounded_by_team: bool,
+    ) -> tuple[Placement, ...]:
+        """The same among the nodes of a domain; `left` is what the team may still be charged."""
+        gang, ledger = kind.gang, self._ledger
         wanted = gang.maximum if bounded_by_team else gang.minimum
         by = tenant(kind.organization, gang.request.isolation)
         mark = ledger.mark()
         placements: list[Placement] = []
-        for node, found in self._choices(kind, chip_type, wanted):
+        for node, found in _choices(ranking, wanted, domain, spread=gang.spread):
             if left is not None:
                 left -= found.charge
                 if left < 0 and found.charge:
                     break
-            placement = _placement(len(placements), node, found, gang.request, ledger.states[node])
+            placement = placement_of(len(placements), node, found, gang.request, ledger.states[node])
             ledger.hold(placement, team=kind.team, preemptible=kind.preemptible, by=by)
             placements.append(placement)
         if len(placements) < gang.minimum and bounded_by_team:
@@ -128,92 +184,121 @@ class Placer:
             return ()
         return tuple(placements)
 
-    def _choices(self, kind: JobClass, chip_type: str, wanted: int) -> Iterator[tuple[Id, Fit]]:
-        """The best node for each replica in turn; with `spread` each on a node of its own (Q8)."""
-        ranking = self.ranking(kind, chip_type)
-        if kind.gang.spread:
-            yield from ranking.best(wanted)
-            return
-        for _ in range(wanted):
-            ranking.catch_up()
-            yield from ranking.best(1)
-
 
 class Ranking:
-    """All nodes for one need: those that can take a replica, best first; the others counted by why (P1)."""
+    """All nodes for one need, as they are now: those that can take a replica, best first; the others counted
+    by why (P1).
+    """
 
-    def __init__(self, need: Need, ledger: Ledger) -> None:
+    def __init__(self, need: Need, ledger: Ledger, shelves: Shelves, filters: Filters) -> None:
         self.asked_in = 0
-        self.read = len(ledger.changed)
-        """How far the ledger's list of changed nodes has been read."""
-        self.rejections: Counter[Rejection] = Counter()
+        self.chips = without_host(need)
+        """The need as far as chips go."""
         self._need = need
         self._ledger = ledger
-        self._answers: dict[Id, tuple[int, Answer]] = {}
-        self._by_shape: dict[int, Answer] = {}
-        self._fitting: list[tuple[tuple[int, ...], Id]] = []
-        self.look_at(ledger.states)
+        self._shelves = shelves
+        self._filters = filters
+        self._aisle = shelves.aisle(self.chips)
+        self._value: Value | None = None
+        self._effort = 0
+        self._losses: dict[tuple[Frame, int, int, Shelf], int] = {}
+        """What was lost by taking the replica in, by class of nodes (P6)."""
+
+    def use(self, value: Value | None, effort: int) -> None:
+        """Weigh so many classes of nodes by this value; none with effort 0 or without a value."""
+        if value is not self._value:
+            self._value = value
+            self._losses.clear()
+        self._effort = effort if value is not None else 0
 
     def __len__(self) -> int:
         """How many nodes could take a replica."""
-        return len(self._fitting)
+        return len(self._ledger.states) - self.rejections.total()
 
-    def best(self, count: int) -> list[tuple[Id, Fit]]:
-        """The best nodes, at most so many, each with how a replica would sit there."""
-        chosen = []
-        for _, node in self._fitting[:count]:
-            answer = self._answers[node][1]
-            assert isinstance(answer, Fit)
-            chosen.append((node, answer))
-        return chosen
+    @property
+    def rejections(self) -> Counter[Rejection]:
+        """Every other node, by why it cannot."""
+        self._filters.catch_up()
+        return self._filters.rejections(self._need)
 
-    def catch_up(self) -> None:
-        """Nodes that changed since the last time are ranked anew."""
-        changed = self._ledger.changed
-        if self.read < len(changed):
-            self.look_at(changed[self.read :])
-            self.read = len(changed)
+    def best(self, count: int, among: Set[Id] | None = None) -> list[tuple[Id, Fit]]:
+        """The best nodes, at most so many, each with how a replica would sit there; `among` leaves out all
+        others.
+        """
+        chosen = self._weighed(count, among) if self._effort else _first(count, self._in_order(among))
+        return [(node, self._fit(node, found, shelf)) for node, found, shelf in chosen]
 
-    def look_at(self, nodes: Iterable[Id]) -> None:
-        """These nodes are ranked as they are now."""
-        serials, answers = self._ledger.serials, self._answers
-        for node in nodes:
-            serial = serials.get(node)
-            known = answers.get(node)
-            if known is None or known[0] != serial:
-                self._rank_anew(node, serial, known)
+    def nodes(self) -> list[Id]:
+        """Every node that can take a replica, best first but for the value of what remains."""
+        return [node for node, _, _ in self._in_order(None)]
 
-    def _rank_anew(self, node: Id, serial: int | None, known: tuple[int, Answer] | None) -> None:
-        if known is not None:
-            self._take_out(node, known[1])
-        if serial is None:
-            self._answers.pop(node, None)
-            return
-        answer = self._answer(node, serial)
-        self._answers[node] = (serial, answer)
-        if isinstance(answer, Fit):
-            insort(self._fitting, (answer.score, node))
-        else:
-            self.rejections[answer] += 1
+    def _in_order(self, among: Set[Id] | None) -> Iterator[tuple[Id, Offer, Shelf]]:
+        """Every node once, in the opening that is best for it."""
+        self._shelves.catch_up()
+        request = self._need.request
+        seen: set[Id] = set()
+        for choice in self._aisle.nodes(request.cpu, request.memory):
+            node = choice[0]
+            if node not in seen and (among is None or node in among):
+                yield choice
+                seen.add(node)
 
-    def _take_out(self, node: Id, answer: Answer) -> None:
-        if isinstance(answer, Fit):
-            del self._fitting[bisect_left(self._fitting, (answer.score, node))]
-        elif self.rejections[answer] == 1:
-            del self.rejections[answer]
-        else:
-            self.rejections[answer] -= 1
+    def _weighed(self, count: int, among: Set[Id] | None) -> list[tuple[Id, Offer, Shelf]]:
+        """P3: of the first classes of nodes that cost no more quota and are of no worse pool, those from which
+        the least is lost. Between equal losses the order stands.
+        """
+        states = self._ledger.states
+        weighed: list[tuple[tuple[int, ...], int, int, tuple[Id, Offer, Shelf]]] = []
+        classes: set[tuple[Frame, int, int, Shelf]] = set()
+        for place, choice in enumerate(self._in_order(among)):
+            node, found, shelf = choice
+            head = found.score[:HEAD]
+            if len(weighed) >= count and (head != weighed[-1][0] or len(classes) >= self._effort):
+                break
+            state = states[node]
+            like = (state.frame, state.free_cpu, state.free_memory, shelf)
+            classes.add(like)
+            weighed.append((head, self._loss(like, choice), place, choice))
+        weighed.sort(key=lambda entry: entry[:3])
+        return [choice for _, _, _, choice in weighed[:count]]
 
-    def _answer(self, node: Id, serial: int) -> Answer:
-        answer = self._by_shape.get(serial)
-        if answer is None:
-            if len(self._by_shape) >= MAX_ANSWERS:
-                self._by_shape.clear()
-            answer = self._by_shape[serial] = fit(self._need, self._ledger.states[node].shape)
-        return answer
+    def _loss(self, like: tuple[Frame, int, int, Shelf], choice: tuple[Id, Offer, Shelf]) -> int:
+        known = self._losses.get(like)
+        if known is None:
+            assert self._value is not None
+            if len(self._losses) >= MAX_LOSSES:
+                self._losses.clear()
+            node, found, shelf = choice
+            state = self._ledger.states[node]
+            there = placement_of(0, node, self._fit(node, found, shelf), self._need.request, state)
+            known = self._losses[like] = self._value(state, state.taken(there, NOBODY))
+        return known
+
+    def _fit(self, node: Id, found: Offer, shelf: Shelf) -> Fit:
+        frame = self._ledger.states[node].frame
+        positions = self._shelves.positions(frame, shelf)
+        return Fit(found.score, found.charge, tuple(parts_of(found, positions, frame)))
 
 
-def _placement(replica: int, node: Id, found: Fit, request: Request, state: NodeState) -> Placement:
+def placement_of(replica: int, node: Id, found: Fit, request: Request, state: NodeState) -> Placement:
+    """The replica on this node, its chips by id."""
     shares = [ChipShare(state.chips[part.position][1], part.milli, part.memory) for part in found.parts]
-    shares.sort(key=lambda share: share.chip)
+    if len(shares) > 1:
+        shares.sort(key=lambda share: share.chip)
     return Placement(replica, node, request.cpu, request.memory, tuple(shares))
+
+
+def _choices(
+    ranking: Ranking, wanted: int, domain: Set[Id] | None, *, spread: bool
+) -> Iterator[tuple[Id, Fit]]:
+    """The best node for each replica in turn; with `spread` each on a node of its own (Q8)."""
+    if spread:
+        yield from ranking.best(wanted, domain)
+        return
+    for _ in range(wanted):
+        yield from ranking.best(1, domain)
+
+
+def _first(count: int, choices: Iterator[tuple[Id, Offer, Shelf]]) -> Iterator[tuple[Id, Offer, Shelf]]:
+    for _, choice in zip(range(count), choices, strict=False):
+        yield choice

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from scheduler_core.fit import Rejection, Why
+from scheduler_core.filters import Rejection, Why
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Quota, Team
 from scheduler_core.ordering import JobClass
