@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -54,8 +55,8 @@ _FIELDS: Final[dict[type[Row], str]] = {
 }
 """Where the snapshot keeps the rows of each kind."""
 
-Said: TypeAlias = bytes
-"""A decision in canonical form; two decisions are equal when their bytes are."""
+Digest: TypeAlias = bytes
+"""16 bytes that stand for a decision in canonical form: equal decisions, and only they, have equal digests."""
 
 
 class BadRecording(ValueError):  # noqa: N818 - it says what is true of the bytes
@@ -68,7 +69,7 @@ class RecordedCycle:
 
     now: int
     events: tuple[FeedEvent, ...]
-    said: Said
+    digest: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +93,23 @@ class Replayed:
     """The cell as the cycle saw it."""
 
 
-def say(decision: Decision) -> Said:
-    """The decision in canonical form: units in order, verdicts with code, facts and sentence."""
+def digest(decision: Decision) -> Digest:
+    """Of the decision in canonical form: units in order, verdicts with code, facts and sentence."""
     verdicts = [
         (verdict.jobs, [(reason.code, reason.facts(), reason.sentence()) for reason in verdict.reasons])
         for verdict in decision.verdicts
     ]
-    return _encode((replace(decision, verdicts=()), verdicts))
+    return blake2b(_encode((replace(decision, verdicts=()), verdicts)), digest_size=16).digest()
 
 
 def record(snapshot: Snapshot, policy: Policy, decision: Decision) -> bytes:
     """A recording of this one cycle."""
-    return dump(Recording(policy, snapshot, (RecordedCycle(snapshot.now, (), say(decision)),)))
+    return dump(Recording(policy, snapshot, (RecordedCycle(snapshot.now, (), digest(decision)),)))
 
 
 def dump(recording: Recording) -> bytes:
     """The recording as bytes: the same recording gives the same bytes everywhere."""
-    cycles = [(cycle.now, [_told(event) for event in cycle.events], cycle.said) for cycle in recording.cycles]
+    cycles = [(cycle.now, [_told(event) for event in cycle.events], cycle.digest) for cycle in recording.cycles]
     return MAGIC + zlib.compress(_encode((recording.policy, recording.snapshot, cycles)), 6)
 
 
@@ -122,7 +123,7 @@ def load(packed: bytes) -> Recording:
         if not unpacker.eof:
             raise BadRecording(f"The recording is cut short, or larger than {MAX_BYTES} bytes unpacked.")
         policy, snapshot, cycles = _RECORDING.decode(plain)
-        read = tuple(RecordedCycle(now, tuple(map(_heard, events)), said) for now, events, said in cycles)
+        read = tuple(RecordedCycle(now, tuple(map(_heard, events)), found) for now, events, found in cycles)
     except (zlib.error, msgspec.MsgspecError, KeyError, ValueError) as error:
         if isinstance(error, BadRecording):
             raise
@@ -142,7 +143,7 @@ def replay(recording: Recording) -> Iterator[Replayed]:
             else:
                 rows.pop((event.kind, event.id), None)
         decision = scheduler.decide(cycle.now)
-        yield Replayed(cycle.now, decision, say(decision) == cycle.said, _snapshot(cycle.now, rows.values()))
+        yield Replayed(cycle.now, decision, digest(decision) == cycle.digest, _snapshot(cycle.now, rows.values()))
 
 
 def _rows(snapshot: Snapshot) -> Iterator[Row]:

@@ -16,11 +16,11 @@ from scheduler_core.recording import (
     BadRecording,
     RecordedCycle,
     Recording,
+    digest,
     dump,
     load,
     record,
     replay,
-    say,
 )
 from tests.core.cells import Mirror, cells, events, policies, troubled_cells
 from tests.core.test_properties import thorough
@@ -53,13 +53,13 @@ def test_x3_a_keyframe_and_the_events_after_it_give_every_cycle_again(data: st.D
             happened.append(event)
         kept.apply(happened)
         now = snapshot.now + cycle
-        cycles.append(RecordedCycle(now, tuple(happened), say(kept.decide(now))))
+        cycles.append(RecordedCycle(now, tuple(happened), digest(kept.decide(now))))
     recording = load(dump(Recording(Policy(), snapshot, tuple(cycles))))
     replayed = list(replay(recording))
     assert all(cycle.same for cycle in replayed)
     last = mirror.snapshot(snapshot.now + 3)
     assert {row.id for row in replayed[-1].snapshot.jobs} == {row.id for row in last.jobs}
-    assert say(decide(replayed[-1].snapshot, Policy())) == cycles[-1].said
+    assert digest(decide(replayed[-1].snapshot, Policy())) == cycles[-1].digest
 
 
 def test_x3_another_decision_than_the_recorded_one_is_told() -> None:
@@ -74,7 +74,7 @@ def test_x3_a_recording_of_rows_that_are_gone_replays() -> None:
     told = (Remove(Node, 1), Upsert(replace(snapshot.jobs[0], priority=90)), Remove(Job, 99))
     scheduler = Scheduler(snapshot, Policy())
     scheduler.apply(told)
-    cycle = RecordedCycle(snapshot.now, told, say(scheduler.decide(snapshot.now)))
+    cycle = RecordedCycle(snapshot.now, told, digest(scheduler.decide(snapshot.now)))
     assert [c.same for c in replay(load(dump(Recording(Policy(), snapshot, (cycle,)))))] == [True]
 
 

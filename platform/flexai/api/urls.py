@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from flexai.api.schema import SchemaView
-from flexai.api.views import health, job_actions, jobs, nodes, session, teams
+from flexai.api.views import cycles, health, job_actions, jobs, nodes, session, teams
 
 urlpatterns = [
     path("health", health.HealthView.as_view()),
@@ -31,7 +31,9 @@ urlpatterns = [
     path("nodes/<str:id>/return", nodes.ReturnView.as_view()),
     path("chips", nodes.ChipsView.as_view()),
     path("cluster", nodes.ClusterView.as_view()),
-    path("cycles", nodes.CyclesView.as_view()),
+    path("cycles", cycles.CyclesView.as_view()),
+    path("recordings", cycles.RecordingsView.as_view()),
+    path("recordings/<int:id>", cycles.RecordingView.as_view()),
     path("teams", teams.TeamsView.as_view()),
     path("teams/<str:id>", teams.TeamView.as_view()),
     path("teams/<str:id>/quotas", teams.QuotasView.as_view()),

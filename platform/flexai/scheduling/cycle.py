@@ -94,6 +94,8 @@ def _run_passes(cell_id: int, report: CycleReport) -> None:
             forget(cell_id)
             doubted = False
             continue
+        if state.recorder.due:
+            state.recorder.store(state.feed.snapshot(clock.to_ms(notes.started_at)))
         if not refreshed.news:
             return
         began = time.monotonic()
@@ -127,6 +129,7 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
     began = perf_counter()
     decision = state.scheduler.decide(clock.to_ms(notes.started_at))
     notes.decide_ms = _ms_since(began)
+    state.recorder.decided(clock.to_ms(notes.started_at), decision)
     _note(decision, notes)
     if decision.broken:
         log.error("cell %s: units break laws and are dropped: %s", cell_id, decision.broken)

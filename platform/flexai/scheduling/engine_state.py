@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 from flexai.scheduling.feed import Feed
+from flexai.scheduling.recordings import Recorder
 from flexai.scheduling.verdicts import VerdictKeeper
 from scheduler_core.engine import Scheduler
 from scheduler_core.policy import Policy
@@ -28,6 +29,7 @@ class EngineState:
     scheduler: Scheduler
     policy: Policy
     verdicts: VerdictKeeper
+    recorder: Recorder
     built_at: float = field(default_factory=time.monotonic)
     """Seconds of the monotonic clock."""
     unfinished: bool = False
@@ -62,6 +64,7 @@ def refresh(cell_id: int, now: int) -> Refreshed:
     if changes.rebuild:
         return _rebuild(cell_id, now, changes.rebuild)
     state.scheduler.apply(changes.events)
+    state.recorder.heard(changes.events)
     return Refreshed(state, news=changes.news or state.unfinished or state.verdicts.due)
 
 
@@ -76,11 +79,13 @@ _states: dict[int, EngineState] = {}
 def _rebuild(cell_id: int, now: int, why: str) -> Refreshed:
     _states.pop(cell_id, None)
     feed, policy = Feed(cell_id), policy_of(cell_id)
+    snapshot = feed.begin(now)
     state = EngineState(
         feed=feed,
-        scheduler=Scheduler(feed.begin(now), policy),
+        scheduler=Scheduler(snapshot, policy),
         policy=policy,
         verdicts=VerdictKeeper.of(cell_id),
+        recorder=Recorder(cell_id, policy, snapshot),
     )
     _states[cell_id] = state
     return Refreshed(state, news=True, rebuilt=why)

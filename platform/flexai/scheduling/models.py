@@ -31,6 +31,22 @@ class Cycle(models.Model):
         indexes = [models.Index(fields=["cell", "-id"], name="cycle_by_cell")]
 
 
+class Recording(models.Model):
+    """What the scheduler saw and decided in a stretch of cycles, packed for `flexai replay` (X3)."""
+
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="recordings", db_index=False)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    """Instants of its first and last cycle."""
+    cycles = models.PositiveIntegerField()
+    size = models.PositiveIntegerField()
+    """Bytes of `data`."""
+    data = models.BinaryField()
+
+    class Meta:
+        indexes = [models.Index(fields=["cell", "-id"], name="recording_by_cell")]
+
+
 class Verdict(models.Model):
     """Why a job waits (X1); written only when it changes."""
 

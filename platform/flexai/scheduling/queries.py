@@ -7,7 +7,7 @@ from typing import Any
 from flexai.common import clock
 from flexai.jobs.models import Job
 from flexai.scheduling.engine_state import policy_of
-from flexai.scheduling.models import Cycle, Verdict
+from flexai.scheduling.models import Cycle, Recording, Verdict
 from flexai.scheduling.snapshot import take_snapshot
 from scheduler_core.explain import Explanation, NotWaiting, explain
 from scheduler_core.lifecycle import JobState
@@ -54,6 +54,11 @@ def explain_job(job: Job) -> dict[str, Any]:
         if not answer["reasons"]:
             answer.update(sentence=verdict.sentence, reasons=verdict.reasons)
     return answer
+
+
+def last_recordings(cell_id: int, limit: int) -> list[Recording]:
+    """The newest recordings without their data, newest first."""
+    return list(Recording.objects.filter(cell_id=cell_id).defer("data").order_by("-id")[:limit])
 
 
 def last_cycles(cell_id: int, limit: int) -> list[Cycle]:

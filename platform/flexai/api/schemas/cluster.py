@@ -181,6 +181,24 @@ class CycleListSerializer(serializers.Serializer[Any]):
     next_cursor = serializers.CharField(allow_null=True)
 
 
+class RecordingSerializer(serializers.Serializer[Any]):
+    """A stretch of recorded cycles."""
+
+    id = integer()
+    first_at = serializers.DateTimeField()
+    last_at = serializers.DateTimeField()
+    cycles = integer()
+    size = integer("Bytes.")
+    url = serializers.CharField()
+
+
+class RecordingListSerializer(serializers.Serializer[Any]):
+    """The newest recordings."""
+
+    items = RecordingSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
 class EnrolSerializer(serializers.Serializer[Any]):
     """An agent that enrols."""
 

@@ -13,7 +13,8 @@ from rest_framework.views import APIView
 
 from flexai.api.renderers import DEFAULT_MAX_BODY_BYTES, JSONRenderer
 from flexai.api.throttling import CallerThrottle
-from flexai.common.errors import FieldError, InvalidInput
+from flexai.cluster.models import Cell
+from flexai.common.errors import FieldError, InvalidInput, NotFound
 from flexai.tenancy.principals import Principal, Scope
 
 
@@ -74,3 +75,11 @@ def only_known(body: dict[str, Any], known: set[str]) -> None:
     ]
     if errors:
         raise InvalidInput(f"Unknown key {errors[0].field!r}.", errors=errors)
+
+
+def the_cell() -> Cell:
+    """The cell that an answer about the cluster speaks of: the first. Raises NotFound where there is none."""
+    cell = Cell.objects.order_by("id").first()
+    if cell is None:
+        raise NotFound("There is no cell.")
+    return cell

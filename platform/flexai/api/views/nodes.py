@@ -1,4 +1,4 @@
-"""Nodes, chips, the cluster, cycles, and how agents enrol."""
+"""Nodes, chips, the cluster, and how agents enrol."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from flexai.api.pagination import whole_parameter
 from flexai.api.schemas import cluster as shapes
 from flexai.api.schemas.common import CURSOR, LIMIT, ReasonTextSerializer, answers, public_id
 from flexai.api.throttling import AddressThrottle
-from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
+from flexai.api.views.base import View, body_of, only_known, principal_of, text_in, the_cell
 from flexai.cluster import services
-from flexai.cluster.models import Cell, Node, Pool
+from flexai.cluster.models import Node, Pool
 from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput, NotFound
 from flexai.jobs import queries_live
 from flexai.jobs.presenting import stamp
 from flexai.scheduling.models import Cycle
-from flexai.scheduling.queries import last_cycles
 from flexai.tenancy import audit
 from flexai.tenancy.principals import Principal
 
@@ -121,24 +120,10 @@ class ClusterView(View):
     @extend_schema(operation_id="cluster_read", responses=answers(shapes.ClusterSerializer))
     def get(self, request: Request) -> Response:
         """Totals, the scheduler's last cycle, and the last hour."""
-        cell = _cell()
+        cell = the_cell()
         cycle = Cycle.objects.filter(cell=cell).order_by("-id").first()
         shown = _cycle_state(cycle, principal_of(request).is_operator)
         return Response({**queries_live.cluster_summary(cell.pk), "cycle": shown})
-
-
-class CyclesView(View):
-    """What the scheduler did."""
-
-    @extend_schema(
-        operation_id="cycles_list", parameters=[LIMIT], responses=answers(shapes.CycleListSerializer)
-    )
-    def get(self, request: Request) -> Response:
-        """The newest cycles on record; tracebacks are for operators."""
-        is_operator = principal_of(request).is_operator
-        limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
-        items = [_cycle(cycle, is_operator) for cycle in last_cycles(_cell().pk, limit)]
-        return Response({"items": items, "next_cursor": None})
 
 
 class EnrolmentTokensView(View):
@@ -188,7 +173,7 @@ def _page(request: Request) -> tuple[list[Mapping[str, Any]], str | None]:
     limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
     after = whole_parameter(request, "cursor", 0, 0, 2**62)
     named = _named_organizations(principal_of(request))
-    nodes = queries_live.node_list(_cell().pk, organizations=named, after_pk=after, limit=limit + 1)
+    nodes = queries_live.node_list(the_cell().pk, organizations=named, after_pk=after, limit=limit + 1)
     more = len(nodes) > limit
     return list(nodes[:limit]), str(nodes[limit - 1]["pk"]) if more else None
 
@@ -225,13 +210,6 @@ def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in _HIDDEN}
 
 
-def _cell() -> Cell:
-    cell = Cell.objects.order_by("id").first()
-    if cell is None:
-        raise NotFound("There is no cell.")
-    return cell
-
-
 def _pool(name: str) -> Pool:
     pools = Pool.objects.order_by("id")
     pool = pools.filter(name=name).first() if name else pools.first()
@@ -261,21 +239,4 @@ def _cycle_state(cycle: Cycle | None, is_operator: bool) -> dict[str, Any]:
         if cycle.error
         else None,
         "duration_ms": cycle.read_ms + cycle.decide_ms + cycle.apply_ms,
-    }
-
-
-def _cycle(cycle: Cycle, is_operator: bool) -> dict[str, Any]:
-    return {
-        "id": cycle.pk,
-        "at": stamp(cycle.started_at),
-        "read_ms": cycle.read_ms,
-        "decide_ms": cycle.decide_ms,
-        "apply_ms": cycle.apply_ms,
-        "waiting": cycle.waiting,
-        "units": cycle.units,
-        "applied": cycle.applied,
-        "dropped": cycle.dropped,
-        "rebuilt": cycle.rebuilt,
-        "broken_laws": cycle.broken_laws if is_operator else [],
-        "error": cycle.error if is_operator or not cycle.error else "The cycle failed.",
     }

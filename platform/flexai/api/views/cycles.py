@@ -1,0 +1,97 @@
+"""What the scheduler did: its cycles, and recordings of them for `flexai replay`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from flexai.api.pagination import whole_parameter
+from flexai.api.schemas import cluster as shapes
+from flexai.api.schemas.common import LIMIT, answers
+from flexai.api.views.base import View, principal_of, the_cell
+from flexai.common.errors import NotFound
+from flexai.jobs.presenting import stamp
+from flexai.scheduling.models import Cycle, Recording
+from flexai.scheduling.queries import last_cycles, last_recordings
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+
+class CyclesView(View):
+    """What the scheduler did."""
+
+    @extend_schema(
+        operation_id="cycles_list", parameters=[LIMIT], responses=answers(shapes.CycleListSerializer)
+    )
+    def get(self, request: Request) -> Response:
+        """The newest cycles on record; tracebacks are for operators."""
+        is_operator = principal_of(request).is_operator
+        limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+        items = [_cycle(cycle, is_operator) for cycle in last_cycles(the_cell().pk, limit)]
+        return Response({"items": items, "next_cursor": None})
+
+
+class RecordingsView(View):
+    """What the scheduler saw and decided, packed for `flexai replay`."""
+
+    @extend_schema(
+        operation_id="recordings_list", parameters=[LIMIT], responses=answers(shapes.RecordingListSerializer)
+    )
+    def get(self, request: Request) -> Response:
+        """The newest recordings; operators only, for they hold the jobs of everybody."""
+        principal_of(request).require_operator("see recordings of the scheduler")
+        limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+        found = last_recordings(the_cell().pk, limit)
+        return Response({"items": [_recording(recording) for recording in found], "next_cursor": None})
+
+
+class RecordingView(View):
+    """One recording."""
+
+    @extend_schema(
+        operation_id="recording_download",
+        responses={200: OpenApiResponse(OpenApiTypes.BINARY, "The file that `flexai replay` reads.")},
+    )
+    def get(self, request: Request, id: int) -> HttpResponse:
+        """The file that `flexai replay` reads; operators only."""
+        principal_of(request).require_operator("see recordings of the scheduler")
+        recording = Recording.objects.filter(cell=the_cell(), pk=id).first()
+        if recording is None:
+            raise NotFound("There is no such recording; old ones make room for new ones.")
+        answer = HttpResponse(bytes(recording.data), content_type="application/octet-stream")
+        answer["Content-Disposition"] = f'attachment; filename="cycles-{recording.pk}.rec"'
+        return answer
+
+
+def _cycle(cycle: Cycle, is_operator: bool) -> dict[str, Any]:
+    return {
+        "id": cycle.pk,
+        "at": stamp(cycle.started_at),
+        "read_ms": cycle.read_ms,
+        "decide_ms": cycle.decide_ms,
+        "apply_ms": cycle.apply_ms,
+        "waiting": cycle.waiting,
+        "units": cycle.units,
+        "applied": cycle.applied,
+        "dropped": cycle.dropped,
+        "rebuilt": cycle.rebuilt,
+        "broken_laws": cycle.broken_laws if is_operator else [],
+        "error": cycle.error if is_operator or not cycle.error else "The cycle failed.",
+    }
+
+
+def _recording(recording: Recording) -> dict[str, Any]:
+    return {
+        "id": recording.pk,
+        "first_at": stamp(recording.first_at),
+        "last_at": stamp(recording.last_at),
+        "cycles": recording.cycles,
+        "size": recording.size,
+        "url": f"/api/v1/recordings/{recording.pk}",
+    }
