@@ -66,7 +66,7 @@ def reachable(table, start):
     return found
 
 
-@pytest.mark.parametrize(("state", "event"), itertools.product(JobState, JobEvent))
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(JobState, JobEvent)))
 def test_a_job_moves_as_the_table_says_or_not_at_all(state: JobState, event: JobEvent) -> None:
     if event in JOB_MOVES[state]:
         assert move_job(state, event) is JOB_MOVES[state][event]
@@ -75,7 +75,7 @@ def test_a_job_moves_as_the_table_says_or_not_at_all(state: JobState, event: Job
             move_job(state, event)
 
 
-@pytest.mark.parametrize(("state", "event"), itertools.product(AttemptState, AttemptEvent))
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(AttemptState, AttemptEvent)))
 def test_an_attempt_moves_as_the_table_says_or_not_at_all(state: AttemptState, event: AttemptEvent) -> None:
     if event in ATTEMPT_MOVES[state]:
         assert move_attempt(state, event) is ATTEMPT_MOVES[state][event]

@@ -112,7 +112,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
-STATIC_ROOT = os.environ.get("FLEXAI_STATIC_ROOT") or str(DATA_DIR / "static")
+STATIC_ROOT = os.environ.get("FLEXAI_STATIC_ROOT") or None
+"""Where a server that has run `collectstatic` finds the files; else they are served from where they are installed."""
 FRONTEND_DIST = PACKAGE / "frontend_dist"
 STATICFILES_DIRS = [("app", str(FRONTEND_DIST))] if FRONTEND_DIST.is_dir() else []
 WHITENOISE_USE_FINDERS = True

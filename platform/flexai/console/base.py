@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -10,6 +11,7 @@ import unfold.decorators
 from django.contrib import messages
 from django.db.models import Model
 from django.forms import ModelForm
+from django.forms.models import ModelFormMetaclass
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.paginator import InfinitePaginator
@@ -61,12 +63,16 @@ class ConsoleAdmin(OperatorsOnly, ModelAdmin):  # type: ignore[misc]
         record(request, f"{obj._meta.model_name}.{'changed' if change else 'created'}", obj, before, after)
 
 
-class ConsoleForm(ModelForm):  # type: ignore[type-arg]
+class _AbstractForm(ABCMeta, ModelFormMetaclass):
+    """A form class that may have abstract methods."""
+
+
+class ConsoleForm(ModelForm, metaclass=_AbstractForm):  # type: ignore[type-arg]
     """A form whose new rows a service makes: what it would refuse is said at the field."""
 
+    @abstractmethod
     def check_new(self, values: dict[str, Any]) -> None:
         """Raises FlexaiError where the service would; all fields are there and right by themselves."""
-        raise NotImplementedError
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}

@@ -8,6 +8,7 @@ Idempotent. Run it before the first web process of a version starts; `flexai up`
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--password-file", type=Path, required=True, help="holds the operator's first password"
     )
+    parser.add_argument(
+        "--outcome-file",
+        type=Path,
+        help='gets {"password_opens": …}: false for an operator who was there before and has another password',
+    )
     parser.add_argument("--token-file", type=Path, help="gets a fresh API token of the operator")
     parser.add_argument("--enrolment-token-file", type=Path, help="gets a token with which agents may enrol")
     parser.add_argument("--enrolment-days", type=int, default=1)
@@ -53,15 +59,19 @@ def _make_people(asked: argparse.Namespace) -> None:
     from flexai.tenancy.models import Organization, User  # models need the application registry, set up above
     from flexai.tenancy.services import bootstrap, create_token
 
-    bootstrap(
+    password = asked.password_file.read_text().strip()
+    was_there = User.objects.filter(username=asked.username).exists()
+    _, user = bootstrap(
         organization=asked.organization,
         teams=[{"name": name, "quotas": {}} for name in asked.teams],
         username=asked.username,
-        password=asked.password_file.read_text().strip(),
+        password=password,
         operator=True,
     )
+    if asked.outcome_file:
+        opens = not was_there or user.check_password(password)
+        write_private(asked.outcome_file, json.dumps({"password_opens": opens}) + "\n")
     if asked.token_file:
-        user = User.objects.get(username=asked.username)
         organization = Organization.objects.get(memberships__user=user, slug=asked.organization)
         _, secret = create_token(user, organization, "this machine", ["read", "write"], TOKEN_DAYS)
         write_private(asked.token_file, secret + "\n")

@@ -193,11 +193,15 @@ def tell_address(platform: Platform, console: Console) -> None:
     console.print()
     console.print(f"  Dashboard  [bold]{platform.url}[/]")
     console.print(f"  User       [bold]{platform.username}[/]")
-    if platform.is_new:
+    if not platform.password:
+        console.print("  Password   [dim]as it was: this user was in the database before[/]", soft_wrap=True)
+    elif platform.is_new:
         where = f"[dim]also in {platform.home.password_file}[/]"
         console.print(f"  Password   [bold]{platform.password}[/]  {where}", soft_wrap=True)
     else:
-        console.print(f"  Password   in {platform.home.password_file}", soft_wrap=True)
+        console.print(
+            f"  Password   [dim]the first one is in[/] {platform.home.password_file}", soft_wrap=True
+        )
     console.print()
 
 

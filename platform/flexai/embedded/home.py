@@ -58,6 +58,11 @@ class Home:
         return self.secrets / "admin-token"
 
     @property
+    def outcome_file(self) -> Path:
+        """JSON: what the last bootstrap found."""
+        return self.folder / "people.json"
+
+    @property
     def sockets(self) -> Path:
         """Where sockets go: the data directory, or a short folder beside the system's others when its path is
         too long."""

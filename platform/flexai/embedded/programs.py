@@ -104,6 +104,8 @@ class Programs:
             str(self.home.password_file),
             "--token-file",
             str(self.home.token_file),
+            "--outcome-file",
+            str(self.home.outcome_file),
         ]
         return self._python(
             "bootstrap", "flexai.embedded.bootstrap", *arguments, environment=self._server_environment()

@@ -36,6 +36,7 @@ class Platform:
     url: str
     username: str
     password: str
+    """Empty when it is not known: the operator was in that database before, with another one."""
     token: str
     """API token of the operator."""
     home: Home
@@ -69,7 +70,7 @@ def bring_up(supervisor: Supervisor, home: Home, options: Options, door: Door, s
     return Platform(
         url=door.url,
         username=options.username,
-        password=home.secret("admin-password"),
+        password=_working_password(home),
         token=token,
         home=home,
         is_new=is_new,
@@ -126,6 +127,18 @@ def _recorded(record: Path) -> str:
         return str(json.loads(record.read_text())["fingerprint"])
     except (OSError, ValueError, KeyError):
         return ""
+
+
+def _working_password(home: Home) -> str:
+    """The one that was given to the operator; empty, and no file says otherwise, when the operator has another."""
+    try:
+        opens = json.loads(home.outcome_file.read_text())["password_opens"] is True
+    except FileNotFoundError:
+        opens = True  # the bootstrap of an earlier version made the operator
+    if not opens:
+        home.password_file.unlink(missing_ok=True)
+        return ""
+    return home.secret("admin-password")
 
 
 def _working_token(supervisor: Supervisor, programs: Programs) -> str:

@@ -201,7 +201,7 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("frame", MALFORMED.values(), ids=MALFORMED.keys())
+@pytest.mark.parametrize("frame", list(MALFORMED.values()), ids=list(MALFORMED))
 def test_a_malformed_frame_ends_its_connection_and_no_other(server, world, frame):
     node, other = world.a_node(), world.a_node()
     with server.agent(node) as socket, server.agent(other) as undisturbed:
