@@ -202,6 +202,16 @@ def test_signals_reach_the_programs(services: dict[str, dict[str, Any]]) -> None
             assert "|" not in words[2], f"{name}: a pipe keeps the shell"
 
 
+def test_a_client_that_does_not_finish_cannot_keep_the_server_from_stopping(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    (option,) = (
+        word for word in services["web"]["command"] if word.startswith("--timeout-graceful-shutdown=")
+    )
+    assert int(option.split("=")[1]) <= 5
+    assert '"--timeout-graceful-shutdown", "4"' in (ROOT / "Dockerfile").read_text()
+
+
 def fresh_secrets() -> str:
     return subprocess.run([ROOT / "deploy/make-env"], capture_output=True, text=True, check=True).stdout
 
