@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from flexai.common.postgresql.base import check_still_open
+from flexai.common.postgresql.base import Pool, is_still_open
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -19,17 +19,23 @@ def _server_process() -> int:
         return int(cursor.fetchone()[0])
 
 
-def test_a_connection_that_the_server_closed_is_not_lent_again() -> None:
+def test_however_many_connections_the_server_closed_the_next_is_one_that_works() -> None:
     _server_process()
     parameters: dict[str, Any] = connection.get_connection_params()
-    connection.close()
-    with psycopg.connect(**parameters, autocommit=True) as other:
-        ended = other.execute(
-            "SELECT pid, pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        ).fetchall()
-    assert ended, "the pool's own"
-    assert _server_process() not in [pid for pid, _ in ended]
+    with (
+        Pool(kwargs=parameters | {"autocommit": True}, min_size=6, max_size=6, open=True) as pool,
+        psycopg.connect(**parameters, autocommit=True) as other,
+    ):
+        pool.wait(20)
+        lent = [pool.getconn() for _ in range(6)]
+        before = {one.info.backend_pid for one in lent}
+        for one in lent:
+            pool.putconn(one)
+        for process in before:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [process])
+        with pool.connection(timeout=4) as fresh:
+            assert fresh.execute("SELECT 1").fetchone() == (1,)
+            assert fresh.info.backend_pid not in before
 
 
 def test_a_connection_in_order_is_lent_again_without_a_word_to_the_server(
@@ -57,5 +63,5 @@ def test_a_notice_is_no_reason_to_give_a_connection_up() -> None:
     ):
         listening.execute("LISTEN something")
         speaking.execute("NOTIFY something")
-        check_still_open(listening)
+        assert is_still_open(listening)
         assert listening.execute("SELECT 1").fetchone() == (1,)
