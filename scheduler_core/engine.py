@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 
+from scheduler_core.alternatives import Alternatives
+from scheduler_core.backfill import Backfill
 from scheduler_core.decision import Decision, Start, Unit, Verdict
+from scheduler_core.fairness import Standing, fair_shares
+from scheduler_core.horizon import Horizon
 from scheduler_core.invariants import enforce, excesses
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import FeedEvent, Id, Job, Remove, Snapshot, Upsert
-from scheduler_core.ordering import JobClass, Waiting
+from scheduler_core.model import FeedEvent, Id, Job, Remove, Running, Snapshot, Team, Upsert
+from scheduler_core.ordering import JobClass, Turn, Waiting
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
-from scheduler_core.reasons import CycleBound, EarlierAttemptLives, Reason
-from scheduler_core.verdicts import cap_reached, reasons_to_wait
+from scheduler_core.reasons import CycleBound, EarlierAttemptLives, Reason, WouldDelay
+from scheduler_core.verdicts import bar_to, reasons_to_wait
 
 
 def decide(snapshot: Snapshot, policy: Policy) -> Decision:
@@ -30,9 +34,13 @@ class Scheduler:
 
     def __init__(self, snapshot: Snapshot, policy: Policy) -> None:
         self._policy = policy
+        self._now, self._started = snapshot.now, 0
         self._ledger = Ledger(snapshot)
-        self._waiting = Waiting(snapshot.jobs)
+        self._waiting = Waiting(snapshot.jobs, policy, snapshot.teams)
         self._placer = Placer(self._ledger)
+        self._horizon = Horizon(self._ledger, policy)
+        self._backfill = Backfill(self._ledger, policy, self._horizon, self._waiting, self._placer)
+        self._alternatives = Alternatives(self._ledger, policy, self._backfill)
 
     def apply(self, events: Iterable[FeedEvent]) -> None:
         """Know what these events say, in their order. An event told twice changes nothing."""
@@ -43,6 +51,7 @@ class Scheduler:
                 self._waiting.forget(event.id)
             else:
                 self._ledger.note(event)
+                self._note_for_the_line(event)
 
     def decide(self, now: int) -> Decision:
         """What to start now, and why everybody else waits (S2, X1).
@@ -50,56 +59,106 @@ class Scheduler:
         Units stack: each is decided on what the ones before it leave. Verdicts speak of what all of them
         leave. Afterwards nothing is held: the next cycle starts from what the feed said.
         """
+        self._now = now
         self._placer.begin_cycle()
+        shares = fair_shares(self._ledger, self._waiting.demand(self._ledger))
+        standing = Standing(self._ledger, shares, now, self._policy.half_life)
         living = self._waiting.jobs.keys() & self._ledger.live_of_job.keys()
+        self._alternatives.begin()
         try:
-            starts = self._start_what_fits(living)
-            verdicts = self._tell_the_others_why(starts, living)
+            self._backfill.begin(now, living)
+            units = self._serve_the_line(standing, living)
+            verdicts = self._tell_the_others_why(units, living)
         finally:
             self._ledger.rewind()
-        units = tuple(Unit(start) for start in starts.values())
-        decision = Decision(now, units, verdicts, excesses(self._ledger))
+        decision = Decision(
+            now,
+            tuple(units.values()),
+            verdicts,
+            excesses(self._ledger),
+            reservations=self._backfill.rows(),
+        )
         return enforce(self._ledger, self._waiting.jobs, decision)[0]
 
-    def _start_what_fits(self, living: Set[Id]) -> dict[Id, Start]:
+    def _note_for_the_line(self, event: FeedEvent) -> None:
+        """Expected ends, and which users are told apart, follow what the ledger was told."""
+        if isinstance(event, Upsert):
+            if isinstance(event.row, Running):
+                self._horizon.note(event.row)
+            elif isinstance(event.row, Team):
+                self._waiting.note_team(event.row.id, caps_users=bool(event.row.user_caps))
+        elif event.kind is Running:
+            self._horizon.forget(event.id)
+        elif event.kind is Team:
+            self._waiting.note_team(event.id, caps_users=False)
+
+    def _serve_the_line(self, standing: Standing, living: Set[Id]) -> dict[Id, Unit]:
         """Take the line in order; whoever fits starts; where one of a class does not, all of it waits (P6).
 
-        `living` are waiting jobs whose earlier attempt still lives: they are passed over (law 5).
+        `living` are waiting jobs whose earlier attempt still lives: they are passed over (law 5). The first
+        that does not fit reserves, and so do the oldest (B1, B4); a job with a reservation stands by itself.
         """
-        starts: dict[Id, Start] = {}
-        line = self._waiting.line(self._ledger)
-        while len(starts) < self._policy.max_starts and (turn := line.next()) is not None:
+        units: dict[Id, Unit] = {}
+        reserved = [stands.job.id for stands in self._backfill.standing]
+        line = self._waiting.line(standing, apart=reserved)
+        while len(units) < self._policy.max_starts and (turn := line.next()) is not None:
             if turn.job.id in living:
                 line.go_on(turn)
-            elif start := self._start(turn.job, turn.kind):
-                starts[turn.job.id] = start
+                continue
+            unit, freed = self._serve(turn)
+            if unit is not None:
+                units[turn.job.id] = unit
                 line.go_on(turn)
+            elif self._may_reserve(turn) and self._backfill.reserve(turn.job, turn.kind):
+                line.stand_aside(turn)
             else:
                 line.leave_out(turn)
-        return starts
+            if freed:
+                line.readmit()
+        return units
 
-    def _start(self, job: Job, kind: JobClass) -> Start | None:
-        """The job's start with the whole gang placed and held in the trial, or nothing at all."""
-        if cap_reached(kind, self._ledger):
-            return None
-        placements = self._placer.place(kind)
-        if not placements:
-            return None
-        self._ledger.count_start(job)
-        return Start(job.id, job.version, placements)
+    def _serve(self, turn: Turn) -> tuple[Unit | None, bool]:
+        """The job's unit, with the whole gang placed and held in the trial, or nothing at all; and whether
+        chips that a reservation kept from others are free now.
+        """
+        job, kind = turn.job, turn.kind
+        if bar_to(kind, self._ledger) is not None:
+            return None, False
+        for choice in (kind,) if not kind.others else self._alternatives.chosen(job, kind, self._now):
+            placements, freed = self._backfill.place(job, choice)
+            if placements:
+                self._ledger.count_start(job)
+                return Unit(Start(job.id, job.version, placements)), freed
+        return None, False
 
-    def _tell_the_others_why(self, starts: dict[Id, Start], living: Set[Id]) -> tuple[Verdict, ...]:
+    def _may_reserve(self, turn: Turn) -> bool:
+        """Whether only room keeps it from starting."""
+        return turn.kind not in self._alternatives.declined and bar_to(turn.kind, self._ledger) is None
+
+    def _tell_the_others_why(self, units: dict[Id, Unit], living: Set[Id]) -> tuple[Verdict, ...]:
         """A verdict for every class with somebody left, the earliest first (X1)."""
+        self._started = len(units)
+        self._backfill.step_aside()
         verdicts = []
         for cohort in self._waiting.cohorts():
-            left = tuple([job for _, _, job in cohort.places if job not in starts])
+            left = tuple([place[-1] for place in cohort.places if place[-1] not in units])
             if held_back := tuple(job for job in left if job in living) if living else ():
                 verdicts.append(Verdict(held_back, (EarlierAttemptLives(),)))
                 left = tuple(job for job in left if job not in living)
             if left:
-                verdicts.append(Verdict(left, self._why(cohort.kind, len(starts))))
+                why = self._backfill.opened_to(cohort.kind, self._why)
+                verdicts.append(Verdict(left, why))
         return tuple(verdicts)
 
-    def _why(self, kind: JobClass, started: int) -> tuple[Reason, ...]:
+    def _why(self, kind: JobClass) -> tuple[Reason, ...]:
         """What keeps the class from starting; only the cycle's own bound, when nothing else does."""
-        return reasons_to_wait(kind, self._ledger, self._placer) or (CycleBound(started),)
+        if reasons := reasons_to_wait(kind, self._ledger, self._placer):
+            return reasons
+        if (declined := self._alternatives.declined.get(kind)) is not None:
+            return (declined,)
+        if self._started < self._policy.max_starts:
+            return tuple(
+                WouldDelay(stands.job.id, stands.job.name, stands.at)
+                for stands in self._backfill.in_the_way(kind)
+            )
+        return (CycleBound(self._started),)

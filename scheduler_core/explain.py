@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from scheduler_core.decision import Decision
 from scheduler_core.engine import Scheduler
+from scheduler_core.fairness import Standing, fair_shares
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Gang, Id, Job, Request, Snapshot
 from scheduler_core.ordering import JobClass, Waiting
@@ -55,15 +56,17 @@ def explain(snapshot: Snapshot, policy: Policy, job: Id) -> Explanation:
         raise NotWaiting(f"Job {job} does not wait.")
     decision = Scheduler(snapshot, policy).decide(snapshot.now)
     reasons = next((verdict.reasons for verdict in decision.verdicts if job in verdict.jobs), ())
-    ahead = _ahead_of(row, snapshot)
+    ahead = _ahead_of(row, snapshot, policy)
     would_start = tuple(_would_start(row, snapshot, decision)) if reasons else ()
     return Explanation(job, reasons, would_start, len(ahead) + 1, ahead)
 
 
-def _ahead_of(job: Job, snapshot: Snapshot) -> tuple[Id, ...]:
+def _ahead_of(job: Job, snapshot: Snapshot, policy: Policy) -> tuple[Id, ...]:
     """Everybody before the job in the order that use, as it is now, gives."""
     ahead = []
-    for turn in Waiting(snapshot.jobs).line(Ledger(snapshot)):
+    ledger, waiting = Ledger(snapshot), Waiting(snapshot.jobs, policy, snapshot.teams)
+    shares = fair_shares(ledger, waiting.demand(ledger))
+    for turn in waiting.line(Standing(ledger, shares, snapshot.now, policy.half_life)):
         if turn.job.id == job.id:
             break
         ahead.append(turn.job.id)

@@ -1,21 +1,43 @@
-"""What a team may still start, and how much of its own it already has (F1, F3, F4).
+"""What a team may still start, what is its fair share, and how much of it it has had (F1 to F5).
 
-A limit bounds a team together with all teams below it. Guarantee and share are of the team's own work alone:
-the fair shares of a tree, level by level (F2), are still to come (ADR 0002).
+A limit bounds a team together with all teams below it; a guarantee is of the team's own work. Fair shares are
+taken level by level over the tree of teams (F2); a team's own work stands beside its sub-teams, as if it were
+one more of them. `division` knows how one level shares.
 """
 
 from __future__ import annotations
 
-from scheduler_core.ledger import Ledger
-from scheduler_core.model import Id
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from scheduler_core.division import Claim, divide
+from scheduler_core.ledger import Ledger, Use
+from scheduler_core.model import WHOLE_CHIP, Id, PastUse, Quota, Request, Team
+from scheduler_core.slices import charge, slice_milli
+
+UNQUOTED: Final = Quota("")
+"""What stands in for a missing quota row: no guarantee, no limit, weight 1 (ADR 0002)."""
+
+HALVING: Final = (
+    4294967296, 4112874773, 3938502376, 3771522796, 3611622603, 3458501653, 3311872529, 3171459999,
+    3037000500, 2908241642, 2784941738, 2666869345, 2553802834, 2445529972, 2341847524, 2242560872,
+    2147483648,
+)  # fmt: skip
+"""2³² × 2^(-i/16): the fixed table of the half-life (Q1). Between its steps it is followed in straight lines."""
+
+LN2_MILLIONTHS: Final = 693_147
+"""A constant use of n chips leaves a decayed service of n × half-life / ln 2 behind."""
 
 
-def room(ledger: Ledger, team: Id, chip_type: str, *, preemptible: bool) -> int | None:
+def room(
+    ledger: Ledger, team: Id, chip_type: str, *, preemptible: bool, user: Id | None = None
+) -> int | None:
     """Milli-chips of this type that the team may still start; None where nothing bounds it.
 
     Its limit and those of all teams above it bound all work (F1). Its guarantee bounds work that is not
-    preemptible (F4). A type without a quota row is unlimited and unguaranteed (ADR 0002). Negative where an
-    excess already stands.
+    preemptible (F4). A cap per user bounds what this user, if one is named, has in the team (F5). A type
+    without a quota row is unlimited and unguaranteed (ADR 0002). Negative where an excess already stands.
     """
     bounds = []
     for payer in ledger.payers(team):
@@ -25,39 +47,202 @@ def room(ledger: Ledger, team: Id, chip_type: str, *, preemptible: bool) -> int 
     quota = ledger.quotas.get((team, chip_type))
     if quota is not None and not preemptible:
         bounds.append(quota.guaranteed - ledger.firm.get((team, chip_type), 0))
+    if user is not None and (cap := user_cap(ledger, team, chip_type)) is not None:
+        bounds.append(cap - ledger.of_user.get((team, user, chip_type), 0))
     return min(bounds, default=None)
 
 
-class Share:
-    """A share `used / of`, compared by cross-multiplication: whole numbers decide (Q1)."""
-
-    __slots__ = ("of", "used")
-
-    def __init__(self, used: int, of: int) -> None:
-        self.used, self.of = used, of
-
-    def __lt__(self, other: Share) -> bool:
-        return self.used * other.of < other.used * self.of
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Share) and self.used * other.of == other.used * self.of
-
-    def __hash__(self) -> int:
-        raise TypeError("equal shares can be written differently; they are for comparing")
-
-    def __repr__(self) -> str:
-        return f"Share({self.used}/{self.of})"
+def user_cap(ledger: Ledger, team: Id, chip_type: str) -> int | None:
+    """The most milli-chips of the type that each user of the team may hold in it; None without a cap (F5)."""
+    row = ledger.teams.get(team)
+    caps = (cap.limit for cap in (row.user_caps if row else ()) if cap.chip_type == chip_type)
+    return min(caps, default=None)
 
 
-def dominant_share(ledger: Ledger, team: Id) -> Share:
-    """The largest share over chip types of what the team uses to what it is guaranteed (F3, simplified).
+def budget_spent(ledger: Ledger, team: Id) -> Team | None:
+    """The nearest team, this one or one above it, whose budget is spent: it starts nothing with chips (F5)."""
+    for payer in ledger.payers(team):
+        row = ledger.teams.get(payer)
+        if row is not None and row.budget_left is not None and row.budget_left <= 0:
+            return row
+    return None
 
-    Without a guarantee one milli-chip stands in for it, so that borrowed use sorts behind guaranteed use.
+
+def least_charge(ledger: Ledger, request: Request, chip_type: str) -> int:
+    """The least milli-chips that quota would charge for one replica on chips of this type (Q3)."""
+    if request.chips:
+        return request.chips * WHOLE_CHIP
+    if not request.chip_memory:
+        return request.milli
+    step = min((pool.slice_step for pool in ledger.pools.values()), default=1)
+    return min(
+        (
+            charge(request.milli or slice_milli(request.chip_memory, size, step), request.chip_memory, size)
+            for size in ledger.chip_memories(chip_type)
+            if size >= request.chip_memory
+        ),
+        default=request.milli,
+    )
+
+
+@dataclass(slots=True)
+class FairShares:
+    """The shares of one cycle, in milli-chips by team and chip type; fixed at its start (R2)."""
+
+    fair: dict[Use, int] = field(default_factory=dict)
+    """Of the team with all teams below it, capped by what they ask for: compare with `Ledger.used`."""
+    own: dict[Use, int] = field(default_factory=dict)
+    """The part of `fair` for the team's own work: compare with `Ledger.own`."""
+    entitled: dict[Use, int] = field(default_factory=dict)
+    """Of the team's own work if it asked for more than it does: what F3 divides use by."""
+
+
+def fair_shares(ledger: Ledger, waiting: Mapping[Use, int]) -> FairShares:
+    """The fair share of every team, and of every team above it, per chip type (F2).
+
+    `waiting` is what each team's own waiting work asks for. What already runs asks for what it has, and so
+    does work that is leaving: it will wait again (R2).
     """
-    worst = Share(0, 1)
-    for chip_type in ledger.chip_types():
-        used = ledger.own.get((team, chip_type), 0)
-        if used:
-            quota = ledger.quotas.get((team, chip_type))
-            worst = max(worst, Share(used, max(quota.guaranteed, 1) if quota else 1))
-    return worst
+    shares = FairShares()
+    asked = _asked(ledger, waiting)
+    tree = _Tree(ledger, {team for team, _ in asked})
+    for chip_type in sorted({chip_type for _, chip_type in asked} | set(ledger.chip_types())):
+        _share_out(ledger, tree, chip_type, asked, shares)
+    return shares
+
+
+class Standing:
+    """How each team stands in the order of one cycle (F3)."""
+
+    def __init__(self, ledger: Ledger, shares: FairShares, now: int, half_life: int) -> None:
+        self._ledger = ledger
+        self._shares = shares
+        self._now, self._half_life = now, half_life
+        self._past: dict[Id, dict[str, int]] = {}
+
+    def __call__(self, team: Id) -> tuple[int, int]:
+        """The team's place among teams; less is earlier.
+
+        First what it has of types that it has no share of at all, then its dominant share: the largest of
+        (used + past use) / share, times 2⁶⁴ and rounded down. Two different fractions of whole numbers below
+        2³² stay different, so that this compares as cross-multiplication does (Q1).
+        """
+        past = self._past.get(team)
+        if past is None:
+            past = self._past[team] = self._past_of(team)
+        unfair = worst = 0
+        own, entitled = self._ledger.own, self._shares.entitled
+        for chip_type in self._ledger.chip_types():
+            used = own.get((team, chip_type), 0)
+            share = entitled.get((team, chip_type), 0)
+            if share > 0:
+                if (used := used + past.get(chip_type, 0)) > 0:
+                    worst = max(worst, (used << 64) // share)
+            else:
+                unfair += used
+        return unfair, worst
+
+    def _past_of(self, team: Id) -> dict[str, int]:
+        row = self._ledger.teams.get(team)
+        return {
+            use.chip_type: average_use(use, self._now, self._half_life)
+            for use in (row.past_use if row else ())
+        }
+
+
+def average_use(use: PastUse, now: int, half_life: int) -> int:
+    """Past use on the scale of present use: the milli-chips that a team which always used so much would hold.
+
+    Decayed service × ln 2 / half-life: the mean of what it held, weighted by 2^(-age / half-life).
+    """
+    return decayed(use.service, now - use.as_of, half_life) * 1000 * LN2_MILLIONTHS // (half_life * 1_000_000)
+
+
+def decayed(service: int, elapsed: int, half_life: int) -> int:
+    """What is left of this service after so many milliseconds, rounded down. Time never runs backwards."""
+    halvings, rest = divmod(max(elapsed, 0), half_life)
+    step, within = divmod(rest * 16, half_life)
+    factor = HALVING[step] - (HALVING[step] - HALVING[step + 1]) * within // half_life
+    return service * factor >> (32 + halvings)
+
+
+def _asked(ledger: Ledger, waiting: Mapping[Use, int]) -> dict[Use, int]:
+    """What each team's own work asks for: running, leaving and waiting."""
+    asked = dict(ledger.own)
+    for use, milli in waiting.items():
+        asked[use] = asked.get(use, 0) + milli
+    for promise in ledger.promises.values():
+        for attempt in (ledger.running.get(attempt_id) for attempt_id in promise.attempts):
+            for placement in attempt.departing if attempt else ():
+                for chip_type, milli in ledger.charges(placement):
+                    use = (attempt.team if attempt else 0, chip_type)
+                    asked[use] = asked.get(use, 0) + milli
+    return asked
+
+
+class _Tree:
+    """Who is under whom. A team whose parent is unknown is a top; of a ring, its lowest id is."""
+
+    def __init__(self, ledger: Ledger, busy: Iterable[Id]) -> None:
+        teams = sorted({*ledger.teams, *busy})
+        self.parents: dict[Id, Id | None] = {}
+        for team in teams:
+            row = ledger.teams.get(team)
+            parent = row.parent if row else None
+            self.parents[team] = parent if parent in ledger.teams else None
+        for team in teams:
+            self._cut_ring_above(team)
+        self.children: dict[Id | None, list[Id]] = {}
+        for team, parent in self.parents.items():
+            self.children.setdefault(parent, []).append(team)
+        self.downwards: list[Id] = []
+        """Every team after the one above it."""
+        level = self.children.get(None, [])
+        while level:
+            self.downwards += level
+            level = [child for team in level for child in self.children.get(team, ())]
+
+    def _cut_ring_above(self, team: Id) -> None:
+        line = [team]
+        while (above := self.parents[line[-1]]) is not None:
+            if above in line:
+                self.parents[min(line[line.index(above) :])] = None
+                return
+            line.append(above)
+
+
+def _share_out(
+    ledger: Ledger, tree: _Tree, chip_type: str, asked: Mapping[Use, int], shares: FairShares
+) -> None:
+    """One chip type: what teams ask for and are promised, summed upwards; then shares, downwards."""
+    whole: dict[Id, Claim] = {}
+    own: dict[Id, Claim] = {}
+    for team in reversed(tree.downwards):
+        quota = ledger.quotas.get((team, chip_type), UNQUOTED)
+        below = [whole[child] for child in tree.children.get(team, ())]
+        promised = sum(claim.guaranteed for claim in below)
+        mine = asked.get((team, chip_type), 0)
+        wanted = mine + sum(claim.wanted for claim in below)
+        if quota.limit is not None:
+            wanted = min(wanted, quota.limit)
+        guaranteed = max(quota.guaranteed, promised)
+        whole[team] = Claim(team, guaranteed, quota.over_quota_weight, wanted, quota.limit)
+        own[team] = Claim(team, max(quota.guaranteed - promised, 0), 1, mine, quota.limit)
+    tops = tree.children.get(None, [])
+    amounts = dict(
+        zip(
+            tops,
+            divide(ledger.capacity.get(chip_type, 0), [whole[top] for top in tops]),
+            strict=True,
+        )
+    )
+    for team in tree.downwards:
+        got = amounts[team]
+        shares.fair[team, chip_type] = got.fair
+        children = tree.children.get(team, [])
+        if not children:
+            shares.own[team, chip_type], shares.entitled[team, chip_type] = got.fair, got.entitled
+            continue
+        mine_got, *below_got = divide(got.entitled, [own[team], *(whole[child] for child in children)])
+        shares.own[team, chip_type], shares.entitled[team, chip_type] = mine_got.fair, mine_got.entitled
+        amounts.update(zip(children, below_got, strict=True))

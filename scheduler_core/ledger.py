@@ -425,7 +425,7 @@ class Ledger:
             if user is not None:
                 self._add(self.of_user, (team, user, chip_type), sign * milli)
 
-    def _add(self, sums: dict[Use, int], key: Use, amount: int) -> None:
+    def _add(self, sums: dict[Any, int], key: Any, amount: int) -> None:
         self._put(sums, key, sums.get(key, 0) + amount)
 
     def _count_live(self, job: Id, set_: Id | None, by: int) -> None:

@@ -8,19 +8,25 @@ other of that class can, since a cycle only ever uses up: the whole class leaves
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from scheduler_core.fairness import Share, dominant_share
-from scheduler_core.ledger import Ledger
-from scheduler_core.model import Gang, Id, Job
-from scheduler_core.request import problem_with
+from scheduler_core.fairness import least_charge
+from scheduler_core.ledger import Ledger, Use
+from scheduler_core.model import Choose, Gang, Id, Job, Running, Team
+from scheduler_core.policy import Policy
+from scheduler_core.request import problem_with, wants_chips
 
-Place: TypeAlias = tuple[int, int, Id]
-"""A job's place inside its team: (-priority, submitted, id); less is earlier."""
+Place: TypeAlias = tuple[int, int, int, Id]
+"""A job's place inside its team: (-priority, service level, submitted, id); less is earlier."""
+
+TeamPlace: TypeAlias = tuple[int, int]
+"""A team's place among teams (`fairness.Standing`); less is earlier."""
+
+DEFAULT: Final = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,17 @@ class JobClass:
     set: Id | None
     """Only where the set has a cap: else its tasks are like any others."""
     set_cap: int | None
+    priority: int = 50
+    level: int = 0
+    """The service level that it has reached (F3)."""
+    user: Id | None = None
+    """Only where its team caps its users (F5): else they are all alike."""
+    run_time: int | None = None
+    """How long it is expected to run (B1); None never ends."""
+    longest: int | None = None
+    """How long it may well run (B2); None never ends."""
+    others: tuple[Gang, ...] = ()
+    choose: Choose = Choose.EARLIEST_FINISH
     problem: str = field(init=False, compare=False)
     """What is wrong with the request (Q2); empty when it makes sense."""
     _hash: int = field(init=False, compare=False, repr=False)
@@ -48,8 +65,10 @@ class JobClass:
             self.gang,
             self.pools,
             self.preemptible,
-            self.set,
-            self.set_cap,
+            (self.set, self.set_cap, self.user),
+            (self.priority, self.level),
+            (self.run_time, self.longest),
+            (self.others, self.choose),
         )
         object.__setattr__(self, "_hash", hash(facts))
 
@@ -57,11 +76,73 @@ class JobClass:
         return self._hash
 
     @classmethod
-    def of(cls, job: Job) -> JobClass:
+    def of(cls, job: Job, policy: Policy = DEFAULT, *, per_user: bool = False) -> JobClass:
         """The class of this job."""
         capped = job.set is not None and job.set_cap is not None
         set_, cap = (job.set, job.set_cap) if capped else (None, None)
-        return cls(job.team, job.organization, job.gang, job.pools, job.preemptible, set_, cap)
+        return cls(
+            job.team,
+            job.organization,
+            job.gang,
+            job.pools,
+            job.preemptible,
+            set_,
+            cap,
+            job.priority,
+            level_of(job, policy),
+            job.user if per_user else None,
+            expected_run(job, policy),
+            longest_run(job, policy),
+            job.others,
+            job.choose,
+        )
+
+    def alternatives(self) -> tuple[JobClass, ...]:
+        """The class with each of its gangs alone, in order (P5)."""
+        if not self.others:
+            return (self,)
+        return tuple(replace(self, gang=gang, others=()) for gang in (self.gang, *self.others))
+
+
+def level_of(job: Job | Running, policy: Policy, live: int = 0) -> int:
+    """The service level: how many of the policy's thresholds it has attained (ADR 0004), with `live`
+    chip-milliseconds of its present attempt. Work that is not preemptible stays on level 0.
+    """
+    if not policy.service_levels or not job.preemptible:
+        return 0
+    return bisect_right(policy.service_levels, job.attained + live)
+
+
+def level_of_live(attempt: Running, ledger: Ledger, policy: Policy, now: int) -> int:
+    """The service level that a live attempt's job has reached by now."""
+    if not policy.service_levels or not attempt.preemptible:
+        return 0
+    milli = sum(milli for place in attempt.placements for _, milli in ledger.charges(place))
+    return level_of(attempt, policy, milli * max(now - attempt.started, 0) // 1000)
+
+
+def expected_run(job: Job | Running, policy: Policy) -> int | None:
+    """How long a job runs as far as anybody knows, in milliseconds; None never ends (B1).
+
+    The median of what was learned, within `max_duration`; without it `max_duration`; without both the
+    policy's `run_time`.
+    """
+    if job.endless:
+        return None
+    return _within(job.prediction.p50 if job.prediction else None, job.max_duration, policy.run_time)
+
+
+def longest_run(job: Job | Running, policy: Policy) -> int | None:
+    """The same by the ninth decile of what was learned: what B2 reckons with."""
+    if job.endless:
+        return None
+    return _within(job.prediction.p90 if job.prediction else None, job.max_duration, policy.run_time)
+
+
+def _within(learned: int | None, bound: int | None, default: int) -> int:
+    if learned is None:
+        return default if bound is None else bound
+    return learned if bound is None else min(learned, bound)
 
 
 @dataclass(slots=True)
@@ -70,15 +151,19 @@ class Cohort:
 
     kind: JobClass
     places: list[Place] = field(default_factory=list)
+    apart: bool = False
+    """Made for one job that stands in line by itself."""
 
 
 class Waiting:
     """All waiting jobs of a cell, kept in their classes."""
 
-    def __init__(self, jobs: Iterable[Job]) -> None:
+    def __init__(self, jobs: Iterable[Job], policy: Policy = DEFAULT, teams: Iterable[Team] = ()) -> None:
         self.jobs: dict[Id, Job] = {}
+        self._policy = policy
         self._cohorts: dict[JobClass, Cohort] = {}
         self._cohort_of: dict[Id, Cohort] = {}
+        self._capping: set[Id] = {team.id for team in teams if team.user_caps}
         for job in jobs:
             self.note(job)
 
@@ -87,11 +172,11 @@ class Waiting:
         if self.jobs.get(job.id) == job:
             return
         self.forget(job.id)
-        kind = JobClass.of(job)
+        kind = JobClass.of(job, self._policy, per_user=job.team in self._capping)
         cohort = self._cohorts.get(kind)
         if cohort is None:
             cohort = self._cohorts[kind] = Cohort(kind)
-        insort(cohort.places, place_of(job))
+        insort(cohort.places, _place(job, kind))
         self.jobs[job.id] = job
         self._cohort_of[job.id] = cohort
 
@@ -101,22 +186,64 @@ class Waiting:
         if job is None:
             return
         cohort = self._cohort_of.pop(job_id)
-        del cohort.places[bisect_left(cohort.places, place_of(job))]
+        del cohort.places[bisect_left(cohort.places, _place(job, cohort.kind))]
         if not cohort.places:
             del self._cohorts[cohort.kind]
+
+    def note_team(self, team: Id, *, caps_users: bool) -> None:
+        """The team caps its users, or does not: that decides whether their jobs are alike (F5)."""
+        if caps_users == (team in self._capping):
+            return
+        jobs = [job for job in self.jobs.values() if job.team == team]
+        for job in jobs:
+            self.forget(job.id)
+        (self._capping.add if caps_users else self._capping.discard)(team)
+        for job in jobs:
+            self.note(job)
+
+    def kind_of(self, job_id: Id) -> JobClass:
+        """The class of a waiting job."""
+        return self._cohort_of[job_id].kind
 
     def cohorts(self) -> list[Cohort]:
         """Every class with somebody waiting, the earliest first job first."""
         return sorted(self._cohorts.values(), key=lambda cohort: cohort.places[0])
 
-    def line(self, ledger: Ledger) -> Line:
-        """The waiting jobs in the order of this cycle."""
-        return Line(self, ledger)
+    def demand(self, ledger: Ledger) -> dict[Use, int]:
+        """What each team's waiting jobs ask for, in milli-chips: each on its first alternative and there on
+        the first chip type it names, without one on the cell's fastest; gangs at their minimum (F2).
+        """
+        asked: dict[Use, int] = {}
+        for cohort in self._cohorts.values():
+            kind, request = cohort.kind, cohort.kind.gang.request
+            if kind.problem or not wants_chips(request):
+                continue
+            for chip_type in (request.chip_types or ledger.chip_types())[:1]:
+                milli = least_charge(ledger, request, chip_type) * kind.gang.minimum
+                use = (kind.team, chip_type)
+                asked[use] = asked.get(use, 0) + milli * len(cohort.places)
+        return asked
+
+    def line(
+        self,
+        standing: Callable[[Id], TeamPlace],
+        *,
+        without: Collection[Id] = (),
+        apart: Collection[Id] = (),
+    ) -> Line:
+        """The waiting jobs in the order of this cycle. Jobs in `without` are not in it; each of those in
+        `apart` is a class of its own.
+        """
+        return Line(self, standing, frozenset(without), frozenset(apart))
 
 
-def place_of(job: Job) -> Place:
+def place_of(job: Job, policy: Policy = DEFAULT) -> Place:
     """Where the job stands inside its team (F3)."""
-    return (-job.priority, job.submitted, job.id)
+    return (-job.priority, level_of(job, policy), job.submitted, job.id)
+
+
+def _place(job: Job, kind: JobClass) -> Place:
+    return (-job.priority, kind.level, job.submitted, job.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +266,30 @@ _Heads: TypeAlias = "list[tuple[Place, int, Cohort]]"
 class Line:
     """The order of one cycle. After each `next`, say whether the class stays in line."""
 
-    def __init__(self, waiting: Waiting, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        waiting: Waiting,
+        standing: Callable[[Id], TeamPlace],
+        without: frozenset[Id],
+        apart: frozenset[Id],
+    ) -> None:
         self._jobs = waiting.jobs
-        self._ledger = ledger
+        self._standing = standing
+        self._passed_over = without | apart
         self._heads: dict[Id, _Heads] = {}
+        self._left: list[tuple[int, Cohort]] = []
+        """Classes that left the line, and from which of their jobs on."""
         for cohort in waiting.cohorts():
-            self._heads.setdefault(cohort.kind.team, []).append((cohort.places[0], 0, cohort))
+            self._enter(cohort, 0)
+        for job_id in sorted(apart - without):
+            if job_id in self._jobs:
+                kind = waiting.kind_of(job_id)
+                alone = Cohort(kind, [_place(self._jobs[job_id], kind)], apart=True)
+                self._heads.setdefault(kind.team, []).append((alone.places[0], 0, alone))
         for heads in self._heads.values():
             heapify(heads)
-        self._teams: list[tuple[Share, Place, Id]] = [
-            (dominant_share(ledger, team), heads[0][0], team) for team, heads in self._heads.items()
+        self._teams: list[tuple[TeamPlace, Place, Id]] = [
+            (standing(team), heads[0][0], team) for team, heads in self._heads.items() if heads
         ]
         heapify(self._teams)
 
@@ -158,23 +299,52 @@ class Line:
             return None
         _, _, team = heappop(self._teams)
         place, index, cohort = heappop(self._heads[team])
-        return Turn(self._jobs[place[2]], cohort, index)
+        return Turn(self._jobs[place[-1]], cohort, index)
 
     def go_on(self, turn: Turn) -> None:
         """The class stays in line with its next job; its team's share is taken anew."""
-        index = turn.index + 1
-        if index < len(turn.cohort.places):
-            heappush(self._heads[turn.kind.team], (turn.cohort.places[index], index, turn.cohort))
-        self.leave_out(turn)
+        self._enter(turn.cohort, turn.index + 1)
+        self._return(turn.kind.team)
 
     def leave_out(self, turn: Turn) -> None:
         """The rest of the class has left the line (P6); its team stays in it with its other classes."""
-        team = turn.kind.team
-        if heads := self._heads[team]:
-            heappush(self._teams, (dominant_share(self._ledger, team), heads[0][0], team))
+        self._left.append((turn.index, turn.cohort))
+        self._return(turn.kind.team)
+
+    def stand_aside(self, turn: Turn) -> None:
+        """The job has left the line, for it holds a reservation; its class stays in line with the next."""
+        if not turn.cohort.apart:
+            place = turn.cohort.places[turn.index]
+            self._left.append((0, Cohort(turn.kind, [place], apart=True)))
+            self.go_on(turn)
+        else:
+            self.leave_out(turn)
+
+    def readmit(self) -> None:
+        """Whoever left the line is in it again: something that was kept from them has become free."""
+        left, self._left = self._left, []
+        for index, cohort in left:
+            self._enter(cohort, index)
+        self._teams = [
+            (self._standing(team), heads[0][0], team) for team, heads in self._heads.items() if heads
+        ]
+        heapify(self._teams)
 
     def __iter__(self) -> Iterator[Turn]:
         """Everybody in line, as if nobody started."""
         while (turn := self.next()) is not None:
             yield turn
             self.go_on(turn)
+
+    def _enter(self, cohort: Cohort, index: int) -> None:
+        """The class stands in line from this job on; those who stand elsewhere are passed over."""
+        places, passed_over = cohort.places, self._passed_over
+        if passed_over and not cohort.apart:
+            while index < len(places) and places[index][-1] in passed_over:
+                index += 1
+        if index < len(places):
+            heappush(self._heads.setdefault(cohort.kind.team, []), (places[index], index, cohort))
+
+    def _return(self, team: Id) -> None:
+        if heads := self._heads[team]:
+            heappush(self._teams, (self._standing(team), heads[0][0], team))

@@ -143,7 +143,9 @@ class Placer:
         for the question how many the nodes alone could take.
         """
         gang, ledger = kind.gang, self._ledger
-        left = room(ledger, kind.team, chip_type, preemptible=kind.preemptible) if bounded_by_team else None
+        left = None
+        if bounded_by_team:
+            left = room(ledger, kind.team, chip_type, preemptible=kind.preemptible, user=kind.user)
         if gang.within is None and gang.near is None:
             return self._place_among(kind, ranking, left, None, bounded_by_team=bounded_by_team)
         most: tuple[Placement, ...] = ()
@@ -177,7 +179,7 @@ class Placer:
                 if left < 0 and found.charge:
                     break
             placement = placement_of(len(placements), node, found, gang.request, ledger.states[node])
-            ledger.hold(placement, team=kind.team, preemptible=kind.preemptible, by=by)
+            ledger.hold(placement, team=kind.team, preemptible=kind.preemptible, by=by, user=kind.user)
             placements.append(placement)
         if len(placements) < gang.minimum and bounded_by_team:
             ledger.rewind(mark)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, TypeAlias
 
 from scheduler_core.slices import percent
+from scheduler_core.wording import chips, clock, cores, memory, milli, pools
 
 Fact: TypeAlias = "int | str | list[int] | list[str]"
 
@@ -123,6 +124,37 @@ class OutsideGuarantee(Reason):
         held = f", of which {milli(self.used)} {verb} taken" if self.used else ""
         needs = f"Needs {chips(self.needed, self.chip_type)} inside the guarantee, as it is not preemptible"
         return f"{needs}; team {self.team} is guaranteed {milli(self.guaranteed)}{held}."
+
+
+@dataclass(frozen=True, slots=True)
+class UserCapReached(Reason):
+    """F5: a team may cap what each of its users holds. Amounts in milli-chips."""
+
+    code: ClassVar[str] = "user_cap_reached"
+    team: str
+    chip_type: str
+    needed: int
+    used: int
+    """What the user holds in that team."""
+    cap: int
+
+    def sentence(self) -> str:
+        held = f", of which this one uses {milli(self.used)}" if self.used else ""
+        return (
+            f"Needs {chips(self.needed, self.chip_type)}; "
+            f"team {self.team} allows each user {milli(self.cap)}{held}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSpent(Reason):
+    """F5: nothing with chips starts for a team whose budget, or that of a team above it, is spent."""
+
+    code: ClassVar[str] = "budget_spent"
+    team: str
+
+    def sentence(self) -> str:
+        return f"The budget of team {self.team} is spent."
 
 
 # -- the nodes -------------------------------------------------------------------------------------------
@@ -371,6 +403,42 @@ class NodesRejected(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class WouldDelay(Reason):
+    """B2: it would fit now, but a gang before it needs those chips while it would still run."""
+
+    code: ClassVar[str] = "would_delay"
+    reserved: int
+    """The job that holds the reservation."""
+    name: str
+    until: int
+    """When that job is expected to start, in milliseconds since the epoch."""
+
+    def sentence(self) -> str:
+        return (
+            f"It would delay job {self.name}, for which chips are reserved until {clock(self.until)}, "
+            "and may still run then."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BetterSoon(Reason):
+    """P5: another of its alternatives is expected to finish earlier, though it starts later."""
+
+    code: ClassVar[str] = "better_soon"
+    declined: str
+    """The chip type on which it could start now."""
+    chip_type: str
+    at: int
+    """When the better one is expected to start, in milliseconds since the epoch."""
+
+    def sentence(self) -> str:
+        return (
+            f"It could start on {self.declined or 'host CPU'} now, but is expected to finish earlier on "
+            f"{self.chip_type or 'host CPU'} from {clock(self.at)} on."
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CycleBound(Reason):
     """R6: a cycle starts at most so many; the next one goes on."""
 
@@ -393,37 +461,6 @@ class LawBroken(Reason):
 
     def sentence(self) -> str:
         return f"Its start was withheld, because it would have broken the law {self.law}: {self.what}"
-
-
-# -- words for quantities --------------------------------------------------------------------------------
-
-
-def milli(amount: int) -> str:
-    """Milli-chips as a number of chips: 8000 is "8", 2500 is "2.5"."""
-    whole, rest = divmod(amount, 1000)
-    return f"{whole}.{rest:03d}".rstrip("0") if rest else f"{whole}"
-
-
-def chips(amount: int, chip_type: str = "") -> str:
-    """Milli-chips with their noun: "8 A100 chips", "0.5 chips"."""
-    return f"{milli(amount)} {f'{chip_type} ' if chip_type else ''}chip{'' if amount == 1000 else 's'}"
-
-
-def cores(millicores: int) -> str:
-    """Millicores as cores: 2500 is "2.5 cores"."""
-    return f"{milli(millicores)} core{'' if millicores == 1000 else 's'}"
-
-
-def memory(mib: int) -> str:
-    """MiB, or whole GiB where it is some: "512 MiB", "64 GiB"."""
-    return f"{mib // 1024} GiB" if mib and mib % 1024 == 0 else f"{mib} MiB"
-
-
-def pools(names: tuple[str, ...]) -> str:
-    """Pool names with their noun: "pool a100", "pools a100 and h100"."""
-    if len(names) == 1:
-        return f"pool {names[0]}"
-    return f"pools {', '.join(names[:-1])} and {names[-1]}"
 
 
 _REJECTED = {

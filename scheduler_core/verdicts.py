@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from scheduler_core.fairness import budget_spent, least_charge, user_cap
 from scheduler_core.filters import Rejection, Why
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Quota, Team
@@ -16,6 +17,7 @@ from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer, Ranking
 from scheduler_core.reasons import (
     AskedWrongly,
+    BudgetSpent,
     ChipsTooSmall,
     ChipsUnhealthy,
     HeldByStrangers,
@@ -36,21 +38,31 @@ from scheduler_core.reasons import (
     Reason,
     SetCapReached,
     TeamLimit,
-    chips,
-    cores,
-    memory,
-    pools,
+    UserCapReached,
 )
 from scheduler_core.request import wants_chips
-from scheduler_core.slices import charge, percent, slice_milli
+from scheduler_core.slices import percent
+from scheduler_core.wording import chips, cores, memory, pools
 
 
 def reasons_to_wait(kind: JobClass, ledger: Ledger, placer: Placer) -> tuple[Reason, ...]:
-    """Why no job of this class could start on this ledger, most blocking first; empty when one could."""
+    """Why no job of this class could start on this ledger, most blocking first; empty when one could. Of
+    several alternatives (P5) each has its reasons.
+    """
+    told: list[Reason] = []
+    for choice in kind.alternatives():
+        reasons = _reasons_of_one(choice, ledger, placer)
+        if not reasons:
+            return ()
+        told += reasons
+    return tuple(dict.fromkeys(told))
+
+
+def _reasons_of_one(kind: JobClass, ledger: Ledger, placer: Placer) -> tuple[Reason, ...]:
     if kind.problem:
         return (AskedWrongly(kind.problem),)
-    if (capped := cap_reached(kind, ledger)) is not None:
-        return (capped,)
+    if (barred := bar_to(kind, ledger)) is not None:
+        return (barred,)
     if placer.fits(kind):
         return ()
     surveys = [_Survey(kind, name, ledger, placer) for name in placer.chip_types(kind.gang.request)]
@@ -61,6 +73,15 @@ def reasons_to_wait(kind: JobClass, ledger: Ledger, placer: Placer) -> tuple[Rea
         surveys = surveys[:1]
     told = [reason for survey in surveys for reason in survey.reasons()]
     return tuple(dict.fromkeys((*told, *surveys[0].count_of_nodes())))
+
+
+def bar_to(kind: JobClass, ledger: Ledger) -> Reason | None:
+    """What keeps the whole class from starting, wherever there is room: its array's cap, a spent budget (F5)."""
+    if (capped := cap_reached(kind, ledger)) is not None:
+        return capped
+    if wants_chips(kind.gang.request) and (team := budget_spent(ledger, kind.team)) is not None:
+        return BudgetSpent(team.name)
+    return None
 
 
 def cap_reached(kind: JobClass, ledger: Ledger) -> SetCapReached | None:
@@ -108,10 +129,10 @@ class _Survey:
     def _of_the_team(self) -> list[Reason]:
         """The limits of the team and of those above it, the nearest first; then the team's guarantee."""
         quotas = self._quotas()
-        if not quotas:
-            return []
         needed = self.charged if self.enough else self._least_charge() * self.kind.gang.minimum
-        reasons: list[Reason] = []
+        reasons: list[Reason] = self._of_the_user(needed)
+        if not quotas:
+            return reasons
         for team, quota in quotas:
             used = self.ledger.used.get((team.id, self.chip_type), 0)
             if quota.limit is not None and used + needed > quota.limit:
@@ -128,24 +149,22 @@ class _Survey:
         keys = ((payer, self.chip_type) for payer in ledger.payers(self.kind.team))
         return [(ledger.teams[key[0]], ledger.quotas[key]) for key in keys if key in ledger.quotas]
 
+    def _of_the_user(self, needed: int) -> list[Reason]:
+        """The team's cap on each of its users (F5)."""
+        kind, ledger = self.kind, self.ledger
+        cap = user_cap(ledger, kind.team, self.chip_type)
+        if cap is None or kind.user is None:
+            return []
+        used = ledger.of_user.get((kind.team, kind.user, self.chip_type), 0)
+        team = ledger.teams[kind.team].name
+        return [UserCapReached(team, self.chip_type, needed, used, cap)] if used + needed > cap else []
+
     def _least_charge(self) -> int:
-        """The least that quota would charge for one replica, wherever it sits (Q3)."""
+        """The least that quota would charge for one replica: where it would sit best, else anywhere (Q3)."""
         request = self.kind.gang.request
-        if request.chips:
-            return request.chips * 1000
-        if found := self.ranking.best(1):
+        if not request.chips and (found := self.ranking.best(1)):
             return found[0][1].charge
-        step = min((pool.slice_step for pool in self.ledger.pools.values()), default=1)
-        return min(
-            (
-                charge(
-                    request.milli or slice_milli(request.chip_memory, size, step), request.chip_memory, size
-                )
-                for size in self.ledger.chip_memories(self.chip_type)
-                if size >= request.chip_memory
-            ),
-            default=request.milli,
-        )
+        return least_charge(self.ledger, request, self.chip_type)
 
     def _of_the_nodes(self) -> list[Reason]:
         if self.enough:

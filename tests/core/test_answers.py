@@ -12,12 +12,8 @@ from scheduler_core.reasons import (
     NodesRejected,
     NotEnoughFreeChips,
     Reason,
-    chips,
-    cores,
-    memory,
-    milli,
-    pools,
 )
+from scheduler_core.wording import chips, cores, memory, milli, pools
 from tests.support.engine import a_cpu_job, a_gang, a_job, a_node, a_quota, a_team, given, live
 
 
@@ -59,7 +55,11 @@ def test_x1_quantities_are_said_as_people_say_them() -> None:
 
 def test_x1_the_reason_speaks_of_what_the_decision_leaves() -> None:
     """Not of the moment at which the job was tried."""
-    waiting = [a_job("big", chips=8, priority=90), a_job("first", chips=2), a_job("second", chips=1)]
+    waiting = [
+        a_job("big", chips=8, priority=90),
+        a_job("first", chips=2, runs=60_000),
+        a_job("second", chips=1, runs=60_000),
+    ]
     case = given(nodes=[a_node(chips=7)], waiting=waiting)
     assert case.decision.started == ["first", "second"]
     assert case.decision.sentence_of("big") == "Needs 8 chips on one node; the largest node has 7."
@@ -113,7 +113,7 @@ def test_s5_explain_offers_preemptible_where_the_guarantee_blocks() -> None:
 
 
 def test_s5_what_explain_offers_counts_what_this_cycle_starts() -> None:
-    waiting = [a_job("big", chips=8, submitted=1), a_job("other", chips=4, submitted=2)]
+    waiting = [a_job("big", chips=8, submitted=1), a_job("other", chips=4, submitted=2, runs=60_000)]
     nodes = [a_node("n", chips=8)]
     case = given(nodes=nodes, waiting=waiting, running=[live(a_job("old", chips=2), ("n", [0, 1]))])
     told = explain(case.snapshot, case.policy, 1)

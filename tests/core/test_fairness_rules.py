@@ -195,10 +195,10 @@ def test_f3_a_start_counts_at_once_so_teams_take_turns() -> None:
     assert case.decision.started == ["a0", "b0", "a1", "b1"]
 
 
-def test_f3_borrowed_use_sorts_behind_guaranteed_use() -> None:
+def test_f3_use_without_any_fair_share_sorts_last() -> None:
     case = given(
         nodes=[a_node("n", chips=8)],
-        teams=[a_team("owner", a_quota(guaranteed=4)), a_team("guest", a_quota(guaranteed=0))],
+        teams=[a_team("owner", a_quota(guaranteed=4)), a_team("guest", a_quota(guaranteed=0, weight=0))],
         running=[
             live(a_job("x", chips=3, team="owner"), ("n", [0, 1, 2])),
             live(a_slice("y", milli=10, team="guest", preemptible=True), ("n", [3])),

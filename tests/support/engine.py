@@ -17,19 +17,25 @@ from scheduler_core import Decision, Policy, Scheduler, Snapshot, decide
 from scheduler_core.model import (
     Chip,
     ChipShare,
+    Choose,
     Gang,
     Id,
     Isolation,
     Job,
     Node,
+    PastUse,
     Placement,
     Pool,
+    Prediction,
     Quota,
     Request,
+    Reservation,
     Row,
     Running,
     Team,
     Upsert,
+    UserCap,
+    Window,
 )
 from scheduler_core.reasons import Reason
 from tests.support.engine_laws import laws_hold
@@ -56,6 +62,9 @@ class ATeam:
     organization: str
     quotas: tuple[Quota, ...]
     parent: str | None = None
+    past_use: tuple[PastUse, ...] = ()
+    user_caps: tuple[UserCap, ...] = ()
+    budget_left: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,26 @@ class ALive:
 
     job: AJob
     places: tuple[tuple[str, tuple[int, ...]], ...]
+    started: int = 0
+
+
+@dataclass(frozen=True)
+class AReservation:
+    """A reservation of a waiting job: node name and chip positions for each replica."""
+
+    job: str
+    at: int
+    places: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class AWindow:
+    """Nodes that are one team's from one instant to another."""
+
+    team: str
+    nodes: tuple[str, ...]
+    starts: int
+    ends: int
 
 
 def a_node(
@@ -92,9 +121,13 @@ def a_node(
     health: Sequence[int] = (),
     isolation: frozenset[Isolation] = SHARED,
     host_cpu: int = 0,
+    drain_at: int | None = None,
+    topology: tuple[str, ...] = (),
+    speed: int = 1000,
 ) -> ANode:
     """A node; `unhealthy` lists positions of its chips, `health` their scores."""
-    node = Node(0, name, 0, cpu, memory, ready=ready, unready_because="" if ready else because)
+    why = "" if ready else because
+    node = Node(0, name, 0, cpu, memory, ready, why, topology=topology, drain_at=drain_at)
     made = tuple(
         Chip(
             0,
@@ -106,6 +139,7 @@ def a_node(
             health=health[index] if index < len(health) else 100,
             isolation=isolation,
             host_cpu=host_cpu,
+            speed=speed,
         )
         for index in range(chips)
     )
@@ -126,14 +160,24 @@ def a_cpu_node(name: str = "", *, cores: int, pool: str = "default", memory: int
     )
 
 
-def a_team(name: str, *quotas: Quota, organization: str = "acme", parent: str | None = None) -> ATeam:
+def a_team(
+    name: str,
+    *quotas: Quota,
+    organization: str = "acme",
+    parent: str | None = None,
+    past_use: Sequence[PastUse] = (),
+    user_caps: Sequence[UserCap] = (),
+    budget_left: int | None = None,
+) -> ATeam:
     """A team; without quotas it is unlimited and unguaranteed. `parent` is the name of another one given."""
-    return ATeam(name, organization, quotas, parent)
+    return ATeam(name, organization, quotas, parent, tuple(past_use), tuple(user_caps), budget_left)
 
 
-def a_quota(chip_type: str = "A100", *, guaranteed: int = 0, limit: int | None = None) -> Quota:
+def a_quota(
+    chip_type: str = "A100", *, guaranteed: int = 0, limit: int | None = None, weight: int = 1
+) -> Quota:
     """A quota in whole chips."""
-    return Quota(chip_type, guaranteed * 1000, None if limit is None else limit * 1000)
+    return Quota(chip_type, guaranteed * 1000, None if limit is None else limit * 1000, weight)
 
 
 def a_gang(
@@ -156,8 +200,18 @@ def a_gang(
     array: str | None = None,
     cap: int | None = None,
     version: int = 0,
+    user: int = 1,
+    runs: int | tuple[int, int] | None = None,
+    max_duration: int | None = None,
+    endless: bool = False,
+    attained: int = 0,
+    others: tuple[Gang, ...] = (),
+    choose: Choose = Choose.EARLIEST_FINISH,
+    within: int | None = None,
 ) -> AJob:
-    """A waiting gang; `replicas=(2, 4)` is elastic, `array` and `cap` make it a task of a set."""
+    """A waiting gang; `replicas=(2, 4)` is elastic, `array` and `cap` make it a task of a set, `runs` is how
+    long it is predicted to run: always so long, or median and ninth decile.
+    """
     low, high = replicas if isinstance(replicas, tuple) else (replicas, replicas)
     types = (type,) if isinstance(type, str) else type
     request = Request(chips, milli, chip_memory, types, cpu, memory, isolation)
@@ -166,13 +220,19 @@ def a_gang(
         name,
         0,
         0,
-        1,
-        Gang(request, low, high, spread),
+        user,
+        Gang(request, low, high, spread, within),
         priority=priority,
         submitted=submitted,
         preemptible=preemptible,
         set_cap=cap,
         version=version,
+        max_duration=max_duration,
+        endless=endless,
+        attained=attained,
+        others=others,
+        choose=choose,
+        prediction=None if runs is None else Prediction(*((runs, runs) if isinstance(runs, int) else runs)),
     )
     return AJob(name, job, team, pools, array)
 
@@ -192,9 +252,14 @@ def a_cpu_job(name: str, *, cpu: int = 1000, **more: object) -> AJob:
     return a_gang(name, cpu=cpu, **more)  # type: ignore[arg-type]
 
 
-def live(job: AJob, *places: tuple[str, Sequence[int]]) -> ALive:
+def live(job: AJob, *places: tuple[str, Sequence[int]], started: int = 0) -> ALive:
     """A live attempt: for each replica the node's name and the positions of its chips there."""
-    return ALive(job, tuple((node, tuple(chips)) for node, chips in places))
+    return ALive(job, tuple((node, tuple(chips)) for node, chips in places), started)
+
+
+def reserved(job: str, at: int, *places: tuple[str, Sequence[int]]) -> AReservation:
+    """A reservation that stands: for each replica the node's name and the positions of its chips there."""
+    return AReservation(job, at, tuple((node, tuple(chips)) for node, chips in places))
 
 
 def given(
@@ -204,11 +269,19 @@ def given(
     running: Sequence[ALive] = (),
     teams: Sequence[ATeam] = (),
     pools: Sequence[Pool] = (),
+    reservations: Sequence[AReservation] = (),
+    windows: Sequence[AWindow] = (),
     policy: Policy | None = None,
     now: int = 1_000_000,
 ) -> Case:
     """The case with all ids filled in. Pools and teams that are only named are made."""
-    return Case(_Ids(nodes, waiting, running, teams, pools).snapshot(now), policy or Policy())
+    ids = _Ids(nodes, waiting, running, teams, pools)
+    snapshot = replace(
+        ids.snapshot(now),
+        reservations=tuple(ids.reservation(row) for row in reservations),
+        windows=tuple(ids.window(n, window) for n, window in enumerate(windows, 1)),
+    )
+    return Case(snapshot, policy or Policy())
 
 
 @dataclass(frozen=True)
@@ -276,6 +349,10 @@ class Decided:
         assert any(_says(reason, because) for reason in reasons), f"{name} waits because\n  {told}"
         return True
 
+    def reservation_of(self, name: str) -> Reservation | None:
+        """Where and when it is expected to start."""
+        return next((row for row in self.raw.reservations if self._names[row.job] == name), None)
+
     def sentence_of(self, name: str) -> str:
         """The first reason, said."""
         return self.reasons_of(name)[0].sentence()
@@ -286,7 +363,17 @@ def order_does_not_matter(snapshot: Snapshot, policy: Policy, decision: Decision
     shuffle = random.Random(len(snapshot.jobs) * 1000 + len(snapshot.nodes)).sample
     parts = {
         name: tuple(shuffle(list(getattr(snapshot, name)), len(getattr(snapshot, name))))
-        for name in ("pools", "nodes", "chips", "teams", "jobs", "running")
+        for name in (
+            "pools",
+            "nodes",
+            "chips",
+            "teams",
+            "jobs",
+            "running",
+            "promises",
+            "reservations",
+            "windows",
+        )
     }
     assert decide(replace(snapshot, **parts), policy) == decision
     told = Scheduler(Snapshot(0), policy)
@@ -336,6 +423,9 @@ class _Ids:
                 organizations[team.organization],
                 None if team.parent is None else team_ids[team.parent],
                 team.quotas,
+                team.past_use,
+                team.user_caps,
+                team.budget_left,
             )
             for team in all_teams
         }
@@ -386,7 +476,25 @@ class _Ids:
             preemptible=job.preemptible,
             set=job.set,
             isolation=job.gang.request.isolation,
+            started=attempt.started,
+            user=job.user,
+            gang=job.gang,
+            max_duration=job.max_duration,
+            endless=job.endless,
+            prediction=job.prediction,
+            attained=job.attained,
         )
+
+    def reservation(self, row: AReservation) -> Reservation:
+        number, job = next((n, job) for n, job in enumerate(self.waiting, 1) if job.name == row.job)
+        places = (
+            self._placement(replica, job.job.gang.request, *place) for replica, place in enumerate(row.places)
+        )
+        return Reservation(number, row.at, tuple(places))
+
+    def window(self, id_: Id, window: AWindow) -> Window:
+        nodes = tuple(n for n, node in enumerate(self.nodes, 1) if node.name in window.nodes)
+        return Window(id_, nodes, self.teams[window.team].id, window.starts, window.ends)
 
     def _placement(self, replica: int, request: Request, name: str, positions: tuple[int, ...]) -> Placement:
         node = next(n for n, node in enumerate(self.nodes, 1) if node.name == name)

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 
 from scheduler_core import Decision, Policy, Snapshot
 from scheduler_core import reasons as why
-from scheduler_core.model import Chip, ChipShare, Id, Isolation, Job, Node, Placement, Quota
+from scheduler_core.model import (
+    Chip,
+    ChipShare,
+    Id,
+    Isolation,
+    Job,
+    Node,
+    Placement,
+    Quota,
+    Reservation,
+)
 
 RANK = {"cooperative": 0, "enforced": 1, "hardware": 2, "exclusive": 3}
 STRANGERS_DEFAULT = 1
@@ -31,6 +41,7 @@ class Books:
     used: Counter[tuple[Id, str]] = field(default_factory=Counter)
     """By whoever pays: the team and each one above it."""
     firm: Counter[tuple[Id, str]] = field(default_factory=Counter)
+    of_user: Counter[tuple[Id, Id, str]] = field(default_factory=Counter)
     live_of_set: Counter[Id] = field(default_factory=Counter)
     live_jobs: set[Id] = field(default_factory=set)
 
@@ -47,6 +58,7 @@ class Books:
                 self.hold(
                     placement, attempt.team, attempt.organization, attempt.preemptible, attempt.isolation
                 )
+                self.count_user(placement, attempt.team, attempt.user)
 
     def hold(
         self, placement: Placement, team: Id, organization: Id, preemptible: bool, asked: Isolation | None
@@ -67,6 +79,12 @@ class Books:
             if not preemptible:
                 self.firm[team, chip.type] += charged(chip, share)
 
+    def count_user(self, placement: Placement, team: Id, user: Id) -> None:
+        for share in placement.chips:
+            chip = self.chips.get(share.chip)
+            if chip is not None and chip.node == placement.node:
+                self.of_user[team, user, chip.type] += charged(chip, share)
+
     def payers(self, team: Id) -> list[Id]:
         line = [team]
         while (row := self.teams.get(line[-1])) and row.parent is not None and row.parent not in line:
@@ -83,6 +101,7 @@ class Books:
             self.live_of_set[job.set] += 1
         for placement in placements:
             self.hold(placement, job.team, job.organization, job.preemptible, job.gang.request.isolation)
+            self.count_user(placement, job.team, job.user)
 
     def excesses(self) -> dict[object, int]:
         """How far each thing is over, where it is."""
@@ -109,10 +128,74 @@ class Books:
         ]
         if (own := self.quota(job.team, chip_type)) and not job.preemptible:
             rooms.append(own.guaranteed - self.firm[job.team, chip_type])
+        team = self.teams.get(job.team)
+        for cap in team.user_caps if team else ():
+            if cap.chip_type == chip_type:
+                rooms.append(cap.limit - self.of_user[job.team, job.user, chip_type])
         return min(rooms) if rooms else None
+
+    def budget_spent(self, job: Job) -> list[str]:
+        request = job.gang.request
+        if not (request.chips or request.milli or request.chip_memory):
+            return []
+        rows = [self.teams[payer] for payer in self.payers(job.team) if payer in self.teams]
+        return [row.name for row in rows if row.budget_left is not None and row.budget_left <= 0]
+
+    def closed(self, job: Job, node: Node) -> bool:
+        """B5: whether the job would still run when the node closes to it."""
+        run = longest(job)
+        end = None if run is None else self.snapshot.now + run
+        if node.drain_at is not None and (end is None or end > node.drain_at):
+            return True
+        for window in self.snapshot.windows:
+            foreign = node.id in window.nodes and window.team not in self.payers(job.team)
+            if (
+                foreign
+                and window.ends > self.snapshot.now
+                and (end is None or window.starts <= self.snapshot.now or end > window.starts)
+            ):
+                return True
+        return False
+
+    def reserve(self, job: Job, reservation: Reservation) -> None:
+        """What of the reservation is free is held, and all of it is charged (B2)."""
+        for placement in reservation.placements:
+            shares = []
+            for share in placement.chips:
+                chip = self.chips[share.chip]
+                milli = min(share.milli, 1000 - self.milli[chip.id])
+                memory = min(share.memory, chip.memory - self.chip_memory[chip.id])
+                for payer in self.payers(job.team):
+                    self.used[payer, chip.type] += charged(chip, share)
+                if not job.preemptible:
+                    self.firm[job.team, chip.type] += charged(chip, share)
+                self.of_user[job.team, job.user, chip.type] += charged(chip, share)
+                if milli > 0 and not (share.milli == 1000 and self.holders[chip.id]):
+                    shares.append(ChipShare(chip.id, milli, max(memory, 0)))
+            node = self.nodes[placement.node]
+            for share in shares:
+                chip = self.chips[share.chip]
+                self.cpu[node.id] += claim(chip, share.milli)
+                self.milli[chip.id] += share.milli
+                self.chip_memory[chip.id] += share.memory
+                asked = job.gang.request.isolation
+                self.holders[chip.id].append(
+                    (job.organization, STRANGERS_DEFAULT if asked is None else RANK[asked.value])
+                )
+            self.cpu[node.id] += max(min(placement.cpu, node.cpu - self.cpu[node.id]), 0)
+            self.memory[node.id] += max(min(placement.memory, node.memory - self.memory[node.id]), 0)
 
     def capped(self, job: Job) -> bool:
         return job.set is not None and job.set_cap is not None and self.live_of_set[job.set] >= job.set_cap
+
+
+def longest(job: Job) -> int | None:
+    """How long the job may well run, by the default policy; None never ends."""
+    if job.endless:
+        return job.max_duration
+    learned = job.prediction.p90 if job.prediction else None
+    known = [time for time in (learned, job.max_duration) if time is not None]
+    return min(known) if known else Policy().run_time
 
 
 def claim(chip: Chip, milli: int) -> int:
@@ -145,7 +228,7 @@ def types_of(books: Books, job: Job) -> list[str]:
 def options(books: Books, job: Job, node: Node, chip_type: str) -> list[Placement]:
     """Every way in which one replica could sit on this node now."""
     request = job.gang.request
-    if not node.ready or not in_reach(job, node):
+    if not node.ready or not in_reach(job, node) or books.closed(job, node):
         return []
     found = []
     for shares in _shares(books, job, node, chip_type):
@@ -224,12 +307,12 @@ def _copy(books: Books, into: Books) -> None:
     into.cpu, into.memory = books.cpu.copy(), books.memory.copy()
     into.milli, into.chip_memory = books.milli.copy(), books.chip_memory.copy()
     into.holders = defaultdict(list, {chip: list(who) for chip, who in books.holders.items()})
-    into.used, into.firm = books.used.copy(), books.firm.copy()
+    into.used, into.firm, into.of_user = books.used.copy(), books.firm.copy(), books.of_user.copy()
 
 
 def could_start(books: Books, job: Job) -> bool:
     """Whether a waiting job has a placement on what is left: the test of work conservation."""
-    if not sensible(job) or books.capped(job) or job.id in books.live_jobs:
+    if not sensible(job) or books.capped(job) or job.id in books.live_jobs or books.budget_spent(job):
         return False
     return any(
         placement_exists(books, job, chip_type, job.gang.minimum, books.room(job, chip_type))
@@ -261,8 +344,23 @@ def laws_hold(snapshot: Snapshot, policy: Policy, decision: Decision, *, search:
         for reason in verdict.reasons:
             true(reason, books, jobs[verdict.jobs[0]], decision, policy)
         if search and not isinstance(verdict.reasons[0], why.CycleBound):
-            assert not could_start(books, jobs[verdict.jobs[0]]), ("work conservation", verdict)
+            left = books
+            if isinstance(verdict.reasons[0], why.WouldDelay):
+                left = _with_reservations(books, jobs, jobs[verdict.jobs[0]], decision)
+            assert not could_start(left, jobs[verdict.jobs[0]]), ("work conservation", verdict)
     return books
+
+
+def _with_reservations(books: Books, jobs: dict[Id, Job], job: Job, decision: Decision) -> Books:
+    """The books with every reservation in place that this job would still run into."""
+    further = Books(books.snapshot)
+    _copy(books, further)
+    further.live_jobs, further.live_of_set = books.live_jobs, books.live_of_set
+    run = longest(job)
+    for reservation in decision.reservations:
+        if run is None or decision.now + run > reservation.at:
+            further.reserve(jobs[reservation.job], reservation)
+    return further
 
 
 def _whole_and_as_asked(books: Books, job: Job, placements: tuple[Placement, ...]) -> None:
@@ -310,6 +408,12 @@ def true(reason: why.Reason, books: Books, job: Job, decision: Decision, policy:
     """The reason's facts, counted again on what the decision leaves."""
     check = _TRUTHS.get(type(reason))
     assert check is not None, f"no way to check {type(reason).__name__}"
+    if isinstance(reason, why.WouldDelay):
+        row = next(row for row in decision.reservations if row.job == reason.reserved)
+        run = longest(job)
+        assert row.at == reason.until
+        assert run is None or decision.now + run > row.at
+        return
     if isinstance(reason, why.CycleBound):
         assert reason.starts == len(decision.units) == policy.max_starts
         return
@@ -318,7 +422,8 @@ def true(reason: why.Reason, books: Books, job: Job, decision: Decision, policy:
 
 
 def _ready(books: Books, job: Job) -> list[Node]:
-    return [node for node in books.nodes.values() if node.ready and in_reach(job, node)]
+    nodes = (node for node in books.nodes.values() if node.ready and not books.closed(job, node))
+    return [node for node in nodes if in_reach(job, node)]
 
 
 def _reach(books: Books, job: Job) -> list[Node]:
@@ -404,6 +509,12 @@ _TRUTHS = {
     why.EarlierAttemptLives: lambda reason, books, job, chip_type: job.id in books.live_jobs,
     why.SetCapReached: lambda r, books, job, t: books.live_of_set[job.set] == r.live >= r.cap == job.set_cap,
     why.TeamLimit: _limit,
+    why.UserCapReached: lambda r, books, job, t: (
+        r.used == books.of_user[job.team, job.user, t] and r.used + r.needed > r.cap
+    ),
+    why.BudgetSpent: lambda r, books, job, t: r.team in books.budget_spent(job),
+    why.WouldDelay: lambda reason, books, job, chip_type: True,
+    why.BetterSoon: lambda reason, books, job, chip_type: True,
     why.OutsideGuarantee: _guarantee,
     why.NoNodes: lambda reason, books, job, chip_type: not _reach(books, job),
     why.NoSuchChips: lambda r, books, job, t: not any(_of(books, node, t) for node in _reach(books, job)),
@@ -417,7 +528,7 @@ _TRUTHS = {
     why.HostTooSmall: _host,
     why.IsolationNotEnforced: _isolation,
     why.NodesNotReady: lambda r, books, job, t: (
-        0 < r.nodes <= sum(1 for node in _reach(books, job) if not node.ready)
+        0 < r.nodes <= sum(1 for node in _reach(books, job) if not node.ready or books.closed(job, node))
     ),
     why.ChipsUnhealthy: lambda r, books, job, t: (
         r.healthy < r.needed

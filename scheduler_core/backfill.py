@@ -1,0 +1,339 @@
+"""Reservations, and what may start beside them (B1 to B5).
+
+A reservation keeps the nodes and chips on which a gang is expected to fit first. The part of them that is free
+now is held in the trial (its *shade*), and its quota is charged, so that work behind it starts only where it
+cannot delay it (B2). Work that is expected to have ended by then may use it, and so may who displaces it:
+higher priority in the same team, or a team inside its guarantee (F3). Nodes that close, for a drain or for
+another team's window, are kept from work that would still run then (B5).
+
+Reservations are rows: they stand from cycle to cycle until served or infeasible, re-timed by expected ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from scheduler_core.closing import Closing
+from scheduler_core.fairness import least_charge, room
+from scheduler_core.horizon import Horizon
+from scheduler_core.ledger import Ledger
+from scheduler_core.model import WHOLE_CHIP, Chip, ChipShare, Id, Job, Placement, Reservation
+from scheduler_core.ordering import JobClass, Waiting
+from scheduler_core.placement import Placer
+from scheduler_core.policy import Policy
+from scheduler_core.request import wants_chips
+from scheduler_core.search import Opening, Shade, View, earliest
+from scheduler_core.shape import NodeState, Tenant, tenant
+from scheduler_core.slices import host_cpu_claim
+
+Placements: TypeAlias = tuple[Placement, ...]
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Standing:
+    """A reservation in this cycle."""
+
+    job: Job
+    opening: Opening
+    by: Tenant
+    held: Placements = ()
+    """What of it is free now and kept so."""
+
+    @property
+    def at(self) -> int:
+        return self.opening.at
+
+    @property
+    def row(self) -> Reservation:
+        return Reservation(self.job.id, self.opening.at, self.opening.placements)
+
+
+class Backfill:
+    """The reservations of one cycle after another. All memory between cycles is rows (S1)."""
+
+    def __init__(
+        self, ledger: Ledger, policy: Policy, horizon: Horizon, waiting: Waiting, placer: Placer
+    ) -> None:
+        self._ledger, self._policy, self._placer = ledger, policy, placer
+        self._horizon, self._waiting = horizon, waiting
+        self._closing = Closing(ledger)
+        self._now = 0
+        self._searches = 0
+        self.standing: list[Standing] = []
+        """Every reservation that stands, the earliest first."""
+
+    def begin(self, now: int, passed_over: Collection[Id]) -> None:
+        """Nodes that close are closed; the rows that are still feasible stand, re-timed and held.
+
+        Jobs in `passed_over` keep no reservation.
+        """
+        self._now, self._searches = now, 0
+        self.standing = []
+        self._closing.begin(now)
+        rows = sorted(self._ledger.reservations.values(), key=lambda row: (row.at, row.job))
+        for row in rows:
+            job = self._waiting.jobs.get(row.job)
+            if job is None or row.job in passed_over or len(self.standing) >= self._policy.max_reservations:
+                continue
+            opening = self._retimed(row, self._waiting.kind_of(row.job))
+            if opening is not None:
+                self._hold(self._stand(job, opening))
+
+    def rows(self) -> tuple[Reservation, ...]:
+        """Every reservation that stands, by job."""
+        return tuple(sorted((stands.row for stands in self.standing), key=lambda row: row.job))
+
+    def place(self, job: Job, kind: JobClass) -> tuple[Placements, bool]:
+        """Placements for this job with everything out of the way that it may pass, held in the trial; and
+        whether something that was kept from others is free now: they may try again.
+
+        First beside all reservations but the job's own; only if that fails in their shade, where the job
+        will have ended by then or displaces them (B2).
+        """
+        if not self.standing and not self._closing.closed:
+            return self._placer.place(kind), False
+        own = next((stands for stands in self.standing if stands.job.id == job.id), None)
+        if own is not None:
+            self._clear(own)
+        placements = self._placer.place(kind)
+        cleared, opened = [own] if own else [], list[Id]()
+        if not placements:
+            passing = [
+                stands for stands in self.standing if stands is not own and self.may_pass(kind, stands)
+            ]
+            opened = self._closing.open_to(kind)
+            if passing or opened:
+                for stands in passing:
+                    self._clear(stands)
+                cleared += passing
+                placements = self._placer.place(kind)
+        self._closing.close_again(opened)
+        return placements, self._put_back(cleared, own, kind, placements)
+
+    def try_in_the_clear(self, job: Job, kind: JobClass) -> Placements:
+        """Placements with everything out of the way that the job may pass. The caller rewinds."""
+        for stands in self.standing:
+            if stands.job.id == job.id or self.may_pass(kind, stands):
+                self._clear(stands)
+        self._closing.open_to(kind)
+        return self._placer.place(kind)
+
+    def may_pass(self, kind: JobClass, stands: Standing) -> bool:
+        """Whether work of this class may use what the reservation keeps (B2, F3)."""
+        return self._ends_before(kind, stands) or self._displaces(kind, stands)
+
+    def reserve(self, job: Job, kind: JobClass) -> bool:
+        """Whether the job, which does not fit now, has a reservation now (B1, B4).
+
+        The first gang that does not fit gets one, where none stands; older ones than the policy's age get
+        one too, while fewer stand than the policy allows. Only work that its quota would let start reserves.
+        """
+        if any(stands.job.id == job.id for stands in self.standing):
+            return True
+        aged = self._now - job.submitted >= self._policy.reserve_age
+        if len(self.standing) >= self._policy.max_reservations or (self.standing and not aged):
+            return False
+        opening = self.opening(kind)
+        if opening is None:
+            return False
+        self._hold(self._stand(job, opening))
+        return True
+
+    def opening(self, kind: JobClass) -> Opening | None:
+        """Where and when work of this class is expected to fit first; of several alternatives the one that
+        finishes first (P5). One cycle looks so often as it may hold reservations, and twice that.
+        """
+        if self._searches > 2 * self._policy.max_reservations:
+            return None
+        self._searches += 1
+        return self._earliest(kind)
+
+    def step_aside(self) -> None:
+        """No reservation is held any more: verdicts speak of what the decision's units leave (X1)."""
+        for stands in self.standing:
+            self._clear(stands)
+
+    def opened_to(self, kind: JobClass, ask: Callable[[JobClass], T]) -> T:
+        """What `ask` answers while nodes that close are open to this class where it may use them (B5)."""
+        opened = self._closing.open_to(kind)
+        answer = ask(kind)
+        self._closing.close_again(opened)
+        return answer
+
+    def in_the_way(self, kind: JobClass) -> list[Standing]:
+        """The reservations that the class would delay where it could start if none stood."""
+        mark = self._ledger.mark()
+        found = (self._placer.place(choice) for choice in kind.alternatives())
+        nodes = {placement.node for placement in next(filter(None, found), ())}
+        self._ledger.rewind(mark)
+        barring = [stands for stands in self.standing if not self.may_pass(kind, stands)]
+        touched = [
+            stands
+            for stands in barring
+            if nodes & {placement.node for placement in stands.opening.placements}
+        ]
+        return touched or barring or self.standing
+
+    # -- what stands --------------------------------------------------------------------------------------
+
+    def _retimed(self, row: Reservation, kind: JobClass) -> Opening | None:
+        """The row's nodes, when they are expected to be free now. Where that has become later, another place
+        may have become the earlier one.
+        """
+        nodes = {placement.node for placement in row.placements}
+        opening = self._earliest(kind, only=nodes)
+        if opening is None or opening.at > row.at:
+            elsewhere = self.opening(kind)
+            if elsewhere is not None and (opening is None or elsewhere.at < opening.at):
+                return elsewhere
+        return opening
+
+    def _earliest(self, kind: JobClass, only: Collection[Id] | None = None) -> Opening | None:
+        shades = [self._shade(stands) for stands in self.standing]
+        found: list[tuple[int, int, int, int, Opening]] = []
+        for rank, choice in enumerate(kind.alternatives()):
+            if choice.problem:
+                continue
+            closing = self._closing.of(choice)
+            view = View(self._ledger, self._horizon, self._now, shades, closing)
+            for chip_type in self._chip_types(choice):
+                opening = earliest(view, choice, chip_type, only) if self._admits(choice, chip_type) else None
+                if opening is not None:
+                    found.append((self.finish(opening), opening.at, rank, len(found), opening))
+        return min(found, key=lambda option: option[:4])[4] if found else None
+
+    def finish(self, opening: Opening) -> int:
+        """When the gang is expected to have ended if it starts there (P5): its run time on a chip of the
+        reference's speed, at the speed of these chips.
+        """
+        run = self._policy.run_time if opening.kind.run_time is None else opening.kind.run_time
+        return opening.at + run * 1000 // max(self._ledger.speed(opening.chip_type), 1)
+
+    def _admits(self, kind: JobClass, chip_type: str) -> bool:
+        """Whether quota would let the gang start now (F1, F4, F5)."""
+        left = room(self._ledger, kind.team, chip_type, preemptible=kind.preemptible, user=kind.user)
+        if left is None or not chip_type:
+            return True
+        return least_charge(self._ledger, kind.gang.request, chip_type) * kind.gang.minimum <= left
+
+    def _chip_types(self, kind: JobClass) -> tuple[str, ...]:
+        request = kind.gang.request
+        if not wants_chips(request):
+            return ("",)
+        return tuple(dict.fromkeys(request.chip_types)) or self._ledger.chip_types()
+
+    # -- what is held -------------------------------------------------------------------------------------
+
+    def _stand(self, job: Job, opening: Opening) -> Standing:
+        by = tenant(job.organization, opening.kind.gang.request.isolation)
+        stands = Standing(job, opening, by)
+        self.standing.append(stands)
+        self.standing.sort(key=lambda stands: (stands.at, stands.job.id))
+        return stands
+
+    def _hold(self, stands: Standing) -> None:
+        held = []
+        for placement in stands.opening.placements:
+            part = free_part(placement, self._ledger.states[placement.node], self._ledger.chips)
+            self._ledger.shadow(part, by=stands.by)
+            held.append(part)
+        stands.held = tuple(held)
+        self._bill(stands, 1)
+
+    def _clear(self, stands: Standing) -> None:
+        for part in stands.held:
+            self._ledger.unshadow(part, by=stands.by)
+        self._bill(stands, -1)
+
+    def _bill(self, stands: Standing, sign: int) -> None:
+        kind, placements = stands.opening.kind, stands.opening.placements
+        self._ledger.bill(
+            placements, team=kind.team, preemptible=kind.preemptible, sign=sign, user=kind.user, in_line=False
+        )
+
+    def _put_back(
+        self, cleared: list[Standing], own: Standing | None, kind: JobClass, placements: Placements
+    ) -> bool:
+        """What was cleared is held again, but for what is served or displaced. Whether that frees anything."""
+        freed = False
+        for stands in cleared:
+            if placements and stands is own:
+                self.standing.remove(stands)
+                kept = {placement.node for placement in stands.opening.placements}
+                freed |= not kept <= {placement.node for placement in placements}
+                continue
+            before = stands.held
+            self._hold(stands)
+            if placements and not self._ends_before(kind, stands) and self._displaced(stands, before):
+                self._clear(stands)
+                self.standing.remove(stands)
+                freed = True
+        return freed
+
+    def _displaced(self, stands: Standing, before: Placements) -> bool:
+        """Whether somebody has taken of what it held, or of the quota that it needs."""
+        kind, chip_type = stands.opening.kind, stands.opening.chip_type
+        left = room(self._ledger, kind.team, chip_type, preemptible=kind.preemptible, user=kind.user)
+        return stands.held != before or (bool(chip_type) and left is not None and left < 0)
+
+    def _shade(self, stands: Standing) -> Shade:
+        """The reservation as another search sees it."""
+        run = stands.opening.kind.run_time
+        awaited = (
+            awaited_part(whole, held)
+            for whole, held in zip(stands.opening.placements, stands.held, strict=True)
+        )
+        return Shade(stands.by, stands.held, tuple(awaited), None if run is None else stands.at + run)
+
+    def _ends_before(self, kind: JobClass, stands: Standing) -> bool:
+        return kind.longest is not None and self._now + kind.longest <= stands.at
+
+    def _displaces(self, kind: JobClass, stands: Standing) -> bool:
+        """F3: higher priority in the same team, or a team inside its guarantee against one beyond its own."""
+        reserved, chip_type = stands.opening.kind, stands.opening.chip_type
+        if kind.team == reserved.team:
+            return kind.priority > reserved.priority
+        return self._inside_guarantee(kind, chip_type) and not self._inside_guarantee(reserved, chip_type)
+
+    def _inside_guarantee(self, kind: JobClass, chip_type: str) -> bool:
+        quota = self._ledger.quotas.get((kind.team, chip_type))
+        if quota is None:
+            return False
+        needed = least_charge(self._ledger, kind.gang.request, chip_type) * kind.gang.minimum
+        return self._ledger.own.get((kind.team, chip_type), 0) + needed <= quota.guaranteed
+
+
+def free_part(placement: Placement, state: NodeState, chips: Mapping[Id, Chip]) -> Placement:
+    """What of the placement is free on the node now."""
+    shares = []
+    cpu = max(state.free_cpu, 0)
+    left = {which[1]: chip for which, chip in zip(state.chips, state.frame.chips, strict=True)}
+    for share in placement.chips:
+        chip = left.get(share.chip)
+        if chip is None or (share.milli == WHOLE_CHIP and chip.tenants):
+            continue
+        milli, memory = min(share.milli, chip.free_milli), min(share.memory, chip.free_memory)
+        if milli > 0 and memory >= 0:
+            shares.append(ChipShare(share.chip, milli, memory))
+            cpu -= host_cpu_claim(milli, chips[share.chip].host_cpu)
+    memory = min(placement.memory, max(state.free_memory, 0))
+    return Placement(
+        placement.replica, placement.node, min(placement.cpu, max(cpu, 0)), memory, tuple(shares)
+    )
+
+
+def awaited_part(whole: Placement, held: Placement) -> Placement:
+    """What of the placement is not held yet."""
+    free = {share.chip: share for share in held.chips}
+    shares = []
+    for share in whole.chips:
+        got = free.get(share.chip, ChipShare(share.chip, 0, 0))
+        if got.milli < share.milli or got.memory < share.memory:
+            shares.append(ChipShare(share.chip, share.milli - got.milli, share.memory - got.memory))
+    return Placement(
+        whole.replica, whole.node, whole.cpu - held.cpu, whole.memory - held.memory, tuple(shares)
+    )
