@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Set
 from dataclasses import replace
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from scheduler_core.fit import Need, enforces, may_join, sides
 from scheduler_core.ledger import Ledger
@@ -75,8 +75,28 @@ class Group(NamedTuple):
     memory: int
 
 
-Hosts = list[tuple[int, int]]
+Hosts: TypeAlias = list[tuple[int, int]]
 """Free host CPU and memory of nodes, in order."""
+
+
+Order: TypeAlias = tuple[int, int, int, int]
+"""How far a chip comes through the filters; less is further."""
+
+
+class Census:
+    """Every node of a cell that cannot take a replica, by why."""
+
+    def __init__(self, rejections: Counter[Rejection]) -> None:
+        self.rejections = rejections
+        self.by_why: Counter[Why] = Counter()
+        for rejection, count in rejections.items():
+            self.by_why[rejection.why] += count
+        self.nearest = max(rejections, default=None)
+        """Of a node that came furthest through the filters, with the most of what is lacking."""
+
+    def most(self, why: Why) -> int:
+        """The most that any node rejected for this has of what is lacking."""
+        return max((found.most for found in self.rejections if found.why is why), default=0)
 
 
 class Filters:
@@ -87,21 +107,24 @@ class Filters:
         self._nodes_of: dict[Frame, set[Id]] = {}
         self._noted: dict[Id, NodeState] = {}
         self._met: dict[Need, dict[Frame, Met]] = {}
-        self._met_by_chip: dict[Need, dict[tuple[ChipState, int], Met]] = {}
+        self._met_by_chip: dict[Need, dict[tuple[int, int], tuple[Order, Met]]] = {}
+        """By the mark of the chip's state and the pool's step."""
         self._groups: dict[Need, tuple[Counter[Group], dict[Group, Hosts]]] = {}
         """For each need's chips, as the nodes are now."""
         self._read = len(ledger.changed)
+        self._stamp = ledger.stamp
         for node in ledger.states:
             self._note(node)
 
     def catch_up(self) -> None:
         """What changed since the last time is counted as it is now."""
-        changed = self._ledger.changed
-        if self._read < len(changed):
-            for node in dict.fromkeys(changed[self._read :]):
-                if self._ledger.states.get(node) is not self._noted.get(node):
+        ledger = self._ledger
+        if self._stamp != ledger.stamp:
+            for node in dict.fromkeys(ledger.changed[self._read :]):
+                if ledger.states.get(node) is not self._noted.get(node):
                     self._note(node)
-            self._read = len(changed)
+            self._read = len(ledger.changed)
+            self._stamp = ledger.stamp
 
     def from_the_start(self) -> None:
         """The ledger's list of changes, which has been read to its end, begins anew."""
@@ -113,7 +136,7 @@ class Filters:
             for need in known.keys() - needs:
                 del known[need]
 
-    def rejections(self, need: Need) -> Counter[Rejection]:
+    def census(self, need: Need) -> Census:
         """Every node that cannot take a replica, by why."""
         request = need.request
         groups, hosts_of = self._grouped(without_host(need))
@@ -124,7 +147,7 @@ class Filters:
                 counts[rejection] += count
             else:
                 counts.update(_of_hosts(hosts_of[group], request.cpu + group.met.claim, request.memory))
-        return counts
+        return Census(counts)
 
     def _note(self, node: Id) -> None:
         self._groups.clear()
@@ -173,15 +196,17 @@ class Filters:
         if not wants_slice(need.request):
             return Met(None)
         by_chip = self._met_by_chip.setdefault(need, {})
-        best = Met(Rejection(Why.NO_SUCH_CHIPS))
-        for chip in frame.chips:
+        step = frame.build.slice_step
+        best = NO_CHIP
+        for mark, chip in dict(zip(frame.marks, frame.chips, strict=True)).items():
             if chip.type == need.chip_type:
-                met = by_chip.get((chip, frame.build.slice_step))
-                if met is None:
-                    met = _part_of(chip, need, frame.build.slice_step)
-                    by_chip[chip, frame.build.slice_step] = met
-                best = min(best, met, key=_nearest_first)
-        return best
+                found = by_chip.get((mark, step))
+                if found is None:
+                    met = _part_of(chip, need, step)
+                    found = by_chip[mark, step] = (_order(met), met)
+                if found[0] < best[0]:
+                    best = found
+        return best[1]
 
 
 def without_host(need: Need) -> Need:
@@ -251,10 +276,13 @@ def _part_of(chip: ChipState, need: Need, step: int) -> Met:
     return Met(None, None, claim)
 
 
-def _nearest_first(met: Met) -> tuple[int, int, int, int]:
-    """The chip that comes furthest through the filters; of those that pass, the one that claims least."""
+def _order(met: Met) -> Order:
+    """The chip that comes furthest through the filters first; of those that pass, the one that claims least."""
     if met.never is not None:
         return (2, -met.never.why, -met.never.most, -met.never.also)
     if met.now is not None:
         return (1, -met.now.why, -met.now.most, -met.now.also)
     return (0, met.claim, 0, 0)
+
+
+NO_CHIP: Final = (_order(Met(Rejection(Why.NO_SUCH_CHIPS))), Met(Rejection(Why.NO_SUCH_CHIPS)))

@@ -7,7 +7,6 @@ equal opening answer a need alike but for their host CPU and memory, so a need i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -202,7 +201,9 @@ class Fit(NamedTuple):
     parts: tuple[Part, ...]
 
 
-def parts_of(found: Offer, positions: tuple[int, ...], frame: Frame) -> Iterator[Part]:
+def parts_of(found: Offer, positions: tuple[int, ...], frame: Frame) -> tuple[Part, ...]:
     """The offer's chips on a node of this frame."""
-    for position in positions[: found.chips]:
-        yield Part(position, found.milli, found.memory or frame.chips[position].memory)
+    if found.chips == 1 and found.memory:
+        return (Part(positions[0], found.milli, found.memory),)
+    chips = frame.chips
+    return tuple([Part(at, found.milli, found.memory or chips[at].memory) for at in positions[: found.chips]])

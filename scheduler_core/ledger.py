@@ -9,6 +9,7 @@ Promises: `note` costs time in proportion to the change. Leaves to others: every
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -52,8 +53,9 @@ class Ledger:
         self.quotas: dict[Use, Quota] = {}
         """Every team's quota rows, found by team and chip type."""
         self.running: dict[Id, Running] = {}
-        self.preemptible_of: dict[Id, dict[Id, Running]] = {}
-        """A team's live attempts that may be taken from it (F4), those on their way out aside."""
+        self.preemptible_of: dict[Id, dict[int, list[tuple[int, Id]]]] = {}
+        """A team's live attempts that may be taken from it (F4), those on their way out aside: by priority,
+        and those whose work was saved last first, as (-saved, id)."""
         self.promises: dict[Id, Promise] = {promise.job: promise for promise in snapshot.promises}
         self.reservations: dict[Id, Reservation] = {row.job: row for row in snapshot.reservations}
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
@@ -74,6 +76,8 @@ class Ledger:
         self.live_of_job: dict[Id, int] = {}
         self.overdrawn: set[Id] = set()
         """Nodes of which more is held than they have."""
+        self.stamp = 0
+        """Stands for all nodes and pools as they are now; a rewound trial leaves it as it was."""
         self.changed: list[Id] = []
         """Nodes whose state changed, oldest first, since a reader last cleared it."""
         self._chips_of: dict[Id, dict[Id, Chip]] = {}
@@ -84,6 +88,9 @@ class Ledger:
         self._types: tuple[str, ...] | None = None
         self._frames = Frames()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._stamps: list[int] = []
+        """Those before each change of a state that can be rewound."""
+        self._last_stamp = 0
         self._list(snapshot)
 
     def _list(self, snapshot: Snapshot) -> None:
@@ -95,7 +102,7 @@ class Ledger:
             self._clear_node(node)
         for attempt in snapshot.running:
             self._start(attempt)
-        self._undo.clear()
+        self._settle()
 
     # -- what is known ------------------------------------------------------------------------------------
 
@@ -148,7 +155,12 @@ class Ledger:
             self._note_row(event.row)
         else:
             self._forget(event.kind, event.id)
+        self._settle()
+
+    def _settle(self) -> None:
+        """What was done so far stays."""
         self._undo.clear()
+        self._stamps.clear()
 
     def _note_row(self, row: Row) -> None:
         if isinstance(row, Running):
@@ -163,6 +175,7 @@ class Ledger:
             if self.nodes.get(row.id) != row:
                 self._with_work_lifted({row.id}, lambda: self.nodes.__setitem__(row.id, row))
         elif isinstance(row, Pool):
+            self._renew_stamp()
             if self.pools.get(row.id) != row:
                 self._with_work_lifted(self._nodes_of(row.id), lambda: self.pools.__setitem__(row.id, row))
         elif isinstance(row, Team):
@@ -183,6 +196,7 @@ class Ledger:
         elif kind is Node:
             self._with_work_lifted({row}, lambda: self.nodes.pop(row, None))
         elif kind is Pool:
+            self._renew_stamp()
             self._with_work_lifted(self._nodes_of(row), lambda: self.pools.pop(row, None))
         elif kind is Team:
             self._with_bills_lifted(row, None, lambda: self._unlist_team(row))
@@ -260,6 +274,7 @@ class Ledger:
         self._count_capacity(node_id, node)
         if node is None:
             self.states.pop(node_id, None)
+            self._renew_stamp()
             self.overdrawn.discard(node_id)
             self.changed.append(node_id)
             return
@@ -284,7 +299,8 @@ class Ledger:
         self.running[attempt.id] = attempt
         self._count_live(attempt.job, attempt.set, 1)
         if attempt.preemptible and not attempt.departing:
-            self.preemptible_of.setdefault(attempt.team, {})[attempt.id] = attempt
+            of_team = self.preemptible_of.setdefault(attempt.team, {})
+            insort(of_team.setdefault(attempt.priority, []), (-attempt.saved, attempt.id))
         by = tenant(attempt.organization, attempt.isolation)
         for placement in attempt.placements:
             self._running_on.setdefault(placement.node, set()).add(attempt.id)
@@ -297,7 +313,9 @@ class Ledger:
         if attempt is None:
             return
         self._count_live(attempt.job, attempt.set, -1)
-        self.preemptible_of.get(attempt.team, {}).pop(attempt_id, None)
+        if attempt.preemptible and not attempt.departing:
+            listed = self.preemptible_of[attempt.team][attempt.priority]
+            del listed[bisect_left(listed, (-attempt.saved, attempt.id))]
         by = tenant(attempt.organization, attempt.isolation)
         for placement in attempt.placements:
             self._running_on[placement.node].discard(attempt.id)
@@ -378,21 +396,29 @@ class Ledger:
 
     def rewind(self, mark: int = 0) -> None:
         """Everything held since the mark is free again, exactly as it was."""
-        while len(self._undo) > mark:
-            mapping, key, old = self._undo.pop()
+        undo, states = self._undo, self.states
+        while len(undo) > mark:
+            mapping, key, old = undo.pop()
+            if mapping is states:
+                self.stamp = self._stamps.pop()
+                self._state_changed(key, old)
             if old is None:
                 mapping.pop(key, None)
             else:
                 mapping[key] = old
-            if mapping is self.states:
-                self._state_changed(key, old)
 
     # -- one way to change a sum --------------------------------------------------------------------------
 
     def _set_state(self, node: Id, state: NodeState) -> None:
         self._undo.append((self.states, node, self.states.get(node)))
+        self._stamps.append(self.stamp)
+        self._renew_stamp()
         self.states[node] = state
         self._state_changed(node, state)
+
+    def _renew_stamp(self) -> None:
+        self._last_stamp += 1
+        self.stamp = self._last_stamp
 
     def _state_changed(self, node: Id, state: NodeState | None) -> None:
         self.changed.append(node)
@@ -426,7 +452,13 @@ class Ledger:
                 self._add(self.of_user, (team, user, chip_type), sign * milli)
 
     def _add(self, sums: dict[Any, int], key: Any, amount: int) -> None:
-        self._put(sums, key, sums.get(key, 0) + amount)
+        old = sums.get(key)
+        self._undo.append((sums, key, old))
+        new = amount if old is None else old + amount
+        if new:
+            sums[key] = new
+        else:
+            sums.pop(key, None)
 
     def _count_live(self, job: Id, set_: Id | None, by: int) -> None:
         self._put(self.live_of_job, job, self.live_of_job.get(job, 0) + by)

@@ -8,19 +8,18 @@ in one domain of the topology after the other, so that a domain in which the gan
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Set
-from typing import Final, TypeAlias
+from collections.abc import Callable, Hashable, Iterator, Set
+from typing import Any, Final, TypeAlias
 
 from scheduler_core.fairness import room
-from scheduler_core.filters import Filters, Rejection, without_host
-from scheduler_core.fit import HEAD, Fit, Need, Offer, parts_of
+from scheduler_core.filters import Census, Filters, without_host
+from scheduler_core.fit import HEAD, Fit, Need, Offer, offer, openings, parts_of
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import ChipShare, Id, Placement, Request
 from scheduler_core.ordering import JobClass
 from scheduler_core.request import wants_chips, wants_slice
 from scheduler_core.shape import Frame, NodeState, Tenant, tenant
-from scheduler_core.shelves import Shelf, Shelves
+from scheduler_core.shelves import Choice, Shelf, Shelves
 from scheduler_core.topology import domains_in_order
 
 KEEP_CYCLES: Final = 64
@@ -85,15 +84,52 @@ class Placer:
         self._ledger.rewind(mark)
         return bool(placements)
 
+    def as_many_as_fit(
+        self, kind: JobClass, chip_type: str, among: Set[Id] | None = None
+    ) -> tuple[Placement, ...]:
+        """As many replicas as the nodes can take, up to the gang's minimum, with the team's quota aside, on
+        nodes `among` these alone; held in the ledger's trial.
+        """
+        ranking = self.ranking(kind, chip_type)
+        return self._place_among(kind, ranking, None, among, bounded_by_team=False)
+
+    def put(self, kind: JobClass, chip_type: str, node: Id, replica: int) -> Placement | None:
+        """One replica on just this node as it is now, with the team's quota aside, held in the ledger's trial;
+        None, with nothing held, when it does not fit there.
+        """
+        found = self.ranking(kind, chip_type).on(node)
+        if found is None:
+            return None
+        placement = placement_of(replica, node, found, kind.gang.request, self._ledger.states[node])
+        self.hold(kind, placement)
+        return placement
+
+    def hold(self, kind: JobClass, placement: Placement) -> None:
+        """One replica of a job of this class is held here in the ledger's trial, whatever it makes of the
+        node.
+        """
+        by = tenant(kind.organization, kind.gang.request.isolation)
+        self._ledger.hold(
+            placement, team=kind.team, preemptible=kind.preemptible, by=by, user=kind.user
+        )
+
+    def takes(self, kind: JobClass, chip_type: str, node: Id) -> bool:
+        """Whether one replica could sit on this node as it is now, with the team's quota aside."""
+        return self.ranking(kind, chip_type).on(node) is not None
+
     def on_nodes_alone(self, kind: JobClass, chip_type: str) -> tuple[int, int]:
         """How many replicas, up to the gang's minimum, the nodes could take with the team's quota aside, and
         the milli-chips that quota would charge for them. Nothing is held afterwards.
         """
-        mark = self._ledger.mark()
-        placements = self._place_on(kind, chip_type, self.ranking(kind, chip_type), bounded_by_team=False)
-        charged = sum(milli for placement in placements for _, milli in self._ledger.charges(placement))
-        self._ledger.rewind(mark)
-        return len(placements), charged
+        ranking = self.ranking(kind, chip_type)
+        known: tuple[int, int] | None = ranking.known.get(kind.gang)
+        if known is None:
+            mark = self._ledger.mark()
+            placements = self._place_on(kind, chip_type, ranking, bounded_by_team=False)
+            charged = sum(milli for placement in placements for _, milli in self._ledger.charges(placement))
+            self._ledger.rewind(mark)
+            known = ranking.known[kind.gang] = len(placements), charged
+        return known
 
     def chip_types(self, request: Request) -> tuple[str, ...]:
         """The chip types to try, in order: as named, else fastest first; one empty name for CPU only."""
@@ -203,6 +239,8 @@ class Ranking:
         self._aisle = shelves.aisle(self.chips)
         self._value: Value | None = None
         self._effort = 0
+        self._stamp = ledger.stamp
+        self._known: dict[Hashable, Any] = {}
         self._losses: dict[tuple[Frame, int, int, Shelf], int] = {}
         """What was lost by taking the replica in, by class of nodes (P6)."""
 
@@ -215,26 +253,65 @@ class Ranking:
 
     def __len__(self) -> int:
         """How many nodes could take a replica."""
-        return len(self._ledger.states) - self.rejections.total()
+        return len(self._ledger.states) - self.census.rejections.total()
 
     @property
-    def rejections(self) -> Counter[Rejection]:
+    def census(self) -> Census:
         """Every other node, by why it cannot."""
-        self._filters.catch_up()
-        return self._filters.rejections(self._need)
+        counted: Census | None = self.known.get("census")
+        if counted is None:
+            self._filters.catch_up()
+            counted = self.known["census"] = self._filters.census(self._need)
+        return counted
+
+    @property
+    def known(self) -> dict[Hashable, Any]:
+        """What was found out of the nodes as they are now; empty again as soon as one of them changes."""
+        if self._stamp != self._ledger.stamp:
+            self._known.clear()
+            self._stamp = self._ledger.stamp
+        return self._known
 
     def best(self, count: int, among: Set[Id] | None = None) -> list[tuple[Id, Fit]]:
         """The best nodes, at most so many, each with how a replica would sit there; `among` leaves out all
         others.
         """
-        chosen = self._weighed(count, among) if self._effort else _first(count, self._in_order(among))
+        if self._effort:
+            chosen = self._weighed(count, among)
+        elif count == 1 and among is None:
+            chosen = self._first()
+        else:
+            chosen = [choice for _, choice in zip(range(count), self._in_order(among), strict=False)]
         return [(node, self._fit(node, found, shelf)) for node, found, shelf in chosen]
+
+    def on(self, node: Id) -> Fit | None:
+        """How a replica would sit on just this node; None when it cannot."""
+        state = self._ledger.states.get(node)
+        need, best = self._need, None
+        for opening, positions in openings(state.frame).items() if state is not None else ():
+            if not isinstance(opening, need.opening) or opening.chip_type != need.chip_type:
+                continue
+            found = offer(need, opening)
+            if state is None or found is None or not host_takes(need.request, found.claim, state):
+                continue
+            if best is None or found.score < best.score:
+                best = Fit(found.score, found.charge, tuple(parts_of(found, positions, state.frame)))
+        return best
 
     def nodes(self) -> list[Id]:
         """Every node that can take a replica, best first but for the value of what remains."""
         return [node for node, _, _ in self._in_order(None)]
 
-    def _in_order(self, among: Set[Id] | None) -> Iterator[tuple[Id, Offer, Shelf]]:
+    def _first(self) -> list[Choice]:
+        known = self.known
+        if "first" not in known:
+            self._shelves.catch_up()
+            request = self._need.request
+            choice = self._aisle.first(request.cpu, request.memory)
+            known["first"] = [] if choice is None else [choice]
+        return known["first"]  # type: ignore[no-any-return]
+
+    def _in_order(self, among: Set[Id] | None) -> Iterator[Choice]:
         """Every node once, in the opening that is best for it."""
         self._shelves.catch_up()
         request = self._need.request
@@ -245,12 +322,12 @@ class Ranking:
                 yield choice
                 seen.add(node)
 
-    def _weighed(self, count: int, among: Set[Id] | None) -> list[tuple[Id, Offer, Shelf]]:
+    def _weighed(self, count: int, among: Set[Id] | None) -> list[Choice]:
         """P3: of the first classes of nodes that cost no more quota and are of no worse pool, those from which
         the least is lost. Between equal losses the order stands.
         """
         states = self._ledger.states
-        weighed: list[tuple[tuple[int, ...], int, int, tuple[Id, Offer, Shelf]]] = []
+        weighed: list[tuple[tuple[int, ...], int, int, Choice]] = []
         classes: set[tuple[Frame, int, int, Shelf]] = set()
         for place, choice in enumerate(self._in_order(among)):
             node, found, shelf = choice
@@ -264,7 +341,7 @@ class Ranking:
         weighed.sort(key=lambda entry: entry[:3])
         return [choice for _, _, _, choice in weighed[:count]]
 
-    def _loss(self, like: tuple[Frame, int, int, Shelf], choice: tuple[Id, Offer, Shelf]) -> int:
+    def _loss(self, like: tuple[Frame, int, int, Shelf], choice: Choice) -> int:
         known = self._losses.get(like)
         if known is None:
             assert self._value is not None
@@ -279,7 +356,7 @@ class Ranking:
     def _fit(self, node: Id, found: Offer, shelf: Shelf) -> Fit:
         frame = self._ledger.states[node].frame
         positions = self._shelves.positions(frame, shelf)
-        return Fit(found.score, found.charge, tuple(parts_of(found, positions, frame)))
+        return Fit(found.score, found.charge, parts_of(found, positions, frame))
 
 
 def placement_of(replica: int, node: Id, found: Fit, request: Request, state: NodeState) -> Placement:
@@ -288,6 +365,12 @@ def placement_of(replica: int, node: Id, found: Fit, request: Request, state: No
     if len(shares) > 1:
         shares.sort(key=lambda share: share.chip)
     return Placement(replica, node, request.cpu, request.memory, tuple(shares))
+
+
+def host_takes(request: Request, claim: int, state: NodeState) -> bool:
+    """Whether the host has the CPU and memory; who asks for nothing of one takes nothing of it."""
+    cpu = request.cpu + claim
+    return (not cpu or cpu <= state.free_cpu) and (not request.memory or request.memory <= state.free_memory)
 
 
 def _choices(
@@ -299,8 +382,3 @@ def _choices(
         return
     for _ in range(wanted):
         yield from ranking.best(1, domain)
-
-
-def _first(count: int, choices: Iterator[tuple[Id, Offer, Shelf]]) -> Iterator[tuple[Id, Offer, Shelf]]:
-    for _, choice in zip(range(count), choices, strict=False):
-        yield choice

@@ -110,7 +110,7 @@ class Changed(NamedTuple):
 class Frame:
     """What a node is and how its chips stand. While it is remembered there is one object for each."""
 
-    __slots__ = ("_changes", "_frames", "_marks", "build", "chips", "overdrawn")
+    __slots__ = ("_changes", "_frames", "build", "chips", "marks", "overdrawn")
 
     def __init__(
         self, build: Build, chips: tuple[ChipState, ...], marks: tuple[int, ...], frames: Frames
@@ -119,7 +119,8 @@ class Frame:
         self.chips = chips
         self.overdrawn = any(chip.free_milli < 0 or chip.free_memory < 0 for chip in chips)
         """Whether more is held of a chip than there is."""
-        self._marks = marks
+        self.marks = marks
+        """For each chip a number that stands for its state and for no other."""
         self._frames = frames
         self._changes: dict[Change, Changed] = {}
 
@@ -127,7 +128,7 @@ class Frame:
         """The frame after this change to one of its chips."""
         known = self._changes.get(change)
         if known is None:
-            known = self._changes[change] = self._frames.changed(self, self._marks, change)
+            known = self._changes[change] = self._frames.changed(self, change)
         return known
 
     def rebuilt(self, build: Build) -> Frame:
@@ -152,8 +153,9 @@ class Frames:
         """The frame of these chips, which come in order."""
         return self._known(build, chips, tuple([self._mark(chip) for chip in chips]))
 
-    def changed(self, frame: Frame, marks: tuple[int, ...], change: Change) -> Changed:
+    def changed(self, frame: Frame, change: Change) -> Changed:
         """The frame with one chip changed and again in order."""
+        marks = frame.marks
         place, milli, memory, by, count = change
         old, sign = frame.chips[place], 1 if count > 0 else -1
         new = _shared(old, milli, memory, by, count)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Set
 from heapq import merge
-from typing import Final
+from typing import Final, TypeAlias
 
 from scheduler_core.fit import Need, Offer, Opening, offer, openings
 from scheduler_core.ledger import Ledger
@@ -25,6 +25,9 @@ CPU_SHIFT: Final = ID_BITS + MEMORY_BITS
 ID_MASK: Final = (1 << ID_BITS) - 1
 MEMORY_MASK: Final = (1 << MEMORY_BITS) - 1
 
+TIDY_EVERY: Final = 256
+"""Looks into an aisle after which empty shelves are taken out: rarely enough to cost nothing."""
+
 
 class Shelf:
     """The nodes that have one opening: the least host CPU left first, then memory, then id."""
@@ -35,19 +38,7 @@ class Shelf:
         self.opening = opening
         self.keys: list[int] = []
         self.passed_by: list[tuple[Aisle, Offer]] = []
-        """Aisles that took the shelf out when they found it empty."""
-
-    def add(self, key: int) -> None:
-        """The node lies here."""
-        insort(self.keys, key)
-        if self.passed_by:
-            waiting, self.passed_by = self.passed_by, []
-            for aisle, found in waiting:
-                aisle.put(found, self)
-
-    def take(self, key: int) -> None:
-        """The node lies here no longer."""
-        del self.keys[bisect_left(self.keys, key)]
+        """Aisles that took the shelf out while it was empty."""
 
     def large_enough(self, cpu: int, memory: int) -> Iterator[int]:
         """The keys of nodes that have so much left, the tightest first. A node asked for nothing has enough."""
@@ -56,24 +47,62 @@ class Shelf:
             if (keys[at] >> ID_BITS) & MEMORY_MASK >= memory:
                 yield keys[at]
 
+    def put_back(self) -> None:
+        """The shelf is in every aisle again that took it out."""
+        waiting, self.passed_by = self.passed_by, []
+        for aisle, found in waiting:
+            aisle.put(found, self)
+
+
+Choice: TypeAlias = tuple[Id, Offer, Shelf]
+"""A node, how a replica would sit there, and the shelf on which it was found."""
+
 
 class Row:
     """Shelves that are equally good for a need."""
 
-    __slots__ = ("score", "shelves")
+    __slots__ = ("keys", "score", "shelves")
 
     def __init__(self, score: tuple[int, ...]) -> None:
         self.score = score
         self.shelves: list[tuple[Opening, Offer, Shelf]] = []
+        self.keys: list[int] | None = None
+        """Of its shelf, while there is only one."""
+
+    def put(self, found: Offer, shelf: Shelf) -> None:
+        """The shelf is in the row."""
+        insort(self.shelves, (shelf.opening, found, shelf), key=_by_opening)
+        self.keys = shelf.keys if len(self.shelves) == 1 else None
+
+    def first(self, cpu: int, memory: int) -> Choice | None:
+        """The tightest node that is large enough; on several shelves, the first shelf's opening."""
+        best: tuple[int, Offer, Shelf] | None = None
+        for _, found, shelf in self.shelves:
+            for key in shelf.large_enough(cpu + found.claim, memory):
+                if best is None or key < best[0]:
+                    best = key, found, shelf
+                break
+        return None if best is None else (best[0] & ID_MASK, best[1], best[2])
+
+    def all(self, cpu: int, memory: int) -> Iterator[Choice]:
+        """All that are large enough, the tightest first."""
+        lines = [
+            [(key, place) for key in shelf.large_enough(cpu + found.claim, memory)]
+            for place, (_, found, shelf) in enumerate(self.shelves)
+        ]
+        for key, place in merge(*lines):
+            _, found, shelf = self.shelves[place]
+            yield key & ID_MASK, found, shelf
 
 
 class Aisle:
-    """The shelves that could serve a need, best first. Empty ones are taken out when met."""
+    """The shelves that could serve a need, best first."""
 
     def __init__(self, need: Need) -> None:
         self._need = need
         self._scores: list[tuple[int, ...]] = []
         self._rows: list[Row] = []
+        self._looks = 0
 
     def consider(self, shelf: Shelf) -> None:
         """The shelf is in the aisle if it could serve."""
@@ -87,45 +116,38 @@ class Aisle:
         if at == len(self._scores) or self._scores[at] != found.score:
             self._scores.insert(at, found.score)
             self._rows.insert(at, Row(found.score))
-        insort(self._rows[at].shelves, (shelf.opening, found, shelf), key=_by_opening)
+        self._rows[at].put(found, shelf)
 
-    def nodes(self, cpu: int, memory: int) -> Iterator[tuple[Id, Offer, Shelf]]:
-        """The nodes that can take a replica which needs so much of the host, best first. One that could take
-        it in several openings comes up with each.
-        """
-        at = 0
-        while at < len(self._rows):
-            shelves = self._rows[at].shelves
-            if len(shelves) == 1:
-                _, found, shelf = shelves[0]
-                keys = shelf.keys
-                if not keys:
-                    self._pass_by(at)
-                    continue
-                needed = cpu + found.claim
-                if keys[-1] >> CPU_SHIFT >= needed:
-                    for key in shelf.large_enough(needed, memory):
-                        yield key & ID_MASK, found, shelf
-            else:
-                yield from self._tied(at, cpu, memory)
-            at += 1
+    def first(self, cpu: int, memory: int) -> Choice | None:
+        """The best node that can take a replica which needs so much of the host."""
+        self._looks += 1
+        if self._looks % TIDY_EVERY == 0:
+            self._tidy()
+        least = cpu << CPU_SHIFT
+        for row in self._rows:
+            keys = row.keys
+            if keys is not None and (not keys or keys[-1] < least):
+                continue
+            choice = row.first(cpu, memory)
+            if choice is not None:
+                return choice
+        return None
 
-    def _tied(self, at: int, cpu: int, memory: int) -> Iterator[tuple[Id, Offer, Shelf]]:
-        """The nodes on shelves that are equally good; on several of them, the first shelf's opening first."""
-        shelves = self._rows[at].shelves
-        lines = [
-            [(key, place) for key in shelf.large_enough(cpu + found.claim, memory)]
-            for place, (_, found, shelf) in enumerate(shelves)
-        ]
-        for key, place in merge(*lines):
-            _, found, shelf = shelves[place]
-            yield key & ID_MASK, found, shelf
+    def nodes(self, cpu: int, memory: int) -> Iterator[Choice]:
+        """All such nodes, best first. One that could take it in several openings comes up with each."""
+        for row in self._rows:
+            yield from row.all(cpu, memory)
 
-    def _pass_by(self, at: int) -> None:
-        """Take out a row whose only shelf is empty; it comes back with the next node that lies there."""
-        _, found, shelf = self._rows[at].shelves[0]
-        shelf.passed_by.append((self, found))
-        del self._rows[at], self._scores[at]
+    def _tidy(self) -> None:
+        """Take out the rows on whose shelves no node lies; they come back with the next one that does."""
+        empty = [row for row in self._rows if not any(shelf.keys for _, _, shelf in row.shelves)]
+        for row in empty:
+            for _, found, shelf in row.shelves:
+                shelf.passed_by.append((self, found))
+        if empty:
+            gone = {row.score for row in empty}
+            self._rows = [row for row in self._rows if row.score not in gone]
+            self._scores = [row.score for row in self._rows]
 
 
 class Shelves:
@@ -191,11 +213,14 @@ class Shelves:
                 self._lies[node] = before
                 return
             for shelf in shelves:
-                shelf.take(key)
+                keys = shelf.keys
+                del keys[bisect_left(keys, key)]
         if after is not None:
             key, shelves = self._lies[node] = after
             for shelf in shelves:
-                shelf.add(key)
+                insort(shelf.keys, key)
+                if shelf.passed_by:
+                    shelf.put_back()
 
     def _shelves_of(self, frame: Frame) -> dict[Shelf, tuple[int, ...]]:
         known = self._of_frame.get(frame)

@@ -6,11 +6,10 @@ part ends with the count of every node by why it was rejected.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from scheduler_core.fairness import budget_spent, least_charge, user_cap
-from scheduler_core.filters import Rejection, Why
+from scheduler_core.filters import Census, Rejection, Why
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Quota, Team
 from scheduler_core.ordering import JobClass
@@ -100,27 +99,34 @@ class _Survey:
         self.replicas, self.charged = placer.on_nodes_alone(kind, chip_type)
         self.ranking: Ranking = placer.ranking(kind, chip_type)
         self.enough = self.replicas >= kind.gang.minimum
-        self.nearest = max(self.ranking.rejections, default=None)
-        self.by_why: Counter[Why] = Counter()
-        for rejection, count in self.ranking.rejections.items():
-            self.by_why[rejection.why] += count
+        self.census: Census = self.ranking.census
         self.name = chip_type if kind.gang.request.chip_types else ""
         """The type as the sentences say it: not at all where the job did not name one."""
 
     @property
     def distance(self) -> tuple[int, int, int]:
         """How far this type is from taking the gang; the nearest sorts first."""
-        stage = self.nearest.why if self.nearest else len(Why)
+        stage = self.census.nearest.why if self.census.nearest else len(Why)
         return (0 if self.enough else 1, -self.replicas, -stage)
 
     def reasons(self) -> list[Reason]:
-        return [*self._of_the_team(), *self._of_the_nodes()]
+        return [*self._of_the_team(), *self._once("of the nodes", self._of_the_nodes)]
 
     def count_of_nodes(self) -> list[Reason]:
         """P1: every node by why it was rejected."""
+        return self._once("count of nodes", self._count_of_nodes)
+
+    def _once(self, what: str, find: Callable[[], list[Reason]]) -> list[Reason]:
+        """What is the same for every team whose jobs ask alike is found once, until a node changes."""
+        known, key = self.ranking.known, (what, self.kind.gang)
+        if key not in known:
+            known[key] = find()
+        return known[key]  # type: ignore[no-any-return]
+
+    def _count_of_nodes(self) -> list[Reason]:
         if self.enough or not self.ledger.states:
             return []
-        counts = {why.name.lower(): count for why, count in self.by_why.items()}
+        counts = {why.name.lower(): count for why, count in self.census.by_why.items()}
         if len(self.ranking):
             counts["fits"] = len(self.ranking)
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -169,26 +175,22 @@ class _Survey:
     def _of_the_nodes(self) -> list[Reason]:
         if self.enough:
             return []
-        if self.nearest is None and not len(self.ranking):
+        if self.census.nearest is None and not len(self.ranking):
             return [NoNodes()]
         gang, reasons = self.kind.gang, list[Reason]()
         if gang.minimum > 1:
             short = NotEnoughNodes if gang.spread else NotEnoughRoom
             reasons.append(short(gang.minimum, self.replicas, _each(self.kind, self.name)))
-        if self.nearest is not None and not len(self.ranking):
-            reasons.append(_CAUSES[self.nearest.why](self, self.nearest))
-        if self.by_why[Why.NOT_READY] and not (reasons and isinstance(reasons[-1], NodesNotReady)):
+        if self.census.nearest is not None and not len(self.ranking):
+            reasons.append(_CAUSES[self.census.nearest.why](self, self.census.nearest))
+        if self.census.by_why[Why.NOT_READY] and not (reasons and isinstance(reasons[-1], NodesNotReady)):
             reasons.append(_not_ready(self, Rejection(Why.NOT_READY)))
         return reasons
-
-    def most(self, why: Why) -> int:
-        """The most that any node rejected for this has of what is lacking."""
-        return max((found.most for found in self.ranking.rejections if found.why is why), default=0)
 
     @property
     def where(self) -> str:
         """Which nodes a sentence speaks of."""
-        return _where(self.kind, self.ledger, ready_only=self.by_why[Why.NOT_READY] > 0)
+        return _where(self.kind, self.ledger, ready_only=self.census.by_why[Why.NOT_READY] > 0)
 
     @property
     def where_with_chips(self) -> str:
@@ -207,14 +209,14 @@ def _no_such_chips(survey: _Survey, _: Rejection) -> Reason:
 
 
 def _too_few_chips(survey: _Survey, _: Rejection) -> Reason:
-    largest = survey.most(Why.TOO_FEW_CHIPS)
+    largest = survey.census.most(Why.TOO_FEW_CHIPS)
     needed = survey.kind.gang.request.chips
     return NodesTooSmall(needed, largest, survey.name, _where(survey.kind, survey.ledger))
 
 
 def _chips_too_small(survey: _Survey, _: Rejection) -> Reason:
     needed = survey.kind.gang.request.chip_memory
-    return ChipsTooSmall(needed, survey.most(Why.CHIPS_TOO_SMALL), survey.name)
+    return ChipsTooSmall(needed, survey.census.most(Why.CHIPS_TOO_SMALL), survey.name)
 
 
 def _isolation(survey: _Survey, _: Rejection) -> Reason:
@@ -231,8 +233,8 @@ def _memory_too_small(survey: _Survey, nearest: Rejection) -> Reason:
 
 
 def _not_ready(survey: _Survey, _: Rejection) -> Reason:
-    told = {found.told for found in survey.ranking.rejections if found.why is Why.NOT_READY}
-    return NodesNotReady(survey.by_why[Why.NOT_READY], tuple(sorted(told - {"not ready"})))
+    told = {found.told for found in survey.census.rejections if found.why is Why.NOT_READY}
+    return NodesNotReady(survey.census.by_why[Why.NOT_READY], tuple(sorted(told - {"not ready"})))
 
 
 def _unhealthy(survey: _Survey, nearest: Rejection) -> Reason:
@@ -245,7 +247,7 @@ def _busy(survey: _Survey, nearest: Rejection) -> Reason:
     if not request.chips:
         return NoRoomForSlice(request.milli, request.chip_memory, nearest.most, nearest.also, survey.name)
     with_chips = (Why.TOO_FEW_CHIPS, Why.UNHEALTHY, Why.BUSY)
-    free = max(found.also for found in survey.ranking.rejections if found.why in with_chips)
+    free = max(found.also for found in survey.census.rejections if found.why in with_chips)
     return NotEnoughFreeChips(request.chips, free, survey.name, survey.where)
 
 
