@@ -5,44 +5,30 @@ Memory is proportional set size, which counts shared pages once; where that may 
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
-from benchmarks.live import Live, platform
+from benchmarks.live import platform
 from benchmarks.reporting import Benchmark, Result, Target, main
 
 SETTLE_SECONDS = 10
 WATCH_SECONDS = 30
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def measure() -> Result:
     """Percent of one core, and MiB, of all processes together with nothing to do."""
     with platform() as live:
         time.sleep(SETTLE_SECONDS)
-        before, began = _cpu_ticks(live), time.monotonic()
+        before, began = live.cpu_seconds(), time.monotonic()
         time.sleep(WATCH_SECONDS)
-        after, passed = _cpu_ticks(live), time.monotonic() - began
+        after, passed = live.cpu_seconds(), time.monotonic() - began
         memory = sum(_memory_kib(pid) for pid in live.processes()) / 1024
-    used = sum(ticks - before.get(pid, 0) for pid, ticks in after.items())
+    used = sum(seconds - before.get(pid, 0) for pid, seconds in after.items())
     return {
-        "core_percent": round(100 * used / _TICKS / passed, 2),
+        "core_percent": round(100 * used / passed, 2),
         "memory_mib": round(memory, 1),
         "processes": len(after),
     }
-
-
-def _cpu_ticks(live: Live) -> dict[int, int]:
-    """User and system time so far, by process; children that have ended count with their parent."""
-    found = {}
-    for pid in live.processes():
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        found[pid] = sum(int(field) for field in fields[11:15])
-    return found
 
 
 def _memory_kib(pid: int) -> int:

@@ -20,6 +20,7 @@ from flexai.client import Client
 START_SECONDS = 180
 STOP_SECONDS = 60
 _READY = "Ctrl-C stops it"
+_TICKS = os.sysconf("SC_CLK_TCK")
 _FOREIGN = ("DATABASE_URL", "REDIS_URL", "FLEXAI_", "DJANGO_SETTINGS_MODULE")
 
 
@@ -37,6 +38,17 @@ class Live:
         """The SDK, signed in as the operator."""
         return Client(self.url, self.token, timeout=120)
 
+    def cpu_seconds(self) -> dict[int, float]:
+        """User and system time so far, by process; children that have ended count with their parent."""
+        found = {}
+        for pid in self.processes():
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            found[pid] = sum(int(field) for field in fields[11:15]) / _TICKS
+        return found
+
     def processes(self) -> list[int]:
         """The supervisor and everything below it."""
         parents = {}
@@ -53,7 +65,11 @@ class Live:
 
 @contextmanager
 def platform(*arguments: str) -> Iterator[Live]:
-    """A platform that is up, given these arguments. Raises RuntimeError with its output if it is not."""
+    """A platform that is up, given these arguments, and gone afterwards, also when this process is told to end.
+
+    Raises RuntimeError with its output if it does not start.
+    """
+    signal.signal(signal.SIGTERM, _end)
     folder = Path(tempfile.mkdtemp(prefix="flexai-bench-", dir="/var/tmp"))
     folder.chmod(0o755)
     data, output = folder / "data", folder / "output"
@@ -74,6 +90,10 @@ def platform(*arguments: str) -> Iterator[Live]:
             process.kill()
             process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _wait_ready(process: subprocess.Popen[bytes], output: Path) -> None:

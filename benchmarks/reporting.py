@@ -59,13 +59,14 @@ def main(benchmark: Benchmark) -> None:
 
 
 def run(benchmark: Benchmark) -> Result:
-    """The figures, with the machine they come from; kept in `results/NAME.json`."""
-    syncs = sync_times_us()
+    """The figures, with the machine they come from and what else it did; kept in `results/NAME.json`."""
+    syncs, load = sync_times_us(), os.getloadavg()[0]
     result = benchmark.measure()
     syncs += sync_times_us()
     result |= {
         "fdatasync_p50_us": int(percentile(syncs, 500)),
         "fdatasync_p99_us": int(percentile(syncs, 990)),
+        "load_before": round(load, 2),
         "cores": len(os.sched_getaffinity(0)),
         "machine": machine.machine(),
     }
@@ -89,7 +90,8 @@ def table(benchmarks: Sequence[Benchmark], results: Mapping[str, Result]) -> Tab
     slowest = max(result["fdatasync_p99_us"] for result in results.values())
     cores = max(result["cores"] for result in results.values())
     sync = f"fdatasync: median {min(medians)}–{max(medians)} µs, p99 {slowest} µs"
-    made.caption = f"{sync} · {cores} cores · {time.strftime('%Y-%m-%d')}"
+    load = max(result["load_before"] for result in results.values())
+    made.caption = f"{sync} · {cores} cores, load before at most {load} · {time.strftime('%Y-%m-%d')}"
     return made
 
 
