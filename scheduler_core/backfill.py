@@ -17,7 +17,7 @@ from typing import TypeAlias, TypeVar
 
 from scheduler_core.closing import Closing
 from scheduler_core.fairness import least_charge, room
-from scheduler_core.horizon import Horizon
+from scheduler_core.horizon import Horizon, Release
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import WHOLE_CHIP, Chip, ChipShare, Id, Job, Placement, Reservation
 from scheduler_core.ordering import JobClass, Waiting
@@ -52,6 +52,16 @@ class Standing:
         return Reservation(self.job.id, self.opening.at, self.opening.placements)
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What was cleared for one job, and what stays barred to it."""
+
+    own: Standing | None
+    opened: tuple[Id, ...]
+    barred: frozenset[Id]
+    """Nodes that are kept for others whom the job may not pass."""
+
+
 class Backfill:
     """The reservations of one cycle after another. All memory between cycles is rows (S1)."""
 
@@ -63,6 +73,8 @@ class Backfill:
         self._closing = Closing(ledger)
         self._now = 0
         self._searches = 0
+        self._started: list[Release] = []
+        """What this cycle starts, with when it is expected to end."""
         self.standing: list[Standing] = []
         """Every reservation that stands, the earliest first."""
 
@@ -72,6 +84,7 @@ class Backfill:
         Jobs in `passed_over` keep no reservation.
         """
         self._now, self._searches = now, 0
+        self._started = []
         self.standing = []
         self._closing.begin(now)
         rows = sorted(self._ledger.reservations.values(), key=lambda row: (row.at, row.job))
@@ -114,6 +127,12 @@ class Backfill:
         self._closing.close_again(opened)
         return placements, self._put_back(cleared, own, kind, placements)
 
+    def count_start(self, kind: JobClass, placements: Placements) -> None:
+        """This cycle starts work of this class there: some time it ends."""
+        if kind.run_time is not None:
+            by = tenant(kind.organization, kind.gang.request.isolation)
+            self._started.append(Release(self._now + kind.run_time, by, placements))
+
     def try_in_the_clear(self, job: Job, kind: JobClass) -> Placements:
         """Placements with everything out of the way that the job may pass. The caller rewinds."""
         for stands in self.standing:
@@ -121,6 +140,27 @@ class Backfill:
                 self._clear(stands)
         self._closing.open_to(kind)
         return self._placer.place(kind)
+
+    def clear_way(self, job: Job, kind: JobClass) -> Way:
+        """The job's own reservation is out of its way, and so are nodes that close only after it has ended."""
+        own = next((stands for stands in self.standing if stands.job.id == job.id), None)
+        barred = {
+            placement.node
+            for stands in self.standing
+            if stands is not own and not self.may_pass(kind, stands)
+            for placement in stands.opening.placements
+        }
+        if own is not None:
+            self._clear(own)
+        return Way(own, tuple(self._closing.open_to(kind)), frozenset(barred))
+
+    def close_way(self, way: Way, *, served: bool) -> None:
+        """All is as before, but that a reservation which was served is gone."""
+        self._closing.close_again(way.opened)
+        if way.own is not None and served:
+            self.standing.remove(way.own)
+        elif way.own is not None:
+            self._hold(way.own)
 
     def may_pass(self, kind: JobClass, stands: Standing) -> bool:
         """Whether work of this class may use what the reservation keeps (B2, F3)."""
@@ -194,12 +234,13 @@ class Backfill:
 
     def _earliest(self, kind: JobClass, only: Collection[Id] | None = None) -> Opening | None:
         shades = [self._shade(stands) for stands in self.standing]
+        self._started.sort(key=lambda release: release.at)
         found: list[tuple[int, int, int, int, Opening]] = []
         for rank, choice in enumerate(kind.alternatives()):
             if choice.problem:
                 continue
             closing = self._closing.of(choice)
-            view = View(self._ledger, self._horizon, self._now, shades, closing)
+            view = View(self._ledger, self._horizon, self._now, shades, closing, self._started)
             for chip_type in self._chip_types(choice):
                 opening = earliest(view, choice, chip_type, only) if self._admits(choice, chip_type) else None
                 if opening is not None:

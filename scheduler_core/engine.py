@@ -7,7 +7,7 @@ told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 
 from scheduler_core.alternatives import Alternatives
 from scheduler_core.backfill import Backfill
@@ -20,7 +20,10 @@ from scheduler_core.model import FeedEvent, Id, Job, Remove, Running, Snapshot, 
 from scheduler_core.ordering import JobClass, Turn, Waiting
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
-from scheduler_core.reasons import CycleBound, EarlierAttemptLives, Reason, WouldDelay
+from scheduler_core.promises import keep_promises
+from scheduler_core.reasons import ChipsPromised, CycleBound, EarlierAttemptLives, Reason, WouldDelay
+from scheduler_core.relief import relieve
+from scheduler_core.takeback import TakeBack
 from scheduler_core.verdicts import bar_to, reasons_to_wait
 
 
@@ -41,6 +44,7 @@ class Scheduler:
         self._horizon = Horizon(self._ledger, policy)
         self._backfill = Backfill(self._ledger, policy, self._horizon, self._waiting, self._placer)
         self._alternatives = Alternatives(self._ledger, policy, self._backfill)
+        self._take_back = TakeBack(self._ledger, self._placer, policy)
 
     def apply(self, events: Iterable[FeedEvent]) -> None:
         """Know what these events say, in their order. An event told twice changes nothing."""
@@ -64,19 +68,26 @@ class Scheduler:
         shares = fair_shares(self._ledger, self._waiting.demand(self._ledger))
         standing = Standing(self._ledger, shares, now, self._policy.half_life)
         living = self._waiting.jobs.keys() & self._ledger.live_of_job.keys()
+        over = excesses(self._ledger)
         self._alternatives.begin()
+        self._take_back.begin_cycle(now, shares)
         try:
-            self._backfill.begin(now, living)
-            units = self._serve_the_line(standing, living)
-            verdicts = self._tell_the_others_why(units, living)
+            kept = keep_promises(self._ledger, self._waiting.jobs)
+            relief = relieve(self._ledger, self._take_back.rights)
+            units = {start.job: Unit(start) for start in kept.starts}
+            self._backfill.begin(now, living | units.keys() | kept.pending.keys())
+            self._serve_the_line(units, standing, living | kept.pending.keys())
+            verdicts = self._tell_the_others_why(units, living, kept.pending)
         finally:
             self._ledger.rewind()
         decision = Decision(
             now,
             tuple(units.values()),
             verdicts,
-            excesses(self._ledger),
+            over,
             reservations=self._backfill.rows(),
+            promises=(*kept.pending, *self._take_back.promised),
+            relief=relief,
         )
         return enforce(self._ledger, self._waiting.jobs, decision)[0]
 
@@ -92,17 +103,17 @@ class Scheduler:
         elif event.kind is Team:
             self._waiting.note_team(event.id, caps_users=False)
 
-    def _serve_the_line(self, standing: Standing, living: Set[Id]) -> dict[Id, Unit]:
+    def _serve_the_line(self, units: dict[Id, Unit], standing: Standing, passed_over: Set[Id]) -> None:
         """Take the line in order; whoever fits starts; where one of a class does not, all of it waits (P6).
 
-        `living` are waiting jobs whose earlier attempt still lives: they are passed over (law 5). The first
-        that does not fit reserves, and so do the oldest (B1, B4); a job with a reservation stands by itself.
+        Passed over are waiting jobs whose earlier attempt still lives (law 5), or whose chips are promised (R6).
+        Who does not fit takes back what lets it start (R1). The first for whom nothing can be taken reserves,
+        and so do the oldest (B1, B4); a job with a reservation stands by itself.
         """
-        units: dict[Id, Unit] = {}
         reserved = [stands.job.id for stands in self._backfill.standing]
         line = self._waiting.line(standing, apart=reserved)
         while len(units) < self._policy.max_starts and (turn := line.next()) is not None:
-            if turn.job.id in living:
+            if turn.job.id in passed_over or turn.job.id in units:
                 line.go_on(turn)
                 continue
             unit, freed = self._serve(turn)
@@ -115,7 +126,6 @@ class Scheduler:
                 line.leave_out(turn)
             if freed:
                 line.readmit()
-        return units
 
     def _serve(self, turn: Turn) -> tuple[Unit | None, bool]:
         """The job's unit, with the whole gang placed and held in the trial, or nothing at all; and whether
@@ -128,20 +138,38 @@ class Scheduler:
             placements, freed = self._backfill.place(job, choice)
             if placements:
                 self._ledger.count_start(job)
+                self._backfill.count_start(choice, placements)
                 return Unit(Start(job.id, job.version, placements)), freed
-        return None, False
+        return self._take(job, kind), False
+
+    def _take(self, job: Job, kind: JobClass) -> Unit | None:
+        """The job's unit with all that it takes back, or nothing at all (R1). Where others have reserved
+        nothing is taken, unless the job may pass them (B2).
+        """
+        if kind in self._alternatives.declined or not self._take_back.may_search(kind):
+            return None
+        way = self._backfill.clear_way(job, kind)
+        taken = (self._take_back.take_for(job, choice, way.barred) for choice in kind.alternatives())
+        unit = next((unit for unit in taken if unit is not None), None)
+        self._backfill.close_way(way, served=unit is not None)
+        return unit
 
     def _may_reserve(self, turn: Turn) -> bool:
         """Whether only room keeps it from starting."""
         return turn.kind not in self._alternatives.declined and bar_to(turn.kind, self._ledger) is None
 
-    def _tell_the_others_why(self, units: dict[Id, Unit], living: Set[Id]) -> tuple[Verdict, ...]:
+    def _tell_the_others_why(
+        self, units: dict[Id, Unit], living: Set[Id], pending: Mapping[Id, int]
+    ) -> tuple[Verdict, ...]:
         """A verdict for every class with somebody left, the earliest first (X1)."""
         self._started = len(units)
         self._backfill.step_aside()
         verdicts = []
         for cohort in self._waiting.cohorts():
             left = tuple([place[-1] for place in cohort.places if place[-1] not in units])
+            promised = [job for job in left if job in pending]
+            verdicts += [Verdict((job,), (ChipsPromised(pending[job]),)) for job in promised]
+            left = tuple(job for job in left if job not in pending) if promised else left
             if held_back := tuple(job for job in left if job in living) if living else ():
                 verdicts.append(Verdict(held_back, (EarlierAttemptLives(),)))
                 left = tuple(job for job in left if job not in living)

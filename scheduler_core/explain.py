@@ -13,9 +13,10 @@ from scheduler_core.model import Gang, Id, Job, Request, Snapshot
 from scheduler_core.ordering import JobClass, Waiting
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
+from scheduler_core.promises import keep_promises
 from scheduler_core.reasons import Reason
 from scheduler_core.request import wants_chips
-from scheduler_core.shape import tenant
+from scheduler_core.takeback import hold_unit
 from scheduler_core.verdicts import cap_reached
 
 
@@ -90,12 +91,10 @@ def _after(snapshot: Snapshot, decision: Decision) -> Ledger:
     """The books with the decision's units in place."""
     ledger = Ledger(snapshot)
     jobs = {job.id: job for job in snapshot.jobs}
+    keep_promises(ledger, jobs)
     for unit in decision.units:
-        job = jobs[unit.start.job]
-        by = tenant(job.organization, job.gang.request.isolation)
-        for placement in unit.start.placements:
-            ledger.hold(placement, team=job.team, preemptible=job.preemptible, by=by)
-        ledger.count_start(job)
+        if unit.start.job not in ledger.live_of_job:
+            hold_unit(ledger, jobs[unit.start.job], unit)
     return ledger
 
 

@@ -307,6 +307,13 @@ class Running:
         return tuple(place for place in self.placements if place.replica not in self.going)
 
     @property
+    def saved(self) -> int:
+        """Until when its work is safe: its last observed checkpoint, else its start (R3)."""
+        if self.checkpoint and self.checkpointed is not None:
+            return max(self.checkpointed, self.started)
+        return self.started
+
+    @property
     def departing(self) -> tuple[Placement, ...]:
         """What it still holds and has been told to give up: charged to nobody, and free to nobody."""
         if self.leaving:

@@ -157,7 +157,7 @@ def test_x1_borrowed_use_is_not_blamed_on_the_guarantee() -> None:
     case = given(
         nodes=[a_node("n", chips=5)],
         teams=[a_team("vision", a_quota(guaranteed=2))],
-        running=[live(a_job("loose", chips=4, preemptible=True), ("n", range(4)))],
+        running=[live(a_job("loose", chips=4, preemptible=True), ("n", range(4)), started=900_000)],
         waiting=[a_job("firm", chips=2)],
     )
     codes = [reason.code for reason in case.decision.reasons_of("firm")]

@@ -362,7 +362,7 @@ def test_an_excess_that_stands_is_reported_and_nothing_is_added_to_it() -> None:
     case = given(
         nodes=[a_node("n", chips=4)],
         teams=[a_team("vision", a_quota(limit=4)), a_team("speech")],
-        running=[live(a_job("old", chips=2, preemptible=True), ("n", [0, 1]))],
+        running=[live(a_job("old", chips=2, preemptible=True), ("n", [0, 1]), started=900_000)],
         waiting=[a_job("more", preemptible=True), a_job("other", team="speech")],
     )
     lowered = Team(1, "vision", 1, None, (Quota("A100", 0, 1000),))
@@ -376,7 +376,7 @@ def test_an_excess_of_a_team_above_is_reported_once_as_its_own() -> None:
     case = given(
         nodes=[a_node("n", chips=4)],
         teams=a_lab(limit=1),
-        running=[live(a_job("old", chips=2, preemptible=True), ("n", [0, 1]))],
+        running=[live(a_job("old", chips=2, preemptible=True), ("n", [0, 1]), started=900_000)],
         waiting=[a_job("more", preemptible=True, team="speech")],
     )
     assert case.decision.started == []

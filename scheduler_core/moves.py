@@ -1,0 +1,175 @@
+"""Work that moves together so that a waiting gang fits (R7).
+
+Only work that goes on from a checkpoint moves, and only whole: every replica gets a new place on capacity that
+is free now, outside the nodes that are cleared. Nobody loses chips by it, so no right over a team is needed;
+what it costs is the way since the last checkpoint and a restart, and that is why the policy bounds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import merge
+
+from scheduler_core.clearing import LOOKS_PER_NODE, Found
+from scheduler_core.decision import Ground, Rung, Taking
+from scheduler_core.invariants_takings import job_of
+from scheduler_core.ledger import Ledger
+from scheduler_core.model import Id, Placement, Running
+from scheduler_core.ordering import JobClass
+from scheduler_core.placement import Placer
+from scheduler_core.policy import Policy
+from scheduler_core.rights import Rights
+
+
+class Consolidation:
+    """One search for moves, at most `budget` of them. It works in the ledger's trial; the caller rewinds."""
+
+    def __init__(
+        self,
+        kind: JobClass,
+        chip_type: str,
+        ledger: Ledger,
+        placer: Placer,
+        rights: Rights,
+        policy: Policy,
+        budget: int,
+    ) -> None:
+        self._kind, self._chip_type, self._budget = kind, chip_type, budget
+        self._ledger, self._placer, self._rights, self._policy = ledger, placer, rights, policy
+        self._moves: dict[Id, tuple[Placement, ...]] = {}
+        self._stuck: set[JobClass] = set()
+        """Classes of work for which there is no new place at all."""
+
+    def run(self) -> Found | None:
+        """An irreducible set of moves with which the gang fits; None where none was found."""
+        start = self._ledger.mark()
+        if not self._clear_nodes():
+            return None
+        for moved in sorted(self._moves, key=self._loss, reverse=True):
+            rest = {attempt: new for attempt, new in self._moves.items() if attempt != moved}
+            if self._fits_with(rest, start):
+                self._moves = rest
+        if not self._moves or not self._fits_with(self._moves, start):
+            return None
+        placements = self._placer.place(self._kind)
+        return Found(tuple(self._taking(attempt) for attempt in sorted(self._moves)), placements)
+
+    def _fits_with(self, moves: dict[Id, tuple[Placement, ...]], start: int) -> bool:
+        """Whether the gang fits once these have moved; they are moved in the trial afterwards."""
+        self._ledger.rewind(start)
+        for attempt, new in moves.items():
+            self._move(self._ledger.running[attempt], new)
+        return self._placer.fits(self._kind)
+
+    def _move(self, attempt: Running, new: tuple[Placement, ...]) -> None:
+        job = job_of(attempt)
+        assert job is not None, "only work whose request is known moves"
+        self._ledger.lift(attempt, attempt.placements)
+        kind = JobClass.of(job)
+        for placement in new:
+            self._placer.hold(kind, placement)
+
+    def _clear_nodes(self) -> bool:
+        """Enough nodes are cleared for the whole gang; false when that cannot be done."""
+        gang = self._kind.gang
+        held = self._placer.as_many_as_fit(self._kind, self._chip_type)
+        used = {place.node for place in held} if gang.spread else set()
+        short = gang.minimum - len(held)
+        for node in self._nodes():
+            if not short:
+                break
+            if node not in used and self._clear(node, gang.minimum - short):
+                short -= 1
+                if gang.spread:
+                    used.add(node)
+        return not short
+
+    def _clear(self, node: Id, replica: int) -> bool:
+        """The node takes one more replica once some of its work has moved elsewhere; else nothing changed.
+
+        The replica is held beside the work that moves, so that the node is more than full and nothing is
+        moved back onto it.
+        """
+        ledger, placer, mark = self._ledger, self._placer, self._ledger.mark()
+        movers = self._fewest(node)
+        if movers is None or len(movers) + len(self._moves) > self._budget:
+            return False
+        for attempt in movers:
+            ledger.lift(attempt, attempt.placements)
+        put = placer.put(self._kind, self._chip_type, node, replica)
+        for attempt in movers:
+            ledger.put_back(attempt, attempt.placements)
+        places: dict[Id, tuple[Placement, ...]] = {}
+        for attempt in movers if put is not None else ():
+            if new := self._new_place(attempt):
+                places[attempt.id] = new
+        if put is None or len(places) < len(movers):
+            ledger.rewind(mark)
+            return False
+        self._moves |= places
+        return True
+
+    def _fewest(self, node: Id) -> list[Running] | None:
+        """Those on this node that have to move, the dearest kept where it can be; None where it never fits."""
+        ledger, mark = self._ledger, self._ledger.mark()
+        movable = [attempt for attempt in ledger.running_on(node) if self._may_move(attempt)]
+        movers: list[Running] = []
+        for attempt in sorted(movable, key=lambda attempt: self._loss(attempt.id)):
+            if self._takes(node):
+                break
+            ledger.lift(attempt, attempt.placements)
+            movers.append(attempt)
+        enough = self._takes(node)
+        for attempt in reversed(list(movers) if enough else []):
+            ledger.put_back(attempt, attempt.placements)
+            if self._takes(node):
+                movers.remove(attempt)
+            else:
+                ledger.lift(attempt, attempt.placements)
+        ledger.rewind(mark)
+        return movers if enough else None
+
+    def _takes(self, node: Id) -> bool:
+        return self._placer.takes(self._kind, self._chip_type, node)
+
+    def _new_place(self, attempt: Running) -> tuple[Placement, ...]:
+        """A complete new place on what is free now, held; its team is charged once, not twice."""
+        job = job_of(attempt)
+        assert job is not None, "only work whose request is known moves"
+        kind = JobClass.of(job)
+        team, preemptible = attempt.team, attempt.preemptible
+        self._ledger.bill(attempt.staying, team=team, preemptible=preemptible, sign=-1, user=attempt.user)
+        new = () if kind in self._stuck else self._placer.place(kind)
+        if not new:
+            self._stuck.add(kind)
+        return new
+
+    def _may_move(self, attempt: Running) -> bool:
+        movable = attempt.checkpoint and attempt.gang is not None and attempt.id not in self._moves
+        return movable and self._rights.may_be_taken(attempt)
+
+    def _nodes(self) -> list[Id]:
+        """The nodes to look at: those whose work was saved last."""
+        policy, ledger = self._policy, self._ledger
+        nodes: dict[Id, None] = {}
+        looks = LOOKS_PER_NODE * policy.max_nodes_searched
+        for _, attempt_id in merge(*self._lists()):
+            attempt = ledger.running[attempt_id]
+            looks -= 1
+            if not looks or len(nodes) >= policy.max_nodes_searched:
+                break
+            if self._may_move(attempt):
+                nodes.update(dict.fromkeys(place.node for place in attempt.placements))
+        return list(nodes)[: policy.max_nodes_searched]
+
+    def _lists(self) -> Iterator[list[tuple[int, Id]]]:
+        for by_priority in self._ledger.preemptible_of.values():
+            yield from by_priority.values()
+
+    def _loss(self, attempt: Id) -> tuple[int, Id]:
+        return self._rights.loss(self._ledger.running[attempt]), attempt
+
+    def _taking(self, attempt_id: Id) -> Taking:
+        attempt = self._ledger.running[attempt_id]
+        loss, new = self._rights.loss(attempt), self._moves[attempt_id]
+        return Taking(attempt.id, attempt.job, Rung.MOVE, Ground.CONSOLIDATION, loss, (), new)

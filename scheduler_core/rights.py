@@ -1,0 +1,164 @@
+"""Who may take chips from whom, by what right, and what it costs (R1, R2, R3).
+
+Only what a team holds now decides here; past use orders the line and nothing else. Two teams are compared at
+every level of the tree at which they differ: their common ancestors neither win nor lose.
+
+Promises: what one team takes from another by these rules, the other cannot take back by them (R6). Before a
+taking the victims' side holds more than its measure at some level and ends at it or above at all of them, so
+the victim's return would lift that level over it; and the beneficiary's side ends at its measure or below, so
+taking anything from it again would leave it under it. Inside a team the right is a strict order: priority,
+then service level; and work that is not preemptible over work that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+from scheduler_core.decision import Ground, Rung
+from scheduler_core.fairness import FairShares
+from scheduler_core.ledger import Ledger
+from scheduler_core.model import AllocationKind, Id, Job, Placement, Running
+from scheduler_core.ordering import level_of, level_of_live
+from scheduler_core.policy import Policy
+
+Level: TypeAlias = tuple[Id, bool]
+"""A team with all teams below it, or (true) its own work alone, which stands beside its sub-teams (F2)."""
+
+
+class Rights:
+    """The rules of one cycle. `taken` grows as its units are decided: nobody is taken from twice."""
+
+    def __init__(self, ledger: Ledger, policy: Policy, now: int, shares: FairShares) -> None:
+        self.now = now
+        self.taken: set[Id] = set()
+        """Attempts that gave up something in this cycle."""
+        self.barred: frozenset[Id] = frozenset()
+        """Nodes on which nothing may be taken now."""
+        self._ledger = ledger
+        self._policy = policy
+        self._shares = shares
+        self._levels_of: dict[tuple[Id, Id], list[Level]] = {}
+        self._promised = {attempt for promise in ledger.promises.values() for attempt in promise.attempts}
+
+    # -- R1: whose chips may be taken at all --------------------------------------------------------------
+
+    def may_be_taken(self, attempt: Running) -> bool:
+        """R1: preemptible, old enough, not taken too often, and not already on its way out."""
+        policy = self._policy
+        return (
+            attempt.preemptible
+            and attempt.kind is AllocationKind.OWNED
+            and not attempt.leaving
+            and not attempt.going
+            and attempt.id not in self.taken
+            and attempt.id not in self._promised
+            and attempt.times_taken < policy.max_times_taken
+            and self.now - attempt.started >= max(policy.min_runtime, attempt.min_runtime)
+            and not any(place.node in self.barred for place in attempt.placements if self.barred)
+        )
+
+    def worst_rung(self, attempt: Running) -> Rung:
+        """How it ends when all of it is taken."""
+        return Rung.SUSPEND if attempt.checkpoint else Rung.EVICT
+
+    # -- R2: by what right --------------------------------------------------------------------------------
+
+    def ground(self, job: Job, chip_type: str, charge: int, attempt: Running) -> Ground | None:
+        """By what right the job, charged so much more of the type, takes from this attempt; None for none.
+
+        Asked before anything of the attempt is lifted. `spares` says whether its team can spare it.
+        """
+        if job.team == attempt.team:
+            return self._inside_a_team(job, attempt)
+        for ground in (Ground.GUARANTEE, Ground.FAIR_SHARE):
+            due = charge and self.ends_within(job.team, chip_type, charge, attempt.team, ground)
+            if due and self._holds_more(attempt, job.team, ground):
+                return ground
+        return None
+
+    def may_take_from(self, team: Id, chip_type: str, charge: int, other: Id) -> bool:
+        """Whether the team, charged so much more of the type, may take from another one at all: a cheap no."""
+        grounds = (Ground.GUARANTEE, Ground.FAIR_SHARE)
+        return any(charge and self.ends_within(team, chip_type, charge, other, ground) for ground in grounds)
+
+    def ends_within(self, team: Id, chip_type: str, charge: int, other: Id, ground: Ground) -> bool:
+        """Whether the team, charged so much more, ends within its measure where it differs from the other."""
+        quota = self._ledger.quotas.get((team, chip_type))
+        if ground is Ground.GUARANTEE and (quota is None or not quota.guaranteed):
+            return False
+        return all(
+            measure is None or self._used(level, chip_type) + charge <= measure
+            for level in self._levels(team, other)
+            for measure in (self._measure(level, chip_type, ground),)
+        )
+
+    def spares(self, attempt: Running, beneficiary: Id, ground: Ground, lifted: Iterable[Placement]) -> bool:
+        """Whether the attempt's side, without what was lifted, is still at its measure or above (R2)."""
+        if ground not in (Ground.GUARANTEE, Ground.FAIR_SHARE) or attempt.team == beneficiary:
+            return True
+        ledger = self._ledger
+        types = {chip_type for placement in lifted for chip_type, _ in ledger.charges(placement)}
+        return bool(types) and all(
+            self._used(level, chip_type) >= (self._measure(level, chip_type, ground) or 0)
+            for level in self._levels(attempt.team, beneficiary)
+            for chip_type in types
+        )
+
+    def _inside_a_team(self, job: Job, attempt: Running) -> Ground | None:
+        if attempt.priority != job.priority:
+            return Ground.PRIORITY if attempt.priority < job.priority else None
+        if not job.preemptible:
+            guarded = any((job.team, name) in self._ledger.quotas for name in self._types_of(attempt))
+            return Ground.GUARANTEE if guarded else None
+        reached = level_of_live(attempt, self._ledger, self._policy, self.now)
+        lower = level_of(job, self._policy) < reached
+        return Ground.SERVICE_LEVEL if lower else None
+
+    def _holds_more(self, attempt: Running, beneficiary: Id, ground: Ground) -> bool:
+        """Whether the attempt's side holds more than its measure of what the attempt holds: a cheap no."""
+        return all(
+            self._used(level, chip_type) > (self._measure(level, chip_type, ground) or 0)
+            for level in self._levels(attempt.team, beneficiary)
+            for chip_type in self._types_of(attempt)
+        )
+
+    def _measure(self, level: Level, chip_type: str, ground: Ground) -> int | None:
+        """What the level is due: its fair share, or its guarantee where it has one."""
+        team, own = level
+        if ground is Ground.FAIR_SHARE:
+            return (self._shares.own if own else self._shares.fair).get((team, chip_type), 0)
+        quota = self._ledger.quotas.get((team, chip_type))
+        return None if quota is None else quota.guaranteed
+
+    def _used(self, level: Level, chip_type: str) -> int:
+        team, own = level
+        return (self._ledger.own if own else self._ledger.used).get((team, chip_type), 0)
+
+    def _levels(self, team: Id, other: Id) -> list[Level]:
+        """The team's own work, the team and those above it, up to where the other team's line joins."""
+        known = self._levels_of.get((team, other))
+        if known is None:
+            shared = self._ledger.payers(other)
+            above = [(level, False) for level in self._ledger.payers(team) if level not in shared]
+            known = self._levels_of[team, other] = [(team, True), *above]
+        return known
+
+    # -- R3: what it costs --------------------------------------------------------------------------------
+
+    def loss(self, attempt: Running) -> int:
+        """Chip-milliseconds lost when all of the attempt is taken: since its last observed checkpoint, or
+        since its start, and what the new start costs.
+        """
+        return self._milli(attempt) * (self.now - attempt.saved + attempt.restart_cost) // 1000
+
+    def loss_of_shrinking(self, attempt: Running) -> int:
+        """Chip-milliseconds lost when it goes on smaller: all its replicas form anew."""
+        return self._milli(attempt) * attempt.restart_cost // 1000
+
+    def _milli(self, attempt: Running) -> int:
+        return sum(share.milli for placement in attempt.placements for share in placement.chips)
+
+    def _types_of(self, attempt: Running) -> Iterator[str]:
+        seen = {chip_type for place in attempt.placements for chip_type, _ in self._ledger.charges(place)}
+        return iter(sorted(seen))

@@ -1,0 +1,118 @@
+"""What is taken from running work so that a waiting gang fits (R1, R2, R6, R7).
+
+The rungs are tried in order, least disturbing first (R1): only shrinking elastic work, then moves, then also
+work that goes on from a checkpoint, then all that may be taken. The first that lets the gang start is used.
+How one rung is searched is told in `clearing`, moves in `moves`, and by what right in `rights`.
+
+Work is bounded by counts of the policy, never by a clock. A gang that takes starts with its minimum: what is
+beyond grows later into leftover room (E1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from scheduler_core.clearing import Clearing, Found
+from scheduler_core.decision import Rung, Start, Taking, Unit
+from scheduler_core.fairness import FairShares
+from scheduler_core.invariants_takings import job_of
+from scheduler_core.ledger import Ledger
+from scheduler_core.model import Id, Job, Running
+from scheduler_core.moves import Consolidation
+from scheduler_core.ordering import JobClass
+from scheduler_core.placement import Placer
+from scheduler_core.policy import Policy
+from scheduler_core.promises import hold_promise, hold_start
+from scheduler_core.rights import Rights
+
+
+class TakeBack:
+    """Finds what to take, cycle after cycle."""
+
+    def __init__(self, ledger: Ledger, placer: Placer, policy: Policy) -> None:
+        self._ledger = ledger
+        self._placer = placer
+        self._policy = policy
+        self._searches = 0
+        self._moves = 0
+        self.rights = Rights(ledger, policy, 0, FairShares())
+        self.promised: list[Id] = []
+        """Jobs that were promised chips in this cycle."""
+
+    def begin_cycle(self, now: int, shares: FairShares) -> None:
+        """Nothing is taken yet; `shares` are the fair shares of this cycle (R2)."""
+        self._searches = self._moves = 0
+        self.rights = Rights(self._ledger, self._policy, now, shares)
+        self.promised = []
+
+    def may_search(self, kind: JobClass) -> bool:
+        """Whether it is worth looking: there is something to take, and the cycle has not searched enough."""
+        return bool(
+            self._searches < self._policy.max_searches and self._ledger.preemptible_of and not kind.problem
+        )
+
+    def take_for(self, job: Job, kind: JobClass, barred: Collection[Id] = ()) -> Unit | None:
+        """The job's start with all that is taken for it, held in the trial as a promise; None, with nothing
+        held, when it cannot start by taking or the cycle has searched enough. Nothing is taken on `barred`
+        nodes: they are reserved for somebody before it (B2).
+        """
+        self._searches += 1
+        self.rights.barred = frozenset(barred)
+        least = replace(kind, gang=replace(kind.gang, maximum=kind.gang.minimum))
+        for rung in Rung:
+            for chip_type in self._placer.chip_types(kind.gang.request):
+                mark = self._ledger.mark()
+                found = self._search(rung, job, least, chip_type)
+                self._ledger.rewind(mark)
+                if found is not None:
+                    return self._promise(job, found)
+        return None
+
+    def _search(self, rung: Rung, job: Job, kind: JobClass, chip_type: str) -> Found | None:
+        ledger, placer, policy = self._ledger, self._placer, self._policy
+        if rung is Rung.MOVE:
+            left = policy.max_moves - self._moves
+            return Consolidation(kind, chip_type, ledger, placer, self.rights, policy, left).run()
+        return Clearing(job, kind, chip_type, rung, ledger, placer, self.rights, policy).run()
+
+    def _promise(self, job: Job, found: Found) -> Unit:
+        """The unit, with all that it promises held in the trial."""
+        unit = Unit(Start(job.id, job.version, found.placements), found.takings)
+        hold_unit(self._ledger, job, unit)
+        for taking in found.takings:
+            self.rights.taken.add(taking.attempt)
+            if taking.rung is Rung.MOVE:
+                self._moves += 1
+                self.promised.append(taking.job)
+        self.promised.append(job.id)
+        return unit
+
+
+def hold_unit(ledger: Ledger, job: Job, unit: Unit) -> None:
+    """The unit is held in the trial: its start, or with takings its promise and those of what moves; its
+    victims still hold what they have, and are charged no longer for what they give up.
+    """
+    if not unit.takings:
+        hold_start(ledger, job, unit.start.placements)
+        return
+    leaving = []
+    for taking in unit.takings:
+        leaving.append(_told_to_go(ledger, taking))
+        if taking.rung is Rung.MOVE and (moved := job_of(ledger.running[taking.attempt])) is not None:
+            hold_start(ledger, moved, taking.placements)
+    hold_promise(ledger, job, unit.start.placements, leaving)
+
+
+def _told_to_go(ledger: Ledger, taking: Taking) -> Running:
+    """The attempt as it will be known once it has been told; what departs is charged to nobody, until rewound."""
+    attempt = ledger.running[taking.attempt]
+    if taking.rung is Rung.SHRINK:
+        going = tuple(place.replica for place in attempt.placements if place.replica not in taking.keeps)
+        told = replace(attempt, going=going)
+    else:
+        told = replace(attempt, leaving=True)
+    ledger.bill(
+        told.departing, team=attempt.team, preemptible=attempt.preemptible, sign=-1, user=attempt.user
+    )
+    return told

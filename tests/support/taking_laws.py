@@ -1,0 +1,232 @@
+"""The laws of takings and promises (R1 to R7), counted the slow and plain way from rows and a decision.
+
+As in `engine_laws`, nothing here uses the engine's ledger or its search: each single victim is put back and
+the gang is placed by exhaustive search (R5).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from scheduler_core import Decision, Policy, Snapshot, Unit
+from scheduler_core.decision import Ground, Rung, Taking
+from scheduler_core.model import ChipShare, Id, Job, Placement, Running
+from tests.support import engine_laws as plain
+
+
+def hold_promises(books: plain.Books, jobs: dict[Id, Job], decision: Decision) -> None:
+    """The promises of earlier cycles that still stand are charged, and what will not come back is held."""
+    running = {attempt.id: attempt for attempt in books.snapshot.running}
+    for promise in sorted(books.snapshot.promises, key=lambda row: row.job):
+        leaving = [running[a] for a in promise.attempts if a in running and departing(running[a])]
+        job = jobs.get(promise.job) or next((as_waiting(a) for a in leaving if a.job == promise.job), None)
+        if job is None or not leaving or promise.job not in decision.promises:
+            continue
+        coming = [place for a in leaving if a.job != job.id for place in departing(a)]
+        promise_to(books, job, promise.placements, coming)
+
+
+def departing(attempt: Running) -> list[Placement]:
+    """What the attempt has been told to give up and still holds."""
+    return [place for place in attempt.placements if attempt.leaving or place.replica in attempt.going]
+
+
+def promise_to(
+    books: plain.Books, job: Job, placements: tuple[Placement, ...], coming: list[Placement]
+) -> None:
+    """The job is charged in full, and holds what is not coming back to the same place."""
+    gives: Counter[tuple[str, Id]] = Counter()
+    for place in coming:
+        gives["cpu", place.node] += place.cpu
+        gives["memory", place.node] += place.memory
+        for share in place.chips:
+            gives["milli", share.chip] += share.milli
+            gives["chip memory", share.chip] += share.memory
+
+    def rest(amount: int, what: tuple[str, Id]) -> int:
+        spared = min(amount, gives[what])
+        gives[what] -= spared
+        return amount - spared
+
+    for place in placements:
+        shares = tuple(
+            ChipShare(s.chip, rest(s.milli, ("milli", s.chip)), rest(s.memory, ("chip memory", s.chip)))
+            for s in place.chips
+        )
+        held = replace(
+            place,
+            cpu=rest(place.cpu, ("cpu", place.node)),
+            memory=rest(place.memory, ("memory", place.node)),
+            chips=shares,
+        )
+        asked = job.gang.request.isolation
+        books.hold(held, job.team, job.organization, job.preemptible, asked, charged=False)
+        books.charge(place, job.team, job.preemptible, 1)
+        books.count_user(place, job.team, job.user)
+    books.live_jobs.add(job.id)
+    if job.set is not None:
+        books.live_of_set[job.set] += 1
+
+
+def uncharge(books: plain.Books, attempt: Running, places: list[Placement]) -> None:
+    """What is on its way out is charged to nobody."""
+    for place in places:
+        books.charge(place, attempt.team, attempt.preemptible, -1)
+        books.count_user(place, attempt.team, attempt.user, -1)
+
+
+def given_up(attempt: Running, taking: Taking) -> list[Placement]:
+    """What the taking frees once the victim has gone."""
+    return [place for place in attempt.placements if place.replica not in taking.keeps]
+
+
+def relief_holds(books: plain.Books, policy: Policy, decision: Decision) -> set[Id]:
+    """What relief takes may be taken, helps, and is charged no longer. Returns whom it took from."""
+    running = {attempt.id: attempt for attempt in books.snapshot.running}
+    before = books.excesses()
+    for taking in decision.relief:
+        attempt = running[taking.attempt]
+        assert taking.ground is Ground.EXCESS
+        may_be_taken(books.snapshot, policy, attempt, taking)
+        assert before, "relief without an excess"
+        uncharge(books, attempt, given_up(attempt, taking))
+    return {taking.attempt for taking in decision.relief}
+
+
+def may_be_taken(snapshot: Snapshot, policy: Policy, attempt: Running, taking: Taking) -> None:
+    """R1, R3, R4: whom, how much, and what it costs."""
+    assert attempt.preemptible, "not preemptible"
+    assert not attempt.leaving
+    assert not attempt.going
+    assert not any(attempt.id in promise.attempts for promise in snapshot.promises)
+    assert snapshot.now - attempt.started >= max(policy.min_runtime, attempt.min_runtime)
+    assert attempt.times_taken < policy.max_times_taken
+    assert taking.job == attempt.job
+    milli = sum(share.milli for place in attempt.placements for share in place.chips)
+    if taking.rung is Rung.SHRINK:
+        assert attempt.gang is not None
+        assert attempt.gang.minimum <= len(taking.keeps) < len(attempt.placements), "R4"
+        assert set(taking.keeps) < {place.replica for place in attempt.placements}
+        assert taking.loss == milli * attempt.restart_cost // 1000
+        return
+    saved = attempt.started
+    if attempt.checkpoint and attempt.checkpointed is not None:
+        saved = max(saved, attempt.checkpointed)
+    assert taking.loss == milli * (snapshot.now - saved + attempt.restart_cost) // 1000, "R3"
+    assert taking.keeps == ()
+    if taking.rung is Rung.MOVE:
+        assert attempt.checkpoint
+        assert len(taking.placements) == len(attempt.placements), "a move is whole"
+        assert taking.ground is Ground.CONSOLIDATION
+    else:
+        assert taking.rung is (Rung.SUSPEND if attempt.checkpoint else Rung.EVICT)
+
+
+def takings_hold(
+    books: plain.Books, policy: Policy, job: Job, unit: Unit, taken: set[Id], *, search: bool
+) -> None:
+    """A unit that takes: whom, by what order inside a team, onto what capacity, and nobody without need (R5).
+    Its promise is in the books afterwards.
+    """
+    snapshot = books.snapshot
+    running = {attempt.id: attempt for attempt in snapshot.running}
+    for taking in unit.takings:
+        attempt = running[taking.attempt]
+        assert attempt.id not in taken, "taken twice"
+        taken.add(attempt.id)
+        may_be_taken(snapshot, policy, attempt, taking)
+        _ordered(job, attempt, taking)
+    assert sum(taking.rung is Rung.MOVE for taking in unit.takings) <= policy.max_moves
+    moved = copy(books)
+    _move(moved, running, unit.takings)
+    gone = copy(moved)
+    for taking in unit.takings:
+        _leave(gone, running[taking.attempt], given_up(running[taking.attempt], taking))
+    plain._whole_and_as_asked(gone, job, unit.start.placements)
+    assert len(unit.start.placements) == job.gang.minimum
+    if search:
+        _nobody_needless(books, running, job, unit)
+    _move(books, running, unit.takings)
+    coming = []
+    for taking in unit.takings:
+        places = given_up(running[taking.attempt], taking)
+        uncharge(books, running[taking.attempt], places)
+        coming += places
+    promise_to(books, job, unit.start.placements, coming)
+
+
+def copy(books: plain.Books) -> plain.Books:
+    """Books of their own with the same sums."""
+    further = plain.Books(books.snapshot)
+    plain._copy(books, further)
+    further.live_jobs, further.live_of_set = set(books.live_jobs), books.live_of_set.copy()
+    return further
+
+
+def as_waiting(attempt: Running) -> Job:
+    """The job of an attempt that moves, as it asks for just its replicas again."""
+    assert attempt.gang is not None
+    size = len(attempt.placements)
+    return Job(
+        attempt.job,
+        "",
+        attempt.team,
+        attempt.organization,
+        attempt.user,
+        replace(attempt.gang, minimum=size, maximum=size),
+        pools=attempt.pools,
+        preemptible=attempt.preemptible,
+        set=attempt.set,
+    )
+
+
+def _ordered(job: Job, attempt: Running, taking: Taking) -> None:
+    same = job.team == attempt.team
+    if taking.ground is Ground.PRIORITY:
+        assert same
+        assert job.priority > attempt.priority
+    elif taking.ground is Ground.SERVICE_LEVEL:
+        assert same
+        assert job.priority == attempt.priority
+        assert job.preemptible
+    elif taking.ground is Ground.GUARANTEE:
+        assert not same or (not job.preemptible and job.priority == attempt.priority)
+    elif taking.ground is Ground.FAIR_SHARE:
+        assert not same
+
+
+def _move(books: plain.Books, running: dict[Id, Running], takings: tuple[Taking, ...]) -> None:
+    """What moves holds its new place, which must be free while everybody is still there (R7)."""
+    for taking in takings:
+        if taking.rung is Rung.MOVE:
+            attempt = running[taking.attempt]
+            job = as_waiting(attempt)
+            uncharged = copy(books)
+            uncharge(uncharged, attempt, list(attempt.placements))
+            plain._whole_and_as_asked(uncharged, job, taking.placements)
+            books.start(job, taking.placements)
+
+
+def _leave(books: plain.Books, attempt: Running, places: list[Placement]) -> None:
+    uncharge(books, attempt, places)
+    for place in places:
+        books.release(place, attempt.organization, attempt.isolation)
+
+
+def _nobody_needless(books: plain.Books, running: dict[Id, Running], job: Job, unit: Unit) -> None:
+    """R5: with any single one kept, and all others done, the gang has no place."""
+    for kept in unit.takings:
+        attempt = running[kept.attempt]
+        for place in given_up(attempt, kept) if kept.rung is Rung.SHRINK else [None]:
+            others = copy(books)
+            _move(others, running, tuple(taking for taking in unit.takings if taking is not kept))
+            for taking in unit.takings:
+                gives = given_up(running[taking.attempt], taking)
+                if taking is kept:
+                    gives = [] if place is None else [other for other in gives if other is not place]
+                _leave(others, running[taking.attempt], gives)
+            assert not any(
+                plain.placement_exists(others, job, chip_type, job.gang.minimum, others.room(job, chip_type))
+                for chip_type in plain.types_of(others, job)
+            ), ("R5: needless", kept, unit)
