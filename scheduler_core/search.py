@@ -60,6 +60,8 @@ class View:
     shades: Sequence[Shade]
     closing: Mapping[Id, int]
     """Nodes that this gang may use only until an instant (B5)."""
+    started: Sequence[Release] = ()
+    """What this cycle starts gives back, in order."""
 
 
 def earliest(
@@ -70,8 +72,8 @@ def earliest(
     """
     search = _Search(view, kind, chip_type, only)
     at = view.now
-    ends = (Release(*end) for end in _ends_of(view))
-    releases = merge(view.horizon.releases(view.now, only), ends, key=lambda release: release.at)
+    running = view.horizon.releases(view.now, only)
+    releases = merge(running, view.started, _ends_of(view), key=lambda release: release.at)
     for count, release in enumerate(releases):
         if release.at > at and search.done(at):
             return search.opening(at)
@@ -84,13 +86,13 @@ def earliest(
 
 def _ends_of(view: View) -> list[Release]:
     """What those who hold a reservation give back after their run."""
-    return sorted(
+    ends = [
         Release(max(shade.until, view.now + 1), shade.by, part)
         for shade in view.shades
         if shade.until is not None
         for part in (shade.held, shade.awaited)
-        if part
-    )
+    ]
+    return sorted(ends, key=lambda release: release.at)
 
 
 class _Search:

@@ -9,20 +9,27 @@ from hypothesis import strategies as st
 from scheduler_core import Policy, Scheduler, Snapshot
 from scheduler_core.model import (
     Chip,
+    Choose,
     FeedEvent,
     Gang,
     Id,
     Isolation,
     Job,
     Node,
+    PastUse,
     Pool,
+    Prediction,
+    Promise,
     Quota,
     Remove,
     Request,
+    Reservation,
     Row,
     Running,
     Team,
     Upsert,
+    UserCap,
+    Window,
 )
 
 TYPES = {"A": (100, 0), "B": (60, 0), "core": (40, 1000)}
@@ -36,6 +43,13 @@ PARENTS = {1: (None, 2, 5), 2: (None, 5, 5, 1), 3: (None, None, 6), 5: (None, No
 
 QUOTAS = ((), (), ("A",), ("A", "B"), ("B", "core"), ("A", "B", "core"))
 """Chip types that a team has a quota of."""
+
+RUNS = (None, None, (500, 900), (5_000, 60_000), (10_000_000, 50_000_000))
+"""Predictions, in milliseconds; the cell's clock starts at 1000."""
+
+DRAINS = (None,) * 16 + (500, 20_000)
+
+BUDGETS = (None,) * 16 + (1, 0)
 
 isolations = st.sampled_from([None, None, Isolation.COOPERATIVE, Isolation.ENFORCED, Isolation.EXCLUSIVE])
 
@@ -79,6 +93,7 @@ def nodes(draw: st.DrawFn, node_id: Id) -> Node:
         draw(st.sampled_from([64, 256])),
         ready=ready,
         unready_because="" if ready else draw(st.sampled_from(["", "draining", "unreachable"])),
+        drain_at=draw(st.sampled_from(DRAINS)),
     )
 
 
@@ -103,12 +118,13 @@ def jobs(draw: st.DrawFn, job_id: Id) -> Job:
     high = low + draw(st.sampled_from([0, 0, 0, 1]))
     team = draw(st.integers(1, 4))
     set_ = draw(st.sampled_from([None, None, None, 1]))
+    runs = draw(st.sampled_from(RUNS))
     return Job(
         job_id,
         f"job-{job_id}",
         team,
         ORGANIZATION.get(team, 3),
-        1,
+        draw(st.integers(1, 2)),
         Gang(draw(requests()), low, high, draw(st.booleans())),
         priority=draw(st.sampled_from([50, 50, 75])),
         submitted=draw(st.integers(0, 3)),
@@ -117,7 +133,23 @@ def jobs(draw: st.DrawFn, job_id: Id) -> Job:
         set=set_,
         set_cap=None if set_ is None else draw(st.sampled_from([None, 1, 2])),
         version=draw(st.integers(0, 2)),
+        prediction=None if runs is None else Prediction(*runs),
+        max_duration=draw(st.sampled_from([None, None, None, 30_000])),
+        endless=draw(st.integers(0, 7)) == 0,
+        attained=draw(st.sampled_from([0, 0, 5_000])),
+        others=() if draw(st.integers(0, 7)) else (Gang(draw(requests()), low, high),),
+        choose=draw(st.sampled_from(list(Choose))),
     )
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[Window, ...]:
+    """At most one, as most cells have none."""
+    if draw(st.integers(0, 5)):
+        return ()
+    starts = draw(st.sampled_from([0, 1001, 10_000]))
+    nodes_ = tuple(sorted(draw(st.sets(st.integers(1, 5), min_size=1, max_size=3))))
+    return (Window(1, nodes_, draw(st.integers(1, 5)), starts, starts + draw(st.sampled_from([1, 100_000]))),)
 
 
 @st.composite
@@ -127,11 +159,16 @@ def teams(draw: st.DrawFn, team_id: Id) -> Team:
             name,
             draw(st.sampled_from([0, 1000, 2000, 5000])),
             draw(st.sampled_from([None, 1000, 2500, 4000])),
+            draw(st.sampled_from([1, 1, 0, 3])),
         )
         for name in draw(st.sampled_from(QUOTAS))
     ]
     parent = draw(st.sampled_from(PARENTS[team_id]))
-    return Team(team_id, f"team-{team_id}", ORGANIZATION[team_id], parent, tuple(quotas))
+    caps = draw(st.sampled_from([(), (), (), (), (UserCap("A", 1000), UserCap("core", 500))]))
+    past = draw(st.sampled_from([(), (), (PastUse("A", 200_000_000, 0), PastUse("B", 5_000, 900))]))
+    budget = draw(st.sampled_from(BUDGETS))
+    name = f"team-{team_id}"
+    return Team(team_id, name, ORGANIZATION[team_id], parent, tuple(quotas), past, caps, budget)
 
 
 @st.composite
@@ -154,7 +191,7 @@ def cells(draw: st.DrawFn, *, most_nodes: int = 4, most_jobs: int = 7) -> Snapsh
     before = [draw(jobs(job_id)) for job_id in range(101, 101 + draw(st.integers(0, 4)))]
     running = started(replace(snapshot, jobs=tuple(before)))
     after = tuple(draw(jobs(job_id)) for job_id in range(1, 1 + draw(st.integers(0, most_jobs))))
-    return replace(snapshot, jobs=after, running=running)
+    return replace(snapshot, jobs=after, running=running, windows=draw(windows()))
 
 
 @st.composite
@@ -176,7 +213,17 @@ def troubled_cells(draw: st.DrawFn) -> Snapshot:
     )
 
 
-policies = st.sampled_from([Policy(), Policy(), Policy(max_starts=2), Policy(max_starts=1)])
+policies = st.sampled_from(
+    [
+        Policy(),
+        Policy(),
+        Policy(max_starts=2),
+        Policy(max_starts=1),
+        Policy(max_reservations=0),
+        Policy(reserve_age=0, max_reservations=3),
+        Policy(service_levels=(1000, 10_000)),
+    ]
+)
 
 
 def started(snapshot: Snapshot) -> tuple[Running, ...]:
@@ -201,6 +248,13 @@ def attempt_of(job: Job, attempt_id: Id, placements: tuple) -> Running:  # type:
         preemptible=job.preemptible,
         set=job.set,
         isolation=job.gang.request.isolation,
+        user=job.user,
+        gang=job.gang,
+        max_duration=job.max_duration,
+        endless=job.endless,
+        prediction=job.prediction,
+        attained=job.attained,
+        submitted=job.submitted,
     )
 
 
@@ -215,6 +269,9 @@ class Mirror:
             snapshot.teams,
             snapshot.jobs,
             snapshot.running,
+            snapshot.promises,
+            snapshot.reservations,
+            snapshot.windows,
         )
         self.rows: dict[tuple[type[Row], Id], Row] = {
             (type(row), row.id): row for part in parts for row in part
@@ -230,9 +287,8 @@ class Mirror:
         return tuple(row for (row_kind, _), row in self.rows.items() if row_kind is kind)
 
     def snapshot(self, now: int) -> Snapshot:
-        return Snapshot(
-            now, self.of(Pool), self.of(Node), self.of(Chip), self.of(Team), self.of(Job), self.of(Running)
-        )
+        kinds = (Pool, Node, Chip, Team, Job, Running, Promise, Reservation, Window)
+        return Snapshot(now, *(self.of(kind) for kind in kinds))
 
 
 @st.composite

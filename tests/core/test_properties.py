@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from scheduler_core import Decision, Policy, Scheduler, Snapshot, decide
-from scheduler_core.model import Job, Remove, Upsert
-from scheduler_core.reasons import TeamLimit
+from scheduler_core import Decision, Policy, Scheduler, Snapshot, Verdict, decide
+from scheduler_core.model import FeedEvent, Job, Remove, Reservation, Upsert
+from scheduler_core.reasons import NodesNotReady, TeamLimit
 from tests.core.cells import Mirror, attempt_of, cells, events, policies, troubled_cells
 from tests.support.engine import order_does_not_matter
 from tests.support.engine_laws import laws_hold
@@ -61,6 +61,7 @@ def test_s1_incremental_and_fresh_agree_cycle_after_cycle(data: st.DataObject) -
         now = snapshot.now + cycle
         fresh = decide(mirror.snapshot(now), policy)
         assert kept.decide(now) == fresh
+        laws_hold(mirror.snapshot(now), policy, fresh)
         remember(mirror.snapshot(now), fresh)
         happens = applied(mirror, fresh, share=data.draw(st.integers(0, 2)))
         for number in range(data.draw(st.integers(0, 5))):
@@ -78,7 +79,9 @@ def test_s1_incremental_and_fresh_agree_cycle_after_cycle(data: st.DataObject) -
 def applied(mirror: Mirror, decision: Decision, *, share: int) -> list:  # type: ignore[type-arg]
     """What the feed says after some of the units were applied; the others were dropped."""
     waiting = {job.id: job for job in mirror.of(Job)}
-    told = []
+    told: list[FeedEvent] = [Upsert(row) for row in decision.reservations]
+    standing = {row.job for row in decision.reservations}
+    told += [Remove(Reservation, row.job) for row in mirror.of(Reservation) if row.job not in standing]
     for unit in decision.units[:: share + 1]:
         job = waiting[unit.start.job]
         attempt = attempt_of(job, 5000 + job.id, unit.start.placements)
@@ -122,6 +125,9 @@ def test_symmetry_renaming_that_keeps_the_order_of_ids_renames_the_decision(snap
             )
             for attempt in snapshot.running
         ),
+        windows=tuple(
+            replace(window, nodes=tuple(node * 3 + 1 for node in window.nodes)) for window in snapshot.windows
+        ),
     )
     plain = decide(snapshot, Policy())
     other = decide(renamed, Policy())
@@ -131,7 +137,12 @@ def test_symmetry_renaming_that_keeps_the_order_of_ids_renames_the_decision(snap
         assert [[s.chip for s in p.chips] for p in after.start.placements] == [
             [s.chip * 5 for s in p.chips] for p in before.start.placements
         ]
-    assert [verdict.reasons for verdict in other.verdicts] == [verdict.reasons for verdict in plain.verdicts]
+    assert [told(verdict) for verdict in other.verdicts] == [told(verdict) for verdict in plain.verdicts]
+
+
+def told(verdict: Verdict) -> list[str]:
+    """Its sentences, which name things and not their ids."""
+    return [reason.sentence() for reason in verdict.reasons]
 
 
 @thorough
@@ -224,6 +235,17 @@ def remember(snapshot: Snapshot, decision: Decision) -> None:
         for reason in verdict.reasons:
             if isinstance(reason, TeamLimit) and reason.team != names.get(jobs[verdict.jobs[0]].team):
                 met.append("the limit of a team above")
+    if decision.reservations:
+        before = {row.job for row in snapshot.reservations}
+        met += ["a reservation stands" if row.job in before else "a reservation is made"
+                for row in decision.reservations]  # fmt: skip
+        if decision.units:
+            met.append("a start beside a reservation")
+    if {row.job for row in snapshot.reservations} & {unit.start.job for unit in decision.units}:
+        met.append("a reservation is served")
+    if any(isinstance(reason, NodesNotReady) and "drained" in reason.because
+           for verdict in decision.verdicts for reason in verdict.reasons):  # fmt: skip
+        met.append("a node closes")
     if decision.excesses:
         met.append("an excess stands")
         if decision.units:
@@ -269,5 +291,13 @@ def test_each_interesting_thing_sometimes_happens() -> None:
         "not_enough_room",
         "nodes_rejected",
         "cycle_bound",
+        "would_delay",
+        "budget_spent",
+        "user_cap_reached",
+        "a reservation is made",
+        "a reservation stands",
+        "a reservation is served",
+        "a start beside a reservation",
+        "a node closes",
     }
     assert expected - set(seen) == set(), dict(seen)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scheduler_core import Decision, Policy, Snapshot
 from scheduler_core import reasons as why
@@ -23,6 +23,7 @@ from scheduler_core.model import (
     Quota,
     Reservation,
 )
+from tests.support import taking_laws
 
 RANK = {"cooperative": 0, "enforced": 1, "hardware": 2, "exclusive": 3}
 STRANGERS_DEFAULT = 1
@@ -55,14 +56,30 @@ class Books:
             if attempt.set is not None:
                 self.live_of_set[attempt.set] += 1
             for placement in attempt.placements:
+                charged = not attempt.leaving and placement.replica not in attempt.going
                 self.hold(
-                    placement, attempt.team, attempt.organization, attempt.preemptible, attempt.isolation
+                    placement,
+                    attempt.team,
+                    attempt.organization,
+                    attempt.preemptible,
+                    attempt.isolation,
+                    charged=charged,
                 )
-                self.count_user(placement, attempt.team, attempt.user)
+                if charged:
+                    self.count_user(placement, attempt.team, attempt.user)
 
     def hold(
-        self, placement: Placement, team: Id, organization: Id, preemptible: bool, asked: Isolation | None
+        self,
+        placement: Placement,
+        team: Id,
+        organization: Id,
+        preemptible: bool,
+        asked: Isolation | None,
+        *,
+        charged: bool = True,
     ) -> None:
+        if charged:
+            self.charge(placement, team, preemptible, 1)
         self.cpu[placement.node] += placement.cpu
         self.memory[placement.node] += placement.memory
         for share in placement.chips:
@@ -74,16 +91,37 @@ class Books:
             self.chip_memory[chip.id] += share.memory
             accepts = STRANGERS_DEFAULT if asked is None else RANK[asked.value]
             self.holders[chip.id].append((organization, accepts))
-            for payer in self.payers(team):
-                self.used[payer, chip.type] += charged(chip, share)
-            if not preemptible:
-                self.firm[team, chip.type] += charged(chip, share)
 
-    def count_user(self, placement: Placement, team: Id, user: Id) -> None:
+    def charge(self, placement: Placement, team: Id, preemptible: bool, sign: int) -> None:
+        """Whoever pays has this much more, or with -1 less."""
+        for share in placement.chips:
+            chip = self.chips.get(share.chip)
+            if chip is None or chip.node != placement.node:
+                continue
+            for payer in self.payers(team):
+                self.used[payer, chip.type] += sign * charged(chip, share)
+            if not preemptible:
+                self.firm[team, chip.type] += sign * charged(chip, share)
+
+    def release(self, placement: Placement, organization: Id, asked: Isolation | None) -> None:
+        """What holds this placement is gone from the node; its charge is another matter."""
+        self.cpu[placement.node] -= placement.cpu
+        self.memory[placement.node] -= placement.memory
+        for share in placement.chips:
+            chip = self.chips.get(share.chip)
+            if chip is None or chip.node != placement.node:
+                continue
+            self.cpu[placement.node] -= claim(chip, share.milli)
+            self.milli[chip.id] -= share.milli
+            self.chip_memory[chip.id] -= share.memory
+            accepts = STRANGERS_DEFAULT if asked is None else RANK[asked.value]
+            self.holders[chip.id].remove((organization, accepts))
+
+    def count_user(self, placement: Placement, team: Id, user: Id, sign: int = 1) -> None:
         for share in placement.chips:
             chip = self.chips.get(share.chip)
             if chip is not None and chip.node == placement.node:
-                self.of_user[team, user, chip.type] += charged(chip, share)
+                self.of_user[team, user, chip.type] += sign * charged(chip, share)
 
     def payers(self, team: Id) -> list[Id]:
         line = [team]
@@ -315,9 +353,28 @@ def could_start(books: Books, job: Job) -> bool:
     if not sensible(job) or books.capped(job) or job.id in books.live_jobs or books.budget_spent(job):
         return False
     return any(
-        placement_exists(books, job, chip_type, job.gang.minimum, books.room(job, chip_type))
-        for chip_type in types_of(books, job)
+        placement_exists(books, choice, chip_type, choice.gang.minimum, books.room(choice, chip_type))
+        for choice in alternatives(job)
+        for chip_type in types_of(books, choice)
     )
+
+
+def alternatives(job: Job) -> list[Job]:
+    """The job with each of its gangs alone (P5)."""
+    return [replace(job, gang=gang, others=()) for gang in (job.gang, *job.others)]
+
+
+def as_started(books: Books, job: Job, placements: tuple[Placement, ...]) -> Job:
+    """The job with the first alternative that has so many replicas of so many chips."""
+    for choice in alternatives(job):
+        gang = choice.gang
+        chips = {len(placement.chips) for placement in placements}
+        types = {books.chips[share.chip].type for placement in placements for share in placement.chips}
+        asked = set(gang.request.chip_types) or types
+        whole = gang.request.chips or bool(gang.request.milli or gang.request.chip_memory)
+        if gang.minimum <= len(placements) <= gang.maximum and chips == {int(whole)} and types <= asked:
+            return choice
+    return job
 
 
 def laws_hold(snapshot: Snapshot, policy: Policy, decision: Decision, *, search: bool = True) -> Books:
@@ -326,12 +383,20 @@ def laws_hold(snapshot: Snapshot, policy: Policy, decision: Decision, *, search:
     books = Books(snapshot)
     before = books.excesses()
     assert not decision.broken, decision.broken
+    taking_laws.hold_promises(books, jobs, decision)
+    taken = taking_laws.relief_holds(books, policy, decision)
     for unit in decision.units:
         start = unit.start
         job = jobs[start.job]
         assert start.version == job.version
         assert job.id not in books.live_jobs, "one live attempt"
         assert not books.capped(job), "the array's cap"
+        job = as_started(books, job, start.placements)
+        if unit.takings:
+            taking_laws.takings_hold(
+                books, policy, job, unit, taken, search=search and not decision.reservations
+            )
+            continue
         _whole_and_as_asked(books, job, start.placements)
         books.start(job, start.placements)
     after = books.excesses()
@@ -343,7 +408,7 @@ def laws_hold(snapshot: Snapshot, policy: Policy, decision: Decision, *, search:
     for verdict in decision.verdicts:
         for reason in verdict.reasons:
             true(reason, books, jobs[verdict.jobs[0]], decision, policy)
-        if search and not isinstance(verdict.reasons[0], why.CycleBound):
+        if search and not isinstance(verdict.reasons[0], why.CycleBound | why.BetterSoon):
             left = books
             if isinstance(verdict.reasons[0], why.WouldDelay):
                 left = _with_reservations(books, jobs, jobs[verdict.jobs[0]], decision)
@@ -417,8 +482,16 @@ def true(reason: why.Reason, books: Books, job: Job, decision: Decision, policy:
     if isinstance(reason, why.CycleBound):
         assert reason.starts == len(decision.units) == policy.max_starts
         return
-    named = [getattr(reason, "chip_type", "")] if getattr(reason, "chip_type", "") else types_of(books, job)
-    assert any(check(reason, books, job, chip_type) for chip_type in named or [""]), (reason, job)
+    assert any(
+        check(reason, books, choice, chip_type)
+        for choice in alternatives(job)
+        for chip_type in _types_said(reason, books, choice)
+    ), (reason, job)
+
+
+def _types_said(reason: why.Reason, books: Books, job: Job) -> list[str]:
+    said = getattr(reason, "chip_type", "")
+    return [said] if said else types_of(books, job) or [""]
 
 
 def _ready(books: Books, job: Job) -> list[Node]:
@@ -507,6 +580,16 @@ def _isolation(reason: why.IsolationNotEnforced, books: Books, job: Job, chip_ty
 _TRUTHS = {
     why.AskedWrongly: lambda reason, books, job, chip_type: not sensible(job),
     why.EarlierAttemptLives: lambda reason, books, job, chip_type: job.id in books.live_jobs,
+    why.ChipsPromised: lambda r, books, job, chip_type: (
+        r.leaving
+        == sum(
+            attempt.id in promise.attempts and bool(taking_laws.departing(attempt))
+            for promise in books.snapshot.promises
+            if promise.job == job.id
+            for attempt in books.snapshot.running
+        )
+        > 0
+    ),
     why.SetCapReached: lambda r, books, job, t: books.live_of_set[job.set] == r.live >= r.cap == job.set_cap,
     why.TeamLimit: _limit,
     why.UserCapReached: lambda r, books, job, t: (

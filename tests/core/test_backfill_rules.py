@@ -1,0 +1,431 @@
+"""Reservations and what may start beside them, rule by rule (B1 to B5, P5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from scheduler_core import Policy
+from scheduler_core.horizon import expected_end
+from scheduler_core.model import Choose, Gang, Prediction, Request, Running
+from scheduler_core.policy import HOUR, MINUTE
+from scheduler_core.reasons import BetterSoon, NodesNotReady, NotEnoughNodes, TeamLimit, WouldDelay
+from tests.support.engine import (
+    AWindow,
+    Case,
+    a_gang,
+    a_job,
+    a_node,
+    a_quota,
+    a_team,
+    given,
+    live,
+    reserved,
+)
+
+NOW = 10 * HOUR
+
+
+def an_attempt(**more: object) -> Running:
+    return Running(1, 1, 1, 1, (), started=NOW, **more)  # type: ignore[arg-type]
+
+
+# -- B1: when what runs ends, and what reserves -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attempt", "elapsed", "left"),
+    [
+        (an_attempt(prediction=Prediction(HOUR, 2 * HOUR)), 0, HOUR),
+        (an_attempt(prediction=Prediction(HOUR, 2 * HOUR)), HOUR, HOUR),
+        (an_attempt(prediction=Prediction(HOUR, 2 * HOUR)), 2 * HOUR, 2 * HOUR),
+        (an_attempt(prediction=Prediction(HOUR, 2 * HOUR)), 5 * HOUR, 3 * HOUR),
+        (an_attempt(prediction=Prediction(HOUR, 2 * HOUR), max_duration=30 * MINUTE), 0, 30 * MINUTE),
+        (an_attempt(prediction=Prediction(HOUR, 2 * HOUR), max_duration=3 * HOUR), 2 * HOUR, HOUR),
+        (an_attempt(max_duration=3 * HOUR), HOUR, 2 * HOUR),
+        (an_attempt(max_duration=3 * HOUR), 3 * HOUR, MINUTE),
+        (an_attempt(), HOUR, 3 * HOUR),
+        (an_attempt(), 4 * HOUR, 4 * HOUR),
+        (an_attempt(prediction=Prediction(1, 1)), 2, MINUTE - 2),
+        (an_attempt(prediction=Prediction(HOUR, HOUR), leaving=True), 0, MINUTE),
+        (an_attempt(endless=True), HOUR, None),
+        (an_attempt(endless=True, max_duration=2 * HOUR), HOUR, HOUR),
+    ],
+)
+def test_b1_when_an_attempt_is_expected_to_end(attempt: Running, elapsed: int, left: int | None) -> None:
+    """Median, then ninth decile, then as long again as it was given, doubled; always within its bound."""
+    now = NOW + elapsed
+    assert expected_end(attempt, Policy(), now) == (None if left is None else now + left)
+
+
+def easy(*waiting: object, **more: object) -> Case:
+    """The textbook case: of 4 nodes with one chip, two are busy for 1 h and 2 h; the head needs 3."""
+    return given(
+        nodes=[a_node(name, chips=1) for name in ("a", "b", "c", "d")],
+        running=[
+            live(a_job("short", runs=HOUR), ("a", [0]), started=NOW),
+            live(a_job("long", runs=2 * HOUR), ("b", [0]), started=NOW),
+        ],
+        waiting=[a_gang("head", replicas=3, chips=1, runs=HOUR, submitted=NOW), *waiting],  # type: ignore[list-item]
+        now=NOW,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_b1_the_first_gang_that_does_not_fit_reserves_the_earliest_instant_at_which_it_does() -> None:
+    case = easy()
+    row = case.decision.reservation_of("head")
+    assert row is not None
+    assert row.at == NOW + HOUR
+    assert sorted(placement.node for placement in row.placements) == [1, 3, 4]
+    assert case.decision.waits("head", because=NotEnoughNodes(needed=3, free=2))
+
+
+def test_b2_work_that_ends_before_the_reservation_starts_on_what_it_keeps() -> None:
+    case = easy(a_job("fits", runs=HOUR, submitted=NOW + 1))
+    assert case.decision.started == ["fits"]
+    row = case.decision.reservation_of("head")
+    assert row is not None
+    assert row.at == NOW + HOUR
+
+
+def test_b2_work_that_would_still_run_then_does_not_start() -> None:
+    case = easy(a_job("delays", runs=HOUR + 1, submitted=NOW + 1))
+    assert case.decision.started == []
+    assert case.decision.waits("delays", because=WouldDelay(1, "head", NOW + HOUR))
+    assert case.decision.sentence_of("delays") == (
+        "It would delay job head, for which chips are reserved until 11:00 UTC, and may still run then."
+    )
+
+
+def test_b2_the_ninth_decile_decides_whether_it_would_still_run() -> None:
+    case = easy(a_job("likely-shorter", runs=(MINUTE, HOUR + 1), submitted=NOW + 1))
+    assert case.decision.started == []
+    case = easy(a_job("unknown", submitted=NOW + 1), a_job("bounded", max_duration=HOUR, submitted=NOW + 2))
+    assert case.decision.started == ["bounded"]
+
+
+def test_b2_endless_work_starts_beside_a_reservation_and_never_in_it() -> None:
+    case = easy(a_job("service", endless=True, submitted=NOW + 1))
+    assert case.decision.started == []
+    spare = given(
+        nodes=[a_node("a", chips=2), a_node("b", chips=1)],
+        running=[live(a_job("old", runs=HOUR), ("a", [0]), started=NOW)],
+        waiting=[
+            a_job("head", chips=2, runs=HOUR, submitted=NOW),
+            a_job("service", endless=True, submitted=NOW + 1),
+        ],
+        now=NOW,
+    )
+    assert spare.decision.starts("service", on=["b"])
+
+
+def test_b2_what_the_reservation_does_not_need_is_free_to_all() -> None:
+    """At 11:00 three of the four chips are free and the head needs two: one of the two that are free now is
+    to spare.
+    """
+    case = given(
+        nodes=[a_node("n", chips=4)],
+        running=[
+            live(a_job("x", runs=HOUR), ("n", [0]), started=NOW),
+            live(a_job("y", runs=9 * HOUR), ("n", [1]), started=NOW),
+        ],
+        waiting=[
+            a_job("head", chips=3, runs=HOUR, submitted=NOW),
+            *(a_job(f"long-{n}", runs=9 * HOUR, submitted=NOW + n) for n in (1, 2)),
+        ],
+        now=NOW,
+    )
+    assert case.decision.started == [], "the head needs all three"
+    fewer = given(
+        nodes=[a_node("n", chips=5)],
+        running=[
+            live(a_job("x", chips=2, runs=HOUR), ("n", [0, 1]), started=NOW),
+            live(a_job("y", runs=9 * HOUR), ("n", [2]), started=NOW),
+        ],
+        waiting=[
+            a_job("head", chips=3, runs=HOUR, submitted=NOW),
+            *(a_job(f"long-{n}", runs=9 * HOUR, submitted=NOW + n) for n in (1, 2)),
+        ],
+        now=NOW,
+    )
+    assert fewer.decision.started == ["long-1"]
+
+
+def test_b2_quota_is_kept_too() -> None:
+    """There are chips for `more`, but its team may use 4 and the head needs what is left of that."""
+    case = given(
+        nodes=[a_node("a", chips=2), a_node("b", chips=8, type="H100"), a_node("c", chips=2)],
+        teams=[a_team("vision", a_quota(limit=4, guaranteed=4))],
+        running=[
+            live(a_job("x", chips=1, team="speech", runs=HOUR), ("a", [0]), started=NOW),
+            live(a_job("y", chips=2, runs=9 * HOUR), ("c", [0, 1]), started=NOW),
+        ],
+        waiting=[
+            a_job("head", chips=2, type="A100", runs=HOUR, submitted=NOW),
+            a_job("more", chips=1, type="A100", runs=9 * HOUR, submitted=NOW + 1),
+        ],
+        now=NOW,
+    )
+    assert case.decision.waits("more", because=WouldDelay(1, "head", NOW + HOUR))
+    spare = case.but(nodes=(*case.snapshot.nodes, replace(case.snapshot.nodes[0], id=9, name="e")))
+    chip = replace(case.snapshot.chips[0], id=99, node=9)
+    spare = spare.but(chips=(*case.snapshot.chips, chip))
+    assert spare.decision.waits("more", because=WouldDelay(1, "head", NOW + HOUR))
+    other = spare.but(jobs=tuple(replace(job, team=job.id) for job in spare.snapshot.jobs))
+    assert other.decision.started == ["more"]
+
+
+def test_b1_who_has_no_quota_for_it_reserves_nothing() -> None:
+    case = easy(a_job("long-run", runs=9 * HOUR), teams=[a_team("vision", a_quota(guaranteed=9, limit=4))])
+    assert case.decision.reservation_of("head") is None
+    assert case.decision.started == ["long-run"]
+    assert case.decision.waits("head", because=TeamLimit("vision", "A100", 3000, 3000, 4000))
+
+
+def test_b1_a_gang_that_waits_for_endless_work_reserves_nothing() -> None:
+    case = given(
+        nodes=[a_node("n", chips=2)],
+        running=[live(a_job("service", endless=True), ("n", [0]))],
+        waiting=[a_job("head", chips=2), a_job("next", endless=True)],
+        now=NOW,
+    )
+    assert case.decision.raw.reservations == ()
+    assert case.decision.started == ["next"]
+
+
+def test_b1_a_reservation_is_sticky() -> None:
+    """Another gang is first in line now; the one that stands stands."""
+    case = easy(
+        a_gang("urgent", replicas=4, chips=1, priority=90, runs=HOUR, submitted=NOW + 1),
+        reservations=[reserved("head", NOW + HOUR, ("a", [0]), ("c", [0]), ("d", [0]))],
+    )
+    assert [row.job for row in case.decision.raw.reservations] == [1]
+
+
+def test_b1_a_reservation_that_became_infeasible_is_gone() -> None:
+    case = easy(reservations=[reserved("head", NOW + HOUR, ("a", [0]), ("c", [0]), ("d", [0]))])
+    lost = case.but(nodes=tuple(replace(node, ready=node.name not in "cd") for node in case.snapshot.nodes))
+    assert lost.decision.raw.reservations == ()
+
+
+def test_b1_a_reserved_gang_starts_as_soon_as_it_fits_wherever_that_is() -> None:
+    case = easy(
+        a_job("behind", runs=9 * HOUR, submitted=NOW + 1),
+        reservations=[reserved("head", NOW + HOUR, ("a", [0]), ("c", [0]), ("d", [0]))],
+    )
+    early = case.but(running=case.snapshot.running[:1])
+    assert early.decision.started == ["head"]
+    assert early.decision.nodes_of("head") == ["b", "c", "d"]
+    assert early.decision.reservation_of("head") is None
+
+
+def test_b1_chips_that_a_served_reservation_leaves_go_to_whoever_was_kept_from_them() -> None:
+    """`first` is before the head in line and was turned away from node a; the head starts on b."""
+    case = given(
+        nodes=[a_node("a", chips=2, pool="one"), a_node("b", chips=2, pool="two")],
+        running=[live(a_job("old", chips=1, runs=HOUR), ("a", [0]), started=NOW)],
+        waiting=[
+            a_job("head", chips=2, runs=HOUR, submitted=NOW + 1),
+            a_job("first", chips=1, runs=9 * HOUR, submitted=NOW, team="speech", pools=("one",)),
+        ],
+        teams=[a_team("vision"), a_team("speech")],
+        reservations=[reserved("head", NOW + HOUR, ("a", [0, 1]))],
+        now=NOW,
+    )
+    assert case.decision.started == ["head", "first"]
+    assert case.but(reservations=()).decision.started == ["first", "head"]
+
+
+# -- B3: wrong predictions ---------------------------------------------------------------------------------
+
+
+def test_b3_a_wrong_prediction_moves_the_reservation() -> None:
+    """What was to end at 11:00 still runs at 11:30: it is given another hour."""
+    case = easy(reservations=[reserved("head", NOW + HOUR, ("a", [0]), ("c", [0]), ("d", [0]))])
+    late = Case(replace(case.snapshot, now=NOW + HOUR + 30 * MINUTE), Policy())
+    row = late.decision.reservation_of("head")
+    assert row is not None
+    assert row.at == NOW + 2 * HOUR
+
+
+# -- B4: who waits long enough reserves --------------------------------------------------------------------
+
+
+def crowd(policy: Policy, *, waited: int) -> Case:
+    return given(
+        nodes=[a_node("a", chips=2), a_node("b", chips=2), a_node("c", chips=2)],
+        running=[live(a_job(f"on-{n}", chips=1, runs=HOUR), (n, [0]), started=NOW) for n in "abc"],
+        waiting=[a_job(f"big-{n}", chips=2, runs=HOUR, submitted=NOW - waited + n) for n in range(3)]
+        + [a_job("small", chips=1, runs=2 * HOUR, submitted=NOW)],
+        policy=policy,
+        now=NOW,
+    )
+
+
+def test_b4_only_the_first_reserves_while_all_are_young() -> None:
+    case = crowd(Policy(), waited=HOUR)
+    assert [row.job for row in case.decision.raw.reservations] == [1]
+    assert case.decision.started == ["small"]
+
+
+def test_b4_every_gang_past_the_age_reserves_in_the_order_of_the_line() -> None:
+    case = crowd(Policy(), waited=2 * HOUR + 3)
+    assert [row.job for row in case.decision.raw.reservations] == [1, 2, 3]
+    assert case.decision.started == []
+    assert case.decision.waits("small", because=WouldDelay(1, "big-0", NOW + HOUR))
+
+
+def test_b4_at_most_so_many_reserve() -> None:
+    case = crowd(Policy(max_reservations=2), waited=3 * HOUR)
+    assert [row.job for row in case.decision.raw.reservations] == [1, 2]
+    assert case.decision.started == ["small"]
+    assert crowd(Policy(max_reservations=0), waited=3 * HOUR).decision.raw.reservations == ()
+
+
+# -- F3: who displaces a reservation -----------------------------------------------------------------------
+
+
+def test_f3_higher_priority_in_the_same_team_displaces_a_reservation() -> None:
+    rows = [reserved("head", NOW + HOUR, ("a", [0]), ("c", [0]), ("d", [0]))]
+    urgent = a_job("urgent", priority=90, runs=9 * HOUR, submitted=NOW + 1)
+    case = easy(urgent, reservations=rows)
+    assert case.decision.started == ["urgent"]
+    row = case.decision.reservation_of("head")
+    assert row is not None
+    assert row.at == NOW + 2 * HOUR, "it reserves anew"
+    other = easy(replace(urgent, team="speech"), reservations=rows)
+    assert other.decision.started == []
+
+
+def test_f3_a_team_inside_its_guarantee_displaces_a_reservation_beyond_one() -> None:
+    rows = [reserved("head", NOW + HOUR, ("a", [0]), ("c", [0]), ("d", [0]))]
+    owner = a_job("owner", runs=9 * HOUR, submitted=NOW + 1, team="speech")
+    for guaranteed, started in ((1, ["owner"]), (0, [])):
+        teams = [
+            a_team("vision", a_quota(guaranteed=2)),
+            a_team("speech", a_quota(guaranteed=guaranteed)),
+        ]
+        case = easy(replace(owner, job=replace(owner.job, preemptible=True)), teams=teams, reservations=rows)
+        jobs = tuple(replace(job, preemptible=True) for job in case.snapshot.jobs)
+        assert case.but(jobs=jobs).decision.started == started
+
+
+# -- B5: what closes ---------------------------------------------------------------------------------------
+
+
+def test_b5_work_is_not_placed_where_it_would_run_into_a_drain() -> None:
+    nodes = [a_node("soon", chips=2, drain_at=NOW + HOUR)]
+    waiting = [a_job("short", runs=HOUR), a_job("long", runs=HOUR + 1), a_job("endless", endless=True)]
+    case = given(nodes=nodes, waiting=waiting, now=NOW)
+    assert case.decision.started == ["short"]
+    for name in ("long", "endless"):
+        assert case.decision.waits(name, because=NodesNotReady(1, ("drained",)))
+
+
+def test_b5_a_node_that_stays_is_taken_before_one_that_closes() -> None:
+    nodes = [a_node("soon", chips=1, drain_at=NOW + HOUR), a_node("stays", chips=1)]
+    case = given(nodes=nodes, waiting=[a_job("short", runs=MINUTE)], now=NOW)
+    assert case.decision.starts("short", on=["stays"])
+
+
+@pytest.mark.parametrize(
+    ("starts", "theirs"), [(NOW + HOUR, ["short"]), (NOW, []), (NOW + 3 * HOUR, ["short", "long"])]
+)
+def test_b5_a_window_keeps_other_teams_work_out(starts: int, theirs: list[str]) -> None:
+    case = given(
+        nodes=[a_node("n", chips=4)],
+        teams=[a_team("lab"), a_team("speech", parent="lab"), a_team("vision")],
+        windows=[AWindow("lab", ("n",), starts, starts + HOUR)],
+        waiting=[
+            a_job("short", runs=HOUR, submitted=1),
+            a_job("long", runs=2 * HOUR, submitted=2),
+            a_job("own", runs=9 * HOUR, team="speech"),
+        ],
+        now=NOW,
+    )
+    assert sorted(case.decision.started) == sorted([*theirs, "own"])
+
+
+def test_b5_a_window_that_is_over_keeps_nobody_out() -> None:
+    case = given(
+        nodes=[a_node("n", chips=1)],
+        teams=[a_team("lab"), a_team("vision")],
+        windows=[AWindow("lab", ("n",), 0, NOW)],
+        waiting=[a_job("any", endless=True)],
+        now=NOW,
+    )
+    assert case.decision.starts("any")
+
+
+def test_b5_a_reservation_is_not_made_where_the_gang_would_run_into_a_drain() -> None:
+    case = given(
+        nodes=[a_node("soon", chips=1, drain_at=NOW + 90 * MINUTE), a_node("stays", chips=1)],
+        running=[
+            live(a_job("x", runs=HOUR), ("soon", [0]), started=NOW),
+            live(a_job("y", runs=2 * HOUR), ("stays", [0]), started=NOW),
+        ],
+        waiting=[a_job("head", runs=HOUR)],
+        now=NOW,
+    )
+    row = case.decision.reservation_of("head")
+    assert row is not None
+    assert (row.at, [placement.node for placement in row.placements]) == (NOW + 2 * HOUR, [2])
+
+
+# -- P5: alternatives --------------------------------------------------------------------------------------
+
+
+def a_choice(choose: Choose, *, submitted: int = NOW, run: int = 10 * HOUR) -> object:
+    """Two H100, or else four A100."""
+    return a_gang(
+        "choice",
+        chips=2,
+        type="H100",
+        others=(Gang(Request(chips=4, chip_types=("A100",))),),
+        choose=choose,
+        runs=run,
+        submitted=submitted,
+    )
+
+
+def two_types(job: object, *, busy_for: int) -> Case:
+    return given(
+        nodes=[a_node("fast", chips=2, type="H100", speed=2000), a_node("slow", chips=4)],
+        running=[live(a_job("old", chips=2, runs=busy_for), ("fast", [0, 1]), started=NOW)],
+        waiting=[job],  # type: ignore[list-item]
+        now=NOW,
+    )
+
+
+def test_p5_ordered_takes_the_first_that_can_start_now() -> None:
+    case = two_types(a_choice(Choose.ORDERED), busy_for=MINUTE)
+    assert case.decision.starts("choice", on=["slow"])
+    assert case.but(running=()).decision.starts("choice", on=["fast"])
+
+
+def test_p5_earliest_finish_takes_the_faster_of_those_that_can_start() -> None:
+    case = two_types(a_choice(Choose.EARLIEST_FINISH), busy_for=MINUTE)
+    assert case.but(running=()).decision.starts("choice", on=["fast"])
+
+
+def test_p5_one_that_could_start_now_is_declined_for_one_that_finishes_earlier_by_the_margin() -> None:
+    """Now: 10 h. In an hour: 1 + 10 / 2 = 6 h, which is earlier by 10 / 6 > 1.2."""
+    case = two_types(a_choice(Choose.EARLIEST_FINISH), busy_for=HOUR)
+    assert case.decision.waits("choice", because=BetterSoon("A100", "H100", NOW + HOUR))
+    assert case.decision.sentence_of("choice") == (
+        "It could start on A100 now, but is expected to finish earlier on H100 from 11:00 UTC on."
+    )
+    barely = two_types(a_choice(Choose.EARLIEST_FINISH), busy_for=4 * HOUR)
+    assert barely.decision.starts("choice", on=["slow"]), "10 / 9 < 1.2"
+
+
+def test_p5_it_declines_only_for_the_policys_patience() -> None:
+    waited = a_choice(Choose.EARLIEST_FINISH, submitted=NOW - Policy().patience)
+    assert two_types(waited, busy_for=HOUR).decision.starts("choice", on=["slow"])
+
+
+def test_f2_a_waiting_job_asks_on_its_first_alternative_alone() -> None:
+    case = two_types(a_choice(Choose.ORDERED), busy_for=HOUR)
+    assert case.decision.started == ["choice"]
