@@ -7,5 +7,17 @@ from scheduler_core.decision import Decision, Start, Unit, Verdict
 from scheduler_core.engine import Scheduler, decide
 from scheduler_core.model import Snapshot
 from scheduler_core.policy import Policy
+from scheduler_core.refusal import SnapshotRefused, check_snapshot
 
-__all__ = ["Decision", "Policy", "Scheduler", "Snapshot", "Start", "Unit", "Verdict", "decide"]
+__all__ = [
+    "Decision",
+    "Policy",
+    "Scheduler",
+    "Snapshot",
+    "SnapshotRefused",
+    "Start",
+    "Unit",
+    "Verdict",
+    "check_snapshot",
+    "decide",
+]
