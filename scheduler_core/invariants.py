@@ -3,16 +3,21 @@
 Counted anew from rows and the unit's own placements, not by the code that found them. Costs time in
 proportion to the units. A unit that breaks a law is dropped and named; the others are judged as if it had
 never been.
+
+All units are first counted together (`tally`), which is quick and finds nothing wrong nearly always. Only
+where it does find something are they judged one after the other, so that it can be said who broke what.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from scheduler_core.decision import Decision, Excess, Start, Unit, Verdict, Violation
+from scheduler_core.decision import Decision, Excess, Start, Taking, Unit, Verdict, Violation
+from scheduler_core.fairness import budget_spent, user_cap
+from scheduler_core.invariants_takings import given_up, job_of, taking_faults
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import (
     ISOLATION_STRENGTH,
@@ -24,11 +29,14 @@ from scheduler_core.model import (
     Job,
     Placement,
     Request,
+    Running,
     Snapshot,
 )
 from scheduler_core.reasons import LawBroken
 from scheduler_core.shape import EXCLUSIVE, ChipState, Tenant, tenant
 from scheduler_core.slices import charge, host_cpu_claim, slice_memory, slice_milli
+from scheduler_core.tally import adds_up
+from scheduler_core.topology import together
 
 Broken: TypeAlias = tuple[str, str]
 """The law's name, and what is wrong in a sentence."""
@@ -48,21 +56,30 @@ def enforce(
 
     A dropped job gets a verdict that says so. The ledger must hold no trial.
     """
+    if not decision.relief and adds_up(ledger, waiting, decision.units):
+        return decision, ()
     books = _Books(ledger)
     kept: list[Unit] = []
     broken: list[Violation] = []
+    relief, taken = _judge_relief(books, decision.relief, broken)
     for unit in decision.units:
-        job = waiting.get(unit.start.job)
-        fault = _judge(books, job, unit.start)
+        fault = _judge_unit(books, waiting.get(unit.start.job), unit, taken)
         if fault is None:
             kept.append(unit)
+            taken |= {taking.attempt for taking in unit.takings}
         else:
             broken.append(Violation(unit.start.job, *fault))
     if not broken:
         return decision, ()
     withheld = tuple(Verdict((fault.job,), (LawBroken(fault.law, fault.sentence),)) for fault in broken)
     verdicts = decision.verdicts + withheld
-    return replace(decision, units=tuple(kept), verdicts=verdicts, broken=tuple(broken)), tuple(broken)
+    decided = replace(decision, units=tuple(kept), verdicts=verdicts, relief=relief, broken=tuple(broken))
+    return decided, tuple(broken)
+
+
+def fault_of(ledger: Ledger, job: Job, start: Start) -> Broken | None:
+    """The first law that this start alone would break on the ledger as it is, trial and all; None for none."""
+    return _judge(_Books(ledger), job, start)
 
 
 def excesses(ledger: Ledger) -> tuple[Excess, ...]:
@@ -70,7 +87,7 @@ def excesses(ledger: Ledger) -> tuple[Excess, ...]:
     worsened.
     """
     return (
-        *(excess for node in sorted(ledger.overdrawn) for excess in _node_excesses(ledger, node)),
+        *(excess for node in sorted(ledger.overdrawn) for excess in node_excesses(ledger, node)),
         *(
             Excess(f"limit of {quota.chip_type}", team.id, used, quota.limit)
             for team in sorted(ledger.teams.values(), key=lambda team: team.id)
@@ -81,7 +98,8 @@ def excesses(ledger: Ledger) -> tuple[Excess, ...]:
     )
 
 
-def _node_excesses(ledger: Ledger, node: Id) -> Iterator[Excess]:
+def node_excesses(ledger: Ledger, node: Id) -> Iterator[Excess]:
+    """What is held of this node and its chips above what there is."""
     state = ledger.states[node]
     shape = state.shape
     if shape.free_cpu < 0:
@@ -112,7 +130,33 @@ class _Books:
     tenants: dict[Id, list[Tenant]] = field(default_factory=dict)
     used: defaultdict[tuple[Id, str], int] = field(default_factory=lambda: defaultdict(int))
     firm: defaultdict[tuple[Id, str], int] = field(default_factory=lambda: defaultdict(int))
+    of_user: defaultdict[tuple[Id, Id, str], int] = field(default_factory=lambda: defaultdict(int))
     live: Sums = field(default_factory=_sums)
+
+    def credit(self, takes: _Takes, victims: Iterable[tuple[Running, tuple[Placement, ...]]]) -> None:
+        """Of a start that waits for its victims, what they still hold is counted with them; and they are
+        charged no longer (R6).
+        """
+        for victim, places in victims:
+            given = _Takes(self.ledger, places)
+            for mine, sums, theirs in (
+                (takes.cpu, self.cpu, given.cpu),
+                (takes.memory, self.memory, given.memory),
+                (takes.chip_milli, self.chip_milli, given.chip_milli),
+                (takes.chip_memory, self.chip_memory, given.chip_memory),
+            ):
+                for place in theirs.keys() & mine.keys():
+                    spared = min(mine[place], theirs[place])
+                    mine[place] -= spared
+                    sums[place] -= spared
+            self.uncharge(victim, places)
+
+    def uncharge(self, victim: Running, places: tuple[Placement, ...]) -> None:
+        """What is on its way out is charged to nobody."""
+        for chip_type, milli in _Takes(self.ledger, places).charges.items():
+            for payer in self.ledger.payers(victim.team):
+                self.used[payer, chip_type] -= milli
+            self.of_user[victim.team, victim.user, chip_type] -= milli
 
     def add(self, job: Job, takes: _Takes) -> None:
         """The start is taken as applied."""
@@ -131,11 +175,12 @@ class _Books:
             for payer in self.ledger.payers(job.team):
                 self.used[payer, chip_type] += milli
             self.firm[job.team, chip_type] += 0 if job.preemptible else milli
+            self.of_user[job.team, job.user, chip_type] += milli
 
     def chip(self, chip: Chip) -> ChipState:
         """What the ledger says is left of a chip."""
         state = self.ledger.states[chip.node]
-        return state.shape.chips[state.chips.index((chip.index, chip.id))]
+        return state.frame.chips[state.chips.index((chip.index, chip.id))]
 
 
 class _Takes:
@@ -143,19 +188,77 @@ class _Takes:
 
     __slots__ = ("charges", "chip_memory", "chip_milli", "cpu", "memory")
 
-    def __init__(self, ledger: Ledger, start: Start) -> None:
+    def __init__(self, ledger: Ledger, placements: Iterable[Placement]) -> None:
         self.cpu, self.memory, self.chip_milli, self.chip_memory = _sums(), _sums(), _sums(), _sums()
         self.charges: dict[str, int] = {}
-        for placement in start.placements:
+        for placement in placements:
             self.cpu[placement.node] += placement.cpu
             self.memory[placement.node] += placement.memory
             for share in placement.chips:
-                chip = ledger.chips[share.chip]
+                chip = ledger.chips.get(share.chip)
+                if chip is None:
+                    continue
                 self.cpu[placement.node] += host_cpu_claim(share.milli, chip.host_cpu)
                 self.chip_milli[chip.id] += share.milli
                 self.chip_memory[chip.id] += share.memory
                 cost = charge(share.milli, share.memory, chip.memory)
                 self.charges[chip.type] = self.charges.get(chip.type, 0) + cost
+
+
+def _judge_relief(
+    books: _Books, relief: Iterable[Taking], broken: list[Violation]
+) -> tuple[tuple[Taking, ...], set[Id]]:
+    """The takings that break no law, no longer charged for what they give up; and their attempts."""
+    kept: list[Taking] = []
+    taken: set[Id] = set()
+    for taking in relief:
+        fault = next(taking_faults(books.ledger, (taking,), taken), None)
+        if fault is not None:
+            broken.append(Violation(taking.job, *fault))
+            continue
+        attempt = books.ledger.running[taking.attempt]
+        books.uncharge(attempt, given_up(attempt, taking))
+        taken.add(taking.attempt)
+        kept.append(taking)
+    return tuple(kept), taken
+
+
+def _judge_unit(books: _Books, job: Job | None, unit: Unit, taken: set[Id]) -> Broken | None:
+    """The first law that the unit breaks, counting its victims gone; one that breaks none is in the books."""
+    if not unit.takings:
+        return _judge(books, job, unit.start)
+    ledger = books.ledger
+    for fault in (*taking_faults(ledger, unit.takings, taken), *_move_faults(books, unit.takings)):
+        return fault
+    victims = [(attempt, given_up(attempt, taking)) for attempt, taking in _victims(ledger, unit.takings)]
+    mark = ledger.mark()
+    for attempt, places in victims:
+        ledger.lift(attempt, places)
+    broken = _judge(books, job, unit.start)
+    ledger.rewind(mark)
+    if broken is None and job is not None:
+        books.credit(_Takes(ledger, unit.start.placements), victims)
+        for moved, start in _moves(ledger, unit.takings):
+            books.add(moved, _Takes(ledger, start.placements))
+    return broken
+
+
+def _move_faults(books: _Books, takings: Iterable[Taking]) -> Iterator[Broken]:
+    """A move lands whole, as asked, on capacity that is free before anybody leaves (R7)."""
+    for job, start in _moves(books.ledger, takings):
+        yield from (*_gang_faults(job, start), *_place_faults(books, job, start))
+        takes = _Takes(books.ledger, start.placements)
+        yield from (*_capacity_faults(books, takes), *_sharing_faults(books, job, start))
+
+
+def _moves(ledger: Ledger, takings: Iterable[Taking]) -> Iterator[tuple[Job, Start]]:
+    for attempt, taking in _victims(ledger, takings):
+        if taking.placements and (job := job_of(attempt)) is not None:
+            yield job, Start(job.id, job.version, taking.placements)
+
+
+def _victims(ledger: Ledger, takings: Iterable[Taking]) -> Iterator[tuple[Running, Taking]]:
+    return ((ledger.running[taking.attempt], taking) for taking in takings)
 
 
 def _judge(books: _Books, job: Job | None, start: Start) -> Broken | None:
@@ -164,13 +267,23 @@ def _judge(books: _Books, job: Job | None, start: Start) -> Broken | None:
         return "waiting", "The job does not wait in this version."
     if job.id in books.jobs or books.ledger.live_of_job.get(job.id, 0):
         return "one_live_attempt", "The job already has a live attempt."
+    job = _as_chosen(books, job, start)
     for fault in (*_gang_faults(job, start), *_place_faults(books, job, start)):
         return fault
-    takes = _Takes(books.ledger, start)
+    takes = _Takes(books.ledger, start.placements)
     for fault in _faults_of_amount(books, job, start, takes):
         return fault
     books.add(job, takes)
     return None
+
+
+def _as_chosen(books: _Books, job: Job, start: Start) -> Job:
+    """The job with the one of its alternatives that the start serves (P5); as it is where it serves none."""
+    for gang in (job.gang, *job.others) if job.others else ():
+        chosen = replace(job, gang=gang)
+        if not any(True for _ in (*_gang_faults(chosen, start), *_place_faults(books, chosen, start))):
+            return chosen
+    return job
 
 
 def _faults_of_amount(books: _Books, job: Job, start: Start, takes: _Takes) -> Iterator[Broken]:
@@ -210,6 +323,9 @@ def _place_faults(books: _Books, job: Job, start: Start) -> Iterator[Broken]:
             yield "as_asked", f"Replica {placement.replica} does not get what it asked for."
     if len(types) > 1 or (request.chip_types and not types <= set(request.chip_types)):
         yield "as_asked", "The chips are not all of one type that the job named."
+    within = job.gang.within
+    if within and len(start.placements) > 1 and not together(ledger, within, start.placements):
+        yield "topology", f"The replicas do not share the first {within} parts of the topology."
 
 
 def _as_asked(ledger: Ledger, request: Request, placement: Placement, step: int) -> bool:
@@ -241,11 +357,11 @@ def _capacity_faults(books: _Books, takes: _Takes) -> Iterator[Broken]:
     ledger, cpu, memory = books.ledger, takes.cpu, takes.memory
     milli, chip_memory = takes.chip_milli, takes.chip_memory
     for node in cpu:
-        shape = ledger.states[node].shape
-        if cpu[node] > 0 and cpu[node] + books.cpu[node] > shape.free_cpu:
-            yield "node_cpu", f"Node {node} has {shape.free_cpu - books.cpu[node]} millicores left."
-        if memory[node] > 0 and memory[node] + books.memory[node] > shape.free_memory:
-            yield "node_memory", f"Node {node} has {shape.free_memory - books.memory[node]} MiB left."
+        state = ledger.states[node]
+        if cpu[node] > 0 and cpu[node] + books.cpu[node] > state.free_cpu:
+            yield "node_cpu", f"Node {node} has {state.free_cpu - books.cpu[node]} millicores left."
+        if memory[node] > 0 and memory[node] + books.memory[node] > state.free_memory:
+            yield "node_memory", f"Node {node} has {state.free_memory - books.memory[node]} MiB left."
     for chip_id in milli:
         chip = books.chip(ledger.chips[chip_id])
         if milli[chip_id] + books.chip_milli[chip_id] > chip.free_milli:
@@ -282,7 +398,7 @@ def _sharing_faults(books: _Books, job: Job, start: Start) -> Iterator[Broken]:
 
 
 def _team_faults(books: _Books, job: Job, takes: _Takes) -> Iterator[Broken]:
-    """F1, F4 and the array's cap."""
+    """F1, F4, F5 and the array's cap."""
     ledger = books.ledger
     for chip_type, milli in takes.charges.items():
         if not milli:
@@ -296,6 +412,12 @@ def _team_faults(books: _Books, job: Job, takes: _Takes) -> Iterator[Broken]:
         firm = ledger.firm.get((job.team, chip_type), 0) + books.firm[job.team, chip_type]
         if own is not None and not job.preemptible and firm + milli > own.guaranteed:
             yield "guarantee", f"Team {job.team} is guaranteed {own.guaranteed} milli {chip_type}."
+        cap = user_cap(ledger, job.team, chip_type)
+        of_user = (job.team, job.user, chip_type)
+        if cap is not None and ledger.of_user.get(of_user, 0) + books.of_user[of_user] + milli > cap:
+            yield "user_cap", f"Team {job.team} allows each user {cap} milli {chip_type}."
+        if (spent := budget_spent(ledger, job.team)) is not None:
+            yield "budget", f"The budget of team {spent.id} is spent."
     if job.set is not None and job.set_cap is not None:
         live = ledger.live_of_set.get(job.set, 0) + books.live[job.set]
         if live >= job.set_cap:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, decide
+from scheduler_core.decision import Ground, Rung, Taking
 from scheduler_core.model import (
     Chip,
     ChipShare,
@@ -85,6 +86,9 @@ class ALive:
     job: AJob
     places: tuple[tuple[str, tuple[int, ...]], ...]
     started: int = 0
+    checkpointed: int | None = None
+    resting: tuple[tuple[str, object], ...] = ()
+    """Further fields of the row, as they are."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,8 @@ def a_gang(
     others: tuple[Gang, ...] = (),
     choose: Choose = Choose.EARLIEST_FINISH,
     within: int | None = None,
+    checkpoint: bool = False,
+    restart_cost: int = 0,
 ) -> AJob:
     """A waiting gang; `replicas=(2, 4)` is elastic, `array` and `cap` make it a task of a set, `runs` is how
     long it is predicted to run: always so long, or median and ninth decile.
@@ -232,6 +238,8 @@ def a_gang(
         attained=attained,
         others=others,
         choose=choose,
+        checkpoint=checkpoint,
+        restart_cost=restart_cost,
         prediction=None if runs is None else Prediction(*((runs, runs) if isinstance(runs, int) else runs)),
     )
     return AJob(name, job, team, pools, array)
@@ -252,9 +260,18 @@ def a_cpu_job(name: str, *, cpu: int = 1000, **more: object) -> AJob:
     return a_gang(name, cpu=cpu, **more)  # type: ignore[arg-type]
 
 
-def live(job: AJob, *places: tuple[str, Sequence[int]], started: int = 0) -> ALive:
-    """A live attempt: for each replica the node's name and the positions of its chips there."""
-    return ALive(job, tuple((node, tuple(chips)) for node, chips in places), started)
+def live(
+    job: AJob,
+    *places: tuple[str, Sequence[int]],
+    started: int = 0,
+    checkpointed: int | None = None,
+    **row: object,
+) -> ALive:
+    """A live attempt: for each replica the node's name and the positions of its chips there; `row` are
+    further fields of its row.
+    """
+    at = tuple((node, tuple(chips)) for node, chips in places)
+    return ALive(job, at, started, checkpointed, tuple(row.items()))
 
 
 def reserved(job: str, at: int, *places: tuple[str, Sequence[int]]) -> AReservation:
@@ -281,7 +298,7 @@ def given(
         reservations=tuple(ids.reservation(row) for row in reservations),
         windows=tuple(ids.window(n, window) for n, window in enumerate(windows, 1)),
     )
-    return Case(snapshot, policy or Policy())
+    return Case(snapshot, policy or Policy(), tuple(attempt.job.name for attempt in running))
 
 
 @dataclass(frozen=True)
@@ -290,6 +307,8 @@ class Case:
 
     snapshot: Snapshot
     policy: Policy
+    live: tuple[str, ...] = ()
+    """The names of what runs, in order."""
 
     @cached_property
     def decision(self) -> Decided:
@@ -297,11 +316,11 @@ class Case:
         decision = decide(self.snapshot, self.policy)
         laws_hold(self.snapshot, self.policy, decision)
         order_does_not_matter(self.snapshot, self.policy, decision)
-        return Decided(self.snapshot, decision)
+        return Decided(self.snapshot, decision, self.live)
 
     def but(self, **changes: object) -> Case:
         """The same case with rows of the snapshot replaced."""
-        return Case(replace(self.snapshot, **changes), self.policy)  # type: ignore[arg-type]
+        return Case(replace(self.snapshot, **changes), self.policy, self.live)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -310,6 +329,7 @@ class Decided:
 
     snapshot: Snapshot
     raw: Decision
+    live: tuple[str, ...] = ()
     _names: dict[Id, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -319,6 +339,18 @@ class Decided:
     def started(self) -> list[str]:
         """Names of what starts, in order."""
         return [self._names[unit.start.job] for unit in self.raw.units]
+
+    def takes(self, name: str, *, for_: str, rung: Rung | None = None, ground: Ground | None = None) -> bool:
+        """Whether the unit that starts `for_` takes from the job of this name, so and by this right."""
+        takings = self.takings_for(for_)
+        assert name in takings, f"takes from {sorted(takings)}"
+        taking = takings[name]
+        return rung in (None, taking.rung) and ground in (None, taking.ground)
+
+    def takings_for(self, name: str) -> dict[str, Taking]:
+        """Whom the start of this job takes from, by name."""
+        unit = next(unit for unit in self.raw.units if self._names[unit.start.job] == name)
+        return {self.of_attempt[taking.attempt]: taking for taking in unit.takings}
 
     def starts(self, name: str, *, on: Sequence[str] | None = None) -> bool:
         """Whether the job starts; `on` also asks for the nodes of its replicas, in any order."""
@@ -352,6 +384,16 @@ class Decided:
     def reservation_of(self, name: str) -> Reservation | None:
         """Where and when it is expected to start."""
         return next((row for row in self.raw.reservations if self._names[row.job] == name), None)
+
+    @property
+    def of_attempt(self) -> dict[Id, str]:
+        """The names of what runs, by attempt."""
+        return dict(enumerate(self.live, 1001))
+
+    @property
+    def relieved(self) -> dict[str, Taking]:
+        """Whom relief takes from, by name."""
+        return {self.of_attempt[taking.attempt]: taking for taking in self.raw.relief}
 
     def sentence_of(self, name: str) -> str:
         """The first reason, said."""
@@ -466,7 +508,7 @@ class _Ids:
         placements = tuple(
             self._placement(replica, job.gang.request, *place) for replica, place in enumerate(attempt.places)
         )
-        return Running(
+        row = Running(
             id_,
             job.id,
             job.team,
@@ -483,7 +525,13 @@ class _Ids:
             endless=job.endless,
             prediction=job.prediction,
             attained=job.attained,
+            pools=job.pools,
+            submitted=job.submitted,
+            checkpoint=job.checkpoint,
+            restart_cost=job.restart_cost,
+            checkpointed=attempt.checkpointed,
         )
+        return replace(row, **dict(attempt.resting))  # type: ignore[arg-type]
 
     def reservation(self, row: AReservation) -> Reservation:
         number, job = next((n, job) for n, job in enumerate(self.waiting, 1) if job.name == row.job)
