@@ -11,19 +11,19 @@ Reservations are rows: they stand from cycle to cycle until served or infeasible
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from scheduler_core.closing import Closing
 from scheduler_core.fairness import least_charge, room
+from scheduler_core.filters import Why
 from scheduler_core.horizon import Horizon, Release
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import WHOLE_CHIP, Chip, ChipShare, Id, Job, Placement, Reservation
+from scheduler_core.model import WHOLE_CHIP, Chip, ChipShare, Choose, Id, Job, Placement, Reservation
 from scheduler_core.ordering import JobClass, Waiting
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
-from scheduler_core.request import wants_chips
 from scheduler_core.search import Opening, Shade, View, earliest
 from scheduler_core.shape import NodeState, Tenant, tenant
 from scheduler_core.slices import host_cpu_claim
@@ -185,12 +185,14 @@ class Backfill:
 
     def opening(self, kind: JobClass) -> Opening | None:
         """Where and when work of this class is expected to fit first; of several alternatives the one that
-        finishes first (P5). One cycle looks so often as it may hold reservations, and twice that.
+        finishes first, or the first of those that start first (P5). One cycle searches twice as often as it
+        may hold reservations, and no more.
         """
-        if self._searches > 2 * self._policy.max_reservations:
+        choices = [(choice, name) for choice, name in self._choices(kind) if self._could_fit(choice, name)]
+        if not choices or self._searches >= 2 * self._policy.max_reservations:
             return None
         self._searches += 1
-        return self._earliest(kind)
+        return self._earliest(choices)
 
     def step_aside(self) -> None:
         """No reservation is held any more: verdicts speak of what the decision's units leave (X1)."""
@@ -225,27 +227,43 @@ class Backfill:
         may have become the earlier one.
         """
         nodes = {placement.node for placement in row.placements}
-        opening = self._earliest(kind, only=nodes)
+        opening = self._earliest(self._choices(kind), only=nodes)
         if opening is None or opening.at > row.at:
             elsewhere = self.opening(kind)
             if elsewhere is not None and (opening is None or elsewhere.at < opening.at):
                 return elsewhere
         return opening
 
-    def _earliest(self, kind: JobClass, only: Collection[Id] | None = None) -> Opening | None:
+    def _earliest(
+        self, choices: Sequence[tuple[JobClass, str]], only: Collection[Id] | None = None
+    ) -> Opening | None:
         shades = [self._shade(stands) for stands in self.standing]
         self._started.sort(key=lambda release: release.at)
-        found: list[tuple[int, int, int, int, Opening]] = []
-        for rank, choice in enumerate(kind.alternatives()):
-            if choice.problem:
-                continue
+        found: list[tuple[int, int, Opening]] = []
+        for rank, (choice, chip_type) in enumerate(choices):
             closing = self._closing.of(choice)
             view = View(self._ledger, self._horizon, self._now, shades, closing, self._started)
-            for chip_type in self._chip_types(choice):
-                opening = earliest(view, choice, chip_type, only) if self._admits(choice, chip_type) else None
-                if opening is not None:
-                    found.append((self.finish(opening), opening.at, rank, len(found), opening))
-        return min(found, key=lambda option: option[:4])[4] if found else None
+            opening = earliest(view, choice, chip_type, only)
+            if opening is not None:
+                by_finish = choice.choose is Choose.EARLIEST_FINISH
+                found.append((self.finish(opening) if by_finish else opening.at, rank, opening))
+        return min(found, key=lambda option: option[:2])[2] if found else None
+
+    def _choices(self, kind: JobClass) -> list[tuple[JobClass, str]]:
+        """The alternatives and chip types on which quota would let the gang start now (F1, F4, F5)."""
+        return [
+            (choice, chip_type)
+            for choice in kind.alternatives()
+            if not choice.problem
+            for chip_type in self._placer.chip_types(choice.gang.request)
+            if self._admits(choice, chip_type)
+        ]
+
+    def _could_fit(self, kind: JobClass, chip_type: str) -> bool:
+        """Whether there are nodes enough that could take a replica at some time: no search finds others."""
+        census = self._placer.ranking(kind, chip_type).census
+        never = sum(count for why, count in census.by_why.items() if why < Why.NOT_READY)
+        return len(self._ledger.states) - never >= (kind.gang.minimum if kind.gang.spread else 1)
 
     def finish(self, opening: Opening) -> int:
         """When the gang is expected to have ended if it starts there (P5): its run time on a chip of the
@@ -260,12 +278,6 @@ class Backfill:
         if left is None or not chip_type:
             return True
         return least_charge(self._ledger, kind.gang.request, chip_type) * kind.gang.minimum <= left
-
-    def _chip_types(self, kind: JobClass) -> tuple[str, ...]:
-        request = kind.gang.request
-        if not wants_chips(request):
-            return ("",)
-        return tuple(dict.fromkeys(request.chip_types)) or self._ledger.chip_types()
 
     # -- what is held -------------------------------------------------------------------------------------
 
