@@ -383,6 +383,27 @@ class NotEnoughRoom(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class NotEnoughTogether(Reason):
+    """P2: all replicas are to share the first `parts` parts of the topology; one such domain has room for
+    `free` of them, and no other for more.
+    """
+
+    code: ClassVar[str] = "not_enough_together"
+    needed: int
+    free: int
+    parts: int
+    each: str = ""
+
+    def sentence(self) -> str:
+        each = f" with {self.each} each" if self.each else ""
+        shared = "part" if self.parts == 1 else f"{self.parts} parts"
+        return (
+            f"Needs {self.needed} replicas{each} on nodes that share the first {shared} of the topology; "
+            f"there is room for {self.free}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class NodesRejected(Reason):
     """P1: every node that was looked at, counted by why it was rejected."""
 

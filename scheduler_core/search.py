@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
-from typing import Final, TypeAlias
+from typing import Final
 
 from scheduler_core.fit import enforces, may_join, sides
 from scheduler_core.horizon import Horizon, Release
@@ -20,12 +20,10 @@ from scheduler_core.ordering import JobClass
 from scheduler_core.request import wants_slice
 from scheduler_core.shape import Frame, NodeState, Tenant, tenant
 from scheduler_core.slices import host_cpu_claim
+from scheduler_core.topology import Domain, domain_of
 
 MAX_ENDS: Final = 50_000
 """Ends that one search walks past; a gang that fits only after more of them gets no reservation yet."""
-
-Domain: TypeAlias = tuple[str, ...]
-"""The part of the topology that all replicas share (P2); empty where they share nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +187,7 @@ class _Search:
         return closes is None or (self._kind.longest is not None and at + self._kind.longest <= closes)
 
     def _domain(self, node: Id) -> Domain:
-        return self._view.ledger.nodes[node].topology[: self._kind.gang.within or 0]
+        return domain_of(self._view.ledger.nodes[node], self._kind.gang.within or 0)
 
 
 class Seat:

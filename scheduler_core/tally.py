@@ -24,6 +24,7 @@ from scheduler_core.model import (
 )
 from scheduler_core.shape import EXCLUSIVE, ChipState, Tenant, tenant
 from scheduler_core.slices import charge, host_cpu_claim, slice_memory, slice_milli
+from scheduler_core.topology import together
 
 
 def adds_up(ledger: Ledger, waiting: Mapping[Id, Job], units: Sequence[Unit]) -> bool:
@@ -73,6 +74,8 @@ class _Tally:
         for replica, placement in enumerate(placements):
             if placement.replica != replica or not self._counts_placement(job, placement, types):
                 return False
+        if count > 1 and gang.within and not together(self._ledger, gang.within, placements):
+            return False
         named = gang.request.chip_types
         return len(types) <= 1 and (not named or types <= set(named))
 

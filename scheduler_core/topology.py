@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Set
+from typing import TypeAlias
 
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import Gang, Id
+from scheduler_core.model import Gang, Id, Node, Placement
+
+Domain: TypeAlias = tuple[tuple[str, ...], Id]
+"""What its nodes have in common: the first parts of their topology; a node's id where it is one by itself."""
 
 
 def domains_in_order(gang: Gang, ledger: Ledger, fitting: Iterable[Id]) -> Iterator[Set[Id] | None]:
@@ -27,17 +31,24 @@ def domains_in_order(gang: Gang, ledger: Ledger, fitting: Iterable[Id]) -> Itera
         yield None
 
 
+def together(ledger: Ledger, parts: int, placements: Iterable[Placement]) -> bool:
+    """Whether all these replicas sit in one domain of so many parts."""
+    return len({domain_of(ledger.nodes[placement.node], parts) for placement in placements}) == 1
+
+
+def domain_of(node: Node, parts: int) -> Domain:
+    """What nodes in one domain have in common. A node whose topology is not told so far is one by itself."""
+    return (node.topology[:parts], node.id if len(node.topology) < parts else 0)
+
+
 def _domains(parts: int, gang: Gang, ledger: Ledger, nodes: Iterable[Id]) -> list[set[Id]]:
     """The domains of so many parts. Those with room for the most replicas first, up to what the gang wants;
     of these the smallest, so that larger ones stay whole; then by name.
 
-    A node whose topology is not told so far is in none.
     """
-    found: defaultdict[tuple[str, ...], set[Id]] = defaultdict(set)
+    found: defaultdict[Domain, set[Id]] = defaultdict(set)
     for node in nodes:
-        topology = ledger.nodes[node].topology
-        if len(topology) >= parts:
-            found[topology[:parts]].add(node)
+        found[domain_of(ledger.nodes[node], parts)].add(node)
     enough = [name for name, those in found.items() if len(those) >= gang.minimum or not gang.spread]
     enough.sort(key=lambda name: (-min(len(found[name]), gang.maximum), len(found[name]), name))
     return [found[name] for name in enough]

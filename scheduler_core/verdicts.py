@@ -33,6 +33,7 @@ from scheduler_core.reasons import (
     NotEnoughHostMemory,
     NotEnoughNodes,
     NotEnoughRoom,
+    NotEnoughTogether,
     OutsideGuarantee,
     Reason,
     SetCapReached,
@@ -178,7 +179,10 @@ class _Survey:
         if self.census.nearest is None and not len(self.ranking):
             return [NoNodes()]
         gang, reasons = self.kind.gang, list[Reason]()
-        if gang.minimum > 1:
+        if gang.minimum > 1 and gang.within:
+            each = _each(self.kind, self.name)
+            reasons.append(NotEnoughTogether(gang.minimum, self.replicas, gang.within, each))
+        elif gang.minimum > 1:
             short = NotEnoughNodes if gang.spread else NotEnoughRoom
             reasons.append(short(gang.minimum, self.replicas, _each(self.kind, self.name)))
         if self.census.nearest is not None and not len(self.ranking):

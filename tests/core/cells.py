@@ -93,6 +93,7 @@ def nodes(draw: st.DrawFn, node_id: Id) -> Node:
         draw(st.sampled_from([64, 256])),
         ready=ready,
         unready_because="" if ready else draw(st.sampled_from(["", "draining", "unreachable"])),
+        topology=draw(st.sampled_from([(), ("a",), ("a", "x"), ("a", "y"), ("b", "x")])),
         drain_at=draw(st.sampled_from(DRAINS)),
     )
 
@@ -125,7 +126,14 @@ def jobs(draw: st.DrawFn, job_id: Id) -> Job:
         team,
         ORGANIZATION.get(team, 3),
         draw(st.integers(1, 2)),
-        Gang(draw(requests()), low, high, draw(st.booleans())),
+        Gang(
+            draw(requests()),
+            low,
+            high,
+            draw(st.booleans()),
+            within=draw(st.sampled_from([None, None, None, 1, 2])),
+            near=draw(st.sampled_from([None, None, None, 1, 2])),
+        ),
         priority=draw(st.sampled_from([50, 50, 75])),
         submitted=draw(st.integers(0, 3)),
         pools=draw(st.sampled_from([(), (), (), (1,), (2, 1), (9,)])),
@@ -255,6 +263,10 @@ def attempt_of(job: Job, attempt_id: Id, placements: tuple) -> Running:  # type:
         prediction=job.prediction,
         attained=job.attained,
         submitted=job.submitted,
+        pools=job.pools,
+        checkpoint=job.checkpoint,
+        restart_cost=job.restart_cost,
+        times_taken=job.times_taken,
     )
 
 

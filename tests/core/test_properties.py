@@ -289,6 +289,7 @@ def test_each_interesting_thing_sometimes_happens() -> None:
         "not_enough_host_memory",
         "not_enough_nodes",
         "not_enough_room",
+        "not_enough_together",
         "nodes_rejected",
         "cycle_bound",
         "would_delay",

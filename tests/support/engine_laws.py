@@ -336,9 +336,18 @@ def _extend(
             _copy(books, further)
             further.hold(option, job.team, job.organization, job.preemptible, job.gang.request.isolation)
             rest = nodes[position + 1 :] if job.gang.spread else nodes[position:]
+            rest = [other for other in rest if close(node, other, job.gang.within)]
             if _extend(further, job, chip_type, replicas - 1, None if left is None else left - cost, rest):
                 return True
     return False
+
+
+def close(one: Node, other: Node, parts: int | None) -> bool:
+    """P2: the two share the first so many parts of the topology, as a node always does with itself."""
+    if not parts or one.id == other.id:
+        return True
+    told = min(len(one.topology), len(other.topology)) >= parts
+    return told and one.topology[:parts] == other.topology[:parts]
 
 
 def _copy(books: Books, into: Books) -> None:
@@ -434,6 +443,9 @@ def _whole_and_as_asked(books: Books, job: Job, placements: tuple[Placement, ...
     assert [placement.replica for placement in placements] == list(range(len(placements)))
     if gang.spread:
         assert len({placement.node for placement in placements}) == len(placements)
+    first = books.nodes[placements[0].node]
+    for placement in placements:
+        assert close(first, books.nodes[placement.node], gang.within), "required topology"
     types = {books.chips[share.chip].type for placement in placements for share in placement.chips}
     assert len(types) <= 1
     further = Books(books.snapshot)
@@ -632,6 +644,9 @@ _TRUTHS = {
         r.needed == job.gang.minimum and r.free == _one_replica(books, job, t) < r.needed
     ),
     why.NotEnoughRoom: _not_enough_room,
+    why.NotEnoughTogether: lambda reason, books, job, chip_type: (
+        reason.parts == job.gang.within and _not_enough_room(reason, books, job, chip_type)
+    ),
     why.NodesRejected: lambda r, books, job, t: (
         r.nodes == sum(count for _, count in r.counts) == len(books.nodes)
         and dict(r.counts).get("fits", 0) == _one_replica(books, job, t)
