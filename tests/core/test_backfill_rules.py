@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as for_all
+from hypothesis import strategies as st
 
-from scheduler_core import Policy
+from scheduler_core import Decision, Policy, Snapshot, decide
 from scheduler_core.horizon import expected_end
 from scheduler_core.model import Choose, Gang, Prediction, Request, Running
 from scheduler_core.policy import HOUR, MINUTE
 from scheduler_core.reasons import BetterSoon, NodesNotReady, NotEnoughNodes, TeamLimit, WouldDelay
+from tests.core.cells import attempt_of
 from tests.support.engine import (
     AWindow,
     Case,
@@ -429,3 +434,103 @@ def test_p5_it_declines_only_for_the_policys_patience() -> None:
 def test_f2_a_waiting_job_asks_on_its_first_alternative_alone() -> None:
     case = two_types(a_choice(Choose.ORDERED), busy_for=HOUR)
     assert case.decision.started == ["choice"]
+
+
+# -- laws --------------------------------------------------------------------------------------------------
+
+laws = settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+reserving = st.sampled_from([Policy(), Policy(reserve_age=0, max_reservations=4)])
+met: Counter[str] = Counter()
+
+
+@st.composite
+def busy_cells(draw: st.DrawFn) -> Snapshot:
+    """A few nodes, much of them held by work that ends at different times, and gangs that wait."""
+    sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+    nodes = [a_node(f"n{n}", chips=size) for n, size in enumerate(sizes)]
+    lasting = st.sampled_from([None, MINUTE, HOUR, 2 * HOUR, (HOUR, 3 * HOUR)])
+    running = [
+        live(
+            a_job(f"r{n}-{chip}", runs=draw(lasting), endless=draw(st.integers(0, 9)) == 0),
+            (f"n{n}", [chip]),
+            started=NOW - draw(st.sampled_from([0, MINUTE, 90 * MINUTE])),
+        )
+        for n, size in enumerate(sizes)
+        for chip in range(size)
+        if draw(st.integers(0, 2))
+    ]
+    waiting = [
+        a_gang(
+            f"w{n}",
+            chips=draw(st.integers(1, 4)),
+            replicas=draw(st.sampled_from([1, 1, 2, 3])),
+            spread=draw(st.booleans()),
+            runs=draw(lasting),
+            team=draw(st.sampled_from(["vision", "speech"])),
+            priority=draw(st.sampled_from([50, 50, 60])),
+            submitted=NOW - draw(st.sampled_from([0, HOUR, 3 * HOUR])),
+        )
+        for n in range(draw(st.integers(1, 6)))
+    ]
+    return given(nodes=nodes, running=running, waiting=waiting, now=NOW).snapshot
+
+
+@laws
+@for_all(busy_cells(), reserving)
+def test_b2_no_unit_delays_a_reservation(snapshot: Snapshot, policy: Policy) -> None:
+    """With what started taken as running, and ending as predicted, every reservation is as early as it was."""
+    decision = decide(snapshot, policy)
+    if any(unit.takings for unit in decision.units):
+        return
+    after = happened(snapshot, decision)
+    again = {row.job: row.at for row in decide(after, replace(policy, max_starts=1)).reservations}
+    for row in decision.reservations:
+        met["a reservation beside starts"] += bool(decision.units)
+        met["several reservations"] += len(decision.reservations) > 1
+        at = again.get(row.job)
+        assert at is not None, (row, decision)
+        assert at <= row.at, (row, at, decision)
+
+
+@laws
+@for_all(busy_cells(), reserving)
+def test_b1_a_reserved_gang_starts_when_it_was_told_if_all_ends_as_predicted(
+    snapshot: Snapshot, policy: Policy
+) -> None:
+    decision = decide(snapshot, policy)
+    rows = sorted(decision.reservations, key=lambda row: (row.at, row.job))
+    if not rows or any(unit.takings for unit in decision.units):
+        return
+    first, after = rows[0], happened(snapshot, decision)
+    ends = {run.id: expected_end(run, policy, snapshot.now) for run in after.running}
+    still = tuple(run for run in after.running if (end := ends[run.id]) is None or end > first.at)
+    alone = tuple(job for job in after.jobs if job.id == first.job)
+    then = decide(replace(after, now=first.at, running=still, jobs=alone, reservations=(first,)), policy)
+    met["a reservation is served in time"] += 1
+    assert [unit.start.job for unit in then.units] == [first.job], (first, then)
+
+
+def test_the_laws_of_reservations_sometimes_speak() -> None:
+    if met:
+        assert met["a reservation beside starts"] > 3
+        assert met["several reservations"] > 3
+        assert met["a reservation is served in time"] > 3
+
+
+def happened(snapshot: Snapshot, decision: Decision) -> Snapshot:
+    """The cell once every unit was applied, at the same instant."""
+    jobs = {job.id: job for job in snapshot.jobs}
+    started = {unit.start.job for unit in decision.units}
+    runs = (
+        replace(
+            attempt_of(jobs[unit.start.job], 5000 + unit.start.job, unit.start.placements),
+            started=snapshot.now,
+        )
+        for unit in decision.units
+    )
+    return replace(
+        snapshot,
+        jobs=tuple(job for job in snapshot.jobs if job.id not in started),
+        running=(*snapshot.running, *runs),
+        reservations=decision.reservations,
+    )
