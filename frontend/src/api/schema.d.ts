@@ -416,6 +416,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Every number with its default and bounds. */
+        get: operations["policy_read"];
+        /** @description Set the numbers that differ from their default; operators only. The next cycle decides by them. */
+        put: operations["policy_set"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/recordings": {
         parameters: {
             query?: never;
@@ -1139,6 +1157,25 @@ export interface components {
             id: string;
             name: string;
             slug: string;
+        };
+        /** @description By which numbers the scheduler decides. */
+        Policy: {
+            numbers: components["schemas"]["PolicyNumber"][];
+        };
+        /** @description One number of the policy. Times are milliseconds, service is chip-milliseconds. */
+        PolicyNumber: {
+            name: string;
+            /** @description A whole number, or a list of them. */
+            value: unknown;
+            default: unknown;
+            least: number;
+            most: number;
+        };
+        /** @description The numbers that differ from their default. */
+        PolicyValuesRequest: {
+            values: {
+                [key: string]: unknown;
+            };
         };
         /** @description Why a request was refused (RFC 9457). */
         Problem: {
@@ -2236,6 +2273,66 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Node"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    policy_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policy"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    policy_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyValuesRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Policy"];
                 };
             };
             /** @description Refused. */

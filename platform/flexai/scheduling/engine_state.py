@@ -78,8 +78,8 @@ _states: dict[int, EngineState] = {}
 
 def _rebuild(cell_id: int, now: int, why: str) -> Refreshed:
     _states.pop(cell_id, None)
-    feed, policy = Feed(cell_id), policy_of(cell_id)
-    snapshot = feed.begin(now)
+    feed = Feed(cell_id)
+    snapshot, policy = feed.begin(now), feed.policy
     state = EngineState(
         feed=feed,
         scheduler=Scheduler(snapshot, policy),
@@ -89,8 +89,3 @@ def _rebuild(cell_id: int, now: int, why: str) -> Refreshed:
     )
     _states[cell_id] = state
     return Refreshed(state, news=True, rebuilt=why)
-
-
-def policy_of(cell_id: int) -> Policy:
-    """The policy of a cell: today every cell has the default one (S4)."""
-    return Policy()

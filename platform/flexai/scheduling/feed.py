@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from flexai.scheduling.policies import policy_from
 from flexai.scheduling.reading import Read, read_all, read_since
 from flexai.scheduling.rows import JobRow, RemovalRow
 from scheduler_core.model import (
@@ -30,6 +31,7 @@ from scheduler_core.model import (
     Team,
     Upsert,
 )
+from scheduler_core.policy import Policy
 
 KINDS: dict[str, type[Row]] = {
     "pool": Pool,
@@ -62,7 +64,7 @@ class Feed:
     def __init__(self, cell_id: int) -> None:
         self.cell_id = cell_id
         self.since = 0
-        self._database_started = ""
+        self._database_started = self._policy = ""
         self._mirror: dict[type[Row], dict[int, Row]] = {}
         self._pools: dict[str, int] = {}
         self._sleeping: dict[int, JobRow] = {}
@@ -72,6 +74,7 @@ class Feed:
         """The whole cell at this instant (`now` in ms since the epoch); the next `read` continues from it."""
         read = read_all(self.cell_id)
         self.since, self._database_started, self._own = read.xmin, read.database_started, set()
+        self._policy = read.policy
         self._pools = {pool.name: pool.id for pool in read.pools}
         self._sleeping = {row.id: row for row in read.waiting if not row.is_due(now)}
         rows: dict[type[Row], Iterable[Row]] = {
@@ -104,6 +107,11 @@ class Feed:
         """This transaction was the loop's own: what it wrote is an event, but no news."""
         self._own.add(transaction_id)
 
+    @property
+    def policy(self) -> Policy:
+        """The cell's policy when the feed began; a later change asks for a rebuild."""
+        return policy_from(self._policy)
+
     def promises(self) -> dict[int, Promise]:
         """The promises that it has told, by job."""
         return self._mirror[Promise]  # type: ignore[return-value]
@@ -123,6 +131,8 @@ class Feed:
             return "the database was restarted"
         if read.xmin < self.since:
             return "transaction ids went back"
+        if read.policy != self._policy:
+            return "the policy changed"
         if read.pools or any(removal.kind == "pool" for removal in read.removals):
             return "a pool changed"
         return ""

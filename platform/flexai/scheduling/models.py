@@ -31,6 +31,14 @@ class Cycle(models.Model):
         indexes = [models.Index(fields=["cell", "-id"], name="cycle_by_cell")]
 
 
+class CellPolicy(models.Model):
+    """What an operator set of a cell's policy; everything else has the engine's default (S4)."""
+
+    cell = models.OneToOneField("cluster.Cell", models.CASCADE, primary_key=True, related_name="policy")
+    values = models.JSONField(default=dict)
+    """Name of the number → value, as checked by `policies.set_policy`."""
+
+
 class Recording(models.Model):
     """What the scheduler saw and decided in a stretch of cycles, packed for `flexai replay` (X3)."""
 

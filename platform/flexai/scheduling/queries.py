@@ -6,8 +6,8 @@ from typing import Any
 
 from flexai.common import clock
 from flexai.jobs.models import Job
-from flexai.scheduling.engine_state import policy_of
 from flexai.scheduling.models import Cycle, Recording, Verdict
+from flexai.scheduling.policies import policy_of
 from flexai.scheduling.snapshot import take_snapshot
 from scheduler_core.explain import Explanation, NotWaiting, explain
 from scheduler_core.lifecycle import JobState

@@ -33,6 +33,8 @@ class Read:
     xmin: int
     """Every transaction below this id had ended; the next read begins here (law 7)."""
     database_started: str
+    policy: str
+    """What is set of the cell's policy, as JSON (S4)."""
     pools: list[PoolRow]
     nodes: list[NodeRow]
     chips: list[ChipRow]
@@ -75,11 +77,12 @@ def _read(statement: str, parameters: dict[str, int]) -> Read:
         row = cursor.execute(statement, parameters).fetchone()
     if row is None:
         raise RuntimeError("a SELECT without FROM answered no row")
-    xmin, started, pools, nodes, chips, teams, waiting, live, promises, reservations, *changes = row
+    xmin, started, policy, pools, nodes, chips, teams, waiting, live, promises, reservations, *changes = row
     not_waiting, ended, removals = changes or (None, None, None)
     return Read(
         xmin=xmin,
         database_started=started,
+        policy=policy,
         pools=_POOLS.decode(pools) if pools else [],
         nodes=_NODES.decode(nodes) if nodes else [],
         chips=_CHIPS.decode(chips) if chips else [],
@@ -121,6 +124,7 @@ def _rows(changed: str, teams: str) -> str:
     once."""
     return f"""
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_postmaster_start_time()::text,
+coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %(cell)s), '{{}}'),
 (SELECT json_agg(json_build_array(p.id, p.changed, p.name, p.slice_step_milli) ORDER BY p.id)::text
    FROM cluster_pool p WHERE p.cell_id = %(cell)s {changed.format("p")}),
 (SELECT json_agg(json_build_array(n.id, n.changed, n.name, n.pool_id, n.cpu_milli, n.memory_mib, n.state,

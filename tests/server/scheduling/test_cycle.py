@@ -8,8 +8,9 @@ from flexai.cluster.models import Chip, Node
 from flexai.jobs.models import Allocation, Attempt, Event, Job
 from flexai.scheduling import cycle, engine_state
 from flexai.scheduling.cycle import run_cycle
-from flexai.scheduling.models import Cycle, Verdict
+from flexai.scheduling.models import CellPolicy, Cycle, Verdict
 from flexai.tenancy.models import AuditEntry, Team, TeamUse
+from scheduler_core import Policy
 from tests.server.scheduling.world import World, counters_agree, end
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -243,10 +244,21 @@ def test_an_unhealthy_chip_takes_nothing():
     assert run_cycle(world.cell.pk).started == 1
 
 
-def test_more_than_one_cycle_may_start_is_drained_in_one_call(monkeypatch):
+def test_more_than_one_cycle_may_start_is_drained_in_one_call():
     world = World()
     world.a_node(cpu=4000, memory=64_000)
     world.jobs(30)
-    monkeypatch.setattr(engine_state, "policy_of", lambda _cell: engine_state.Policy(max_starts=8))
+    CellPolicy.objects.create(cell=world.cell, values={"max_starts": 8})
     assert run_cycle(world.cell.pk).started == 30
     assert Job.objects.filter(state="queued").count() == 0
+
+
+def test_s4_a_policy_that_is_set_holds_from_the_next_cycle_on():
+    world = World()
+    world.a_node(chips=1)
+    assert run_cycle(world.cell.pk).error == ""
+    assert engine_state.refresh(world.cell.pk, 0).state.policy == Policy()
+    CellPolicy.objects.create(cell=world.cell, values={"min_runtime": 5, "service_levels": [10, 20]})
+    assert run_cycle(world.cell.pk).error == ""
+    policy = engine_state.refresh(world.cell.pk, 0).state.policy
+    assert policy == Policy(min_runtime=5, service_levels=(10, 20))

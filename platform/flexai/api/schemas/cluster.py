@@ -181,6 +181,28 @@ class CycleListSerializer(serializers.Serializer[Any]):
     next_cursor = serializers.CharField(allow_null=True)
 
 
+class PolicyNumberSerializer(serializers.Serializer[Any]):
+    """One number of the policy. Times are milliseconds, service is chip-milliseconds."""
+
+    name = serializers.CharField()
+    value = serializers.JSONField(help_text="A whole number, or a list of them.")
+    default = serializers.JSONField()
+    least = integer()
+    most = integer()
+
+
+class PolicySerializer(serializers.Serializer[Any]):
+    """By which numbers the scheduler decides."""
+
+    numbers = PolicyNumberSerializer(many=True)
+
+
+class PolicyValuesSerializer(serializers.Serializer[Any]):
+    """The numbers that differ from their default."""
+
+    values = serializers.DictField(child=serializers.JSONField())
+
+
 class RecordingSerializer(serializers.Serializer[Any]):
     """A stretch of recorded cycles."""
 

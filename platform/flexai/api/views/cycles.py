@@ -13,9 +13,10 @@ from rest_framework.response import Response
 from flexai.api.pagination import whole_parameter
 from flexai.api.schemas import cluster as shapes
 from flexai.api.schemas.common import LIMIT, answers
-from flexai.api.views.base import View, principal_of, the_cell
-from flexai.common.errors import NotFound
+from flexai.api.views.base import View, body_of, only_known, principal_of, the_cell
+from flexai.common.errors import FieldError, InvalidInput, NotFound
 from flexai.jobs.presenting import stamp
+from flexai.scheduling import policies
 from flexai.scheduling.models import Cycle, Recording
 from flexai.scheduling.queries import last_cycles, last_recordings
 
@@ -35,6 +36,32 @@ class CyclesView(View):
         limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
         items = [_cycle(cycle, is_operator) for cycle in last_cycles(the_cell().pk, limit)]
         return Response({"items": items, "next_cursor": None})
+
+
+class PolicyView(View):
+    """By which numbers the scheduler decides."""
+
+    @extend_schema(operation_id="policy_read", responses=answers(shapes.PolicySerializer))
+    def get(self, request: Request) -> Response:
+        """Every number with its default and bounds."""
+        return Response({"numbers": policies.described(policies.policy_of(the_cell().pk))})
+
+    @extend_schema(
+        operation_id="policy_set",
+        request=shapes.PolicyValuesSerializer,
+        responses=answers(shapes.PolicySerializer),
+    )
+    def put(self, request: Request) -> Response:
+        """Set the numbers that differ from their default; operators only. The next cycle decides by them."""
+        body = body_of(request)
+        only_known(body, {"values"})
+        values = body.get("values")
+        if not isinstance(values, dict):
+            raise InvalidInput(
+                "The policy is not valid.", errors=[FieldError("values", "An object of names and numbers.")]
+            )
+        policy = policies.set_policy(principal_of(request), the_cell(), values)
+        return Response({"numbers": policies.described(policy)})
 
 
 class RecordingsView(View):
