@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from django.db import transaction
@@ -87,7 +87,8 @@ def _problem(name: str, value: object) -> FieldError | None:
         return FieldError(name, "There is no such number.", f"Did you mean {near[0]}?" if near else "")
     is_list = isinstance(getattr(Policy(), name), tuple)
     numbers = value if is_list and isinstance(value, list) else [value]
-    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+    if not whole or isinstance(value, list) != is_list:
         return FieldError(name, "A list of whole numbers." if is_list else "A whole number.")
     try:
         policy_from({name: value})
