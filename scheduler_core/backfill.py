@@ -360,6 +360,16 @@ class Backfill:
         return self._ledger.own.get((kind.team, chip_type), 0) + needed <= quota.guaranteed
 
 
+def hold_reservation(ledger: Ledger, job: Job, row: Reservation) -> None:
+    """What of the reservation is free is held in the trial, and its quota charged."""
+    by = tenant(job.organization, job.gang.request.isolation)
+    for placement in row.placements:
+        ledger.shadow(free_part(placement, ledger.states[placement.node], ledger.chips), by=by)
+    ledger.bill(
+        row.placements, team=job.team, preemptible=job.preemptible, sign=1, user=job.user, in_line=False
+    )
+
+
 def free_part(placement: Placement, state: NodeState, chips: Mapping[Id, Chip]) -> Placement:
     """What of the placement is free on the node now."""
     shares = []

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from scheduler_core.backfill import hold_reservation
+from scheduler_core.closing import Closing
 from scheduler_core.decision import Decision
 from scheduler_core.engine import Scheduler
 from scheduler_core.fairness import Standing, fair_shares
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Gang, Id, Job, Request, Snapshot
-from scheduler_core.ordering import JobClass, Waiting
+from scheduler_core.ordering import JobClass, Waiting, longest_run
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
 from scheduler_core.promises import keep_promises
 from scheduler_core.reasons import Reason
 from scheduler_core.request import wants_chips
 from scheduler_core.takeback import hold_unit
-from scheduler_core.verdicts import cap_reached
+from scheduler_core.verdicts import bar_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def explain(snapshot: Snapshot, policy: Policy, job: Id) -> Explanation:
     decision = Scheduler(snapshot, policy).decide(snapshot.now)
     reasons = next((verdict.reasons for verdict in decision.verdicts if job in verdict.jobs), ())
     ahead = _ahead_of(row, snapshot, policy)
-    would_start = tuple(_would_start(row, snapshot, decision)) if reasons else ()
+    would_start = tuple(_would_start(row, snapshot, decision, policy)) if reasons else ()
     return Explanation(job, reasons, would_start, len(ahead) + 1, ahead)
 
 
@@ -74,27 +76,42 @@ def _ahead_of(job: Job, snapshot: Snapshot, policy: Policy) -> tuple[Id, ...]:
     return tuple(ahead)
 
 
-def _would_start(job: Job, snapshot: Snapshot, decision: Decision) -> Iterator[Counterfactual]:
+def _would_start(
+    job: Job, snapshot: Snapshot, decision: Decision, policy: Policy
+) -> Iterator[Counterfactual]:
     """One counterfactual for each kind of change that has one."""
-    ledger = _after(snapshot, decision)
-    placer = Placer(ledger)
-    if cap_reached(JobClass.of(job), ledger) or ledger.live_of_job.get(job.id):
+    ledger = _after(snapshot, decision, job, policy)
+    placer, closing = Placer(ledger), Closing(ledger)
+    closing.begin(snapshot.now)
+    kind = _kind(job, snapshot, policy)
+    closing.open_to(kind)
+    if bar_to(kind, ledger) or ledger.live_of_job.get(job.id):
         return
     told: set[str] = set()
     for changed, counterfactual in _changes(job):
-        if counterfactual.change not in told and placer.fits(JobClass.of(changed)):
+        if counterfactual.change not in told and placer.fits(_kind(changed, snapshot, policy)):
             told.add(counterfactual.change)
             yield counterfactual
 
 
-def _after(snapshot: Snapshot, decision: Decision) -> Ledger:
-    """The books with the decision's units in place."""
+def _kind(job: Job, snapshot: Snapshot, policy: Policy) -> JobClass:
+    """The job's class; its first alternative alone, which is what is changed."""
+    per_user = any(team.id == job.team and team.user_caps for team in snapshot.teams)
+    return JobClass.of(replace(job, others=()), policy, per_user=per_user)
+
+
+def _after(snapshot: Snapshot, decision: Decision, job: Job, policy: Policy) -> Ledger:
+    """The books with the decision's units in place, and the reservations that this job would delay."""
     ledger = Ledger(snapshot)
-    jobs = {job.id: job for job in snapshot.jobs}
+    jobs = {waiting.id: waiting for waiting in snapshot.jobs}
     keep_promises(ledger, jobs)
     for unit in decision.units:
         if unit.start.job not in ledger.live_of_job:
             hold_unit(ledger, jobs[unit.start.job], unit)
+    run = longest_run(job, policy)
+    for row in decision.reservations:
+        if row.job != job.id and (run is None or snapshot.now + run > row.at):
+            hold_reservation(ledger, jobs[row.job], row)
     return ledger
 
 

@@ -162,3 +162,17 @@ def test_x1_borrowed_use_is_not_blamed_on_the_guarantee() -> None:
     )
     codes = [reason.code for reason in case.decision.reasons_of("firm")]
     assert codes == ["not_enough_free_chips", "nodes_rejected"]
+
+
+def test_s5_explain_offers_nothing_that_would_delay_a_reservation() -> None:
+    """With 2 of its 3 chips it would fit beside what runs, but the chips are kept for `big`."""
+    waiting = [
+        a_job("big", chips=4, submitted=1, runs=3_600_000),
+        a_job("long", chips=3, submitted=2, runs=360_000_000),
+        a_job("short", chips=3, submitted=3, runs=60_000),
+    ]
+    running = [live(a_job("old", chips=2, runs=4_000_000), ("n", [0, 1]))]
+    case = given(nodes=[a_node("n", chips=4)], waiting=waiting, running=running)
+    assert case.decision.started == []
+    assert explain(case.snapshot, case.policy, 2).would_start == ()
+    assert [told.value for told in explain(case.snapshot, case.policy, 3).would_start] == [2]
