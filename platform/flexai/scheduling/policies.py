@@ -29,10 +29,9 @@ def policy_of(cell_id: int) -> Policy:
 def policy_from(values: Mapping[str, Any] | str) -> Policy:
     """The policy with these values, a mapping or its JSON, over the defaults. They were checked when they were
     set; one that this version no longer accepts raises PolicyOutOfBounds or TypeError."""
-    given = json.loads(values) if isinstance(values, str) else values
-    return Policy(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    )
+    given: dict[str, Any] = dict(json.loads(values) if isinstance(values, str) else values)
+    lists: dict[str, Any] = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    return replace(Policy(), **{**given, **lists})
 
 
 def set_policy(principal: Principal, cell: Cell, values: Mapping[str, Any]) -> Policy:
