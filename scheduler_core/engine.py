@@ -140,19 +140,19 @@ class Scheduler:
                 self._ledger.count_start(job)
                 self._backfill.count_start(choice, placements)
                 return Unit(Start(job.id, job.version, placements)), freed
-        return self._take(job, kind), False
+        return self._take(job, kind)
 
-    def _take(self, job: Job, kind: JobClass) -> Unit | None:
-        """The job's unit with all that it takes back, or nothing at all (R1). Where others have reserved
-        nothing is taken, unless the job may pass them (B2).
+    def _take(self, job: Job, kind: JobClass) -> tuple[Unit | None, bool]:
+        """The job's unit with all that it takes back, or nothing at all (R1); and whether it leaves a
+        reservation. Where others have reserved nothing is taken, unless the job may pass them (B2).
         """
         if kind in self._alternatives.declined or not self._take_back.may_search(kind):
-            return None
+            return None, False
         way = self._backfill.clear_way(job, kind)
         taken = (self._take_back.take_for(job, choice, way.barred) for choice in kind.alternatives())
         unit = next((unit for unit in taken if unit is not None), None)
         self._backfill.close_way(way, served=unit is not None)
-        return unit
+        return unit, unit is not None and way.own is not None
 
     def _may_reserve(self, turn: Turn) -> bool:
         """Whether only room keeps it from starting."""
@@ -184,9 +184,7 @@ class Scheduler:
             return reasons
         if (declined := self._alternatives.declined.get(kind)) is not None:
             return (declined,)
-        if self._started < self._policy.max_starts:
-            return tuple(
-                WouldDelay(stands.job.id, stands.job.name, stands.at)
-                for stands in self._backfill.in_the_way(kind)
-            )
-        return (CycleBound(self._started),)
+        barring = self._backfill.in_the_way(kind) if self._started < self._policy.max_starts else []
+        return tuple(WouldDelay(stands.job.id, stands.job.name, stands.at) for stands in barring) or (
+            CycleBound(self._started),
+        )
