@@ -186,6 +186,8 @@ class Placer:
             return self._place_among(kind, ranking, left, None, bounded_by_team=bounded_by_team)
         most: tuple[Placement, ...] = ()
         for domain in domains_in_order(gang, ledger, ranking.nodes()):
+            if bounded_by_team and gang.spread and domain is not None and len(domain) < gang.minimum:
+                continue
             mark = ledger.mark()
             found = self._place_among(kind, ranking, left, domain, bounded_by_team=bounded_by_team)
             if len(found) >= gang.minimum:

@@ -49,6 +49,5 @@ def _domains(parts: int, gang: Gang, ledger: Ledger, nodes: Iterable[Id]) -> lis
     found: defaultdict[Domain, set[Id]] = defaultdict(set)
     for node in nodes:
         found[domain_of(ledger.nodes[node], parts)].add(node)
-    enough = [name for name, those in found.items() if len(those) >= gang.minimum or not gang.spread]
-    enough.sort(key=lambda name: (-min(len(found[name]), gang.maximum), len(found[name]), name))
-    return [found[name] for name in enough]
+    names = sorted(found, key=lambda name: (-min(len(found[name]), gang.maximum), len(found[name]), name))
+    return [found[name] for name in names]
