@@ -107,9 +107,8 @@ def _step_seconds(job: TrainingJob, size: int) -> float:
 def place(sizes: Mapping[str, int], order: Sequence[str], kept: Mapping[str, Allocation]) -> Allocations:
     """Chips for everybody: those who keep theirs do, the others in this order go to the emptiest nodes."""
     free = dict.fromkeys(range(NODES), CHIPS_A_NODE)
-    for chips in kept.values():
-        for node in chips:
-            free[node] -= 1
+    for node in (node for chips in kept.values() for node in chips):
+        free[node] -= 1
     given = {name: chips for name, chips in kept.items() if chips}
     for name in order:
         if name in given or not sizes[name]:

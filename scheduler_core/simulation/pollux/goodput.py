@@ -163,11 +163,12 @@ def _best_of(
 @compiled
 def _network_seconds(model: Floats, kind: int, more: float) -> float:
     """Of one synchronisation with so many replicas after the second."""
+    seconds: float = NOTHING
     if kind == ACROSS:
-        return model[2] + model[3] * more
-    if kind == WITHIN:
-        return model[4] + model[5] * more
-    return NOTHING
+        seconds = model[2] + model[3] * more
+    elif kind == WITHIN:
+        seconds = model[4] + model[5] * more
+    return seconds
 
 
 def step_seconds(
