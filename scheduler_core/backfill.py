@@ -243,7 +243,8 @@ class Backfill:
         for rank, (choice, chip_type) in enumerate(choices):
             closing = self._closing.of(choice)
             view = View(self._ledger, self._horizon, self._now, shades, closing, self._started)
-            opening = earliest(view, choice, chip_type, only)
+            fitting = self._placer.ranking(choice, chip_type).nodes() if only is None else ()
+            opening = earliest(view, choice, chip_type, fitting, only)
             if opening is not None:
                 by_finish = choice.choose is Choose.EARLIEST_FINISH
                 found.append((self.finish(opening) if by_finish else opening.at, rank, opening))

@@ -7,7 +7,7 @@ them can take a replica. And whether its chips would do is remembered per frame,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from typing import Final
@@ -63,12 +63,17 @@ class View:
 
 
 def earliest(
-    view: View, kind: JobClass, chip_type: str, only: Collection[Id] | None = None
+    view: View,
+    kind: JobClass,
+    chip_type: str,
+    fitting: Iterable[Id],
+    only: Collection[Id] | None = None,
 ) -> Opening | None:
     """The earliest instant from now on at which the gang fits on this chip type, with what the trial and the
-    shades hold kept from it; None where it never does, as far as can be seen. `only`: on these nodes.
+    shades hold kept from it; None where it never does, as far as can be seen. `fitting`: the nodes that can
+    take a replica now. `only`: on these nodes.
     """
-    search = _Search(view, kind, chip_type, only)
+    search = _Search(view, kind, chip_type, fitting, only)
     at = view.now
     running = view.horizon.releases(view.now, only)
     releases = merge(running, view.started, _ends_of(view), key=lambda release: release.at)
@@ -96,7 +101,14 @@ def _ends_of(view: View) -> list[Release]:
 class _Search:
     """The nodes as they will be, and which of them can take replicas."""
 
-    def __init__(self, view: View, kind: JobClass, chip_type: str, only: Collection[Id] | None) -> None:
+    def __init__(
+        self,
+        view: View,
+        kind: JobClass,
+        chip_type: str,
+        fitting: Iterable[Id],
+        only: Collection[Id] | None,
+    ) -> None:
         self._view, self._kind, self._chip_type = view, kind, chip_type
         self._seat = Seat(kind, chip_type)
         self._only = None if only is None else frozenset(only)
@@ -110,7 +122,7 @@ class _Search:
             for placement in shade.awaited:
                 if (state := self._state(placement.node)) is not None:
                     self._ahead[placement.node] = state.taken(placement, shade.by)
-        for node in view.ledger.states if self._only is None else sorted(self._only):
+        for node in {*fitting, *view.closing} if self._only is None else self._only:
             self._look_at(node, view.now)
 
     def give_back(self, release: Release, at: int) -> None:
