@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Set
 from scheduler_core.alternatives import Alternatives
 from scheduler_core.backfill import Backfill
 from scheduler_core.decision import Decision, Start, Unit, Verdict
+from scheduler_core.effort import effort
 from scheduler_core.fairness import Standing, fair_shares
 from scheduler_core.horizon import Horizon
 from scheduler_core.invariants import enforce, excesses
@@ -64,7 +65,8 @@ class Scheduler:
         leave. Afterwards nothing is held: the next cycle starts from what the feed said.
         """
         self._now = now
-        self._placer.begin_cycle()
+        thought = effort(len(self._waiting.jobs), len(self._ledger.states))
+        self._placer.begin_cycle(thought)
         shares = fair_shares(self._ledger, self._waiting.demand(self._ledger))
         standing = Standing(self._ledger, shares, now, self._policy.half_life)
         living = self._waiting.jobs.keys() & self._ledger.live_of_job.keys()
@@ -88,6 +90,7 @@ class Scheduler:
             reservations=self._backfill.rows(),
             promises=(*kept.pending, *self._take_back.promised),
             relief=relief,
+            effort=thought,
         )
         return enforce(self._ledger, self._waiting.jobs, decision)[0]
 

@@ -1,13 +1,13 @@
 """Why nodes cannot take a replica, counted (P1): the facts that verdicts are made of (X1).
 
-From the naive version: ask every filter of every node. Two departures. What a need's chips meet in a frame is
-worked out once for all nodes of that frame, and remembered. And only nodes with the chips for it are looked at
-one by one, for their host CPU and memory.
+From the naive version: ask every filter of every node. Two departures. Nodes on which a need's chips meet the
+same are kept in one group, with what is left of their hosts in order: to count a need is to look at its groups.
+And a node that changes moves from one group to another, so that nothing is counted anew.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Set
 from dataclasses import replace
@@ -104,14 +104,53 @@ class Filters:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._nodes_of: dict[Frame, set[Id]] = {}
-        self._noted: dict[Id, NodeState] = {}
-        self._met: dict[Need, dict[Frame, Met]] = {}
-        self._met_by_chip: dict[Need, dict[tuple[int, int], tuple[Order, Met]]] = {}
+        self._groups: dict[Need, Groups] = {}
+        """For each need's chips."""
+
+    def begin_cycle(self) -> None:
+        """Every count is up to date, before the ledger's list of changes begins anew."""
+        for groups in self._groups.values():
+            groups.catch_up()
+            groups.read = 0
+
+    def keep(self, needs: Set[Need]) -> None:
+        """Nobody asks for other needs' chips than these any more."""
+        for need in self._groups.keys() - needs:
+            del self._groups[need]
+
+    def census(self, need: Need) -> Census:
+        """Every node that cannot take a replica, by why."""
+        request, chips = need.request, without_host(need)
+        groups = self._groups.get(chips)
+        if groups is None:
+            groups = self._groups[chips] = Groups(chips, self._ledger)
+        groups.catch_up()
+        counts: Counter[Rejection] = Counter()
+        for group, hosts in groups.hosts_of.items():
+            if not hosts:
+                continue
+            rejection = _of_group(group, request.cpu, request.memory)
+            if rejection is not None:
+                counts[rejection] += len(hosts)
+            else:
+                counts.update(_of_hosts(hosts, request.cpu + group.met.claim, request.memory))
+        return Census(counts)
+
+
+class Groups:
+    """All nodes by what a need's chips meet there, kept up to date."""
+
+    def __init__(self, need: Need, ledger: Ledger) -> None:
+        self.hosts_of: dict[Group, Hosts] = {}
+        """What is left of the hosts of each group."""
+        self.read = len(ledger.changed)
+        """How far the ledger's list of changes was read."""
+        self._need = need
+        self._ledger = ledger
+        self._noted: dict[Id, tuple[NodeState, Hosts]] = {}
+        self._hosts_of_frame: dict[Frame, Hosts] = {}
+        self._by_chip: dict[tuple[int, int], tuple[Order, Met]] = {}
         """By the mark of the chip's state and the pool's step."""
-        self._groups: dict[Need, tuple[Counter[Group], dict[Group, Hosts]]] = {}
-        """For each need's chips, as the nodes are now."""
-        self._read = len(ledger.changed)
         self._stamp = ledger.stamp
         for node in ledger.states:
             self._note(node)
@@ -120,90 +159,51 @@ class Filters:
         """What changed since the last time is counted as it is now."""
         ledger = self._ledger
         if self._stamp != ledger.stamp:
-            for node in dict.fromkeys(ledger.changed[self._read :]):
-                if ledger.states.get(node) is not self._noted.get(node):
-                    self._note(node)
-            self._read = len(ledger.changed)
+            for node in dict.fromkeys(ledger.changed[self.read :]):
+                self._note(node)
             self._stamp = ledger.stamp
-
-    def from_the_start(self) -> None:
-        """The ledger's list of changes, which has been read to its end, begins anew."""
-        self._read = 0
-
-    def keep(self, needs: Set[Need]) -> None:
-        """Nobody asks for other needs' chips than these any more."""
-        for known in (self._met, self._met_by_chip, self._groups):
-            for need in known.keys() - needs:
-                del known[need]
-
-    def census(self, need: Need) -> Census:
-        """Every node that cannot take a replica, by why."""
-        request = need.request
-        groups, hosts_of = self._grouped(without_host(need))
-        counts: Counter[Rejection] = Counter()
-        for group, count in groups.items():
-            rejection = _of_group(group, request.cpu, request.memory)
-            if rejection is not None:
-                counts[rejection] += count
-            else:
-                counts.update(_of_hosts(hosts_of[group], request.cpu + group.met.claim, request.memory))
-        return Census(counts)
+        self.read = len(ledger.changed)
 
     def _note(self, node: Id) -> None:
-        self._groups.clear()
-        before, after = self._noted.pop(node, None), self._ledger.states.get(node)
+        before, after = self._noted.get(node), self._ledger.states.get(node)
         if before is not None:
-            nodes = self._nodes_of[before.frame]
-            nodes.discard(node)
-            if not nodes:
-                del self._nodes_of[before.frame]
+            state, hosts = before
+            if state is after:
+                return
+            del hosts[bisect_left(hosts, (state.free_cpu, state.free_memory))]
+            del self._noted[node]
         if after is not None:
-            self._noted[node] = after
-            self._nodes_of.setdefault(after.frame, set()).add(node)
+            hosts = self._hosts(after.frame)
+            self._noted[node] = after, hosts
+            insort(hosts, (after.free_cpu, after.free_memory))
 
-    def _grouped(self, need: Need) -> tuple[Counter[Group], dict[Group, Hosts]]:
-        known = self._groups.get(need)
+    def _hosts(self, frame: Frame) -> Hosts:
+        """Those of the group to which nodes of this frame belong."""
+        known = self._hosts_of_frame.get(frame)
         if known is None:
-            groups: Counter[Group] = Counter()
-            hosts_of: dict[Group, Hosts] = {}
-            states = self._ledger.states
-            for frame, nodes in self._nodes_of.items():
-                met, build = self._meet(need, frame), frame.build
-                group = Group(met, build.unready, build.cpu, build.memory)
-                groups[group] += len(nodes)
-                if met.never is None and met.now is None and build.unready is None:
-                    hosts = hosts_of.setdefault(group, [])
-                    hosts += [(states[node].free_cpu, states[node].free_memory) for node in nodes]
-            for hosts in hosts_of.values():
-                hosts.sort()
-            known = self._groups[need] = groups, hosts_of
+            if len(self._hosts_of_frame) >= MAX_FRAMES:
+                self._hosts_of_frame.clear()
+            build = frame.build
+            group = Group(self._meet(frame), build.unready, build.cpu, build.memory)
+            known = self._hosts_of_frame[frame] = self.hosts_of.setdefault(group, [])
         return known
 
-    def _meet(self, need: Need, frame: Frame) -> Met:
-        met = self._met.setdefault(need, {})
-        known = met.get(frame)
-        if known is None:
-            if len(met) >= MAX_FRAMES:
-                met.clear()
-            known = met[frame] = self._meet_anew(need, frame)
-        return known
-
-    def _meet_anew(self, need: Need, frame: Frame) -> Met:
+    def _meet(self, frame: Frame) -> Met:
+        need = self._need
         if need.pools and frame.build.pool not in need.pools:
             return Met(Rejection(Why.OTHER_POOL))
         if need.request.chips:
             return _whole_chips(need, frame)
         if not wants_slice(need.request):
             return Met(None)
-        by_chip = self._met_by_chip.setdefault(need, {})
         step = frame.build.slice_step
         best = NO_CHIP
         for mark, chip in dict(zip(frame.marks, frame.chips, strict=True)).items():
             if chip.type == need.chip_type:
-                found = by_chip.get((mark, step))
+                found = self._by_chip.get((mark, step))
                 if found is None:
                     met = _part_of(chip, need, step)
-                    found = by_chip[mark, step] = (_order(met), met)
+                    found = self._by_chip[mark, step] = (_order(met), met)
                 if found[0] < best[0]:
                     best = found
         return best[1]

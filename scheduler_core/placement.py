@@ -58,10 +58,9 @@ class Placer:
         self._effort = effort
         self._of_class.clear()
         self._shelves.catch_up()
-        self._filters.catch_up()
+        self._filters.begin_cycle()
         self._ledger.changed.clear()
         self._shelves.from_the_start()
-        self._filters.from_the_start()
         if self._cycle % KEEP_CYCLES == 0:
             self._forget_needs_out_of_use()
 
@@ -109,9 +108,7 @@ class Placer:
         node.
         """
         by = tenant(kind.organization, kind.gang.request.isolation)
-        self._ledger.hold(
-            placement, team=kind.team, preemptible=kind.preemptible, by=by, user=kind.user
-        )
+        self._ledger.hold(placement, team=kind.team, preemptible=kind.preemptible, by=by, user=kind.user)
 
     def takes(self, kind: JobClass, chip_type: str, node: Id) -> bool:
         """Whether one replica could sit on this node as it is now, with the team's quota aside."""
@@ -262,7 +259,6 @@ class Ranking:
         """Every other node, by why it cannot."""
         counted: Census | None = self.known.get("census")
         if counted is None:
-            self._filters.catch_up()
             counted = self.known["census"] = self._filters.census(self._need)
         return counted
 
