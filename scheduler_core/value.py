@@ -1,0 +1,203 @@
+"""The value of what remains of a node (P3), and what scarce homes for large gangs are worth.
+
+The naive rule is best fit: take the node that is left with least. It strands chips beside exhausted host CPU
+and leaves holes that nothing fits. The departures:
+
+*Further use.* A node is worth the use it can still be put to. We let streams of requests, drawn from the mix
+this cell really sees, run into what remains until nothing fits, and add up the milli-chips they get. A
+request goes where this sum falls least. All states meet the same streams (common random numbers), so that a
+difference between two states is a difference of the states. A node is not alone: of every `CHOICE` requests
+in a stream it gets the one that leaves the smallest hole, for the others have better homes elsewhere.
+
+*Scarce homes.* A stream seldom holds a gang of many chips, and one node cannot know that it is among the
+last that could take one. By Littlewood's rule (Littlewood 1972, the first rule of revenue management) the
+last homes of a kind are protected by what a request of that kind brings times the probability that more of
+them come than homes are left. Those to come are as many as would fill what is free.
+
+Fragmentation gradient descent (Weng et al., ATC 2023) is where this starts from: there a state is worth what
+one more request of the mix could use.
+
+All numbers are whole (Q1): milli-chips, millicores, MiB. The functions are pure; `further_use`, `homes` and
+`scarcity` can be compiled as they stand (the simulator does), and give the same numbers in plain Python.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+WHOLE: Final = 1000
+CPU, MEMORY, CHIPS, MILLI, TYPES = range(5)
+"""Columns of a table of kinds: millicores, MiB, chips, milli-chips of each, bit mask of chip types."""
+
+CHOICE: Final = 2
+"""Of so many requests of a stream the node gets the best fitting: the least that is a choice at all."""
+
+LENGTH: Final = 128
+"""Requests in a stream: enough to fill an empty node of 16 chips with requests of half a chip, four times
+over."""
+
+SAMPLES: Final = 128
+"""Streams at full effort. With 16 the sampling error still decides between nodes; past 128 nothing changes."""
+
+ONE: Final = 1 << 20
+"""Probability 1 of `scarcity`."""
+
+
+class Mix(NamedTuple):
+    """Kinds of requests, a row each (columns `CPU` … `TYPES`), and how often each was seen."""
+
+    kinds: Ints
+    counts: Ints
+
+
+def streams(mix: Mix, seed: int, samples: int, length: int = LENGTH) -> Ints:
+    """Row numbers of kinds, one stream a row. Each position is stratified over the streams: together they
+    hold the mix, from the smallest to the largest kind.
+    """
+    order = sorted(range(len(mix.counts)), key=lambda k: _size(mix.kinds[k]))
+    upto = np.cumsum([int(mix.counts[k]) for k in order])
+    total = int(upto[-1]) if len(upto) else 0
+    found = np.zeros((samples, length), np.int64)
+    for position in range(length):
+        keys = [draw(seed, 2 * position, sample) for sample in range(samples)]
+        strata = sorted(range(samples), key=lambda sample: (keys[sample], sample))
+        for stratum, sample in enumerate(strata):
+            within = draw(seed, 2 * position + 1, sample) % total
+            place = (stratum * total + within) // samples
+            found[sample, position] = order[int(np.searchsorted(upto, place, side="right"))]
+    return found
+
+
+def draw(seed: int, stream: int, counter: int) -> int:
+    """A number below 2^63 that depends on nothing but its arguments (Q1; the finaliser of SplitMix64)."""
+    x = (seed * 0x9E3779B97F4A7C15 + stream * 0xD1B54A32D192ED03 + (counter + 1) * 0x8CB92BA72F3D8DD7) & _MASK
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+    return (x ^ (x >> 31)) >> 1
+
+
+def further_use(
+    cpu: int, memory: int, free: Ints, chip_type: int, kinds: Ints, requests: Ints, least: Ints, left: Ints
+) -> int:
+    """Milli-chips that the streams get of a node with this much free, summed over the streams.
+
+    `free` has the milli-chips of each chip; `least` the least CPU, memory and milli-chips that any request for
+    chips asks for (`least_of`); `left` is scratch of the same length as `free`.
+    """
+    total = 0
+    everything = 0
+    for i in range(len(free)):
+        everything += free[i]
+    if everything == 0:
+        return 0
+    for s in range(requests.shape[0]):
+        c, m, rest, most, whole = cpu, memory, everything, 0, 0
+        for i in range(len(free)):
+            left[i] = free[i]
+            most = max(most, free[i])
+            whole += free[i] == 1000
+        at = 0
+        while at + CHOICE <= requests.shape[1] and c >= least[0] and m >= least[1] and most >= least[2]:
+            best, best_hole, best_chip = -1, 1 << 30, -1
+            for q in range(at, at + CHOICE):
+                k = requests[s, q]
+                n, w = kinds[k, 2], kinds[k, 3]
+                if kinds[k, 0] > c or kinds[k, 1] > m:
+                    continue
+                hole, chip = 500, -1
+                if n > 0:
+                    if w > most or (n > 1 and whole < n) or (kinds[k, 4] >> chip_type) & 1 == 0:
+                        continue
+                    hole = 0
+                    if w < 1000:
+                        hole = 1 << 29
+                        for i in range(len(free)):
+                            if left[i] >= w and left[i] - w < hole:
+                                hole, chip = left[i] - w, i
+                if hole < best_hole:
+                    best, best_hole, best_chip = k, hole, chip
+            at += CHOICE
+            if best < 0:
+                continue
+            n, w = kinds[best, 2], kinds[best, 3]
+            c -= kinds[best, 0]
+            m -= kinds[best, 1]
+            if n == 0:
+                continue
+            total += n * w
+            rest -= n * w
+            if rest == 0:
+                break
+            if best_chip >= 0:
+                whole -= left[best_chip] == 1000
+                left[best_chip] -= w
+            else:
+                whole -= n
+                for i in range(len(free)):
+                    if n > 0 and left[i] == 1000:
+                        left[i] = 0
+                        n -= 1
+            most = 0
+            for i in range(len(free)):
+                most = max(most, left[i])
+    return total
+
+
+def homes(cpu: int, memory: int, free: Ints, chip_type: int, kind: Ints) -> int:
+    """How many requests of this kind for whole chips a node with this much free could take."""
+    if (kind[4] >> chip_type) & 1 == 0:
+        return 0
+    whole = 0
+    for i in range(len(free)):
+        whole += free[i] == 1000
+    count = whole // kind[2]
+    if kind[0] > 0:
+        count = min(count, cpu // kind[0])
+    if kind[1] > 0:
+        count = min(count, memory // kind[1])
+    return count
+
+
+def scarcity(expected: int, left: int) -> int:
+    """The probability, in parts of `ONE`, that `left` or more requests come when `expected` (in 1/1024) are
+    expected: the tail of a Poisson distribution, from its mode outwards, in whole numbers.
+    """
+    if left <= 0:
+        return 1 << 20
+    mode = expected >> 10
+    total, tail = 0, 0
+    weight, i = 1 << 30, mode
+    while weight > 0:
+        total += weight
+        if i >= left:
+            tail += weight
+        i += 1
+        weight = weight * expected // (i << 10)
+    weight, i = 1 << 30, mode
+    while weight > 0 and i > 0:
+        weight = weight * (i << 10) // max(expected, 1)
+        i -= 1
+        total += weight
+        if i >= left:
+            tail += weight
+    return (tail << 20) // total
+
+
+def least_of(mix: Mix) -> Ints:
+    """The least CPU, memory and milli-chips that any request for chips asks for."""
+    wanted = mix.kinds[mix.kinds[:, CHIPS] > 0]
+    if not len(wanted):
+        return np.array([0, 0, WHOLE + 1], np.int64)
+    return wanted[:, [CPU, MEMORY, MILLI]].min(axis=0)
+
+
+_MASK: Final = (1 << 64) - 1
+
+
+def _size(kind: Ints) -> tuple[int, ...]:
+    return int(kind[CHIPS]), int(kind[MILLI]), int(kind[CPU]), int(kind[MEMORY]), int(kind[TYPES])
