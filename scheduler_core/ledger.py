@@ -54,8 +54,7 @@ class Ledger:
         """Every team's quota rows, found by team and chip type."""
         self.running: dict[Id, Running] = {}
         self.preemptible_of: dict[Id, dict[int, list[tuple[int, Id]]]] = {}
-        """A team's live attempts that may be taken from it (F4), those on their way out aside: by priority,
-        and those whose work was saved last first, as (-saved, id)."""
+        """Of a team, what may be taken from it (F4), by priority; saved last first, as (-saved, id)."""
         self.promises: dict[Id, Promise] = {promise.job: promise for promise in snapshot.promises}
         self.reservations: dict[Id, Reservation] = {row.job: row for row in snapshot.reservations}
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
@@ -89,7 +88,6 @@ class Ledger:
         self._frames = Frames()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         self._stamps: list[int] = []
-        """Those before each change of a state that can be rewound."""
         self._last_stamp = 0
         self._list(snapshot)
 

@@ -11,7 +11,19 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, TypeAlias
 
 from scheduler_core.slices import percent
-from scheduler_core.wording import chips, clock, cores, memory, milli, pools
+from scheduler_core.wording import (
+    REJECTED,
+    capital,
+    chip_count,
+    chips,
+    clock,
+    cores,
+    counted,
+    have,
+    memory,
+    milli,
+    pools,
+)
 
 Fact: TypeAlias = "int | str | list[int] | list[str]"
 
@@ -64,7 +76,9 @@ class ChipsPromised(Reason):
     leaving: int
 
     def sentence(self) -> str:
-        return f"Its chips are promised: it starts when {_count(self.leaving, 'attempt')} before it has left."
+        return (
+            f"Its chips are promised: it starts when {counted(self.leaving, 'attempt')} before it has left."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +90,7 @@ class SetCapReached(Reason):
     live: int
 
     def sentence(self) -> str:
-        return f"Its array runs at most {_count(self.cap, 'task')} at a time, and {self.live} are live."
+        return f"Its array runs at most {counted(self.cap, 'task')} at a time, and {self.live} are live."
 
 
 # -- the team --------------------------------------------------------------------------------------------
@@ -170,7 +184,7 @@ class NoNodes(Reason):
     def sentence(self) -> str:
         if not self.pools:
             return "The cell has no nodes yet."
-        return f"{_capital(pools(self.pools))} {'have' if len(self.pools) > 1 else 'has'} no nodes."
+        return f"{capital(pools(self.pools))} {'have' if len(self.pools) > 1 else 'has'} no nodes."
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +210,7 @@ class NodesTooSmall(Reason):
     where: str = "node"
 
     def sentence(self) -> str:
-        needs = f"Needs {_chips(self.needed, self.chip_type)} on one node"
+        needs = f"Needs {chip_count(self.needed, self.chip_type)} on one node"
         return f"{needs}; the largest {self.where} has {self.largest}."
 
 
@@ -274,7 +288,7 @@ class ChipsUnhealthy(Reason):
     where: str = "node"
 
     def sentence(self) -> str:
-        needs = f"Needs {_chips(self.needed, self.chip_type)} on one node"
+        needs = f"Needs {chip_count(self.needed, self.chip_type)} on one node"
         return f"{needs}; the best {self.where} has {self.healthy} healthy."
 
 
@@ -289,7 +303,7 @@ class NotEnoughFreeChips(Reason):
     where: str = "node"
 
     def sentence(self) -> str:
-        needs = f"Needs {_chips(self.needed, self.chip_type)} on one node"
+        needs = f"Needs {chip_count(self.needed, self.chip_type)} on one node"
         return f"{needs}; the emptiest {self.where} has {self.free} free."
 
 
@@ -365,7 +379,7 @@ class NotEnoughNodes(Reason):
 
     def sentence(self) -> str:
         each = f" with {self.each} each" if self.each else ""
-        return f"Needs {self.needed} nodes{each} at the same time; {_have(self.free)} that free."
+        return f"Needs {self.needed} nodes{each} at the same time; {have(self.free)} that free."
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,8 +427,8 @@ class NodesRejected(Reason):
     """Why (a word of `fit.Why`) and how many nodes, most first."""
 
     def sentence(self) -> str:
-        told = ", ".join(f"{count} {_REJECTED.get(why, why)}" for why, count in self.counts)
-        return f"Of {_count(self.nodes, 'node')}: {told}."
+        told = ", ".join(f"{count} {REJECTED.get(why, why)}" for why, count in self.counts)
+        return f"Of {counted(self.nodes, 'node')}: {told}."
 
     def facts(self) -> dict[str, Fact]:
         return {"nodes": self.nodes, **dict(self.counts)}
@@ -468,7 +482,7 @@ class CycleBound(Reason):
 
     def sentence(self) -> str:
         return (
-            f"This cycle started {_count(self.starts, 'job')}, its bound; the next cycle goes on from there."
+            f"This cycle started {counted(self.starts, 'job')}, its bound; the next cycle goes on from there."
         )
 
 
@@ -482,42 +496,6 @@ class LawBroken(Reason):
 
     def sentence(self) -> str:
         return f"Its start was withheld, because it would have broken the law {self.law}: {self.what}"
-
-
-_REJECTED = {
-    "other_pool": "in other pools",
-    "no_such_chips": "without such chips",
-    "too_few_chips": "with too few chips",
-    "chips_too_small": "with chips too small",
-    "isolation": "without that isolation",
-    "host_cpu_too_small": "with too little host CPU",
-    "host_memory_too_small": "with too little host memory",
-    "not_ready": "not ready",
-    "unhealthy": "with unhealthy chips",
-    "busy": "with too few free chips",
-    "held_by_strangers": "held by work that does not share",
-    "cpu_busy": "with too little host CPU free",
-    "memory_busy": "with too little host memory free",
-    "fits": "with room for one replica",
-}
-
-
-def _chips(count: int, chip_type: str) -> str:
-    return chips(count * 1000, chip_type)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _have(number: int) -> str:
-    if number == 0:
-        return "none has"
-    return "1 has" if number == 1 else f"{number} have"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _plain(value: object) -> Fact:

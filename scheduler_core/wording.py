@@ -35,3 +35,44 @@ def clock(instant: int) -> str:
     """The time of day: "14:05 UTC"."""
     hours, minutes = divmod(instant // 60_000 % 1440, 60)
     return f"{hours:02}:{minutes:02} UTC"
+
+
+def chip_count(count: int, chip_type: str) -> str:
+    """Whole chips with their noun: "8 A100 chips"."""
+    return chips(count * 1000, chip_type)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 node", "3 nodes"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def have(number: int) -> str:
+    """How many have something: "none has", "1 has", "3 have"."""
+    if number == 0:
+        return "none has"
+    return "1 has" if number == 1 else f"{number} have"
+
+
+def capital(text: str) -> str:
+    """The text as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
+REJECTED = {
+    "other_pool": "in other pools",
+    "no_such_chips": "without such chips",
+    "too_few_chips": "with too few chips",
+    "chips_too_small": "with chips too small",
+    "isolation": "without that isolation",
+    "host_cpu_too_small": "with too little host CPU",
+    "host_memory_too_small": "with too little host memory",
+    "not_ready": "not ready",
+    "unhealthy": "with unhealthy chips",
+    "busy": "with too few free chips",
+    "held_by_strangers": "held by work that does not share",
+    "cpu_busy": "with too little host CPU free",
+    "memory_busy": "with too little host memory free",
+    "fits": "with room for one replica",
+}
+"""Why nodes are rejected (P1), after "3 nodes"."""
