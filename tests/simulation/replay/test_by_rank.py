@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tests.simulation.replay.small import ended, jobs, on_chips, played, seconds
-
 from scheduler_core.simulation.replay.clock import NodeLoss
 from scheduler_core.simulation.replay.policies import Tiresias
+from tests.simulation.replay.small import ended, jobs, on_chips, played, seconds
 
 TWO_QUEUES = (1_000_000,)
 """The first queue ends at 1,000 chip-seconds."""

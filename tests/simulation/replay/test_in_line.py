@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.simulation.replay.small import ended, jobs, on_chips
-
 from scheduler_core.simulation.replay.in_line import EASY, GREEDY, STRICT
 from scheduler_core.simulation.replay.placing import FGD
 from scheduler_core.simulation.replay.policies import TRUE_RUNTIME, InLine, Manner
+from tests.simulation.replay.small import ended, jobs, on_chips
 
 # (submitted, run time, chips): two long jobs leave 2 of 8 chips, a wide one waits for all, a small short and a
 # small long one come after it.
