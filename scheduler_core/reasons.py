@@ -14,7 +14,6 @@ from scheduler_core.slices import percent
 from scheduler_core.wording import (
     REJECTED,
     capital,
-    chip_count,
     chips,
     clock,
     cores,
@@ -210,7 +209,7 @@ class NodesTooSmall(Reason):
     where: str = "node"
 
     def sentence(self) -> str:
-        needs = f"Needs {chip_count(self.needed, self.chip_type)} on one node"
+        needs = f"Needs {chips(self.needed * 1000, self.chip_type)} on one node"
         return f"{needs}; the largest {self.where} has {self.largest}."
 
 
@@ -288,7 +287,7 @@ class ChipsUnhealthy(Reason):
     where: str = "node"
 
     def sentence(self) -> str:
-        needs = f"Needs {chip_count(self.needed, self.chip_type)} on one node"
+        needs = f"Needs {chips(self.needed * 1000, self.chip_type)} on one node"
         return f"{needs}; the best {self.where} has {self.healthy} healthy."
 
 
@@ -303,7 +302,7 @@ class NotEnoughFreeChips(Reason):
     where: str = "node"
 
     def sentence(self) -> str:
-        needs = f"Needs {chip_count(self.needed, self.chip_type)} on one node"
+        needs = f"Needs {chips(self.needed * 1000, self.chip_type)} on one node"
         return f"{needs}; the emptiest {self.where} has {self.free} free."
 
 
@@ -398,9 +397,7 @@ class NotEnoughRoom(Reason):
 
 @dataclass(frozen=True, slots=True)
 class NotEnoughTogether(Reason):
-    """P2: all replicas are to share the first `parts` parts of the topology; one such domain has room for
-    `free` of them, and no other for more.
-    """
+    """P2: all replicas are to share so many first parts of the topology; no domain has room for more."""
 
     code: ClassVar[str] = "not_enough_together"
     needed: int
@@ -409,12 +406,9 @@ class NotEnoughTogether(Reason):
     each: str = ""
 
     def sentence(self) -> str:
-        each = f" with {self.each} each" if self.each else ""
-        shared = "part" if self.parts == 1 else f"{self.parts} parts"
-        return (
-            f"Needs {self.needed} replicas{each} on nodes that share the first {shared} of the topology; "
-            f"there is room for {self.free}."
-        )
+        needs = f"Needs {self.needed} replicas{f' with {self.each} each' if self.each else ''} on nodes that share"
+        first = counted(self.parts, "part")
+        return f"{needs} the first {first} of the topology; there is room for {self.free}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,6 +495,5 @@ class LawBroken(Reason):
 def _plain(value: object) -> Fact:
     if isinstance(value, int | str):
         return value
-    if isinstance(value, tuple):
-        return list(value)
-    raise TypeError(f"a fact is a whole number, a text or a tuple of them, not {value!r}")
+    assert isinstance(value, tuple), f"a fact is a whole number, a text or a tuple of them, not {value!r}"
+    return list(value)

@@ -37,11 +37,6 @@ def clock(instant: int) -> str:
     return f"{hours:02}:{minutes:02} UTC"
 
 
-def chip_count(count: int, chip_type: str) -> str:
-    """Whole chips with their noun: "8 A100 chips"."""
-    return chips(count * 1000, chip_type)
-
-
 def counted(number: int, noun: str) -> str:
     """A number with its noun: "1 node", "3 nodes"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
