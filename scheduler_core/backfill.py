@@ -27,6 +27,7 @@ from scheduler_core.policy import Policy
 from scheduler_core.search import Opening, Shade, View, earliest
 from scheduler_core.shape import NodeState, Tenant, tenant
 from scheduler_core.slices import host_cpu_claim
+from scheduler_core.verdicts import bar_to
 
 Placements: TypeAlias = tuple[Placement, ...]
 
@@ -91,6 +92,8 @@ class Backfill:
         for row in rows:
             job = self._waiting.jobs.get(row.job)
             if job is None or row.job in passed_over or len(self.standing) >= self._policy.max_reservations:
+                continue
+            if bar_to(self._waiting.kind_of(row.job), self._ledger) is not None:
                 continue
             opening = self._retimed(row, self._waiting.kind_of(row.job))
             if opening is not None:

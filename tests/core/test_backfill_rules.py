@@ -19,10 +19,12 @@ from tests.core.cells import attempt_of
 from tests.support.engine import (
     AWindow,
     Case,
+    a_cpu_job,
     a_gang,
     a_job,
     a_node,
     a_quota,
+    a_slice,
     a_team,
     given,
     live,
@@ -241,6 +243,49 @@ def test_b1_chips_that_a_served_reservation_leaves_go_to_whoever_was_kept_from_t
     )
     assert case.decision.started == ["head", "first"]
     assert case.but(reservations=()).decision.started == ["first", "head"]
+
+
+def test_b1_a_gang_that_must_sit_together_reserves_in_one_domain() -> None:
+    """Two chips are free in an hour, one in each rack; two of the same rack only in two hours."""
+    case = given(
+        nodes=[a_node(f"{rack}{n}", chips=1, topology=(rack,)) for rack in "ab" for n in (1, 2)],
+        running=[
+            live(a_job("x", runs=2 * HOUR), ("a1", [0]), started=NOW),
+            live(a_job("y", runs=3 * HOUR), ("b1", [0]), started=NOW),
+        ],
+        waiting=[a_gang("head", replicas=2, chips=1, within=1, runs=HOUR)],
+        now=NOW,
+    )
+    row = case.decision.reservation_of("head")
+    assert row is not None
+    assert (row.at, [placement.node for placement in row.placements]) == (NOW + 2 * HOUR, [1, 2])
+
+
+def test_b1_slices_and_work_without_chips_reserve_too() -> None:
+    case = given(
+        nodes=[a_node("n", chips=1, cpu=4000)],
+        running=[
+            live(a_slice("x", milli=600, runs=HOUR), ("n", [0]), started=NOW),
+            live(a_cpu_job("y", cpu=3000, runs=2 * HOUR), ("n", []), started=NOW),
+        ],
+        waiting=[a_slice("part", milli=500, submitted=1), a_cpu_job("cpu", cpu=2000, submitted=2)],
+        policy=Policy(reserve_age=0),
+        now=NOW,
+    )
+    part, cpu = case.decision.reservation_of("part"), case.decision.reservation_of("cpu")
+    assert part is not None
+    assert cpu is not None
+    assert (part.at, cpu.at) == (NOW + HOUR, NOW + 2 * HOUR)
+    assert case.decision.started == []
+
+
+@pytest.mark.parametrize("budget", [0, 1])
+def test_f5_a_reservation_falls_with_the_budget(budget: int) -> None:
+    case = easy(
+        reservations=[reserved("head", NOW + HOUR, ("a", [0]), ("c", [0]), ("d", [0]))],
+        teams=[a_team("vision", budget_left=budget)],
+    )
+    assert len(case.decision.raw.reservations) == budget
 
 
 # -- B3: wrong predictions ---------------------------------------------------------------------------------
