@@ -43,6 +43,7 @@ POLICIES = st.sampled_from(
     [
         Policy(min_runtime=0),
         Policy(min_runtime=0, service_levels=(100_000, 2_000_000)),
+        Policy(min_runtime=0, service_levels=(800_000,)),
         Policy(min_runtime=0, max_reservations=0),
         Policy(min_runtime=1000, max_moves=1),
         Policy(),
@@ -54,7 +55,7 @@ POLICIES = st.sampled_from(
 def gangs(draw: st.DrawFn, *, elastic: bool) -> Gang:
     kind = draw(st.sampled_from(["whole", "whole", "whole", "slice"]))
     request = Request(
-        chips=draw(st.sampled_from([1, 1, 2, 3, 4])) if kind == "whole" else 0,
+        chips=draw(st.sampled_from([1, 1, 1, 2, 3] if elastic else [1, 2, 2, 3, 4])) if kind == "whole" else 0,
         milli=draw(st.sampled_from([300, 500, 700])) if kind == "slice" else 0,
         cpu=draw(st.sampled_from([0, 0, 1000, 3000])),
         chip_types=draw(st.sampled_from([(), (), ("A",), ("B", "A")])),
@@ -75,7 +76,7 @@ def jobs(draw: st.DrawFn, job_id: Id, *, runs: bool) -> Job:
         ORGANIZATION[team],
         draw(st.integers(1, 2)),
         draw(gangs(elastic=runs)),
-        priority=draw(st.sampled_from([10, 50] if runs else [50, 50, 90])),
+        priority=draw(st.sampled_from([10, 50, 50] if runs else [50, 50, 90])),
         submitted=draw(st.integers(0, 3)),
         preemptible=preemptible,
         attained=draw(st.sampled_from([0, 0, 500_000])),
