@@ -198,7 +198,7 @@ class Groups:
             return Met(None)
         step = frame.build.slice_step
         best = NO_CHIP
-        for mark, chip in dict(zip(frame.marks, frame.chips, strict=True)).items():
+        for mark, chip in frame.kinds:
             if chip.type == need.chip_type:
                 found = self._by_chip.get((mark, step))
                 if found is None:

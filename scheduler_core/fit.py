@@ -136,6 +136,8 @@ def _of_whole_chips(request: Request, rank: int, opening: WholeChips) -> Offer |
 def _of_a_slice(need: Need, rank: int, opening: PartOfChip) -> Offer | None:
     chip = opening.chip
     request = need.request
+    if request.milli > chip.free_milli or request.chip_memory > chip.free_memory:
+        return None
     if request.chip_memory > chip.memory or not enforces(chip, request.isolation):
         return None
     milli, memory = sides(request, chip, opening.slice_step)

@@ -110,7 +110,7 @@ class Changed(NamedTuple):
 class Frame:
     """What a node is and how its chips stand. While it is remembered there is one object for each."""
 
-    __slots__ = ("_changes", "_frames", "build", "chips", "marks", "overdrawn")
+    __slots__ = ("_changes", "_frames", "build", "chips", "kinds", "marks", "overdrawn")
 
     def __init__(
         self, build: Build, chips: tuple[ChipState, ...], marks: tuple[int, ...], frames: Frames
@@ -121,6 +121,8 @@ class Frame:
         """Whether more is held of a chip than there is."""
         self.marks = marks
         """For each chip a number that stands for its state and for no other."""
+        self.kinds = tuple(dict(zip(marks, chips, strict=True)).items())
+        """The different states of its chips, each with its number."""
         self._frames = frames
         self._changes: dict[Change, Changed] = {}
 

@@ -47,6 +47,16 @@ class Shelf:
             if (keys[at] >> ID_BITS) & MEMORY_MASK >= memory:
                 yield keys[at]
 
+    def tightest(self, cpu: int, memory: int) -> int | None:
+        """The first of them."""
+        keys = self.keys
+        at, end = bisect_left(keys, cpu << CPU_SHIFT), len(keys)
+        while at < end:
+            if (keys[at] >> ID_BITS) & MEMORY_MASK >= memory:
+                return keys[at]
+            at += 1
+        return None
+
     def put_back(self) -> None:
         """The shelf is in every aisle again that took it out."""
         waiting, self.passed_by = self.passed_by, []
@@ -78,10 +88,9 @@ class Row:
         """The tightest node that is large enough; on several shelves, the first shelf's opening."""
         best: tuple[int, Offer, Shelf] | None = None
         for _, found, shelf in self.shelves:
-            for key in shelf.large_enough(cpu + found.claim, memory):
-                if best is None or key < best[0]:
-                    best = key, found, shelf
-                break
+            key = shelf.tightest(cpu + found.claim, memory) if shelf.keys else None
+            if key is not None and (best is None or key < best[0]):
+                best = key, found, shelf
         return None if best is None else (best[0] & ID_MASK, best[1], best[2])
 
     def all(self, cpu: int, memory: int) -> Iterator[Choice]:
