@@ -203,6 +203,40 @@ def cells(draw: st.DrawFn, *, most_nodes: int = 4, most_jobs: int = 7) -> Snapsh
 
 
 @st.composite
+def crowded_cells(draw: st.DrawFn) -> Snapshot:
+    """Plain nodes of one type, most of it taken for different times, and more waiting than there is: here
+    reservations are made, stand and are served.
+    """
+    made = tuple(
+        Node(node_id, f"node-{node_id}", 1, 8000, 256) for node_id in range(1, draw(st.integers(2, 4)))
+    )
+    all_chips = tuple(Chip(node.id * 10 + n, node.id, n, "A", 100) for node in made for n in range(2))
+    snapshot = Snapshot(
+        1000, (Pool(1, "one"),), made, all_chips, (Team(1, "team-1", 1), Team(2, "team-2", 1))
+    )
+    before = [draw(crowding_jobs(job_id, most=1)) for job_id in range(101, 104)]
+    running = started(replace(snapshot, jobs=tuple(before)))
+    after = tuple(draw(crowding_jobs(job_id, most=2)) for job_id in range(1, draw(st.integers(3, 6))))
+    return replace(snapshot, jobs=after, running=running)
+
+
+@st.composite
+def crowding_jobs(draw: st.DrawFn, job_id: Id, *, most: int) -> Job:
+    chips_, replicas = draw(st.integers(1, most)), draw(st.integers(1, most))
+    run = draw(st.sampled_from([2, 3, 500, 60_000]))
+    return Job(
+        job_id,
+        f"job-{job_id}",
+        draw(st.integers(1, 2)),
+        1,
+        1,
+        Gang(Request(chips=chips_), replicas, replicas),
+        submitted=draw(st.integers(0, 3)),
+        prediction=Prediction(run, run * draw(st.integers(1, 2))),
+    )
+
+
+@st.composite
 def troubled_cells(draw: st.DrawFn) -> Snapshot:
     """The same after something went wrong under the running work: limits lowered, chips and memory lost."""
     snapshot = draw(cells())

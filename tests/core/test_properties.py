@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, Verdict, decide
 from scheduler_core.model import FeedEvent, Job, Remove, Reservation, Upsert
 from scheduler_core.reasons import NodesNotReady, TeamLimit
-from tests.core.cells import Mirror, attempt_of, cells, events, policies, troubled_cells
+from tests.core.cells import Mirror, attempt_of, cells, crowded_cells, events, policies, troubled_cells
 from tests.support.engine import order_does_not_matter
 from tests.support.engine_laws import laws_hold
 
@@ -54,7 +54,7 @@ def test_every_law_holds_where_an_excess_stands(snapshot: Snapshot, policy: Poli
 @thorough
 @given(st.data())
 def test_s1_incremental_and_fresh_agree_cycle_after_cycle(data: st.DataObject) -> None:
-    snapshot = data.draw(cells(most_jobs=5))
+    snapshot = data.draw(st.one_of(cells(most_jobs=5), crowded_cells()))
     policy = data.draw(policies)
     mirror, kept = Mirror(snapshot), Scheduler(snapshot, policy)
     for cycle in range(1, 5):
