@@ -237,12 +237,8 @@ class Waiting:
         return Line(self, standing, frozenset(without), frozenset(apart))
 
 
-def place_of(job: Job, policy: Policy = DEFAULT) -> Place:
-    """Where the job stands inside its team (F3)."""
-    return (-job.priority, level_of(job, policy), job.submitted, job.id)
-
-
 def _place(job: Job, kind: JobClass) -> Place:
+    """Where the job stands inside its team (F3)."""
     return (-job.priority, kind.level, job.submitted, job.id)
 
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from scheduler_core import Decision, Policy, Snapshot, decide
 from scheduler_core.horizon import expected_end
+from scheduler_core.ledger import Ledger
 from scheduler_core.model import Choose, Gang, Prediction, Request, Running
+from scheduler_core.ordering import Waiting
 from scheduler_core.policy import HOUR, MINUTE
 from scheduler_core.reasons import BetterSoon, NodesNotReady, NotEnoughNodes, TeamLimit, WouldDelay
 from tests.core.cells import attempt_of
@@ -478,7 +480,7 @@ def test_p5_it_declines_only_for_the_policys_patience() -> None:
 
 def test_f2_a_waiting_job_asks_on_its_first_alternative_alone() -> None:
     case = two_types(a_choice(Choose.ORDERED), busy_for=HOUR)
-    assert case.decision.started == ["choice"]
+    assert Waiting(case.snapshot.jobs).demand(Ledger(case.snapshot)) == {(1, "H100"): 2000}
 
 
 # -- laws --------------------------------------------------------------------------------------------------
