@@ -25,6 +25,9 @@ from scheduler_core.rights import Rights
 LOOKS_PER_NODE: Final = 16
 """Attempts that a search looks at for each node that it may examine; most nodes hold no more."""
 
+CHOICES: Final = 8
+"""Nodes among which the cheapest is cleared, for each replica that has no place yet."""
+
 Cost: TypeAlias = tuple[int, int, int, tuple[Id, ...]]
 """What is compared when two sets of takings would do: rung, loss, number of victims, ids (R1)."""
 
@@ -39,6 +42,9 @@ class Option(NamedTuple):
     loss: int
     attempt: Id
     replicas: tuple[int, ...]
+
+
+Plan: TypeAlias = tuple[Cost, tuple[Option, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,8 @@ class Clearing:
         policy: Policy,
     ) -> None:
         self._job, self._kind, self._chip_type, self._rung = job, kind, chip_type, rung
-        self._ledger, self._placer, self._rights, self._policy = ledger, placer, rights, policy
+        self._ledger, self._placer, self._rights = ledger, placer, rights
+        self._most_nodes = max(policy.max_nodes_searched, CHOICES * kind.gang.minimum)
         self._gone: Gone = {}
         self._grounds: dict[Id, Ground | None] = {}
         self._charge = kind.gang.minimum * least_charge(ledger, kind.gang.request, chip_type)
@@ -94,7 +101,7 @@ class Clearing:
         held = self._placer.as_many_as_fit(self._kind, self._chip_type)
         used = {place.node for place in held} if gang.spread else set()
         short = gang.minimum - len(held)
-        heap = [(plan, node) for node in (self._nodes() if short else ()) if (plan := self._plan(node, used))]
+        heap = self._plans(used, CHOICES * short)
         heapify(heap)
         while short and heap:
             known, node = heappop(heap)
@@ -115,7 +122,17 @@ class Clearing:
                     heappush(heap, (again, other))
         return not short
 
-    def _plan(self, node: Id, used: set[Id]) -> tuple[Cost, tuple[Option, ...]] | None:
+    def _plans(self, used: set[Id], wanted: int) -> list[tuple[Plan, Id]]:
+        """How to make room on each node that is looked at, until there are so many to choose from."""
+        found: list[tuple[Plan, Id]] = []
+        for node in self._nodes() if wanted else ():
+            if (plan := self._plan(node, used)) is not None:
+                found.append((plan, node))
+            if len(found) >= wanted:
+                break
+        return found
+
+    def _plan(self, node: Id, used: set[Id]) -> Plan | None:
         """The cheapest that makes room for one more replica on this node; None when nothing does."""
         if node in used or node not in self._ledger.states:
             return None
@@ -187,13 +204,13 @@ class Clearing:
         nodes: dict[Id, None] = {}
         for attempt in self._candidates():
             nodes.update(dict.fromkeys(place.node for place in attempt.placements))
-            if len(nodes) >= self._policy.max_nodes_searched:
+            if len(nodes) >= self._most_nodes:
                 break
-        return list(nodes)[: self._policy.max_nodes_searched]
+        return list(nodes)[: self._most_nodes]
 
     def _candidates(self) -> Iterator[Running]:
         """Attempts that the job may take from, those whose work was saved last first."""
-        looks = LOOKS_PER_NODE * self._policy.max_nodes_searched
+        looks = LOOKS_PER_NODE * self._most_nodes
         for _, attempt_id in merge(*self._lists()):
             attempt = self._ledger.running[attempt_id]
             looks -= 1
@@ -277,7 +294,7 @@ class Clearing:
                 for name, _ in self._ledger.charges(place)
             )
         ]
-        for option in sorted(options)[: self._policy.max_nodes_searched]:
+        for option in sorted(options)[: self._most_nodes]:
             if self._lift(option) and self._placer.fits(self._kind):
                 return True
         return False

@@ -37,6 +37,7 @@ class Consolidation:
         self._kind, self._chip_type, self._budget = kind, chip_type, budget
         self._ledger, self._placer, self._rights, self._policy = ledger, placer, rights, policy
         self._moves: dict[Id, tuple[Placement, ...]] = {}
+        self._kinds: dict[Id, JobClass] = {}
         self._stuck: set[JobClass] = set()
         """Classes of work for which there is no new place at all."""
 
@@ -62,10 +63,8 @@ class Consolidation:
         return self._placer.fits(self._kind)
 
     def _move(self, attempt: Running, new: tuple[Placement, ...]) -> None:
-        job = job_of(attempt)
-        assert job is not None, "only work whose request is known moves"
         self._ledger.lift(attempt, attempt.placements)
-        kind = JobClass.of(job)
+        kind = self._kind_of(attempt)
         for placement in new:
             self._placer.hold(kind, placement)
 
@@ -113,6 +112,8 @@ class Consolidation:
         """Those on this node that have to move, the dearest kept where it can be; None where it never fits."""
         ledger, mark = self._ledger, self._ledger.mark()
         movable = [attempt for attempt in ledger.running_on(node) if self._may_move(attempt)]
+        if all(self._kind_of(attempt) in self._stuck for attempt in movable):
+            return None
         movers: list[Running] = []
         for attempt in sorted(movable, key=lambda attempt: self._loss(attempt.id)):
             if self._takes(node):
@@ -134,15 +135,22 @@ class Consolidation:
 
     def _new_place(self, attempt: Running) -> tuple[Placement, ...]:
         """A complete new place on what is free now, held; its team is charged once, not twice."""
-        job = job_of(attempt)
-        assert job is not None, "only work whose request is known moves"
-        kind = JobClass.of(job)
-        team, preemptible = attempt.team, attempt.preemptible
-        self._ledger.bill(attempt.staying, team=team, preemptible=preemptible, sign=-1, user=attempt.user)
+        kind = self._kind_of(attempt)
+        self._ledger.bill(
+            attempt.staying, team=attempt.team, preemptible=attempt.preemptible, sign=-1, user=attempt.user
+        )
         new = () if kind in self._stuck else self._placer.place(kind)
         if not new:
             self._stuck.add(kind)
         return new
+
+    def _kind_of(self, attempt: Running) -> JobClass:
+        known = self._kinds.get(attempt.id)
+        if known is None:
+            job = job_of(attempt)
+            assert job is not None, "only work whose request is known moves"
+            known = self._kinds[attempt.id] = JobClass.of(job)
+        return known
 
     def _may_move(self, attempt: Running) -> bool:
         movable = attempt.checkpoint and attempt.gang is not None and attempt.id not in self._moves

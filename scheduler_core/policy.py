@@ -41,10 +41,10 @@ class Policy:
     """Repeat-victim cap (R1): from then on a job keeps what it has, until its count decays."""
     max_moves: int = 8
     """Moves in one cycle (R7)."""
-    max_searches: int = 32
+    max_searches: int = 16
     """Classes of jobs for which one cycle looks for something to take back; the next cycle goes on (R6)."""
-    max_nodes_searched: int = 128
-    """Nodes that one such search looks at, those with the least to lose first (R1)."""
+    max_nodes_searched: int = 32
+    """Nodes that one such search looks at, those with the least to lose first; a large gang's looks at more (R1)."""
     resize_interval: int = 5 * MINUTE
     """An elastic job keeps its size at least so long (E1)."""
     patience: int = 10 * MINUTE
