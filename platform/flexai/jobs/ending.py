@@ -74,17 +74,23 @@ def end_locked(
 ) -> None:
     """The same for attempts that the caller holds under lock and whose replicas it has marked as ended."""
     attempts = [attempt for attempt, _ in endings]
-    charges = _free(cursor, attempts)
+    ended = {
+        attempt.pk: max(min(ending.ended_at or at, at), attempt.placed_at) for attempt, ending in endings
+    }
+    held_ms = {attempt.pk: (ended[attempt.pk] - attempt.placed_at) // _MILLISECOND for attempt in attempts}
+    charges = _free(cursor, attempts, held_ms)
     nexts = [_next(attempt, ending) for attempt, ending in endings]
     history: list[Happened] = []
     hints: list[Hint] = []
     attempt_rows: list[dict[str, object]] = []
     job_rows: list[dict[str, object]] = []
     for (attempt, ending), after in zip(endings, nexts, strict=True):
-        ended_at = max(min(ending.ended_at or at, at), attempt.placed_at)
+        ended_at = ended[attempt.pk]
         sentence = (ending.sentence or after.sentence)[:MAX_SENTENCE]
         attempt_rows.append(_attempt_row(attempt, ending, sentence, ended_at))
-        job_rows.append(_job_row(attempt, ending, after, ended_at, charges[attempt.pk]))
+        job_rows.append(
+            _job_row(attempt, ending, after, ended_at, charges[attempt.pk] * held_ms[attempt.pk] // 1000)
+        )
         history += _told(attempt, ending, after, sentence, actor, ended_at)
         hints.append(_hint(attempt, after))
     cursor.execute(_END_ATTEMPTS, [as_rows(attempt_rows)], prepare=True)
@@ -181,9 +187,9 @@ def _attempt_row(
 
 
 def _job_row(
-    attempt: LockedAttempt, ending: Ending, after: Next, ended_at: datetime, charge: int
+    attempt: LockedAttempt, ending: Ending, after: Next, ended_at: datetime, service: int
 ) -> dict[str, object]:
-    """`charge` is what quota charged the attempt, in milli-chips."""
+    """`service` is what the attempt had, in chip-milliseconds."""
     is_final = after.state in FINAL_JOB_STATES
     return {
         "id": attempt.job_pk,
@@ -196,7 +202,7 @@ def _job_row(
         "ended_at": ended_at if is_final else None,
         "started_at": attempt.running_at,
         "version": attempt.job_version + 1,
-        "service": charge * ((ended_at - attempt.placed_at) // _MILLISECOND) // 1000,
+        "service": service,
         "taken": int(ending.outcome is Outcome.PREEMPTED),
     }
 
@@ -251,11 +257,15 @@ class _Held:
     """(cell, team, chip type) → milli; guests use no quota (T3)."""
     charges: Counter[int]
     """attempt → milli, all types together"""
+    service: Counter[tuple[int, int, str]]
+    """(cell, team, chip type) → milli-chips × ms"""
 
 
-def _free(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> Counter[int]:
-    """What the attempts held is free. Returns what quota charged each of them, in milli-chips."""
-    held = _held(cursor, attempts)
+def _free(cursor: Cursor, attempts: Sequence[LockedAttempt], held_ms: Mapping[int, int]) -> Counter[int]:
+    """What the attempts held is free, and their teams are credited with it as past use; `held_ms` says how long.
+    Returns what quota charged each of them, in milli-chips.
+    """
+    held = _held(cursor, attempts, held_ms)
     nodes = [
         {"id": node, "cpu": held.cpu[node], "memory": held.memory[node]}
         for node in sorted(held.cpu | held.memory)
@@ -270,7 +280,13 @@ def _free(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> Counter[int]:
         cursor.execute(_FREE_CHIPS, [as_rows(rows)], prepare=True)
     if held.teams:
         uses = [
-            {"cell": cell, "team": team, "type": chip_type, "milli": milli}
+            {
+                "cell": cell,
+                "team": team,
+                "type": chip_type,
+                "milli": milli,
+                "service": held.service[cell, team, chip_type] // 1000,
+            }
             for (cell, team, chip_type), milli in sorted(held.teams.items())
         ]
         cursor.execute(_FREE_TEAMS, [as_rows(uses)], prepare=True)
@@ -309,23 +325,26 @@ FROM freed WHERE c.id = freed.id
 
 _FREE_TEAMS = """
 WITH RECURSIVE given AS (
-    SELECT * FROM json_to_recordset(%s::json) AS u(cell bigint, team bigint, type text, milli bigint)),
+    SELECT * FROM json_to_recordset(%s::json) AS u(
+        cell bigint, team bigint, type text, milli bigint, service bigint)),
 line AS (
     SELECT DISTINCT team AS leaf, team AS id FROM given
     UNION SELECT line.leaf, t.parent_id FROM line JOIN tenancy_team t ON t.id = line.id WHERE t.parent_id IS NOT NULL),
 total AS (
-    SELECT given.cell, line.id AS team, given.type, sum(given.milli) AS milli
+    SELECT given.cell, line.id AS team, given.type, sum(given.milli) AS milli, sum(given.service) AS service
     FROM line JOIN given ON given.team = line.leaf GROUP BY 1, 2, 3),
 freed AS (
-    SELECT u.id, total.milli FROM total
+    SELECT u.id, total.milli, total.service FROM total
     JOIN tenancy_teamuse u ON u.cell_id = total.cell AND u.team_id = total.team AND u.chip_type = total.type
     ORDER BY u.id FOR NO KEY UPDATE OF u)
-UPDATE tenancy_teamuse u SET used_milli = u.used_milli - freed.milli FROM freed WHERE u.id = freed.id
+UPDATE tenancy_teamuse u SET used_milli = u.used_milli - freed.milli, accrued = u.accrued + freed.service
+FROM freed WHERE u.id = freed.id
 """
 
 
-def _held(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> _Held:
-    held = _Held(Counter(), Counter(), defaultdict(lambda: [0, 0, 0, 0]), Counter(), Counter())
+def _held(cursor: Cursor, attempts: Sequence[LockedAttempt], held_ms: Mapping[int, int]) -> _Held:
+    chips: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    held = _Held(Counter(), Counter(), chips, Counter(), Counter(), Counter())
     by_pk = {attempt.pk: attempt for attempt in attempts}
     for attempt in attempts:
         for replica in attempt.replicas:
@@ -344,4 +363,5 @@ def _held(cursor: Cursor, attempts: Sequence[LockedAttempt]) -> _Held:
         attempt = by_pk[attempt_pk]
         held.teams[attempt.cell_pk, attempt.team_pk, chip_type] += charge
         held.charges[attempt_pk] += charge
+        held.service[attempt.cell_pk, attempt.team_pk, chip_type] += charge * held_ms[attempt_pk]
     return held

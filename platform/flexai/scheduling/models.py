@@ -39,6 +39,24 @@ class CellPolicy(models.Model):
     """Name of the number → value, as checked by `policies.set_policy`."""
 
 
+class PastUse(models.Model):
+    """What a team and the teams below it have used of a chip type, decayed by the policy's half-life (F3)."""
+
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+", db_index=False)
+    team = models.ForeignKey("tenancy.Team", models.CASCADE, related_name="past_use")
+    chip_type = models.CharField(max_length=64)
+    service = models.BigIntegerField()
+    """Chip-milliseconds, decayed to `as_of`."""
+    as_of = models.DateTimeField()
+    changed = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["cell", "team", "chip_type"], name="one_past_use_per_type")
+        ]
+        indexes = [models.Index(fields=["cell", "changed"], name="past_use_changed")]
+
+
 class Recording(models.Model):
     """What the scheduler saw and decided in a stretch of cycles, packed for `flexai replay` (X3)."""
 

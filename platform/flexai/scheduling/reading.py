@@ -138,7 +138,9 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
 (SELECT json_agg(json_build_array(t.id, t.changed, t.name, t.organization_id, t.parent_id,
         (SELECT json_agg(json_build_array(q.chip_type, q.guaranteed_milli, q.limit_milli, q.over_quota_weight)
                          ORDER BY q.chip_type)
-           FROM tenancy_quota q WHERE q.team_id = t.id AND q.cell_id = %(cell)s)) ORDER BY t.id)::text
+           FROM tenancy_quota q WHERE q.team_id = t.id AND q.cell_id = %(cell)s),
+        (SELECT json_agg(json_build_array(u.chip_type, u.service, {milliseconds("u.as_of")}) ORDER BY u.chip_type)
+           FROM scheduling_pastuse u WHERE u.team_id = t.id AND u.cell_id = %(cell)s)) ORDER BY t.id)::text
    FROM tenancy_team t {teams}),
 (SELECT json_agg(json_build_array(j.id, j.changed, j.name, j.team_id, j.organization_id, j.user_id,
         j.priority, j.preemptible, {milliseconds("j.submitted_at")}, {milliseconds("j.start_after")},
@@ -178,6 +180,7 @@ _MARKS_OF_CHANGES = f""",
 _TEAMS_IF_ANY_CHANGED = f"""
   WHERE EXISTS (SELECT 1 FROM tenancy_team x WHERE x.changed {_SINCE})
      OR EXISTS (SELECT 1 FROM tenancy_quota x WHERE x.cell_id = %(cell)s AND x.changed {_SINCE})
+     OR EXISTS (SELECT 1 FROM scheduling_pastuse x WHERE x.cell_id = %(cell)s AND x.changed {_SINCE})
      OR EXISTS (SELECT 1 FROM scheduling_removal x
                  WHERE x.changed {_SINCE} AND x.kind IN ('team', 'quota'))"""  # noqa: S608 - constants alone
 _CHANGES = _rows(changed=f"AND {{}}.changed {_SINCE}", teams=_TEAMS_IF_ANY_CHANGED) + _MARKS_OF_CHANGES

@@ -15,6 +15,7 @@ from scheduler_core.model import (
     Isolation,
     Job,
     Node,
+    PastUse,
     Placement,
     Pool,
     Promise,
@@ -125,13 +126,16 @@ class TeamRow(msgspec.Struct, array_like=True, gc=False):
     organization: int
     parent: int | None
     quotas: list[QuotaRow] | None
+    past_use: list[tuple[str, int, int]] | None
+    """Chip type, chip-milliseconds, as of."""
 
     def as_engine(self) -> Team:
         quotas = tuple(
             Quota(quota.chip_type, quota.guaranteed, quota.limit, quota.over_quota_weight)
             for quota in self.quotas or ()
         )
-        return Team(self.id, self.name, self.organization, self.parent, quotas)
+        past_use = tuple(PastUse(*use) for use in self.past_use or ())
+        return Team(self.id, self.name, self.organization, self.parent, quotas, past_use)
 
 
 class JobRow(msgspec.Struct, array_like=True, gc=False):

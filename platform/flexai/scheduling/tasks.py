@@ -15,7 +15,7 @@ from flexai.common import clock
 from flexai.common.broker import valkey
 from flexai.common.events import CYCLE_TASK, request_cycle
 from flexai.jobs.services import release_due
-from flexai.scheduling import cycle, records
+from flexai.scheduling import cycle, past_use, records
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,12 @@ def tick() -> None:
     release_due(clock.now())
     for cell_id in Cell.objects.values_list("pk", flat=True):
         request_cycle(cell_id)
+
+
+@shared_task(name="flexai.scheduling.roll_up", ignore_result=True)  # type: ignore[untyped-decorator]
+def roll_up() -> None:
+    """What ended attempts used is part of their teams' past use."""
+    past_use.roll_up(clock.now())
 
 
 @shared_task(name="flexai.scheduling.prune", ignore_result=True)  # type: ignore[untyped-decorator]

@@ -130,6 +130,8 @@ class TeamUse(models.Model):
     team = models.ForeignKey(Team, models.CASCADE, related_name="uses")
     chip_type = models.CharField(max_length=64)
     used_milli = models.BigIntegerField(default=0)
+    accrued = models.BigIntegerField(default=0, db_default=0)
+    """Chip-milliseconds of attempts that ended since the last roll-up into past use (F3)."""
 
     class Meta:
         constraints = [
