@@ -25,15 +25,15 @@ def serve_by_rank(state: State, now: int, level: Whole, rank: Whole, quantum: in
     loose_above = -1
     room = np.empty((2, state.alloc.shape[1]), np.int64)
     while True:
-        job = _first_in_rank(state, rank, stamp)
+        job = first_in_rank(state, rank, stamp)
         if job < 0:
             return
         used = find_place(state.free, state, job, BEST_FIT, NO_MIX, room[0], room[1])
         if used == 0:
             if loose_above != level[job]:
                 loose_above = int(level[job])
-                _count_loose(loose, state, now, level, loose_above, quantum)
-            used = _make_room(state, now, job, level, rank, loose, quantum, room)
+                count_loose(loose, state, now, level, loose_above, quantum)
+            used = make_room(state, now, job, level, rank, loose, quantum, room)
             loose_above = -1 if used else loose_above
         if used == 0:
             state.failed[state.job[job].kind] = stamp
@@ -43,7 +43,7 @@ def serve_by_rank(state: State, now: int, level: Whole, rank: Whole, quantum: in
 
 
 @compiled
-def _first_in_rank(state: State, rank: Whole, stamp: int) -> int:
+def first_in_rank(state: State, rank: Whole, stamp: int) -> int:
     """The waiting job that ranks first among the kinds that may still find a place, or -1."""
     best = -1
     for at in range(state.counts[WAITS]):
@@ -60,7 +60,7 @@ def _may_go(state: State, now: int, job: int, quantum: int) -> bool:
 
 
 @compiled
-def _count_loose(loose: Whole, state: State, now: int, level: Whole, above: int, quantum: int) -> None:
+def count_loose(loose: Whole, state: State, now: int, level: Whole, above: int, quantum: int) -> None:
     """`loose`: what running jobs above this level hold on every node and may have to give."""
     loose[:] = 0
     for index in range(state.counts[RUNS]):
@@ -70,7 +70,7 @@ def _count_loose(loose: Whole, state: State, now: int, level: Whole, above: int,
 
 
 @compiled
-def _make_room(
+def make_room(
     state: State, now: int, job: int, level: Whole, rank: Whole, loose: Whole, quantum: int, room: Whole
 ) -> int:
     """Evict what must go for the job, last in rank first, none needlessly; its nodes in `room`, or 0."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scheduler_core.simulation import traces
+from scheduler_core.simulation.replay.levels import Levels
 from scheduler_core.simulation.replay.policies import Policy, baselines
 from scheduler_core.simulation.replay.printing import text_of, write_csv
 from scheduler_core.simulation.replay.study import Table, study
@@ -19,6 +20,8 @@ READERS: dict[str, tuple[Callable[[Path], Workload], str, str]] = {
     "itp": (traces.itp, "itp-elasticflow", "Microsoft's ITP trace (ElasticFlow) replayed in time"),
 }
 
+POLICIES_HELP = "names joined by commas, or all; levels is a rule's prototype (service levels, moves), not the engine"
+
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `philly` and `itp`."""
@@ -26,7 +29,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         parser = commands.add_parser(name, help=about, description=f"{about}, every policy in one table.")
         parser.add_argument("--traces", help="folder of the traces (default: FLEXAI_TRACES)")
         parser.add_argument("--load", type=whole_numbers, default=[60, 75, 90], help="percent, e.g. 60,75,90")
-        parser.add_argument("--policies", default="all", help="names joined by commas, or all")
+        parser.add_argument("--policies", default="all", help=POLICIES_HELP)
         parser.add_argument("--first", type=int, help="only so many jobs of the trace")
         parser.add_argument("--csv", type=Path, help="write the table to this file too")
         parser.add_argument("--json", action="store_true", help="last line: the tables as one JSON object")
@@ -61,7 +64,7 @@ def write_files(args: argparse.Namespace, tables: list[Table]) -> None:
 
 def chosen(names: str) -> list[Policy]:
     """The policies of these names. Exits with a sentence where there is none of a name."""
-    known = {policy.name: policy for policy in baselines()}
+    known = {policy.name: policy for policy in (*baselines(), Levels("levels"))}
     if names == "all":
         return list(known.values())
     unknown = [name for name in names.split(",") if name not in known]

@@ -41,6 +41,10 @@ def text_of(table: Table) -> str:
     if table.bar is not None:
         impossible = ": below the no-queue floor, no policy can reach it" if table.bar_below_floor else ""
         said.append(f"0.9 x the better of EASY and Tiresias: {table.bar:.3f} h{impossible}")
+    if table.row("levels"):
+        said.append(
+            "levels is the prototype of a rule, played on the simulator's tables; it is not the engine"
+        )
     for row in table.rows:
         said.extend(
             f"sharing incentive, {row.summary.policy}: team {one.team} {one.shared:.2f} h shared, "
