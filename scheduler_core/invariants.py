@@ -73,7 +73,15 @@ def enforce(
         return decision, ()
     withheld = tuple(Verdict((fault.job,), (LawBroken(fault.law, fault.sentence),)) for fault in broken)
     verdicts = decision.verdicts + withheld
-    decided = replace(decision, units=tuple(kept), verdicts=verdicts, relief=relief, broken=tuple(broken))
+    dropped = {fault.job for fault in broken}
+    decided = replace(
+        decision,
+        units=tuple(kept),
+        verdicts=verdicts,
+        relief=relief,
+        promises=tuple(job for job in decision.promises if job not in dropped),
+        broken=tuple(broken),
+    )
     return decided, tuple(broken)
 
 
@@ -228,7 +236,9 @@ def _judge_unit(books: _Books, job: Job | None, unit: Unit, taken: set[Id]) -> B
     if not unit.takings:
         return _judge(books, job, unit.start)
     ledger = books.ledger
-    for fault in (*taking_faults(ledger, unit.takings, taken), *_move_faults(books, unit.takings)):
+    for fault in taking_faults(ledger, unit.takings, taken):
+        return fault
+    for fault in _move_faults(books, unit.takings):
         return fault
     victims = [(attempt, given_up(attempt, taking)) for attempt, taking in _victims(ledger, unit.takings)]
     mark = ledger.mark()
