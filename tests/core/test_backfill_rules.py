@@ -150,7 +150,7 @@ def test_b2_what_the_reservation_does_not_need_is_free_to_all() -> None:
     fewer = given(
         nodes=[a_node("n", chips=5)],
         running=[
-            live(a_job("x", chips=2, runs=HOUR), ("n", [0, 1]), started=NOW),
+            live(a_job("x", chips=2, runs=HOUR), ("n", [3, 4]), started=NOW),
             live(a_job("y", runs=9 * HOUR), ("n", [2]), started=NOW),
         ],
         waiting=[
@@ -245,6 +245,21 @@ def test_b1_chips_that_a_served_reservation_leaves_go_to_whoever_was_kept_from_t
     )
     assert case.decision.started == ["head", "first"]
     assert case.but(reservations=()).decision.started == ["first", "head"]
+
+
+def test_b1_what_this_cycle_starts_ends_too() -> None:
+    case = given(
+        nodes=[a_node("n", chips=2)],
+        waiting=[
+            a_job("long", runs=9 * HOUR, submitted=1),
+            a_job("short", runs=HOUR, submitted=2),
+            a_job("head", runs=HOUR, submitted=3),
+        ],
+        now=NOW,
+    )
+    row = case.decision.reservation_of("head")
+    assert row is not None
+    assert row.at == NOW + HOUR
 
 
 def test_b1_a_gang_that_must_sit_together_reserves_in_one_domain() -> None:

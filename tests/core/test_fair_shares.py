@@ -183,6 +183,15 @@ def test_f2_guarantees_beyond_healthy_capacity_shrink_in_proportion() -> None:
     assert shares_of(case) == {"a": 4000, "b": 2000}
 
 
+def test_f1_a_team_counts_as_promised_what_its_sub_teams_are() -> None:
+    case = given(
+        nodes=[a_node(chips=8)],
+        teams=[a_team("lab"), a_team("x", a_quota(guaranteed=4), parent="lab"), a_team("other")],
+        waiting=[a_job("1", chips=8, team="x"), a_job("2", chips=8, team="other")],
+    )
+    assert shares_of(case) == {"lab": 6000, "x": 6000, "other": 2000}
+
+
 def test_f2_a_teams_own_work_stands_beside_its_sub_teams() -> None:
     case = given(
         nodes=[a_node(chips=9)],
