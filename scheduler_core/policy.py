@@ -45,7 +45,7 @@ class Policy:
     """Classes of jobs for which one cycle looks for something to take back; the next cycle goes on (R6)."""
     max_nodes_searched: int = 32
     """Nodes that one such search looks at, those with the least to lose first; a large gang's looks at more (R1)."""
-    resize_interval: int = 5 * MINUTE
+    resize_interval: int = MINUTE
     """An elastic job keeps its size at least so long (E1)."""
     patience: int = 10 * MINUTE
     """P5: how long a job declines an alternative that could start now."""
