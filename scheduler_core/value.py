@@ -17,8 +17,9 @@ them come than homes are left. Those to come are as many as would fill what is f
 Fragmentation gradient descent (Weng et al., ATC 2023) is where this starts from: there a state is worth what
 one more request of the mix could use.
 
-All numbers are whole (Q1): milli-chips, millicores, MiB. The functions are pure; `further_use`, `homes` and
-`scarcity` can be compiled as they stand (the simulator does), and give the same numbers in plain Python.
+All numbers are whole (Q1): milli-chips, millicores, MiB. The functions are pure; `further_use`, `homes`,
+`home_price` and what they call can be compiled as they stand (the simulator does), and give the same numbers
+in plain Python.
 """
 
 from __future__ import annotations
@@ -47,12 +48,23 @@ SAMPLES: Final = 128
 ONE: Final = 1 << 20
 """Probability 1 of `scarcity`."""
 
+NO_HOLE: Final = 1 << 30
+HOLE_WITHOUT_CHIPS: Final = 500
+"""A request without chips gives way to a slice that leaves less of a chip than half, and goes before others."""
+
 
 class Mix(NamedTuple):
     """Kinds of requests, a row each (columns `CPU` … `TYPES`), and how often each was seen."""
 
     kinds: Ints
     counts: Ints
+
+
+def samples_at(effort: int) -> int:
+    """Streams at this effort (S4): as many as classes of nodes are valued, no more than `SAMPLES`, rounded down to
+    a power of two, so that what is remembered of a state outlives small changes of the load.
+    """
+    return min(SAMPLES, 1 << effort.bit_length() >> 1)
 
 
 def streams(mix: Mix, seed: int, samples: int, length: int = LENGTH) -> Ints:
@@ -87,80 +99,105 @@ def further_use(
     """Milli-chips that the streams get of a node with this much free, summed over the streams.
 
     `free` has the milli-chips of each chip; `least` the least CPU, memory and milli-chips that any request for
-    chips asks for (`least_of`); `left` is scratch of the same length as `free`.
+    chips asks for (`least_of`); `left` is scratch, no shorter than `free`.
     """
     total = 0
-    everything = 0
-    for i in range(len(free)):
-        everything += free[i]
-    if everything == 0:
-        return 0
+    left = left[: len(free)]
     for s in range(requests.shape[0]):
-        c, m, rest, most, whole = cpu, memory, everything, 0, 0
         for i in range(len(free)):
             left[i] = free[i]
-            most = max(most, free[i])
-            whole += free[i] == 1000
-        at = 0
-        while at + CHOICE <= requests.shape[1] and c >= least[0] and m >= least[1] and most >= least[2]:
-            best, best_hole, best_chip = -1, 1 << 30, -1
-            for q in range(at, at + CHOICE):
-                k = requests[s, q]
-                n, w = kinds[k, 2], kinds[k, 3]
-                if kinds[k, 0] > c or kinds[k, 1] > m:
-                    continue
-                hole, chip = 500, -1
-                if n > 0:
-                    if w > most or (n > 1 and whole < n) or (kinds[k, 4] >> chip_type) & 1 == 0:
-                        continue
-                    hole = 0
-                    if w < 1000:
-                        hole = 1 << 29
-                        for i in range(len(free)):
-                            if left[i] >= w and left[i] - w < hole:
-                                hole, chip = left[i] - w, i
-                if hole < best_hole:
-                    best, best_hole, best_chip = k, hole, chip
-            at += CHOICE
-            if best < 0:
-                continue
-            n, w = kinds[best, 2], kinds[best, 3]
-            c -= kinds[best, 0]
-            m -= kinds[best, 1]
-            if n == 0:
-                continue
-            total += n * w
-            rest -= n * w
-            if rest == 0:
-                break
-            if best_chip >= 0:
-                whole -= left[best_chip] == 1000
-                left[best_chip] -= w
-            else:
-                whole -= n
-                for i in range(len(free)):
-                    if n > 0 and left[i] == 1000:
-                        left[i] = 0
-                        n -= 1
-            most = 0
-            for i in range(len(free)):
-                most = max(most, left[i])
+        total += use_by(cpu, memory, left, chip_type, kinds, requests[s], least)
     return total
+
+
+def use_by(cpu: int, memory: int, left: Ints, chip_type: int, kinds: Ints, stream: Ints, least: Ints) -> int:
+    """Milli-chips that one stream gets of a node; `left` has what is free of each chip, and then what the
+    stream leaves.
+    """
+    got = 0
+    most, whole = largest_and_whole(left)
+    for at in range(0, len(stream) - CHOICE + 1, CHOICE):
+        if cpu < least[0] or memory < least[1] or most < least[2] or most == 0:
+            break
+        best, best_hole = -1, NO_HOLE
+        for q in range(at, at + CHOICE):
+            kind = kinds[stream[q]]
+            if kind[0] <= cpu and kind[1] <= memory:
+                hole = hole_after(left, most, whole, chip_type, kind)
+                if hole < best_hole:
+                    best, best_hole = stream[q], hole
+        if best < 0:
+            continue
+        cpu -= kinds[best, 0]
+        memory -= kinds[best, 1]
+        if kinds[best, 2] > 0:
+            take(left, kinds[best, 2], kinds[best, 3])
+            got += kinds[best, 2] * kinds[best, 3]
+            most, whole = largest_and_whole(left)
+    return got
+
+
+def largest_and_whole(left: Ints) -> tuple[int, int]:
+    """The most that is free of one chip, and how many chips are wholly free."""
+    most, whole = 0, 0
+    for i in range(len(left)):
+        most = max(most, left[i])
+        whole += left[i] == 1000
+    return most, whole
+
+
+def hole_after(left: Ints, most: int, whole: int, chip_type: int, kind: Ints) -> int:
+    """What a slice leaves of the chip that it fits best; 0 for whole chips, `HOLE_WITHOUT_CHIPS` for a request
+    without chips, `NO_HOLE` for one that does not fit the chips.
+    """
+    if kind[2] == 0:
+        return HOLE_WITHOUT_CHIPS
+    if kind[3] > most or (kind[2] > 1 and whole < kind[2]) or (kind[4] >> chip_type) & 1 == 0:
+        return NO_HOLE
+    if kind[3] == 1000:
+        return 0
+    hole = NO_HOLE
+    for i in range(len(left)):
+        if left[i] >= kind[3]:
+            hole = min(hole, left[i] - kind[3])
+    return hole
+
+
+def take(left: Ints, chips: int, milli: int) -> None:
+    """The request sits there: a slice on the chip that it fits best, whole chips on the first."""
+    if milli == 1000:
+        for i in range(len(left)):
+            if chips > 0 and left[i] == 1000:
+                left[i] = 0
+                chips -= 1
+        return
+    on = -1
+    for i in range(len(left)):
+        if left[i] >= milli and (on < 0 or left[i] < left[on]):
+            on = i
+    left[on] -= milli
 
 
 def homes(cpu: int, memory: int, free: Ints, chip_type: int, kind: Ints) -> int:
     """How many requests of this kind for whole chips a node with this much free could take."""
     if (kind[4] >> chip_type) & 1 == 0:
         return 0
-    whole = 0
-    for i in range(len(free)):
-        whole += free[i] == 1000
-    count = whole // kind[2]
+    _, whole = largest_and_whole(free)
+    count: int = whole // kind[2]
     if kind[0] > 0:
         count = min(count, cpu // kind[0])
     if kind[1] > 0:
         count = min(count, memory // kind[1])
     return count
+
+
+def home_price(worth: int, seen: int, alike: int, unused: int, asked: int, left: int) -> int:
+    """What one of the `left` homes of a kind of gang is worth by Littlewood's rule: `worth`, what the gang brings
+    in the measure of `further_use`, times its part (`seen`) of the gangs with as many chips (`alike`), times the
+    probability that more of those come than homes are left. Those to come are `alike` for every `asked`
+    milli-chips that the mix asks for, as long as it takes to fill the `unused` milli-chips of the cell.
+    """
+    return worth * seen // alike * scarcity((alike * unused << 10) // asked, left) >> 20
 
 
 def scarcity(expected: int, left: int) -> int:
@@ -193,7 +230,8 @@ def least_of(mix: Mix) -> Ints:
     wanted = mix.kinds[mix.kinds[:, CHIPS] > 0]
     if not len(wanted):
         return np.array([0, 0, WHOLE + 1], np.int64)
-    return wanted[:, [CPU, MEMORY, MILLI]].min(axis=0)
+    least: Ints = wanted[:, [CPU, MEMORY, MILLI]].min(axis=0)
+    return least
 
 
 _MASK: Final = (1 << 64) - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-import numba  # type: ignore[import-untyped]
+import numba
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -15,3 +15,17 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     """The same function, compiled when it is first called. It may call other compiled ones only."""
     fast: Callable[Arguments, Result] = numba.njit(cache=True)(function)
     return fast
+
+
+def compiled_afresh(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The same, compiled in every process anew: for a function that calls compiled ones of other files, for what
+    is kept beside a source does not notice that another source has changed.
+    """
+    fast: Callable[Arguments, Result] = numba.njit()(function)
+    return fast
+
+
+def compiled_within(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The function itself, plain as it is; compiled ones may call it from now on."""
+    plain: Callable[Arguments, Result] = numba.extending.register_jitable(function)
+    return plain

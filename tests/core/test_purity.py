@@ -22,6 +22,8 @@ ALLOWED = {
     "dataclasses",
     "enum",
     "heapq",
+    "numpy",
+    "numpy.typing",
     "typing",
 }
 ALLOWED_IN = {

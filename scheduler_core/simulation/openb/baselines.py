@@ -63,10 +63,11 @@ def _fits(cpu: int, memory: int, free: Ints, chip_type: int, kind: Ints) -> bool
         return True
     if (kind[4] >> chip_type) & 1 == 0:
         return False
-    count = 0
+    count: int = 0
     for i in range(len(free)):
         count += free[i] >= kind[3]
-    return count >= kind[2]
+    enough: bool = count >= kind[2]
+    return enough
 
 
 @compiled
