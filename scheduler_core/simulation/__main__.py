@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from scheduler_core.simulation import pollux, replay
+from scheduler_core.simulation import openb, pollux, replay, slices
 from scheduler_core.simulation.tables import TraceError
 
 
@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit status. A bad trace is a sentence, not a traceback."""
     parser = argparse.ArgumentParser(prog="python -m scheduler_core.simulation", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for package in (pollux, replay):
+    for package in (openb, pollux, replay, slices):
         package.register(commands)
     args = parser.parse_args(arguments)
     try:

@@ -1,0 +1,151 @@
+"""The platform's side of a simulated cell: rows, changed by decisions, by jobs that come and by runs that end.
+
+Applies a decision as the platform does (units whole; takings make attempts leave and write a promise), with
+one difference that the figures' protocol makes: who is told to leave has left at the same instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from scheduler_core import Decision, Policy, Scheduler, Snapshot, Unit
+from scheduler_core.decision import Rung, Taking
+from scheduler_core.model import FeedEvent, Id, Job, Promise, Remove, Reservation, Running, Upsert
+from scheduler_core.simulation.driven.rows import attempt_row, milli_of
+
+MOST_DECISIONS_AT_ONCE = 16
+"""Decisions at one instant: each serves the promises of the one before."""
+
+
+class LawBroken(RuntimeError):  # noqa: N818 - it says what is true of the decision
+    """The engine decided something that the cell cannot carry out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Who is told when an attempt begins and when one is taken (job, and whether it moves)."""
+
+    began: Callable[[Running], None]
+    taken: Callable[[Running, bool], None]
+
+
+class Cell:
+    """Rows and the scheduler that is told of every change to them."""
+
+    def __init__(self, empty: Snapshot, policy: Policy, hooks: Hooks) -> None:
+        self.scheduler = Scheduler(empty, policy)
+        self.waiting: dict[Id, Job] = {}
+        self.running: dict[Id, Running] = {}
+        self.decisions = 0
+        self.milli_held = 0
+        self._hooks = hooks
+        self._promises: set[Id] = set()
+        self._reservations: set[Id] = set()
+        self._told: list[FeedEvent] = []
+        self._serial = 0
+        self._free = {chip.id: 1000 for chip in empty.chips}
+
+    def come(self, job: Job) -> None:
+        """The job waits."""
+        self.waiting[job.id] = job
+        self._told.append(Upsert(job))
+
+    def end(self, attempt: Running) -> None:
+        """The attempt has ended and its job is done."""
+        self._release(attempt)
+        self._told.append(Remove(Running, attempt.id))
+
+    def decide(self, now: int) -> None:
+        """The engine decides and the cell carries it out, until no promise is left to be served."""
+        for _ in range(MOST_DECISIONS_AT_ONCE):
+            self.scheduler.apply(self._told)
+            self._told = []
+            decision = self.scheduler.decide(now)
+            self.decisions += 1
+            if decision.broken:
+                raise LawBroken(decision.broken[0].sentence)
+            if not self._carry_out(decision, now):
+                return
+
+    def _carry_out(self, decision: Decision, now: int) -> bool:
+        """Apply it; whether somebody left, so that promises can be served now."""
+        takings = [*decision.relief, *(taking for unit in decision.units for taking in unit.takings)]
+        for unit in decision.units:
+            if unit.takings:
+                self._promise(unit)
+            else:
+                self._start(unit, now)
+        for taking in takings:
+            self._leave(taking, now)
+        for job in self._promises - set(decision.promises):
+            self._promises.discard(job)
+            self._told.append(Remove(Promise, job))
+        standing = {row.job for row in decision.reservations}
+        self._told += [Remove(Reservation, job) for job in sorted(self._reservations - standing)]
+        self._told += [Upsert(row) for row in decision.reservations]
+        self._reservations = standing
+        return bool(takings)
+
+    def _start(self, unit: Unit, now: int) -> None:
+        job = self.waiting.pop(unit.start.job)
+        self._serial += 1
+        attempt = attempt_row(job, self._serial, unit.start.placements, now)
+        self._hold(attempt, 1)
+        self.running[attempt.id] = attempt
+        self._promises.discard(job.id)
+        self._told += [Upsert(attempt), Remove(Job, job.id), Remove(Promise, job.id)]
+        self._hooks.began(attempt)
+
+    def _promise(self, unit: Unit) -> None:
+        for taking in unit.takings:
+            if taking.rung is Rung.MOVE:
+                self._write(Promise(taking.job, taking.placements, (taking.attempt,)))
+        attempts = tuple(taking.attempt for taking in unit.takings)
+        self._write(Promise(unit.start.job, unit.start.placements, attempts))
+
+    def _write(self, promise: Promise) -> None:
+        self._promises.add(promise.job)
+        self._told.append(Upsert(promise))
+
+    def _leave(self, taking: Taking, now: int) -> None:
+        """The attempt has been told to leave and has left; its job waits where it stood."""
+        attempt = self.running[taking.attempt]
+        if taking.rung is Rung.SHRINK or attempt.gang is None:
+            raise LawBroken(f"attempt {attempt.id} is not elastic and would shrink")
+        self._release(attempt)
+        served = milli_of(attempt.placements) * (now - attempt.started) // 1000
+        job = Job(
+            attempt.job,
+            f"job-{attempt.job}",
+            attempt.team,
+            attempt.organization,
+            attempt.user,
+            attempt.gang,
+            submitted=attempt.submitted,
+            preemptible=True,
+            attained=attempt.attained + served,
+            prediction=attempt.prediction,
+            checkpoint=attempt.checkpoint,
+            restart_cost=attempt.restart_cost,
+            times_taken=attempt.times_taken + (taking.rung is not Rung.MOVE),
+        )
+        self.waiting[job.id] = job
+        self._told += [
+            Upsert(replace(attempt, leaving=True)),
+            Remove(Running, attempt.id),
+            Upsert(job),
+        ]
+        self._hooks.taken(attempt, taking.rung is Rung.MOVE)
+
+    def _release(self, attempt: Running) -> None:
+        del self.running[attempt.id]
+        self._hold(attempt, -1)
+
+    def _hold(self, attempt: Running, sign: int) -> None:
+        for place in attempt.placements:
+            for share in place.chips:
+                self._free[share.chip] -= sign * share.milli
+                self.milli_held += sign * share.milli
+                if not 0 <= self._free[share.chip] <= 1000:
+                    raise LawBroken(f"chip {share.chip} is given away beyond what it has")

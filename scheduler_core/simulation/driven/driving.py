@@ -1,0 +1,170 @@
+"""One run: a workload on a cell under the engine, round by round over virtual time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from scheduler_core import Policy
+from scheduler_core.model import Running
+from scheduler_core.simulation.driven.cell import Cell, Hooks
+from scheduler_core.simulation.driven.learned import LearnedTimes
+from scheduler_core.simulation.driven.rows import empty_cell, gang_of, job_row, milli_of
+from scheduler_core.simulation.replay.running import RESTART_MS, Outcome, fits_empty
+from scheduler_core.simulation.replay.state import Cluster, fresh_state
+from scheduler_core.simulation.workload import Workload
+
+ROUND_MS = 60_000
+"""The engine decides at most once a minute, on all that has come and ended until then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A job held its chips from `began` to `ended` (ms) and did useful work from `useful` on."""
+
+    job: int
+    began: int
+    useful: int
+    ended: int
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """What became of a run under the engine, and every run in it."""
+
+    outcome: Outcome
+    runs: list[Run]
+
+
+def drive(
+    work: Workload,
+    cluster: Cluster,
+    policy: Policy,
+    *,
+    sliced: bool = False,
+    until: int | None = None,
+    round_ms: int = ROUND_MS,
+    restart_ms: int = RESTART_MS,
+    progress: Callable[[int], None] = lambda came: None,
+) -> Driven:
+    """Play the workload to its last end, or to `until` ms. Chips are free from the instant a run ends, and
+    given away at the next round. Raises `RuntimeError` where the engine breaks a law or leaves jobs waiting
+    for ever.
+    """
+    driving = _Driving(work, cluster, policy, sliced, restart_ms)
+    now = 0
+    while (then := driving.next_event()) is not None:
+        due = -(-then // round_ms) * round_ms
+        if driving.cell.waiting:
+            due = min(due, now + round_ms)
+        if until is not None and due > until:
+            break
+        now = due
+        progress(driving.go_to(now))
+    if until is None and driving.cell.waiting:
+        raise RuntimeError(f"the engine leaves {len(driving.cell.waiting)} jobs waiting for ever")
+    return driving.result(until)
+
+
+class _Driving:
+    """The virtual clock; only this class knows how long jobs run."""
+
+    def __init__(
+        self, work: Workload, cluster: Cluster, policy: Policy, sliced: bool, restart_ms: int
+    ) -> None:
+        self.work, self.chips, self.restart_ms = work, cluster.chips, restart_ms
+        self.cell = Cell(empty_cell(work, cluster), policy, Hooks(self._began, self._taken))
+        self._gangs = [gang_of(work, index, sliced=sliced) for index in range(len(work))]
+        self._fits = fits_empty(fresh_state(cluster, work))
+        self._learned = LearnedTimes()
+        self._left = work.runtime.tolist()
+        self._finished, self._first = np.full(len(work), -1), np.full(len(work), -1)
+        self._runs_of = np.zeros(len(work), np.int64)
+        self._ends: list[tuple[int, int]] = []
+        self._runs: list[Run] = []
+        self._came = self._evicted = self._moved = self._lost = self._held = self._stranded = 0
+        self._at = 0
+
+    def next_event(self) -> int | None:
+        """When the next job comes or the next run ends; None where nothing is left to happen."""
+        while self._ends and self._ends[0][1] not in self.cell.running:
+            heapq.heappop(self._ends)
+        coming = [int(self.work.submit[self._came])] if self._came < len(self.work) else []
+        return min([*coming, *(end for end, _ in self._ends[:1])], default=None)
+
+    def go_to(self, now: int) -> int:
+        """Let everything happen until now, and let the engine decide; how many jobs have come."""
+        while self._ends and self._ends[0][0] <= now:
+            end, attempt = heapq.heappop(self._ends)
+            if attempt in self.cell.running:
+                self._pass_time(end)
+                self._end(self.cell.running[attempt], end)
+        self._pass_time(now)
+        while self._came < len(self.work) and self.work.submit[self._came] <= now:
+            index = self._came
+            self._came += 1
+            if self._fits[index]:
+                prediction = self._learned.predict(self._groups(index))
+                self.cell.come(job_row(self.work, index, self._gangs[index], prediction, self.restart_ms))
+        self.cell.decide(now)
+        return self._came
+
+    def result(self, until: int | None) -> Driven:
+        """The run as it stands; what still runs is a run until `until`."""
+        if until is not None:
+            for attempt in self.cell.running.values():
+                self._note_run(attempt, until)
+        outcome = Outcome(
+            "flexai", self.work, self.chips, self._finished, self._first, self._runs_of,
+            allocated=self._held // 1000, stranded=self._stranded // 1000, lost=self._lost // 1000,
+            evictions=self._evicted, moves=self._moved, interrupted=0, rejected=0,
+            decisions=self.cell.decisions,
+        )  # fmt: skip
+        return Driven(outcome, self._runs)
+
+    def _groups(self, index: int) -> tuple[tuple[int, ...], ...]:
+        """The narrowest first: team and size, size, all."""
+        size = int(self.work.milli[index] * self.work.replicas[index])
+        return (int(self.work.team[index]), size), (size,), ()
+
+    def _began(self, attempt: Running) -> None:
+        index = attempt.job - 1
+        if self._first[index] < 0:
+            self._first[index] = attempt.started
+        overhead = self._overhead(index)
+        self._runs_of[index] += 1
+        heapq.heappush(self._ends, (attempt.started + overhead + self._left[index], attempt.id))
+
+    def _overhead(self, index: int) -> int:
+        return self.restart_ms if self._runs_of[index] else 0
+
+    def _taken(self, attempt: Running, moves: bool) -> None:
+        """What the job did since it began is kept; what it spent on starting again is lost."""
+        run = self._note_run(attempt, self._at)
+        self._left[run.job] -= run.ended - run.useful
+        self._evicted += 1
+        self._moved += moves
+
+    def _end(self, attempt: Running, end: int) -> None:
+        index = self._note_run(attempt, end).job
+        self._finished[index] = end
+        self._learned.note_end(self._groups(index), int(self.work.runtime[index]))
+        self.cell.end(attempt)
+
+    def _note_run(self, attempt: Running, end: int) -> Run:
+        index = attempt.job - 1
+        overhead = self.restart_ms if self._runs_of[index] > 1 else 0
+        useful = min(attempt.started + overhead, end)
+        self._lost += milli_of(attempt.placements) * (useful - attempt.started)
+        run = Run(index, attempt.started, useful, end)
+        self._runs.append(run)
+        return run
+
+    def _pass_time(self, now: int) -> None:
+        passed, self._at = now - self._at, now
+        self._held += self.cell.milli_held * passed
+        if self.cell.waiting:
+            self._stranded += (1000 * self.chips - self.cell.milli_held) * passed

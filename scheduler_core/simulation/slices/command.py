@@ -1,0 +1,140 @@
+"""The command `slices`: figure 4."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler_core import Policy
+from scheduler_core.simulation import traces
+from scheduler_core.simulation.driven import drive
+from scheduler_core.simulation.replay.in_line import EASY, STRICT
+from scheduler_core.simulation.replay.policies import LEARNED_MEDIAN, TRUE_RUNTIME, InLine, Manner
+from scheduler_core.simulation.replay.running import replay
+from scheduler_core.simulation.slices.pods import Cell, backlog, read_cell, read_pods, useful_share
+from scheduler_core.simulation.workload import Workload
+
+DAY_MS = 24 * 3_600_000
+WHOLE_CHIP = {
+    "fifo": Manner(STRICT),
+    "easy": Manner(EASY, estimate=LEARNED_MEDIAN),
+    "easy-oracle": Manner(EASY, estimate=TRUE_RUNTIME),
+}
+"""Those who give a whole chip to whoever asks for part of one."""
+NAMES = (*WHOLE_CHIP, "flexai-whole", "flexai")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One policy: useful utilisation and the chip-time held in the window, in percent; jobs done by its end."""
+
+    policy: str
+    useful: float
+    held: float
+    done: int
+    moves: int
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `slices`."""
+    about = "Useful utilisation under backlog (openb): slices against whole chips"
+    parser = commands.add_parser("slices", help=about, description=about)
+    parser.add_argument("--traces", help="folder of the traces (default: FLEXAI_TRACES)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--days", type=int, default=4, help="days of arrivals; the first is not measured")
+    parser.add_argument("--round", type=int, default=60, help="seconds between two decisions of the engine")
+    parser.add_argument("--policies", default=",".join(NAMES), help="names joined by commas")
+    parser.add_argument("--json", action="store_true", help="last line: the table as one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play, print. Returns the exit status."""
+    names = args.policies.split(",")
+    if unknown := [name for name in names if name not in NAMES]:
+        raise SystemExit(f"no policy is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    if args.days < 2:
+        raise SystemExit(f"--days is {args.days}; the first day is not measured, so it must be 2 or more")
+    folder: Path = traces.traces_folder(args.traces) / "openb"
+    cell = read_cell(folder)
+    work = backlog(read_pods(folder, cell.type_names), cell, days=args.days, seed=args.seed)
+    chips = cell.cluster.chips
+    nodes = len(cell.cluster.types)
+    print(f"openb, {nodes} nodes, {chips} chips, {len(work)} jobs in {args.days} days, seed {args.seed}")
+    lines = []
+    for name in names:
+        line = play(work, cell, name, args.days * DAY_MS, 1000 * args.round)
+        lines.append(line)
+        print(
+            f"{name:14} useful {line.useful:6.2f} %  held {line.held:6.2f} %  "
+            f"done {line.done:6}  moves {line.moves}",
+            flush=True,
+        )
+    for said in against(lines):
+        print(said)
+    if args.json:
+        print(json.dumps({"seed": args.seed, "days": args.days, "jobs": len(work), "round_s": args.round,
+                          "lines": [asdict(line) for line in lines], "gain": gains(lines)}))  # fmt: skip
+    return 0
+
+
+def play(work: Workload, cell: Cell, name: str, until: int, round_ms: int) -> Line:
+    """One policy on the whole backlog, judged from the second day to `until` (ms)."""
+    window, chips = (DAY_MS, until), cell.cluster.chips
+    if name in WHOLE_CHIP:
+        outcome = replay(work, cell.cluster, InLine(name, WHOLE_CHIP[name]))
+        began = np.flatnonzero(outcome.finished >= 0)
+        runs = np.column_stack([began, outcome.first_start[began], outcome.finished[began]])
+        held = runs
+    else:
+        driven = drive(
+            work, cell.cluster, Policy(), sliced=name == "flexai", until=until, round_ms=round_ms,
+            progress=Progress(name, len(work)),
+        )  # fmt: skip
+        outcome = driven.outcome
+        runs = np.array([(run.job, run.useful, run.ended) for run in driven.runs], np.int64).reshape(-1, 3)
+        held = np.array([(run.job, run.began, run.ended) for run in driven.runs], np.int64).reshape(-1, 3)
+    done = int(((outcome.finished >= 0) & (outcome.finished <= until)).sum())
+    useful = useful_share(work, chips, runs, window)
+    return Line(
+        name, useful, held_share(work, chips, held, window, sliced=name == "flexai"), done, outcome.moves
+    )
+
+
+def held_share(
+    work: Workload, chips: int, runs: NDArray[np.int64], window: tuple[int, int], *, sliced: bool
+) -> float:
+    """Percent of the window's chip-time that jobs held: what they asked for, or whole chips."""
+    overlap = (np.minimum(runs[:, 2], window[1]) - np.maximum(runs[:, 1], window[0])).clip(0)
+    milli = (work.milli if sliced else 1000 * work.chips)[runs[:, 0]]
+    return 100 * int((milli * overlap).sum()) / (1000 * chips * (window[1] - window[0]))
+
+
+def gains(lines: list[Line]) -> dict[str, float]:
+    """By how many percent the engine's useful utilisation is above each whole-chip policy's."""
+    ours = next((line for line in lines if line.policy == "flexai"), None)
+    if ours is None:
+        return {}
+    return {line.policy: 100 * (ours.useful / line.useful - 1) for line in lines if line is not ours}
+
+
+def against(lines: list[Line]) -> list[str]:
+    """What the engine gains, in sentences."""
+    return [f"flexai against {name}: {gain:+.1f} %" for name, gain in gains(lines).items()]
+
+
+class Progress:
+    """A count on standard error, where somebody watches."""
+
+    def __init__(self, name: str, jobs: int) -> None:
+        self.name, self.jobs = name, jobs
+
+    def __call__(self, came: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{self.name} {came}/{self.jobs}", end="", file=sys.stderr)
