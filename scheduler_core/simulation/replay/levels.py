@@ -131,9 +131,9 @@ def _take_from_the_top(
     state: State, now: int, job: int, level: Whole, rank: Whole, loose: Whole, min_runtime: int, room: Whole
 ) -> int:
     """Evict for the job from as few of the highest levels as let it fit; its nodes in `room`, or 0."""
-    own, above = level[job], np.int64(0)
+    own, above = level[job], 0
     for index in range(state.counts[RUNS]):
-        above = max(above, level[state.running[index]])
+        above = max(above, int(level[state.running[index]]))
     used = 0
     while used == 0 and above > own:
         above -= 1

@@ -66,8 +66,8 @@ def backlog(pods: list[Pod], cell: Cell, *, days: int, seed: int) -> Workload:
     draw = np.random.default_rng(seed)
     length = days * 24 * 3_600_000
     expected = int(length / gap_ms)
-    submit = np.cumsum(draw.exponential(gap_ms, expected + 10 * int(expected**0.5) + 100))
-    submit = submit[submit < length].astype(np.int64)
+    arrivals = np.cumsum(draw.exponential(gap_ms, expected + 10 * int(expected**0.5) + 100))
+    submit = arrivals[arrivals < length].astype(np.int64)
     drawn = table[draw.integers(0, len(table), len(submit))]
     one = np.ones(len(submit), np.int64)
     return Workload(
