@@ -6,17 +6,20 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from scheduler_core import value
+from scheduler_core.effort import effort
 from scheduler_core.simulation.openb.baselines import best_fit, fgd
-from scheduler_core.simulation.openb.protocol import Curve, Policy, curve, read_trial
+from scheduler_core.simulation.openb.ceiling import ceiling, until_first_refusal
+from scheduler_core.simulation.openb.protocol import Curve, Policy, Trial, curve, read_trial
 from scheduler_core.simulation.openb.trace import SEEDS, WORKLOADS, read_published
 from scheduler_core.simulation.openb.valued import flexai
+from scheduler_core.value import samples_at
 
 TRACES: Final = Path("../shared/data/traces/openb")
 REPORTED: Final = (90, 100, 110, 130)
@@ -31,7 +34,11 @@ def register(commands: Any) -> None:
     parser.add_argument("--seeds", default="42-51", type=_seeds, help="one, or a range as in 42-51")
     parser.add_argument("--policy", default="flexai", choices=("flexai", "fgd", "best_fit"))
     parser.add_argument(
-        "--samples", default=value.SAMPLES, type=int, help="effort of flexai: streams a state"
+        "--streams", type=_at_least(0), help="streams a state, in place of what follows from the effort"
+    )
+    parser.add_argument("--refresh", default=1, type=_at_least(1), help="arrivals between prices of homes")
+    parser.add_argument(
+        "--ceiling", action="store_true", help="upper bounds beside (a linear program a seed)"
     )
     parser.add_argument("--traces", default=TRACES, type=Path, help="the folder of the openb files")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
@@ -39,10 +46,14 @@ def register(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay and print a line a workload; with `--json` last one object, a list under `workloads` for `all`."""
+    """Replay and print a line a workload; with `--json` last one object, a list under `workloads` for `all`.
+
+    With `--ceiling` two upper bounds on what is held at the end, in % (`ceiling.py`): `hindsight`, when every
+    choice is free, and `no_earlier_refusal`, for who keeps all that the policy kept before its first refusal.
+    """
     reports = []
     for workload in WORKLOADS if args.workload == "all" else (args.workload,):
-        report = measure(args.traces, workload, args.seeds, args.policy, args.samples)
+        report = measure(args, workload)
         reports.append(report)
         print(_line(report), flush=True)
     if args.json:
@@ -50,31 +61,47 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measure(folder: Path, workload: str, seeds: tuple[int, ...], policy: str, samples: int) -> dict[str, Any]:
+def measure(args: argparse.Namespace, workload: str) -> dict[str, Any]:
     """Means over the seeds, in %, with the published ones beside. Raises `TraceError`."""
-    decide = _policy(policy, samples)
     curves: list[Curve] = []
-    started = time.process_time()
-    for number, seed in enumerate(seeds, start=1):
-        trial = read_trial(folder, workload, seed)
-        curves.append(curve(trial, decide(trial)))
-        print(f"{workload} {policy}: seed {seed}, {number} of {len(seeds)}", file=sys.stderr, flush=True)
-    return {
-        "workload": workload,
-        "policy": policy,
-        "seeds": list(seeds),
-        "effort": samples if policy == "flexai" else None,
-        "allocation_at": _at(curves),
-        "published": {
-            name: _at(list(map(np.array, read_published(folder, workload, label, seeds).values())))
-            for name, label in PUBLISHED.items()
-        },
-        "cpu_seconds": round(time.process_time() - started, 1),
+    ceilings: list[tuple[float, float]] = []
+    thought, started = {}, time.process_time()
+    for number, seed in enumerate(args.seeds, start=1):
+        trial = read_trial(args.traces, workload, seed)
+        thought = _thought(args, trial)
+        placed = _policy(args, thought)(trial)
+        curves.append(curve(trial, placed))
+        if args.ceiling:
+            ceilings.append((ceiling(trial), ceiling(trial, until_first_refusal(placed))))
+        print(
+            f"{workload} {args.policy}: seed {seed}, {number} of {len(args.seeds)}",
+            file=sys.stderr,
+            flush=True,
+        )
+    report = {"workload": workload, "policy": args.policy, "seeds": list(args.seeds), **thought}
+    report["allocation_at"] = _at(curves)
+    report["published"] = {
+        name: _at(list(map(np.array, read_published(args.traces, workload, label, args.seeds).values())))
+        for name, label in PUBLISHED.items()
     }
+    if ceilings:
+        bounds = np.mean(ceilings, axis=0).round(3).tolist()
+        report["ceiling"] = dict(zip(("hindsight", "no_earlier_refusal"), bounds, strict=True))
+    return {**report, "cpu_seconds": round(time.process_time() - started, 1)}
 
 
-def _policy(name: str, samples: int) -> Policy:
-    return {"fgd": fgd, "best_fit": best_fit, "flexai": partial(flexai, samples=samples)}[name]
+def _thought(args: argparse.Namespace, trial: Trial) -> dict[str, int]:
+    """The effort of one waiting request (S4) and the streams that follow from it; nothing for the baselines."""
+    if args.policy != "flexai":
+        return {}
+    one = effort(1, len(trial.nodes.cpu))
+    return {"effort": one, "streams": samples_at(one) if args.streams is None else args.streams}
+
+
+def _policy(args: argparse.Namespace, thought: dict[str, int]) -> Policy:
+    if args.policy == "flexai":
+        return partial(flexai, samples=thought["streams"], refresh=args.refresh)
+    return fgd if args.policy == "fgd" else best_fit
 
 
 def _at(curves: list[Curve]) -> dict[str, float]:
@@ -85,7 +112,18 @@ def _line(report: dict[str, Any]) -> str:
     said = [f"{report['workload']:>12} {report['policy']}"]
     said += [f"{at} %: {share:.2f}" for at, share in report["allocation_at"].items()]
     said += [f"published {name} at 130 %: {row['130']:.2f}" for name, row in report["published"].items()]
+    said += [f"ceiling, {name}: {bound:.2f}" for name, bound in report.get("ceiling", {}).items()]
+    said += [f"{name} {report[name]}" for name in ("effort", "streams") if name in report]
     return "  ".join(said)
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least}")
+        return int(text)
+
+    return whole
 
 
 def _seeds(text: str) -> tuple[int, ...]:
