@@ -1,0 +1,99 @@
+"""The FGD paper's protocol: the baselines are the published ones, and the ceiling is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scheduler_core.simulation.openb.baselines import best_fit, fgd
+from scheduler_core.simulation.openb.ceiling import Program, ceiling, patterns, until_first_refusal
+from scheduler_core.simulation.openb.protocol import Policy, Trial, curve, read_trial
+from scheduler_core.simulation.openb.trace import Nodes, Requests, read_published
+from scheduler_core.simulation.openb.valued import flexai
+
+TRACES = Path(__file__).parents[3] / "../shared/data/traces/openb"
+needs_traces = pytest.mark.skipif(
+    not TRACES.is_dir(), reason="the openb traces are not there (../shared/data/traces/openb)"
+)
+
+
+@needs_traces
+@pytest.mark.parametrize(("policy", "label"), [(fgd, "06-FGD"), (best_fit, "05-BestFit")])
+def test_baselines_reproduce_the_published_curve(policy: Policy, label: str) -> None:
+    trial = read_trial(TRACES, "default", 42)
+    published = np.array(read_published(TRACES, "default", label, (42,))[42])
+    ours = curve(trial, policy(trial))
+    assert (np.isnan(ours) == np.isnan(published)).all()
+    assert np.nanmax(np.abs(ours - published)) <= 0.05
+
+
+def a_trial(*arrivals: tuple[int, int, int, int], nodes: tuple[tuple[int, int], ...]) -> Trial:
+    """Requests (CPU, memory, chips, milli) for chips of the one type, on nodes (CPU, chips) in order of rank."""
+    asked = np.array([(*kind, 1 if kind[2] else 0) for kind in arrivals], np.int64)
+    kinds, of = np.unique(asked, axis=0, return_inverse=True)
+    cpu, chips = np.array(nodes, np.int64).T
+    count = len(nodes)
+    return Trial(
+        nodes=Nodes(
+            names=tuple(f"n{i}" for i in range(count)),
+            cpu=cpu,
+            memory=np.full(count, 1 << 20, np.int64),
+            chip_type=np.zeros(count, np.int64),
+            chips=chips,
+            types=("T4",),
+        ),
+        requests=Requests(kinds, of.reshape(-1).astype(np.int64)),
+        order=np.arange(len(arrivals)),
+        ranks=np.arange(count),
+    )
+
+
+def test_a_curve_tells_what_is_held_by_what_was_asked_for() -> None:
+    trial = a_trial((0, 0, 1, 500), (0, 0, 1, 1000), (0, 0, 1, 500), nodes=((8, 2),))
+    told = curve(trial, np.array([True, False, True]))
+    assert told[25] == 25
+    assert told[75] == 25
+    assert told[100] == 50
+    assert np.isnan(told[50])
+
+
+def test_p3_a_home_for_a_gang_is_kept() -> None:
+    """Best fit by host CPU would break the only whole pair; ours puts single chips where no pair is lost."""
+    pair = (1_000, 0, 2, 1000)
+    single = (1_000, 0, 1, 1000)
+    trial = a_trial(single, single, pair, nodes=((2_000, 2), (9_000, 1), (9_000, 1)))
+    assert flexai(trial, samples=16).tolist() == [True, True, True]
+
+
+def test_slices_are_cut_so_that_no_room_is_left() -> None:
+    found = patterns([300, 500])
+    assert sorted(tuple(sorted(each.items())) for each in found) == [
+        ((300, 1), (500, 1)),
+        ((300, 3),),
+        ((500, 2),),
+    ]
+
+
+def test_the_ceiling_knows_what_a_slice_leaves_behind() -> None:
+    trial = a_trial((0, 0, 1, 810), (0, 0, 1, 810), (0, 0, 1, 810), nodes=((8, 1), (8, 1)))
+    assert ceiling(trial) == pytest.approx(81)
+
+
+def test_the_ceiling_falls_with_what_must_be_kept() -> None:
+    """In hindsight two whole chips; with the slices that came first kept, half of each kind of choice is gone."""
+    trial = a_trial((0, 0, 1, 700), (0, 0, 1, 700), (0, 0, 1, 1000), (0, 0, 1, 1000), nodes=((8, 2),))
+    assert ceiling(trial) == pytest.approx(100)
+    assert ceiling(trial, kept=1) == pytest.approx(85)
+    assert ceiling(trial, kept=2) == pytest.approx(70)
+    assert until_first_refusal(np.array([True, True, False, True])) == 2
+    assert until_first_refusal(np.array([True, True])) == 2
+
+
+def test_a_program_without_an_answer_says_so() -> None:
+    program = Program()
+    x = program.variable(1, 5)
+    program.at_most([(x, -1)], -6)
+    with pytest.raises(ValueError, match="no optimum"):
+        program.best()
