@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,9 +18,10 @@ from scheduler_core.simulation.openb.ceiling import ceiling, until_first_refusal
 from scheduler_core.simulation.openb.protocol import Curve, Policy, Trial, curve, read_trial
 from scheduler_core.simulation.openb.trace import SEEDS, WORKLOADS, read_published
 from scheduler_core.simulation.openb.valued import flexai
+from scheduler_core.simulation.traces import traces_folder
 from scheduler_core.value import samples_at
 
-TRACES: Final = Path("../shared/data/traces/openb")
+FOLDER: Final = "openb"
 REPORTED: Final = (90, 100, 110, 130)
 """Arrived demand in % at which the allocation is told."""
 PUBLISHED: Final = {"fgd": "06-FGD", "best_fit": "05-BestFit"}
@@ -40,7 +40,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--ceiling", action="store_true", help="upper bounds beside (a linear program a seed)"
     )
-    parser.add_argument("--traces", default=TRACES, type=Path, help="the folder of the openb files")
+    parser.add_argument("--traces", help="folder of the traces (default: FLEXAI_TRACES)")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.set_defaults(run=run)
 
@@ -63,11 +63,12 @@ def run(args: argparse.Namespace) -> int:
 
 def measure(args: argparse.Namespace, workload: str) -> dict[str, Any]:
     """Means over the seeds, in %, with the published ones beside. Raises `TraceError`."""
+    traces = traces_folder(args.traces) / FOLDER
     curves: list[Curve] = []
     ceilings: list[tuple[float, float]] = []
     thought, started = {}, time.process_time()
     for number, seed in enumerate(args.seeds, start=1):
-        trial = read_trial(args.traces, workload, seed)
+        trial = read_trial(traces, workload, seed)
         thought = _thought(args, trial)
         placed = _policy(args, thought)(trial)
         curves.append(curve(trial, placed))
@@ -81,7 +82,7 @@ def measure(args: argparse.Namespace, workload: str) -> dict[str, Any]:
     report = {"workload": workload, "policy": args.policy, "seeds": list(args.seeds), **thought}
     report["allocation_at"] = _at(curves)
     report["published"] = {
-        name: _at(list(map(np.array, read_published(args.traces, workload, label, args.seeds).values())))
+        name: _at(list(map(np.array, read_published(traces, workload, label, args.seeds).values())))
         for name, label in PUBLISHED.items()
     }
     if ceilings:

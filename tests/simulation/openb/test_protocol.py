@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,10 +10,11 @@ from scheduler_core.simulation.openb.ceiling import Program, ceiling, patterns, 
 from scheduler_core.simulation.openb.protocol import Policy, Trial, curve, read_trial
 from scheduler_core.simulation.openb.trace import Nodes, Requests, read_published
 from scheduler_core.simulation.openb.valued import flexai
+from scheduler_core.simulation.traces import traces_folder
 
-TRACES = Path(__file__).parents[3] / "../shared/data/traces/openb"
+TRACES = traces_folder(None) / "openb"
 needs_traces = pytest.mark.skipif(
-    not TRACES.is_dir(), reason="the openb traces are not there (../shared/data/traces/openb)"
+    not TRACES.is_dir(), reason=f"the traces are not at {TRACES}: set FLEXAI_TRACES to their folder"
 )
 
 
