@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from scheduler_core.simulation import openb, pollux, replay, slices
+from scheduler_core.simulation import openb, pollux, slices
+from scheduler_core.simulation.replay import commands as replay
 from scheduler_core.simulation.tables import TraceError
 
 

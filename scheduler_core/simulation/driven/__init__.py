@@ -1,5 +1,5 @@
 """The engine itself on a simulated cell: `scheduler_core.Scheduler`, told by its feed what happens."""
 
-from scheduler_core.simulation.driven.driving import Driven, Run, drive
+from scheduler_core.simulation.driven.driving import Driven, Engine, Run, drive
 
-__all__ = ["Driven", "Run", "drive"]
+__all__ = ["Driven", "Engine", "Run", "drive"]

@@ -22,6 +22,14 @@ ROUND_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """The engine as a policy of the replay tables."""
+
+    name: str
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A job held its chips from `began` to `ended` (ms) and did useful work from `useful` on."""
 

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from scheduler_core import Policy as EnginePolicy
 from scheduler_core.simulation import traces
-from scheduler_core.simulation.replay.levels import Levels
+from scheduler_core.simulation.driven import Engine
+from scheduler_core.simulation.replay.levels import FIRST_THRESHOLD, Levels, doubling_thresholds
 from scheduler_core.simulation.replay.policies import Policy, baselines
 from scheduler_core.simulation.replay.printing import text_of, write_csv
 from scheduler_core.simulation.replay.study import Table, study
@@ -20,7 +22,10 @@ READERS: dict[str, tuple[Callable[[Path], Workload], str, str]] = {
     "itp": (traces.itp, "itp-elasticflow", "Microsoft's ITP trace (ElasticFlow) replayed in time"),
 }
 
-POLICIES_HELP = "names joined by commas, or all; levels is a rule's prototype (service levels, moves), not the engine"
+POLICIES_HELP = (
+    "names joined by commas, or all; levels is a rule's prototype (service levels, moves), not the engine; "
+    "flexai is the engine, slow on whole traces and not among all"
+)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,11 +67,12 @@ def write_files(args: argparse.Namespace, tables: list[Table]) -> None:
         write_csv(args.csv, tables)
 
 
-def chosen(names: str) -> list[Policy]:
+def chosen(names: str) -> list[Policy | Engine]:
     """The policies of these names. Exits with a sentence where there is none of a name."""
-    known = {policy.name: policy for policy in (*baselines(), Levels("levels"))}
+    known: dict[str, Policy | Engine] = {policy.name: policy for policy in (*baselines(), Levels("levels"))}
     if names == "all":
         return list(known.values())
+    known["flexai"] = Engine("flexai", EnginePolicy(service_levels=doubling_thresholds(FIRST_THRESHOLD)))
     unknown = [name for name in names.split(",") if name not in known]
     if unknown:
         raise SystemExit(f"no policy is called {', '.join(unknown)}; there are {', '.join(known)}")

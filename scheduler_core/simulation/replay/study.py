@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 
+from scheduler_core.simulation.driven import Engine, drive
 from scheduler_core.simulation.replay import metrics
 from scheduler_core.simulation.replay.in_line import EASY
 from scheduler_core.simulation.replay.metrics import Summary
@@ -92,7 +94,7 @@ def nodes_for(work: Workload, load: int) -> int:
 def study(
     work: Workload,
     load: int,
-    policies: list[Policy],
+    policies: list[Policy | Engine],
     *,
     progress: Callable[[str, int], None] = lambda policy, came: None,
 ) -> Table:
@@ -113,8 +115,16 @@ def own_easy() -> InLine:
 
 
 def _row(
-    work: Workload, chips: int, policy: Policy, alone: list[Alone], progress: Callable[[str, int], None]
+    work: Workload,
+    chips: int,
+    policy: Policy | Engine,
+    alone: list[Alone],
+    progress: Callable[[str, int], None],
 ) -> Row:
     cluster = equal_nodes(chips // NODE_CHIPS, NODE_CHIPS)
-    outcome = replay(work, cluster, policy, progress=lambda came: progress(policy.name, came))
+    if isinstance(policy, Engine):
+        tell = partial(progress, policy.name)
+        outcome = drive(work, cluster, policy.policy, progress=tell).outcome
+    else:
+        outcome = replay(work, cluster, policy, progress=partial(progress, policy.name))
     return Row(metrics.summary(outcome), incentives(outcome, alone))

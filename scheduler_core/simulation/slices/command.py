@@ -49,6 +49,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--days", type=int, default=4, help="days of arrivals; the first is not measured")
     parser.add_argument("--round", type=int, default=60, help="seconds between two decisions of the engine")
+    parser.add_argument(
+        "--max-searches",
+        type=int,
+        default=Policy().max_searches,
+        help="of the engine's policy: searches a decision for something to take or move (0: nothing moves)",
+    )
     parser.add_argument("--policies", default=",".join(NAMES), help="names joined by commas")
     parser.add_argument("--json", action="store_true", help="last line: the table as one JSON object")
     parser.set_defaults(run=run)
@@ -69,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"openb, {nodes} nodes, {chips} chips, {len(work)} jobs in {args.days} days, seed {args.seed}")
     lines = []
     for name in names:
-        line = play(work, cell, name, args.days * DAY_MS, 1000 * args.round)
+        line = play(work, cell, name, args.days * DAY_MS, 1000 * args.round, args.max_searches)
         lines.append(line)
         print(
             f"{name:14} useful {line.useful:6.2f} %  held {line.held:6.2f} %  "
@@ -80,11 +86,12 @@ def run(args: argparse.Namespace) -> int:
         print(said)
     if args.json:
         print(json.dumps({"seed": args.seed, "days": args.days, "jobs": len(work), "round_s": args.round,
+                          "max_searches": args.max_searches,
                           "lines": [asdict(line) for line in lines], "gain": gains(lines)}))  # fmt: skip
     return 0
 
 
-def play(work: Workload, cell: Cell, name: str, until: int, round_ms: int) -> Line:
+def play(work: Workload, cell: Cell, name: str, until: int, round_ms: int, max_searches: int) -> Line:
     """One policy on the whole backlog, judged from the second day to `until` (ms)."""
     window, chips = (DAY_MS, until), cell.cluster.chips
     if name in WHOLE_CHIP:
@@ -94,9 +101,14 @@ def play(work: Workload, cell: Cell, name: str, until: int, round_ms: int) -> Li
         held = runs
     else:
         driven = drive(
-            work, cell.cluster, Policy(), sliced=name == "flexai", until=until, round_ms=round_ms,
+            work,
+            cell.cluster,
+            Policy(max_searches=max_searches),
+            sliced=name == "flexai",
+            until=until,
+            round_ms=round_ms,
             progress=Progress(name, len(work)),
-        )  # fmt: skip
+        )
         outcome = driven.outcome
         runs = np.array([(run.job, run.useful, run.ended) for run in driven.runs], np.int64).reshape(-1, 3)
         held = np.array([(run.job, run.began, run.ended) for run in driven.runs], np.int64).reshape(-1, 3)

@@ -4,9 +4,14 @@ restart costs 30, nobody is taken before 300.
 
 from __future__ import annotations
 
+import gzip
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from scheduler_core.simulation.__main__ import main
 from scheduler_core.simulation.replay.clock import NOW, NodeLoss, hidden_of
 from scheduler_core.simulation.replay.levels import Levels, doubling_thresholds
 from scheduler_core.simulation.replay.running import RESTART_MS, fits_empty
@@ -139,3 +144,18 @@ def _check(state: State, now: int) -> None:
         assert state.job["started"][job] <= now
     assert (state.free + held == state.capacity).all()
     assert (state.free[:, CHIPS] >= 0).all()
+
+
+def test_the_engine_stands_in_the_same_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One node, three jobs: the engine's row is beside the prototype's, each under its own name."""
+    (tmp_path / "philly").mkdir()
+    rows = [f"2017-10-09 07:0{n}:00,600,8,4800,a" for n in range(3)]
+    with gzip.open(tmp_path / "philly" / "philly.csv.gz", "wt") as stream:
+        stream.write("\n".join(["timestamp,duration,num_gpus,gpu_time,cluster", *rows]) + "\n")
+    arguments = ["philly", "--traces", str(tmp_path), "--load", "90", "--policies", "levels,flexai", "--json"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    rows_of_table = json.loads(out.splitlines()[-1])["tables"][0]["rows"]
+    assert [row["policy"] for row in rows_of_table] == ["no-queue floor", "levels", "flexai"]
+    assert all(row["mean_completion"] >= 600 / 3600 for row in rows_of_table)
+    assert "levels is the prototype of a rule" in out

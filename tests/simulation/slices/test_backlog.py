@@ -83,8 +83,18 @@ def test_the_command_prints_its_table_and_the_gain(
     """Halves only: the engine puts two on a chip, who gives whole chips reaches half of that at most."""
     (tmp_path / "openb").mkdir()
     trace(tmp_path / "openb", "half,1000,1024,1,500,,14400,0")
-    arguments = ["slices", "--traces", str(tmp_path), "--days", "2", "--policies", "fifo,flexai", "--json"]
-    assert main(arguments) == 0
+    arguments = [
+        "slices",
+        "--traces",
+        str(tmp_path),
+        "--days",
+        "2",
+        "--round",
+        "600",
+        "--policies",
+        "fifo,flexai",
+    ]
+    assert main([*arguments, "--json"]) == 0
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     useful = {line["policy"]: line["useful"] for line in last["lines"]}
     assert useful["fifo"] <= 50
