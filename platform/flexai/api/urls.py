@@ -34,7 +34,7 @@ urlpatterns = [
     path("cycles", cycles.CyclesView.as_view()),
     path("policy", cycles.PolicyView.as_view()),
     path("recordings", cycles.RecordingsView.as_view()),
-    path("recordings/<int:id>", cycles.RecordingView.as_view()),
+    path("recordings/<str:id>", cycles.RecordingView.as_view()),
     path("teams", teams.TeamsView.as_view()),
     path("teams/<str:id>", teams.TeamView.as_view()),
     path("teams/<str:id>/quotas", teams.QuotasView.as_view()),

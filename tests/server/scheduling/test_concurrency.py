@@ -18,7 +18,7 @@ from flexai.cluster.models import Chip, Node
 from flexai.jobs.models import Attempt, Job
 from flexai.scheduling import cycle, engine_state
 from flexai.scheduling.cycle import run_cycle
-from flexai.scheduling.models import Cycle
+from flexai.scheduling.models import CellPolicy, Cycle
 from tests.server.scheduling.world import World, counters_agree, end
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,12 +28,10 @@ ROOT = Path(__file__).parents[3]
 LOOP = """
 import sys, django
 django.setup()
-from flexai.scheduling import cycle, engine_state
-from flexai.scheduling.engine_state import Policy
-cell, jobs_a_pass = int(sys.argv[1]), int(sys.argv[2])
-engine_state.policy_of = lambda cell: Policy(max_starts=jobs_a_pass)
+from flexai.scheduling import cycle
+cell = int(sys.argv[1])
 cycle.PACE_SECONDS = 0
-if sys.argv[3] == "unlocked":
+if sys.argv[2] == "unlocked":
     from contextlib import contextmanager
     @contextmanager
     def at_once(cell_id):
@@ -52,6 +50,7 @@ while True:
 
 def a_loop(world: World, *, jobs_a_pass: int, locked: bool) -> subprocess.Popen[str]:
     """A process that runs cycles of this cell until nothing waits; it begins when told a line."""
+    CellPolicy.objects.update_or_create(cell=world.cell, defaults={"values": {"max_starts": jobs_a_pass}})
     settings = connection.get_connection_params()
     environment = {
         **os.environ,
@@ -61,7 +60,7 @@ def a_loop(world: World, *, jobs_a_pass: int, locked: bool) -> subprocess.Popen[
         "FLEXAI_LOG_LEVEL": "ERROR",
     }
     lock = "locked" if locked else "unlocked"
-    command = [sys.executable, "-c", LOOP, str(world.cell.pk), str(jobs_a_pass), lock]
+    command = [sys.executable, "-c", LOOP, str(world.cell.pk), lock]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )

@@ -85,10 +85,10 @@ class RecordingView(View):
         operation_id="recording_download",
         responses={200: OpenApiResponse(OpenApiTypes.BINARY, "The file that `flexai replay` reads.")},
     )
-    def get(self, request: Request, id: int) -> HttpResponse:
+    def get(self, request: Request, id: str) -> HttpResponse:
         """The file that `flexai replay` reads; operators only."""
         principal_of(request).require_operator("see recordings of the scheduler")
-        recording = Recording.objects.filter(cell=the_cell(), pk=id).first()
+        recording = Recording.objects.filter(cell=the_cell(), pk=int(id)).first() if id.isdecimal() else None
         if recording is None:
             raise NotFound("There is no such recording; old ones make room for new ones.")
         answer = HttpResponse(bytes(recording.data), content_type="application/octet-stream")
