@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -46,7 +45,6 @@ class AgentConnection:
     """Lives on the event loop. Frames are sent in order by one task, so that nobody waits for a slow agent."""
 
     def __init__(self, send: SendFrame, *, node_pk: int, cell_pk: int, peer: str) -> None:
-        self.id = secrets.token_hex(8)
         self.node_pk = node_pk
         self.cell_pk = cell_pk
         self.peer = peer

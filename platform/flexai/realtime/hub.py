@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Protocol
@@ -68,6 +69,8 @@ class Hub:
     """Started and stopped with the process; everything but the threads lives on its event loop."""
 
     def __init__(self) -> None:
+        self.id = secrets.token_hex(8)
+        """Of this process, so that it knows its own announcements."""
         self.threads = Threads()
         self.board = Board()
         self.intake = Intake(self.threads)
@@ -179,7 +182,7 @@ class Hub:
             log.warning("contact of node %s not recorded; the sweep will: %s", node_pk, error)
 
     async def _tell_others(self, connection: AgentConnection) -> None:
-        message = json.dumps({"node": connection.node_pk, "connection": connection.id})
+        message = json.dumps({"node": connection.node_pk, "hub": self.id})
         try:
             if self._redis is not None:
                 await self._redis.publish(CONNECTIONS_CHANNEL, message)
@@ -270,9 +273,11 @@ class Hub:
         self.wake(json.loads(data))
 
     def _on_connection(self, data: bytes) -> None:
+        """A node has come to another process. What this one announced itself may arrive late, when the node has
+        already come anew: `join` has dealt with that."""
         said = json.loads(data)
         ours = self.agents.get(said["node"])
-        if ours is not None and ours.id != said["connection"]:
+        if ours is not None and said["hub"] != self.id:
             ours.close(CLOSE_REPLACED, "the node connected to another process")
 
     def _on_chips(self, data: bytes) -> None:
