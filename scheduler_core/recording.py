@@ -109,7 +109,9 @@ def record(snapshot: Snapshot, policy: Policy, decision: Decision) -> bytes:
 
 def dump(recording: Recording) -> bytes:
     """The recording as bytes: the same recording gives the same bytes everywhere."""
-    cycles = [(cycle.now, [_told(event) for event in cycle.events], cycle.digest) for cycle in recording.cycles]
+    cycles = [
+        (cycle.now, [_told(event) for event in cycle.events], cycle.digest) for cycle in recording.cycles
+    ]
     return MAGIC + zlib.compress(_encode((recording.policy, recording.snapshot, cycles)), 6)
 
 
@@ -143,7 +145,9 @@ def replay(recording: Recording) -> Iterator[Replayed]:
             else:
                 rows.pop((event.kind, event.id), None)
         decision = scheduler.decide(cycle.now)
-        yield Replayed(cycle.now, decision, digest(decision) == cycle.digest, _snapshot(cycle.now, rows.values()))
+        yield Replayed(
+            cycle.now, decision, digest(decision) == cycle.digest, _snapshot(cycle.now, rows.values())
+        )
 
 
 def _rows(snapshot: Snapshot) -> Iterator[Row]:

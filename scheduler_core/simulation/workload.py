@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,7 @@ class Workload:
     def only(self, chosen: NDArray[np.bool_]) -> Workload:
         """The chosen jobs alone, in the same order."""
         columns = ("submit", "runtime", "replicas", "chips", "milli", "cpu", "memory", "team", "types")
-        values = [getattr(self, column)[chosen] for column in columns]
-        return Workload(self.name, *values, self.teams, self.type_names)
+        return replace(self, **{column: getattr(self, column)[chosen] for column in columns})
 
 
 def gang_of(chips: int) -> tuple[int, int]:

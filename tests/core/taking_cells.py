@@ -55,7 +55,9 @@ POLICIES = st.sampled_from(
 def gangs(draw: st.DrawFn, *, elastic: bool) -> Gang:
     kind = draw(st.sampled_from(["whole", "whole", "whole", "slice"]))
     request = Request(
-        chips=draw(st.sampled_from([1, 1, 1, 2, 3] if elastic else [1, 2, 2, 3, 4])) if kind == "whole" else 0,
+        chips=draw(st.sampled_from([1, 1, 1, 2, 3] if elastic else [1, 2, 2, 3, 4]))
+        if kind == "whole"
+        else 0,
         milli=draw(st.sampled_from([300, 500, 700])) if kind == "slice" else 0,
         cpu=draw(st.sampled_from([0, 0, 1000, 3000])),
         chip_types=draw(st.sampled_from([(), (), ("A",), ("B", "A")])),
