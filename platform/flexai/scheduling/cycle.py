@@ -141,7 +141,9 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
         applied = apply(cell_id, starts, now=notes.started_at, notes=notes)
         state.feed.applied(applied.transaction_id)
         state.verdicts.started(unit.start.job for unit in applied.units)
-    elif decision.broken or notes.rebuilt or _idle_record_is_due(cell_id):
+    elif (
+        decision.units or decision.relief or decision.broken or notes.rebuilt or _idle_record_is_due(cell_id)
+    ):
         record_cycle(cell_id, notes)
     dropped = _remember(cell_id, state, decision, notes)
     applied = replace(applied, dropped=applied.dropped + dropped)
@@ -151,20 +153,19 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
 
 
 def _remember(cell_id: int, state: EngineState, decision: Decision, notes: CycleNotes) -> tuple[Unit, ...]:
-    """What is taken back has been told to leave, promises and reservations are stored as decided. Answers the
-    units that no longer held.
+    """Promises and reservations are stored as decided, and what is taken back has been told to leave. Answers
+    the units that no longer held.
+
+    A start on promised chips has ended its promise itself; every other promise that does not stand makes room,
+    for its job may be promised other chips in the same decision.
     """
-    forgotten = [job for job in state.feed.promises() if job not in decision.promises]
-    started = {unit.start.job for unit in decision.units}
-    kept = keep(
-        cell_id,
-        decision.reservations,
-        state.feed.reservations(),
-        [job for job in forgotten if job not in started],
-    )
+    taking = [unit for unit in decision.units if unit.takings]
+    anew = {unit.start.job for unit in taking} | {taken.job for unit in taking for taken in unit.takings}
+    served = {unit.start.job for unit in decision.units if not unit.takings}
+    forgotten = sorted(state.feed.promises().keys() - served - (set(decision.promises) - anew))
+    kept = keep(cell_id, decision.reservations, state.feed.reservations(), forgotten)
     if kept:
         state.feed.applied(kept)
-    taking = [unit for unit in decision.units if unit.takings]
     if not (taking or decision.relief):
         return ()
     taken = take_back(cell_id, taking, decision.relief, now=notes.started_at)

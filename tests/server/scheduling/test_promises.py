@@ -11,8 +11,9 @@ from flexai.jobs.ending import Ending, end_attempts
 from flexai.jobs.models import Attempt, Event, Job
 from flexai.jobs.wanted import attempts_wanted_on
 from flexai.scheduling.apply import apply
+from flexai.scheduling.cycle import run_cycle
 from flexai.scheduling.feed import Feed
-from flexai.scheduling.models import Promise, Reservation
+from flexai.scheduling.models import CellPolicy, Cycle, Promise, Reservation
 from flexai.scheduling.promises import keep, take_back
 from flexai.scheduling.records import CycleNotes
 from flexai.scheduling.snapshot import take_snapshot
@@ -168,3 +169,17 @@ def test_b1_reservations_are_stored_changed_and_forgotten(world: World) -> None:
     feed.read(0)
     assert keep(world.cell.pk, [], feed.reservations(), ())
     assert not Reservation.objects.exists()
+
+
+def test_a_promise_that_cannot_hold_makes_room_for_a_new_one_and_the_cycle_is_on_record(world: World) -> None:
+    """Else the job's old promise would keep it from ever getting another."""
+    CellPolicy.objects.create(cell=world.cell, values={"min_runtime": 0})
+    victim = Attempt.objects.get()
+    Job.objects.filter(pk=victim.job_id).update(preemptible=True, priority=10)
+    urgent = world.a_job("urgent", chips=1, priority=90)
+    Promise.objects.create(job=urgent, cell=world.cell, attempts=[], placements=[], since=clock.now())
+    assert run_cycle(world.cell.pk).error == ""
+    victim.refresh_from_db()
+    assert victim.state == "stopping"
+    assert Promise.objects.get().attempts == [victim.pk]
+    assert Cycle.objects.filter(cell=world.cell, units=1).count() == 2
