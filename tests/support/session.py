@@ -6,6 +6,7 @@ settings, conftest files after.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from pathlib import Path
@@ -34,11 +35,22 @@ def _asked_for_servers(arguments: list[str]) -> bool:
 
 
 def _start() -> None:
+    """The servers run, and end with this process, however far the session comes: a settings module that does not
+    import ends it before any hook. Forked children leave them alone.
+    """
     global _servers
     from tests.support.servers import TestServers
 
     _servers = TestServers()
     _servers.start()
+    atexit.register(_stop, os.getpid())
+
+
+def _stop(owner: int) -> None:
+    global _servers
+    if _servers is not None and os.getpid() == owner:
+        _servers.stop()
+        _servers = None
 
 
 os.environ.setdefault("FLEXAI_SECRET_KEY", "only-for-tests-" * 4)
@@ -48,5 +60,4 @@ if _asked_for_servers(sys.argv[1:]):
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The servers have ended."""
-    if _servers is not None:
-        _servers.stop()
+    _stop(os.getpid())
