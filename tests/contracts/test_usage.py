@@ -11,7 +11,7 @@ import pytest
 
 from flexai.cluster.telemetry import keep_frames
 from flexai.common import clock
-from flexai.jobs.queries_live import job_usage
+from flexai.jobs.queries_live import job_usage, use_of_jobs
 from flexai.jobs.wanted import attempts_wanted_on
 from node_agent import protocol
 from node_agent.drivers.simulated import Shape, SimulatedDriver
@@ -54,3 +54,17 @@ def test_another_attempts_sample_is_not_taken_for_this_one(tmp_path: Path) -> No
     keep_frames({node.pk: protocol.pack_telemetry(sample)}, at_ms=clock.to_ms(clock.now()))
     [replica] = job_usage(attempt.job_id)["replicas"]
     assert (replica["cpu_permille"], replica["memory_mib"]) == (None, None)
+
+
+@pytest.mark.parametrize(("driver", "shown"), [("cpu", 500), ("nvidia", 900)])
+def test_where_cores_are_the_chips_a_job_is_shown_its_own_use_and_not_that_of_others_on_them(
+    driver: str, shown: int
+) -> None:
+    world = PlacedWorld()
+    node = world.a_node(chips=1)
+    node.chips.update(driver=driver)
+    attempt = world.placed(node, milli=500)
+    mine = protocol.ReplicaSample(protocol.replica_key(attempt.public_id, 0), 250, 5, 5)
+    sample = protocol.Telemetry(1, 0, 0, chips=[protocol.ChipSample(0, 900, 0)], replicas=[mine])
+    keep_frames({node.pk: protocol.pack_telemetry(sample)}, at_ms=clock.to_ms(clock.now()))
+    assert use_of_jobs([attempt.job_id]) == {attempt.job_id: shown}

@@ -15,7 +15,7 @@ from django.db import connection
 from flexai.cluster.queries import NodeNow, cluster_summary, node_now, nodes_now
 from flexai.cluster.telemetry import latest, replica_samples
 from flexai.common import clock
-from node_agent.protocol import replica_key
+from node_agent.protocol import Telemetry, replica_key
 
 __all__ = ["chip_list", "cluster_summary", "job_usage", "node_detail", "node_list", "use_of_jobs"]
 
@@ -87,21 +87,34 @@ def job_usage(job_pk: int) -> dict[str, Any]:
 
 
 def use_of_jobs(job_pks: Collection[int]) -> dict[int, int]:
-    """Mean live use in permille of the chips each running job holds; jobs of which nothing is measured are left out."""
+    """Mean live use in permille of the chips each running job holds; jobs of which nothing is measured are left out.
+
+    Where cores are the chips, other processes of the host use them too: there the job's own processor time counts.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_CHIPS_OF_JOBS, [list(job_pks)])
         rows = cursor.fetchall()
     samples = latest(sorted({row[1] for row in rows}))
-    use = {
-        (node, chip.index): min(chip.use_permille, 1000)
-        for node, one in samples.items()
-        for chip in one.chips
-    }
-    values: dict[int, list[int]] = defaultdict(list)
-    for job_pk, node, index in rows:
-        if (node, index) in use:
-            values[job_pk].append(use[node, index])
-    return {job_pk: sum(of) // len(of) for job_pk, of in values.items()}
+    used, held = defaultdict[int, int](int), defaultdict[int, int](int)
+    for job_pk, node, by_core, attempt, index, milli, chips in rows:
+        own = replica_key(attempt, index) if by_core else None
+        use = _use_of(samples.get(node), own, milli, chips)
+        if use is not None:
+            used[job_pk] += use * milli
+            held[job_pk] += milli
+    return {job_pk: used[job_pk] // milli for job_pk, milli in held.items()}
+
+
+def _use_of(sample: Telemetry | None, own: bytes | None, milli: int, chips: Sequence[int]) -> int | None:
+    """Permille of what a replica holds: of its own processor time where `own` is its key, else of its chips."""
+    if sample is None:
+        return None
+    if own is not None:
+        mine = replica_samples(sample).get(own)
+        return None if mine is None else min(1000, mine.cpu_permille * 1000 // milli)
+    by_index = {chip.index: min(chip.use_permille, 1000) for chip in sample.chips}
+    found = [by_index[index] for index in chips if index in by_index]
+    return sum(found) // len(found) if found else None
 
 
 _REPLICAS = """
@@ -114,8 +127,11 @@ SELECT l.replica_id, c.public_id, c.type, c.index FROM jobs_allocation l JOIN cl
 WHERE l.replica_id = ANY(%s) AND l.active ORDER BY c.index
 """
 _CHIPS_OF_JOBS = """
-SELECT a.job_id, c.node_id, c.index FROM jobs_attempt a JOIN jobs_allocation l ON l.attempt_id = a.id AND l.active
-JOIN cluster_chip c ON c.id = l.chip_id WHERE a.job_id = ANY(%s) AND a.state <> 'ended'
+SELECT a.job_id, r.node_id, bool_and(c.driver = 'cpu'), a.public_id, r.index, sum(l.milli)::int, array_agg(c.index)
+FROM jobs_attempt a JOIN jobs_replica r ON r.attempt_id = a.id
+JOIN jobs_allocation l ON l.replica_id = r.id AND l.active JOIN cluster_chip c ON c.id = l.chip_id
+WHERE a.job_id = ANY(%s) AND a.state <> 'ended'
+GROUP BY a.job_id, r.id, a.public_id
 """
 _ON_CHIPS = """
 SELECT DISTINCT ON (l.chip_id) l.chip_id, j.organization_id, j.public_id, j.name

@@ -87,7 +87,8 @@ function Subtitle({ model, updated }: { model: ClusterModel; updated: number }) 
   return (
     <span className={classes.sub}>
       <span className="num">
-        {t("cluster.size", { nodes: count(model.nodes.length), chips: count(model.total) })}
+        {t("cluster.nodes", { count: model.nodes.length, shown: count(model.nodes.length) })} ·{" "}
+        {t("cluster.chips", { count: model.total, shown: count(model.total) })}
         {at > 0 && <> · {t("cluster.updated", { at: timeOfDay(at) })}</>}
       </span>
       {simulated > 0 && (
