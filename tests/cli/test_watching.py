@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.cli.conftest import Shell
 from tests.support.http_stub import Stub
 
@@ -59,6 +61,7 @@ def test_explain_says_the_reason_and_the_history_in_order(flexai: Shell, stub: S
     out = " ".join(flexai("explain", job["id"], COLUMNS="80").out.split())
     assert "the emptiest node of pool default has 5 free" in out
     assert "Place 2 in the queue" in out
+    assert re.search(r"Expected to start in 12m \d\ds; in nine cases of ten within 45m \d\ds\.", out)
     assert out.index("Submitted by ana") < out.rindex("5 of 8 chips are free")
     assert len(flexai("explain", job["id"], "--json").json["events"]) == 2
 

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
+    Locator,
     Page,
     Response,
     StorageState,
@@ -130,9 +131,9 @@ def submit(page: Page, name: str, command: str) -> str:
     return page.url.split("/jobs/")[1].split("?")[0]
 
 
-def status_of(page: Page) -> str:
+def status_of(page: Page) -> Locator:
     """The word beside the job's name."""
-    return page.locator("h1").get_by_test_id("status").inner_text()
+    return page.locator("h1").get_by_test_id("status")
 
 
 def test_a_job_is_submitted_its_log_grows_and_its_end_is_seen(page: Page) -> None:
@@ -140,10 +141,10 @@ def test_a_job_is_submitted_its_log_grows_and_its_end_is_seen(page: Page) -> Non
     page.get_by_role("tab", name="Logs").click()
     log = page.get_by_role("log", name="Logs")
     expect(log).to_contain_text("counted 1")
-    assert status_of(page) == "running"
+    expect(status_of(page)).to_have_text("running")
     expect(log).not_to_contain_text("counted 40")
     expect(log).to_contain_text("counted 40")
-    expect(page.locator("h1").get_by_test_id("status")).to_have_text("succeeded", timeout=ENDS_MS)
+    expect(status_of(page)).to_have_text("succeeded", timeout=ENDS_MS)
     expect(page.get_by_test_id("log-state")).to_contain_text("complete")
     page.get_by_role("tab", name="Events").click()
     expect(page.get_by_role("table", name="Events")).to_contain_text("Finished with exit code 0.")
@@ -166,11 +167,11 @@ def test_the_list_shows_a_change_of_state_at_once_and_without_a_reload(
 
 def test_a_running_job_is_stopped_with_a_reason(page: Page) -> None:
     submit(page, "stopped", "sleep 300")
-    expect(page.locator("h1").get_by_test_id("status")).to_have_text("running")
+    expect(status_of(page)).to_have_text("running")
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_label("Reason (optional)").fill("enough seen")
     page.get_by_role("button", name="Stop the job").click()
-    expect(page.locator("h1").get_by_test_id("status")).to_have_text("cancelled", timeout=ENDS_MS)
+    expect(status_of(page)).to_have_text("cancelled", timeout=ENDS_MS)
     expect(page.get_by_role("button", name="Run again")).to_be_visible()
 
 
@@ -183,7 +184,7 @@ def test_a_held_job_says_why_it_waits_and_is_resumed(page: Page, platform: LiveP
     page.goto(f"/jobs/{answer.json()['id']}?tab=why")
     expect(page.get_by_role("tabpanel")).to_contain_text("resume")
     page.get_by_role("button", name="Resume").click()
-    expect(page.locator("h1").get_by_test_id("status")).to_have_text("succeeded", timeout=ENDS_MS)
+    expect(status_of(page)).to_have_text("succeeded", timeout=ENDS_MS)
 
 
 def test_a_yaml_that_does_not_parse_never_erases_the_form(page: Page) -> None:
@@ -281,7 +282,7 @@ def test_every_page_is_accessible_in_dark(dark_page: Page, path: str) -> None:
 
 def test_every_tab_of_a_job_is_accessible_in_both_themes(page: Page, dark_page: Page) -> None:
     job = submit(page, "looked-at", "echo a line of text")
-    expect(page.locator("h1").get_by_test_id("status")).to_have_text("succeeded", timeout=ENDS_MS)
+    expect(status_of(page)).to_have_text("succeeded", timeout=ENDS_MS)
     for one in (page, dark_page):
         for tab in TABS:
             _check_page(one, f"/jobs/{job}?tab={tab}")

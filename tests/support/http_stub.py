@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -282,7 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path[1:] == ["logs"]:
             return 200, self._log(job)
         if path[1:] == ["explain"]:
-            return 200, EXPLANATION
+            return 200, EXPLANATION | {"forecast": _forecast()}
         if path[1:] == ["events"]:
             return self._list(EVENTS)
         if self.state.on_read:
@@ -365,6 +366,16 @@ class _Handler(BaseHTTPRequestHandler):
     def delete_tokens(self, path: list[str], body: Any) -> tuple[int, Any]:
         self.state.tokens = [token for token in self.state.tokens if token["id"] != path[0]]
         return 204, None
+
+
+def _forecast() -> dict[str, str]:
+    """A start in 12 to 45 minutes."""
+    now = datetime.now(UTC) + timedelta(seconds=30)
+    return {
+        "p50": (now + timedelta(minutes=12)).isoformat(),
+        "p90": (now + timedelta(minutes=45)).isoformat(),
+        "made_at": now.isoformat(),
+    }
 
 
 EXPLANATION = {

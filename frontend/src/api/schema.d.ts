@@ -89,6 +89,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/forecasts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description How the first forecast of each job held that began in the last week. */
+        get: operations["forecasts_score"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/health": {
         parameters: {
             query?: never;
@@ -168,7 +185,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description The reasons, most blocking first. */
+        /** @description The reasons, most blocking first, and when it is expected to start. */
         get: operations["job_explain"];
         put?: never;
         post?: never;
@@ -782,6 +799,31 @@ export interface components {
             since: string | null;
             queue_position: number | null;
             ahead: number | null;
+            forecast: components["schemas"]["Forecast"] | null;
+        };
+        /** @description When a waiting job is expected to start, if nobody comes before it and nothing ends early. */
+        Forecast: {
+            /**
+             * Format: date-time
+             * @description No later than this in one case of two.
+             */
+            p50: string;
+            /**
+             * Format: date-time
+             * @description No later than this in nine of ten.
+             */
+            p90: string;
+            /** Format: date-time */
+            made_at: string;
+        };
+        /** @description How forecasts of starts held in the last week. */
+        ForecastScore: {
+            /** @description Jobs with a forecast that began. */
+            scored: number;
+            /** @description Of these, how many began by their P50; half, if the forecasts are good. */
+            within_p50: number;
+            /** @description And by their P90; nine of ten. */
+            within_p90: number;
         };
         /** @description Whether this server can do its work. */
         Health: {
@@ -1576,6 +1618,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EnrolmentToken"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forecasts_score: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ForecastScore"];
                 };
             };
             /** @description Refused. */

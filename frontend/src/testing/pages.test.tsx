@@ -76,6 +76,7 @@ test("the job page offers the allowed actions and says why a job waits", async (
   const job = world.jobs.find((one) => one.status === "queued")!;
   showPage(`/jobs/${job.id}`, world);
   await screen.findByText("What stands in the way");
+  await screen.findByText(/of 40 jobs .* 93 % began/i);
   expect(screen.getByRole("button", { name: "Stop" })).toBeTruthy();
   expect(screen.getByRole("button", { name: "Hold" })).toBeTruthy();
   expect(screen.queryByRole("button", { name: "Run again" })).toBeNull();

@@ -191,6 +191,9 @@ export class World {
       since: waiting ? job.submitted_at : null,
       queue_position: waiting ? 4 : null,
       ahead: waiting ? 3 : null,
+      forecast: waiting
+        ? { p50: iso(this.now + 12 * 60_000), p90: iso(this.now + 45 * 60_000), made_at: iso(this.now) }
+        : null,
     };
   }
 

@@ -32,6 +32,7 @@ urlpatterns = [
     path("chips", nodes.ChipsView.as_view()),
     path("cluster", nodes.ClusterView.as_view()),
     path("cycles", cycles.CyclesView.as_view()),
+    path("forecasts", cycles.ForecastsView.as_view()),
     path("policy", cycles.PolicyView.as_view()),
     path("recordings", cycles.RecordingsView.as_view()),
     path("recordings/<str:id>", cycles.RecordingView.as_view()),

@@ -17,7 +17,7 @@ from flexai.cli.exits import USAGE, Refusal
 from flexai.cli.references import job_id_of
 from flexai.cli.session import connect
 from flexai.client import Client
-from flexai.client.types import Chip, Explanation, Job
+from flexai.client.types import Chip, Explanation, Forecast, Job
 
 WATCH_SECONDS = 1.0
 _ORDER = (
@@ -176,10 +176,20 @@ def _explained(answer: Explanation) -> Text:
     if answer["queue_position"]:
         text.append(f"  Place {answer['queue_position']} in the queue", style="default")
         text.append(f", waiting {output.duration(output.since(answer['since']))}.\n", style="default")
+    if answer["forecast"]:
+        text.append(f"  {_expected(answer['forecast'])}\n", style="default")
     for reason in answer["reasons"]:
         if reason["sentence"] != answer["sentence"]:
             text.append(f"  • {output.printable(reason['sentence'])}\n", style="default")
     return text
+
+
+def _expected(forecast: Forecast) -> str:
+    """In how long it is likely to start; what should have been already is now."""
+    soon, late = (
+        output.duration(max(0, -(output.since(at) or 0))) for at in (forecast["p50"], forecast["p90"])
+    )
+    return f"Expected to start in {soon}; in nine cases of ten within {late}."
 
 
 def _refuse_json_watch(watch: bool) -> None:

@@ -154,6 +154,12 @@ class Reason(TypedDict):
     facts: dict[str, Any]
 
 
+class Forecast(TypedDict):
+    p50: str
+    p90: str
+    made_at: str
+
+
 class Explanation(TypedDict):
     status: str
     sentence: str
@@ -161,6 +167,7 @@ class Explanation(TypedDict):
     since: str | None
     queue_position: int | None
     ahead: int | None
+    forecast: Forecast | None
 
 
 class ChipJob(TypedDict):

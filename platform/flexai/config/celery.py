@@ -98,6 +98,7 @@ app.conf.update(
             "flexai.jobs.prune": 3600.0,
             "flexai.scheduling.prune": 3600.0,
             "flexai.scheduling.roll_up": 300.0,
+            "flexai.scheduling.forecast": 30.0,
         }.items()
     },
 )

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from flexai.scheduling.policies import policy_from
+from flexai.scheduling.predictions import learned
 from flexai.scheduling.reading import Read, read_all, read_since
 from flexai.scheduling.rows import JobRow, RemovalRow
 from scheduler_core.model import (
@@ -32,6 +33,7 @@ from scheduler_core.model import (
     Upsert,
 )
 from scheduler_core.policy import Policy
+from scheduler_core.predict import Predictions
 
 KINDS: dict[str, type[Row]] = {
     "pool": Pool,
@@ -67,6 +69,7 @@ class Feed:
         self._database_started = self._policy = ""
         self._mirror: dict[type[Row], dict[int, Row]] = {}
         self._pools: dict[str, int] = {}
+        self._predictions = Predictions()
         self._sleeping: dict[int, JobRow] = {}
         self._own: set[int] = set()
 
@@ -75,6 +78,7 @@ class Feed:
         read = read_all(self.cell_id)
         self.since, self._database_started, self._own = read.xmin, read.database_started, set()
         self._policy = read.policy
+        self._predictions = learned(self.cell_id)
         self._pools = {pool.name: pool.id for pool in read.pools}
         self._sleeping = {row.id: row for row in read.waiting if not row.is_due(now)}
         rows: dict[type[Row], Iterable[Row]] = {
@@ -82,8 +86,8 @@ class Feed:
             Node: (row.as_engine() for row in read.nodes),
             Chip: (row.as_engine() for row in read.chips if row.counts),
             Team: (row.as_engine() for row in read.teams or ()),
-            Job: (row.as_engine(self._pools) for row in read.waiting if row.is_due(now)),
-            Running: (row.as_engine() for row in read.live),
+            Job: (row.as_engine(self._pools, self._predictions) for row in read.waiting if row.is_due(now)),
+            Running: (row.as_engine(self._predictions) for row in read.live),
             Promise: (row.as_engine() for row in read.promises),
             Reservation: (row.as_engine() for row in read.reservations),
         }
@@ -157,7 +161,7 @@ class Feed:
             else:
                 yield from self._remove(Chip, chip.id, chip.changed)
         for attempt in read.live:
-            yield from self._upsert(attempt.as_engine(), attempt.changed)
+            yield from self._upsert(attempt.as_engine(self._predictions), attempt.changed)
         for promise in read.promises:
             yield from self._upsert(promise.as_engine(), promise.changed)
         for reservation in read.reservations:
@@ -171,13 +175,13 @@ class Feed:
         for row in read.waiting:
             self._sleeping.pop(row.id, None)
             if row.is_due(now):
-                yield from self._upsert(row.as_engine(self._pools), row.changed)
+                yield from self._upsert(row.as_engine(self._pools, self._predictions), row.changed)
             else:
                 self._sleeping[row.id] = row
                 yield from self._remove(Job, row.id, row.changed)
         for row in [row for row in self._sleeping.values() if row.is_due(now)]:
             del self._sleeping[row.id]
-            yield from self._upsert(row.as_engine(self._pools), 0)
+            yield from self._upsert(row.as_engine(self._pools, self._predictions), 0)
 
     def _removed(self, removal: RemovalRow) -> Iterator[tuple[FeedEvent, bool]]:
         kind = KINDS.get(removal.kind)

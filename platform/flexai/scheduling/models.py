@@ -127,6 +127,21 @@ class Reservation(models.Model):
         indexes = [models.Index(fields=["cell", "changed"], name="reservation_changed")]
 
 
+class Forecast(models.Model):
+    """When a waiting job was expected to start: the latest answer, and the first, which is scored (X2)."""
+
+    job = models.OneToOneField("jobs.Job", models.CASCADE, related_name="forecast", primary_key=True)
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+")
+    made_at = models.DateTimeField()
+    p50_at = models.DateTimeField()
+    """It starts no later than this in one case of two …"""
+    p90_at = models.DateTimeField()
+    """… and no later than this in nine of ten."""
+    first_made_at = models.DateTimeField()
+    first_p50_at = models.DateTimeField()
+    first_p90_at = models.DateTimeField()
+
+
 class Removal(models.Model):
     """A row that was deleted while it counted, written by triggers: the feed cannot read a row that is gone
     (law 7)."""

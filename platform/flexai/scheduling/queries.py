@@ -6,6 +6,7 @@ from typing import Any
 
 from flexai.common import clock
 from flexai.jobs.models import Job
+from flexai.scheduling.forecasts import forecast_of
 from flexai.scheduling.models import Cycle, Recording, Verdict
 from flexai.scheduling.policies import policy_of
 from flexai.scheduling.snapshot import take_snapshot
@@ -17,10 +18,10 @@ EXPLAINED_WAITING = 2_000
 
 
 def explain_job(job: Job) -> dict[str, Any]:
-    """Status, sentence, reasons, since when, and the place in the order (from 1) with the number of jobs
-    ahead.
+    """Status, sentence, reasons, since when, the place in the order (from 1) with the number of jobs ahead, and when
+    it is expected to start.
 
-    Position and number are None for a job that does not wait, or where too many wait.
+    Position and number are None for a job that does not wait, or where too many wait; the forecast where there is none.
     """
     answer: dict[str, Any] = {
         "status": job.status,
@@ -29,9 +30,11 @@ def explain_job(job: Job) -> dict[str, Any]:
         "since": _since(job),
         "queue_position": None,
         "ahead": None,
+        "forecast": None,
     }
     if job.state != JobState.QUEUED:
         return answer
+    answer["forecast"] = forecast_of(job, clock.now())
     explanation = _explanation(job)
     if explanation is not None:
         answer.update(queue_position=explanation.position, ahead=len(explanation.ahead))

@@ -159,7 +159,7 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
                 ORDER BY r.index)
            FROM jobs_replica r WHERE r.attempt_id = a.id),
         j.user_id, {milliseconds("j.submitted_at")}, j.attained, j.times_taken, {_KEEPS_STATE}, {_ENDLESS},
-        a.state = 'stopping') ORDER BY a.id)::text
+        a.state = 'stopping', j.name) ORDER BY a.id)::text
    FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
   WHERE a.cell_id = %(cell)s AND a.state <> 'ended' {changed.format("a")}),
 (SELECT json_agg(json_build_array(p.id, p.changed, p.attempts, p.placements) ORDER BY p.id)::text

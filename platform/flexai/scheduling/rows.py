@@ -8,6 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from flexai.jobs.requests import gang_from
+from flexai.scheduling.predictions import NO_IMAGE
 from scheduler_core.model import (
     Chip,
     ChipShare,
@@ -24,6 +25,7 @@ from scheduler_core.model import (
     Running,
     Team,
 )
+from scheduler_core.predict import Predictions
 
 NO_SUCH_POOL = 0
 """Stands for a pool that a job names and the cell does not have (any more): no node is in it."""
@@ -166,8 +168,8 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
         """Whether its `start_after` has come; `now` in milliseconds since the epoch."""
         return self.start_after is None or self.start_after <= now
 
-    def as_engine(self, pools: dict[str, int]) -> Job:
-        """`pools` are the cell's pools by name."""
+    def as_engine(self, pools: dict[str, int], predictions: Predictions) -> Job:
+        """`pools` are the cell's pools by name; `predictions` what was learned of ended runs."""
         return Job(
             id=self.id,
             name=self.name,
@@ -184,6 +186,7 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
             set=self.set,
             set_cap=self.set_cap,
             version=self.version,
+            prediction=predictions.of(self.user, self.team, self.name, NO_IMAGE),
             attained=self.attained,
             times_taken=self.times_taken,
             checkpoint=self.checkpoint,
@@ -258,8 +261,11 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
     checkpoint: bool
     endless: bool
     leaving: bool
+    name: str
+    """The job's."""
 
-    def as_engine(self) -> Running:
+    def as_engine(self, predictions: Predictions) -> Running:
+        """`predictions` are what was learned of ended runs."""
         return Running(
             id=self.id,
             job=self.job,
@@ -276,6 +282,7 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
             user=self.user,
             submitted=self.submitted,
             attained=self.attained,
+            prediction=predictions.of(self.user, self.team, self.name, NO_IMAGE),
             times_taken=self.times_taken,
             checkpoint=self.checkpoint,
             endless=self.endless,

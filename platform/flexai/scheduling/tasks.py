@@ -15,7 +15,7 @@ from flexai.common import clock
 from flexai.common.broker import valkey
 from flexai.common.events import CYCLE_TASK, request_cycle
 from flexai.jobs.services import release_due
-from flexai.scheduling import cycle, past_use, records
+from flexai.scheduling import cycle, forecasts, past_use, records
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,17 @@ def roll_up() -> None:
     past_use.roll_up(clock.now())
 
 
+@shared_task(name="flexai.scheduling.forecast", ignore_result=True)  # type: ignore[untyped-decorator]
+def forecast() -> None:
+    """When waiting jobs are expected to start is on record, for every cell."""
+    for cell_id in Cell.objects.values_list("pk", flat=True):
+        forecasts.forecast_starts(cell_id, clock.now())
+
+
 @shared_task(name="flexai.scheduling.prune", ignore_result=True)  # type: ignore[untyped-decorator]
 def prune() -> None:
-    """Old cycles and removals are gone."""
+    """Old cycles, removals and forecasts are gone."""
+    forecasts.forget_old_forecasts(clock.now())
     records.forget_old_records(kept_removals_from=clock.now() - KEPT_REMOVALS)
 
 

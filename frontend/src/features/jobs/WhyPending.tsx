@@ -17,7 +17,7 @@ export function WhyPending({ id }: { id: string }) {
   });
   if (why.isPending) return <Loading rows={3} />;
   if (!why.data) return <Failed error={why.error} retry={() => void why.refetch()} />;
-  const { sentence, reasons, since, queue_position, ahead, status } = why.data;
+  const { sentence, reasons, since, queue_position, ahead, forecast, status } = why.data;
   const waits = status === "queued" || status === "held" || status === "suspended";
   const Icon = waits ? IconHourglassHigh : IconCircleCheck;
   return (
@@ -49,6 +49,7 @@ export function WhyPending({ id }: { id: string }) {
                 </span>
               )}
             </div>
+            {forecast && waits && <Expected forecast={forecast} now={now} />}
           </div>
         </div>
       </Panel>
@@ -57,6 +58,41 @@ export function WhyPending({ id }: { id: string }) {
     </div>
   );
 }
+
+type Forecast = { p50: string; p90: string };
+
+/** When it is likely to start, and how often such forecasts held. */
+function Expected({ forecast, now }: { forecast: Forecast; now: number }) {
+  const { t } = useTranslation();
+  const score = query.useQuery("get", "/api/v1/forecasts", {}, { staleTime: 60_000 }).data;
+  const left = (at: string) => {
+    const ms = Date.parse(at) - now;
+    return ms > 0 ? duration(ms) : t("why.anyMoment");
+  };
+  return (
+    <>
+      <div className={classes.queue}>
+        <span>
+          {t("why.expected")} <b className="num">{left(forecast.p50)}</b>
+        </span>
+        <span>
+          {t("why.expectedBy")} <b className="num">{left(forecast.p90)}</b>
+        </span>
+      </div>
+      {score && score.scored >= SCORED_ENOUGH && (
+        <div className={classes.queue}>
+          {t("why.forecastScore", {
+            scored: count(score.scored),
+            held: count(Math.round((100 * score.within_p90) / score.scored)),
+          })}
+        </div>
+      )}
+    </>
+  );
+}
+
+/** With fewer a share says nothing. */
+const SCORED_ENOUGH = 10;
 
 type Reason = { code: string; sentence: string; facts?: Record<string, unknown> | null };
 

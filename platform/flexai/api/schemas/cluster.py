@@ -157,6 +157,14 @@ class ClusterSerializer(serializers.Serializer[Any]):
     series = SeriesSerializer()
 
 
+class ForecastScoreSerializer(serializers.Serializer[Any]):
+    """How forecasts of starts held in the last week."""
+
+    scored = integer("Jobs with a forecast that began.")
+    within_p50 = integer("Of these, how many began by their P50; half, if the forecasts are good.")
+    within_p90 = integer("And by their P90; nine of ten.")
+
+
 class CycleSerializer(serializers.Serializer[Any]):
     """One cycle of the scheduler."""
 

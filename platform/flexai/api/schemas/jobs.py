@@ -303,6 +303,14 @@ class ReasonSerializer(serializers.Serializer[Any]):
     facts = ObjectField()
 
 
+class ForecastSerializer(serializers.Serializer[Any]):
+    """When a waiting job is expected to start, if nobody comes before it and nothing ends early."""
+
+    p50 = serializers.DateTimeField(help_text="No later than this in one case of two.")
+    p90 = serializers.DateTimeField(help_text="No later than this in nine of ten.")
+    made_at = serializers.DateTimeField()
+
+
 class ExplanationSerializer(serializers.Serializer[Any]):
     """Why a job is where it is."""
 
@@ -312,6 +320,7 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     since = InstantOrNullField()
     queue_position = integer(allow_null=True)
     ahead = integer(allow_null=True)
+    forecast = ForecastSerializer(allow_null=True)
 
 
 class UsageChipSerializer(serializers.Serializer[Any]):

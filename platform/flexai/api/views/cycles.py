@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpResponse
@@ -14,9 +15,11 @@ from flexai.api.pagination import whole_parameter
 from flexai.api.schemas import cluster as shapes
 from flexai.api.schemas.common import LIMIT, answers
 from flexai.api.views.base import View, body_of, only_known, principal_of, the_cell
+from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput, NotFound
 from flexai.jobs.presenting import stamp
 from flexai.scheduling import policies
+from flexai.scheduling.forecasts import score
 from flexai.scheduling.models import Cycle, Recording
 from flexai.scheduling.queries import last_cycles, last_recordings
 
@@ -36,6 +39,15 @@ class CyclesView(View):
         limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
         items = [_cycle(cycle, is_operator) for cycle in last_cycles(the_cell().pk, limit)]
         return Response({"items": items, "next_cursor": None})
+
+
+class ForecastsView(View):
+    """How good forecasts are."""
+
+    @extend_schema(operation_id="forecasts_score", responses=answers(shapes.ForecastScoreSerializer))
+    def get(self, request: Request) -> Response:
+        """How the first forecast of each job held that began in the last week."""
+        return Response(asdict(score(the_cell().pk, clock.now())))
 
 
 class PolicyView(View):

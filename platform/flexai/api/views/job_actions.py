@@ -23,6 +23,7 @@ from flexai.api.views.base import View, body_of, only_known, principal_of, text_
 from flexai.jobs import logs, presenting, queries, services
 from flexai.jobs.models import Job
 from flexai.jobs.queries_live import job_usage
+from flexai.scheduling.models import Forecast
 from flexai.scheduling.queries import explain_job
 from flexai.tenancy.principals import Principal
 
@@ -159,9 +160,11 @@ class ExplainView(View):
         operation_id="job_explain", parameters=_ID, responses=answers(shapes.ExplanationSerializer)
     )
     def get(self, request: Request, id: str) -> Response:
-        """The reasons, most blocking first."""
+        """The reasons, most blocking first, and when it is expected to start."""
         told = explain_job(queries.job_named(principal_of(request), id))
-        return Response({**told, "since": presenting.stamp(told["since"])})
+        return Response(
+            {**told, "since": presenting.stamp(told["since"]), "forecast": _forecast(told["forecast"])}
+        )
 
 
 class UsageView(View):
@@ -177,6 +180,16 @@ def _act(request: Request, job_id: str, action: Callable[[Principal, Job], Job])
     only_known(body_of(request), set())
     principal = principal_of(request)
     return Response(presenting.present_job(action(principal, queries.job_named(principal, job_id))))
+
+
+def _forecast(found: Forecast | None) -> dict[str, str | None] | None:
+    if found is None:
+        return None
+    return {
+        "p50": presenting.stamp(found.p50_at),
+        "p90": presenting.stamp(found.p90_at),
+        "made_at": presenting.stamp(found.made_at),
+    }
 
 
 def _whole_characters(found: logs.LogSlice) -> bytes:
