@@ -116,20 +116,18 @@ def test_a_job_that_does_not_start_in_time_is_stopped_with_75(flexai: Shell, stu
     assert "Not started within 1 s" in done.err
 
 
-def heed_ctrl_c() -> None:
-    """As on a terminal, also where these tests run in the background of a shell, which has it ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+HEEDING_CTRL_C = ("env", "--default-signal=INT")
+"""As on a terminal, also where these tests run in the background of a shell, which has it ignored."""
 
 
 def test_ctrl_c_leaves_the_job_running_and_says_so(flexai: Shell, stub: Stub) -> None:
     stub.on_submit = lambda job: setattr(stub.start(job), "content", b"going\n")
     process = subprocess.Popen(
-        flexai.command("run", "--wait", "--", "x"),
+        [*HEEDING_CTRL_C, *flexai.command("run", "--wait", "--", "x")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=flexai.variables(),
-        preexec_fn=heed_ctrl_c,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "going\n"
