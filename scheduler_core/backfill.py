@@ -11,6 +11,7 @@ Reservations are rows: they stand from cycle to cycle until served or infeasible
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -18,7 +19,7 @@ from typing import TypeAlias, TypeVar
 from scheduler_core.closing import Closing
 from scheduler_core.fairness import least_charge, room
 from scheduler_core.filters import Why
-from scheduler_core.horizon import Horizon, Release
+from scheduler_core.horizon import Horizon, Release, instant_and_node, releases_of
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import WHOLE_CHIP, Chip, ChipShare, Choose, Id, Job, Placement, Reservation
 from scheduler_core.ordering import JobClass, Waiting
@@ -75,7 +76,7 @@ class Backfill:
         self._now = 0
         self._searches = 0
         self._started: list[Release] = []
-        """What this cycle starts, with when it is expected to end."""
+        """What this cycle starts gives back, in order."""
         self.standing: list[Standing] = []
         """Every reservation that stands, the earliest first."""
 
@@ -88,6 +89,7 @@ class Backfill:
         self._started = []
         self.standing = []
         self._closing.begin(now)
+        self._horizon.begin(now)
         rows = sorted(self._ledger.reservations.values(), key=lambda row: (row.at, row.job))
         for row in rows:
             job = self._waiting.jobs.get(row.job)
@@ -134,7 +136,8 @@ class Backfill:
         """This cycle starts work of this class there: some time it ends."""
         if kind.run_time is not None:
             by = tenant(kind.organization, kind.gang.request.isolation)
-            self._started.append(Release(self._now + kind.run_time, by, placements))
+            for release in releases_of(self._now + kind.run_time, by, placements):
+                insort(self._started, release, key=instant_and_node)
 
     def try_in_the_clear(self, job: Job, kind: JobClass) -> Placements:
         """Placements with everything out of the way that the job may pass. The caller rewinds."""
@@ -241,7 +244,6 @@ class Backfill:
         self, choices: Sequence[tuple[JobClass, str]], only: Collection[Id] | None = None
     ) -> Opening | None:
         shades = [self._shade(stands) for stands in self.standing]
-        self._started.sort(key=lambda release: release.at)
         found: list[tuple[int, int, Opening]] = []
         for rank, (choice, chip_type) in enumerate(choices):
             closing = self._closing.of(choice)

@@ -5,10 +5,9 @@ Expected ends are beliefs: what is wrong with them costs time, never correctness
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator
-from heapq import merge
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Placement, Running
@@ -18,11 +17,25 @@ from scheduler_core.shape import Tenant, tenant
 
 
 class Release(NamedTuple):
-    """At this instant these placements are given back."""
+    """At this instant these placements on one node are given back."""
 
     at: int
+    node: Id
     by: Tenant
     placements: tuple[Placement, ...]
+
+
+def instant_and_node(release: Release) -> tuple[int, Id]:
+    """The order in which things come free."""
+    return release.at, release.node
+
+
+def releases_of(at: int, by: Tenant, placements: Iterable[Placement]) -> list[Release]:
+    """What is given back at this instant, node by node."""
+    on: dict[Id, tuple[Placement, ...]] = {}
+    for placement in placements:
+        on[placement.node] = (*on.get(placement.node, ()), placement)
+    return [Release(at, node, by, on[node]) for node in sorted(on)]
 
 
 def expected_end(attempt: Running, policy: Policy, now: int) -> int | None:
@@ -51,56 +64,75 @@ def expected_end(attempt: Running, policy: Policy, now: int) -> int | None:
     return min(end, bound) if bound > now else now + MINUTE
 
 
+End: TypeAlias = tuple[int, Id, Id]
+"""An instant, a node, and an attempt that is expected to end there and then."""
+
+
 class Horizon:
-    """The expected ends of everything that runs, kept in order."""
+    """The expected ends of everything that runs, kept in order: by instant, then by node."""
 
     def __init__(self, ledger: Ledger, policy: Policy) -> None:
         self._ledger = ledger
         self._policy = policy
-        self._first: dict[Id, int] = {}
-        """For each attempt the instant at which it is first expected to end."""
-        self._ends: list[tuple[int, Id]] = []
+        self._now = 0
+        self._ends_of: dict[Id, list[End]] = {}
+        """Of each attempt, as it is in order."""
+        self._moving: set[Id] = set()
+        """Attempts whose expected end moves on with time: told to go, or past their bound."""
         for attempt in ledger.running.values():
-            if (first := expected_end(attempt, policy, attempt.started)) is not None:
-                self._first[attempt.id] = first
-        self._ends = sorted((first, attempt_id) for attempt_id, first in self._first.items())
+            self._ends_of[attempt.id] = self._expected(attempt)
+        self._ends = sorted(end for ends in self._ends_of.values() for end in ends)
+
+    def begin(self, now: int) -> None:
+        """Every expected end lies after this instant. What is overdue, or told to go, is expected anew."""
+        before, self._now = self._now, now
+        overdue = self._ends if now < before else self._ends[: bisect_left(self._ends, (now + 1,))]
+        for attempt in sorted({attempt for _, _, attempt in overdue} | self._moving):
+            self.note(self._ledger.running[attempt])
 
     def note(self, attempt: Running) -> None:
         """This attempt lives, and is now so."""
-        first = expected_end(attempt, self._policy, attempt.started)
-        if self._first.get(attempt.id) == first:
+        ends = self._expected(attempt)
+        if self._ends_of.get(attempt.id) == ends:
             return
         self.forget(attempt.id)
-        if first is not None:
-            self._first[attempt.id] = first
-            insort(self._ends, (first, attempt.id))
+        self._ends_of[attempt.id] = ends
+        for end in ends:
+            insort(self._ends, end)
 
     def forget(self, attempt_id: Id) -> None:
         """This attempt has ended; one that never lived is left alone."""
-        first = self._first.pop(attempt_id, None)
-        if first is not None:
-            del self._ends[bisect_left(self._ends, (first, attempt_id))]
+        for end in self._ends_of.pop(attempt_id, ()):
+            del self._ends[bisect_left(self._ends, end)]
+        self._moving.discard(attempt_id)
 
-    def releases(self, now: int, only: Collection[Id] | None = None) -> Iterator[Release]:
-        """What running work gives back from now on, in order; `only`: on these nodes. What is promised to
-        somebody stays held.
+    def releases(self, only: Collection[Id] | None = None) -> Iterator[Release]:
+        """What running work gives back, in order; `only`: on these nodes. What is promised to somebody stays
+        held.
         """
+        running = self._ledger.running
         promised = {attempt for promise in self._ledger.promises.values() for attempt in promise.attempts}
-        for end, attempt_id in self._in_order(now, only):
+        for at, node, attempt_id in self._ends if only is None else self._ends_on(only):
             if attempt_id not in promised:
-                attempt = self._ledger.running[attempt_id]
-                by = tenant(attempt.organization, attempt.isolation)
-                yield Release(end, by, attempt.placements)
+                attempt = running[attempt_id]
+                places = attempt.placements
+                if len(places) > 1:
+                    places = tuple([place for place in places if place.node == node])
+                yield Release(at, node, tenant(attempt.organization, attempt.isolation), places)
 
-    def _in_order(self, now: int, only: Collection[Id] | None) -> Iterable[tuple[int, Id]]:
-        if only is not None:
-            here = {attempt.id for node in only for attempt in self._ledger.running_on(node)}
-            return self._as_of(now, here & self._first.keys())
-        overdue = bisect_right(self._ends, now, key=lambda end: end[0])
-        late = [attempt_id for _, attempt_id in self._ends[:overdue]]
-        return merge(self._as_of(now, late), self._ends[overdue:])
+    def _ends_on(self, nodes: Collection[Id]) -> list[End]:
+        here = {attempt.id for node in nodes for attempt in self._ledger.running_on(node)}
+        return sorted(end for attempt in here for end in self._ends_of.get(attempt, ()) if end[1] in nodes)
 
-    def _as_of(self, now: int, attempts: Iterable[Id]) -> list[tuple[int, Id]]:
-        running, policy = self._ledger.running, self._policy
-        ends = [(expected_end(running[attempt_id], policy, now), attempt_id) for attempt_id in attempts]
-        return sorted((end, attempt_id) for end, attempt_id in ends if end is not None)
+    def _expected(self, attempt: Running) -> list[End]:
+        """As far as this instant tells; kept until the first of them is past."""
+        if attempt.leaving or _past_bound(attempt, self._now):
+            self._moving.add(attempt.id)
+        end = expected_end(attempt, self._policy, self._now)
+        if end is None:
+            return []
+        return [(end, node, attempt.id) for node in sorted({place.node for place in attempt.placements})]
+
+
+def _past_bound(attempt: Running, now: int) -> bool:
+    return attempt.max_duration is not None and attempt.started + attempt.max_duration <= now

@@ -128,6 +128,10 @@ class Ledger:
             if chip is not None and chip.node == placement.node:
                 yield chip.type, charge(share.milli, share.memory, chip.memory)
 
+    def capacity_on(self, node: Id, chip_type: str) -> int:
+        """Milli-chips of the type that are healthy there; none while the node is out of service."""
+        return self._capacity_of.get(node, {}).get(chip_type, 0)
+
     def running_on(self, node: Id) -> list[Running]:
         """The live attempts that hold something of this node, by id."""
         return [self.running[attempt] for attempt in sorted(self._running_on.get(node, ()))]
