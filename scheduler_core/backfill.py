@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from scheduler_core.closing import Closing
+from scheduler_core.counting import Why
 from scheduler_core.fairness import least_charge, room
-from scheduler_core.filters import Why
 from scheduler_core.horizon import Horizon, Release, instant_and_node, releases_of
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import WHOLE_CHIP, Chip, ChipShare, Choose, Id, Job, Placement, Reservation

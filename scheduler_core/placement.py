@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Set
 from typing import Any, Final, TypeAlias
 
+from scheduler_core.columns import Columns
 from scheduler_core.fairness import room
 from scheduler_core.filters import Census, Filters, without_host
 from scheduler_core.fit import HEAD, Fit, Need, Offer, offer, openings, parts_of
@@ -43,7 +44,8 @@ class Placer:
         self._ledger = ledger
         self._value = value
         self._shelves = Shelves(ledger)
-        self._filters = Filters(ledger)
+        self._columns = Columns(ledger)
+        self._filters = Filters(self._columns)
         self._rankings: dict[Need, Ranking] = {}
         self._of_class: dict[JobClass, tuple[tuple[str, Ranking], ...]] = {}
         """The rankings asked for in this cycle, by chip type in the order to try."""
@@ -58,9 +60,10 @@ class Placer:
         self._effort = effort
         self._of_class.clear()
         self._shelves.catch_up()
-        self._filters.begin_cycle()
+        self._columns.table()
         self._ledger.changed.clear()
         self._shelves.from_the_start()
+        self._columns.from_the_start()
         if self._cycle % KEEP_CYCLES == 0:
             self._forget_needs_out_of_use()
 
@@ -167,7 +170,6 @@ class Placer:
                 del self._rankings[need]
         in_use = {ranking.chips for ranking in self._rankings.values()}
         self._shelves.keep(in_use)
-        self._filters.keep(in_use)
 
     def _place_on(
         self, kind: JobClass, chip_type: str, ranking: Ranking, *, bounded_by_team: bool
@@ -252,7 +254,7 @@ class Ranking:
 
     def __len__(self) -> int:
         """How many nodes could take a replica."""
-        return len(self._ledger.states) - self.census.rejections.total()
+        return self.census.fitting
 
     @property
     def census(self) -> Census:

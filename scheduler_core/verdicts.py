@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from scheduler_core.counting import Why
 from scheduler_core.fairness import budget_spent, least_charge, user_cap
-from scheduler_core.filters import Census, Rejection, Why
+from scheduler_core.filters import Census, Rejection
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Quota, Team
 from scheduler_core.ordering import JobClass
@@ -237,8 +238,8 @@ def _memory_too_small(survey: _Survey, nearest: Rejection) -> Reason:
 
 
 def _not_ready(survey: _Survey, _: Rejection) -> Reason:
-    told = {found.told for found in survey.census.rejections if found.why is Why.NOT_READY}
-    return NodesNotReady(survey.census.by_why[Why.NOT_READY], tuple(sorted(told - {"not ready"})))
+    told = tuple(why for why in survey.census.not_ready if why != "not ready")
+    return NodesNotReady(survey.census.by_why[Why.NOT_READY], told)
 
 
 def _unhealthy(survey: _Survey, nearest: Rejection) -> Reason:
@@ -251,7 +252,7 @@ def _busy(survey: _Survey, nearest: Rejection) -> Reason:
     if not request.chips:
         return NoRoomForSlice(request.milli, request.chip_memory, nearest.most, nearest.also, survey.name)
     with_chips = (Why.TOO_FEW_CHIPS, Why.UNHEALTHY, Why.BUSY)
-    free = max(found.also for found in survey.census.rejections if found.why in with_chips)
+    free = survey.census.most_also(with_chips)
     return NotEnoughFreeChips(request.chips, free, survey.name, survey.where)
 
 

@@ -7,14 +7,12 @@ from typing import ParamSpec, TypeVar
 
 import numba
 
+from scheduler_core.compiled import compiled
+
+__all__ = ["compiled", "compiled_afresh", "compiled_within"]
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-
-
-def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """The same function, compiled when it is first called. It may call other compiled ones only."""
-    fast: Callable[Arguments, Result] = numba.njit(cache=True)(function)
-    return fast
 
 
 def compiled_afresh(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -27,6 +27,7 @@ ALLOWED = {
     "typing",
 }
 ALLOWED_IN = {
+    "compiled.py": {"numba"},
     "recording.py": {"hashlib", "msgspec", "zlib"},
     "value.py": {"numpy", "numpy.typing"},
 }
