@@ -212,6 +212,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/{id}/keep": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description For so long its chips are not taken for idle, used or not; an hour if nothing is said. */
+        post: operations["job_keep"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{id}/logs": {
         parameters: {
             query?: never;
@@ -596,12 +613,20 @@ export interface components {
     schemas: {
         /**
          * @description * `stop` - stop
+         *     * `keep` - keep
          *     * `hold` - hold
          *     * `resume` - resume
          *     * `requeue` - requeue
          * @enum {string}
          */
-        Action: "stop" | "hold" | "resume" | "requeue";
+        Action: "stop" | "keep" | "hold" | "resume" | "requeue";
+        /**
+         * @description * `notify` - notify
+         *     * `suspend` - suspend
+         *     * `stop` - stop
+         * @enum {string}
+         */
+        ActionEnum: "notify" | "suspend" | "stop";
         /** @description One try at running a job. */
         Attempt: {
             number: number;
@@ -847,6 +872,16 @@ export interface components {
             cpu_permille: number;
             memory_mib: number;
         };
+        /** @description That a running job's chips have hardly been used for a while. */
+        Idle: {
+            /** Format: date-time */
+            since: string;
+            /** @description When it was last looked at. */
+            use_permille: number;
+            action: components["schemas"]["ActionEnum"];
+            /** Format: date-time */
+            acts_at: string | null;
+        };
         /**
          * @description * `exclusive` - exclusive
          *     * `hardware` - hardware
@@ -895,6 +930,7 @@ export interface components {
             nodes: string[];
             /** @description Mean use of its chips: now while it runs, over its life afterwards. */
             use_permille: number | null;
+            idle: components["schemas"]["Idle"] | null;
             memory_peak_mib: number | null;
             version: number;
             url: string;
@@ -948,6 +984,7 @@ export interface components {
             nodes: string[];
             /** @description Mean use of its chips: now while it runs, over its life afterwards. */
             use_permille: number | null;
+            idle: components["schemas"]["Idle"] | null;
             memory_peak_mib: number | null;
             version: number;
             url: string;
@@ -1018,6 +1055,11 @@ export interface components {
             labels?: {
                 [key: string]: string;
             };
+        };
+        /** @description For how long. */
+        KeepRequest: {
+            /** @default 3600 */
+            seconds: number;
         };
         /**
          * @description * `never` - never
@@ -1893,6 +1935,41 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job_keep: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the job. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["KeepRequest"];
+            };
+        };
         responses: {
             200: {
                 headers: {

@@ -392,6 +392,7 @@ export class World {
       run_ms: started ? (ended ?? this.now) - started : null,
       nodes: started ? [`node-0${1 + (index % 9)}`] : [],
       use_permille: started ? 250 + ((index * 137) % 700) : null,
+      idle: null,
       memory_peak_mib: started ? 52_000 : null,
       version: 3,
       url: `/jobs/${id}`,

@@ -19,6 +19,7 @@ urlpatterns = [
     path("jobs/<str:id>/stop", job_actions.StopView.as_view()),
     path("jobs/<str:id>/resume", job_actions.ResumeView.as_view()),
     path("jobs/<str:id>/hold", job_actions.HoldView.as_view()),
+    path("jobs/<str:id>/keep", job_actions.KeepView.as_view()),
     path("jobs/<str:id>/requeue", job_actions.RequeueView.as_view()),
     path("jobs/<str:id>/events", job_actions.EventsView.as_view()),
     path("jobs/<str:id>/logs", job_actions.LogsView.as_view()),

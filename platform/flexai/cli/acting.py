@@ -1,4 +1,4 @@
-"""`flexai stop`, `resume`, `requeue`: change what becomes of jobs."""
+"""`flexai stop`, `resume`, `keep`, `requeue`: change what becomes of jobs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,20 @@ def stop(
 
 
 def resume(jobs: Jobs, as_json: options.Json = False) -> None:
-    """Let held jobs go."""
+    """Let held jobs go, and those that pause because their chips were idle."""
     with connect() as client:
         _each(_ids(client, jobs), client.jobs.resume, as_json)
+
+
+def keep(
+    jobs: Jobs,
+    how_long: Annotated[str, typer.Option("--for", help="30m, 2h, 1d.")] = "1h",
+    as_json: options.Json = False,
+) -> None:
+    """Keep the chips of active jobs for a while, used or not."""
+    seconds = int(options.seconds(how_long))
+    with connect() as client:
+        _each(_ids(client, jobs), lambda job_id: client.jobs.keep(job_id, seconds=seconds), as_json)
 
 
 def requeue(jobs: Jobs, as_json: options.Json = False) -> None:

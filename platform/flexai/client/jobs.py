@@ -105,6 +105,11 @@ class Jobs:
         """A held or suspended job waits for chips afterwards."""
         return cast("Job", self._transport.send("POST", f"/jobs/{job_id}/resume", body={}))
 
+    def keep(self, job_id: str, *, seconds: int | None = None) -> Job:
+        """For so long (an hour) the chips of an active job are not taken for idle. Raises Conflict for any other."""
+        body = {} if seconds is None else {"seconds": seconds}
+        return cast("Job", self._transport.send("POST", f"/jobs/{job_id}/keep", body=body))
+
     def requeue(self, job_id: str) -> Job:
         """A job that has ended waits for another run afterwards."""
         return cast("Job", self._transport.send("POST", f"/jobs/{job_id}/requeue", body={}))

@@ -63,6 +63,15 @@ class Attempt(TypedDict):
     replicas: list[Replica]
 
 
+class Idle(TypedDict):
+    """That a running job's chips have hardly been used since then, and what its policy does about it."""
+
+    since: str
+    use_permille: int
+    action: str
+    acts_at: str | None
+
+
 class Job(TypedDict):
     """A job; `spec` to `allowed_actions` come with `jobs.get` alone."""
 
@@ -92,6 +101,7 @@ class Job(TypedDict):
     run_ms: int | None
     nodes: list[str]
     use_permille: int | None
+    idle: Idle | None
     memory_peak_mib: int | None
     version: int
     url: str

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+import msgspec
 import redis
 
 from flexai.common import clock
@@ -28,6 +29,11 @@ SERIES_POINTS = 360
 STALE_MS = 10_000
 """A frame older than this says nothing about now."""
 _ARRIVAL = struct.Struct("<q")
+WINDOWS_KEY = "flexai:demand"
+"""Hash: node primary key → JSON of the node's last whole `Window`."""
+WINDOW_MS = 10_000
+"""Over so long use is averaged before anything is decided by it (T1): one sample of a second tells little of work that
+reads and computes by turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,36 @@ class Series:
     use: list[int] = field(default_factory=list)
 
 
+class Window(msgspec.Struct, frozen=True):
+    """What a node's chips and replicas used, on average over one window (T1)."""
+
+    since: int
+    until: int
+    """Milliseconds since the epoch, by the server's clock."""
+    chips: dict[int, int]
+    """Permille by chip index."""
+    replicas: dict[str, int]
+    """CPU permille of one core, by the replica's key in hex."""
+
+
+def keep_windows(windows: Mapping[int, Window]) -> None:
+    """The windows are the last whole ones of their nodes. Raises redis errors."""
+    valkey().hset(
+        WINDOWS_KEY, mapping={str(node): msgspec.json.encode(window) for node, window in windows.items()}
+    )
+
+
+def last_windows(node_pks: Sequence[int]) -> dict[int, Window]:
+    """The last whole window of each node, by primary key. Raises redis errors."""
+    if not node_pks:
+        return {}
+    raw = cast("list[bytes | None]", valkey().hmget(WINDOWS_KEY, [str(pk) for pk in node_pks]))
+    return {pk: _WINDOW.decode(value) for pk, value in zip(node_pks, raw, strict=True) if value is not None}
+
+
+_WINDOW = msgspec.json.Decoder(Window)
+
+
 def keep_frames(frames: Mapping[int, bytes], *, at_ms: int) -> None:
     """The frames are the latest of their nodes. Raises redis errors."""
     stamp = _ARRIVAL.pack(at_ms)
@@ -59,6 +95,7 @@ def forget_frames(node_pks: Iterable[int]) -> None:
     names = [str(pk) for pk in node_pks]
     if names:
         valkey().hdel(FRAMES_KEY, *names)
+        valkey().hdel(WINDOWS_KEY, *names)
 
 
 def latest(node_pks: Sequence[int]) -> dict[int, Telemetry]:

@@ -89,6 +89,8 @@ class Job(models.Model):
     """Chip-milliseconds that its ended attempts had, by what quota charged."""
     times_taken = models.PositiveIntegerField(default=0, db_default=0)
     """How often its chips were taken back for other work (R1)."""
+    kept_until = models.DateTimeField(null=True)
+    """Somebody asked that its chips be kept until then, used or not (T2)."""
     version = models.PositiveIntegerField(default=0)
     changed = models.BigIntegerField(default=0, editable=False)
 
@@ -156,6 +158,19 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return self.public_id
+
+
+class IdleAttempt(models.Model):
+    """A running attempt whose chips have been used less than its policy asks for, since `since` (T1, T2)."""
+
+    attempt = models.OneToOneField(Attempt, models.CASCADE, primary_key=True, related_name="idle")
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+")
+    since = models.DateTimeField()
+    use_permille = models.PositiveIntegerField()
+    """When it was last looked at."""
+    notified_at = models.DateTimeField(null=True)
+    acts_at = models.DateTimeField(null=True)
+    """When its policy's action follows, as the notice said."""
 
 
 class Replica(models.Model):

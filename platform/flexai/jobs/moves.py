@@ -6,17 +6,18 @@ The row is locked, the lifecycle says whether the move is legal, and whoever com
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import F
 
 from flexai.common import clock
 from flexai.common.database import prepared_cursor
-from flexai.common.errors import Conflict, Forbidden
+from flexai.common.errors import Conflict, FieldError, Forbidden, InvalidInput
 from flexai.common.events import Hint, publish_on_commit
 from flexai.jobs.history import Happened, write_history
-from flexai.jobs.models import Attempt, Job, Replica
+from flexai.jobs.models import Attempt, IdleAttempt, Job, Replica
+from flexai.jobs.quantities import duration_words
 from flexai.tenancy import audit
 from flexai.tenancy.models import Role
 from flexai.tenancy.principals import RANK, Principal
@@ -32,13 +33,15 @@ from scheduler_core.lifecycle import (
     status_word,
 )
 
+KEEP_MS = 3_600_000
+MAX_KEEP_MS = 7 * 86_400_000
 MAX_REASON = 500
 """Characters of a reason that is kept."""
 
 ACTIONS: dict[JobState, tuple[str, ...]] = {
     JobState.HELD: ("stop", "resume"),
     JobState.QUEUED: ("stop", "hold"),
-    JobState.ACTIVE: ("stop",),
+    JobState.ACTIVE: ("stop", "keep"),
     JobState.SUSPENDED: ("stop", "resume"),
     **dict.fromkeys(FINAL_JOB_STATES, ("requeue",)),
 }
@@ -51,7 +54,10 @@ def allowed_actions(principal: Principal, job: Job) -> list[str]:
         return []
     if job.state == JobState.ACTIVE and job.cancel_requested_at is not None:
         return []
-    return list(ACTIONS[JobState(job.state)])
+    actions = list(ACTIONS[JobState(job.state)])
+    if _pauses(job, clock.now()):
+        actions.append("resume")
+    return actions
 
 
 def stop_job(principal: Principal, job: Job, *, reason: str = "") -> Job:
@@ -64,7 +70,8 @@ def stop_job(principal: Principal, job: Job, *, reason: str = "") -> Job:
 
 
 def resume_job(principal: Principal, job: Job) -> Job:
-    """A held or suspended job is queued; a held one whose `start_after` has not come is held for that alone.
+    """A held or suspended job is queued; a held one whose `start_after` has not come is held for that alone; one that
+    pauses because its chips were idle may start at once.
 
     Raises Forbidden, and Conflict in any other state.
     """
@@ -80,6 +87,31 @@ def requeue_job(principal: Principal, job: Job) -> Job:
     """A job that has ended is queued for another run, with its retries fresh. Raises Forbidden and
     Conflict."""
     return _move(principal, job, "job.requeued", "", _requeue)
+
+
+def keep_job(principal: Principal, job: Job, *, for_ms: int = KEEP_MS) -> Job:
+    """The chips of an active job stay its own for so long, used or not: its idleness counts anew from then (T2).
+
+    Raises Forbidden, Conflict unless it is active, and InvalidInput above `MAX_KEEP_MS`.
+    """
+    if not 1000 <= for_ms <= MAX_KEEP_MS:
+        bounds = f"must be 1 s to {duration_words(MAX_KEEP_MS)}"
+        raise InvalidInput(f"`seconds` {bounds}.", errors=[FieldError("seconds", bounds)])
+
+    def keep(principal: Principal, job: Job, now: datetime) -> Sequence[int]:
+        if job.state != JobState.ACTIVE:
+            raise Conflict(f"Only an active job holds chips that can be kept; this one is {job.status}.")
+        job.kept_until, job.version = now + timedelta(milliseconds=for_ms), job.version + 1
+        job.sentence = f"Its chips are kept for {duration_words(for_ms)}, as {principal.user.username} asked."
+        IdleAttempt.objects.filter(attempt__job=job).delete()
+        return ()
+
+    return _move(principal, job, "job.kept", "", keep)
+
+
+def _pauses(job: Job, now: datetime) -> bool:
+    """Whether it was suspended for idleness and may not start again yet."""
+    return job.state == JobState.QUEUED and job.start_after is not None and job.start_after > now
 
 
 def release_due(now: datetime) -> int:
@@ -149,7 +181,7 @@ def _move(
 
 _MOVED_FIELDS = [
     "state", "status", "reason_code", "sentence", "version", "ended_at", "cancel_requested_at", "exit_code",
-    "outcome", "failures", "started_at",
+    "outcome", "failures", "started_at", "start_after", "kept_until",
 ]  # fmt: skip
 
 
@@ -193,6 +225,10 @@ def _resume(principal: Principal, job: Job, now: datetime) -> Sequence[int]:
         if job.reason_code != "start_after":
             job.reason_code, job.sentence = "start_after", f"Held until {job.start_after:%Y-%m-%dT%H:%M:%SZ}."
             job.version += 1
+        return ()
+    if _pauses(job, now):
+        job.start_after, job.version = None, job.version + 1
+        job.reason_code, job.sentence = "resumed", f"Resumed by {principal.user.username}."
         return ()
     event = {JobState.HELD: JobEvent.RELEASE, JobState.SUSPENDED: JobEvent.RESUME}.get(JobState(job.state))
     if event is None:

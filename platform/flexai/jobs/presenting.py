@@ -11,8 +11,9 @@ from typing import Any
 from django.db.models import Min
 
 from flexai.common import clock
-from flexai.jobs.models import Allocation, Attempt, Event, Job, Replica
+from flexai.jobs.models import Allocation, Attempt, Event, IdleAttempt, Job, Replica
 from flexai.jobs.queries_live import use_of_jobs
+from scheduler_core.demand import Rung
 from scheduler_core.lifecycle import JobState
 
 _WAITS = {JobState.QUEUED, JobState.HELD, JobState.SUSPENDED}
@@ -125,9 +126,26 @@ def _job(job: Job, place: Whereabouts | None, live_use: int | None, now: datetim
         **_times(job, place, now),
         "nodes": place.nodes if place else [],
         "use_permille": place.attempt.use_permille if place and place.attempt.state == "ended" else live_use,
+        "idle": _idle(job, place),
         "memory_peak_mib": place.attempt.memory_peak_mib or None if place else None,
         "version": job.version,
         "url": f"/jobs/{job.public_id}",
+    }
+
+
+def _idle(job: Job, place: Whereabouts | None) -> dict[str, Any] | None:
+    """That its chips have not been used for a while, and what its policy does about it; None while they are."""
+    if place is None or place.attempt.state != "running":
+        return None
+    idle: IdleAttempt | None = getattr(place.attempt, "idle", None)
+    if idle is None or idle.notified_at is None:
+        return None
+    policy = job.effective_spec.get("idle") or {"action": Rung.NOTIFY.value}
+    return {
+        "since": stamp(idle.since),
+        "use_permille": idle.use_permille,
+        "action": policy["action"],
+        "acts_at": stamp(idle.acts_at),
     }
 
 
@@ -139,7 +157,7 @@ def _whereabouts_of(jobs: Sequence[Job]) -> dict[int, Whereabouts]:
     numbers = {job.attempts_count for job in tried.values()}
     attempts = [
         attempt
-        for attempt in Attempt.objects.filter(job_id__in=tried, number__in=numbers)
+        for attempt in Attempt.objects.filter(job_id__in=tried, number__in=numbers).select_related("idle")
         if attempt.number == tried[attempt.job_id].attempts_count
     ]
     firsts = _first_runs([job.pk for job in tried.values() if job.attempts_count > 1])

@@ -135,6 +135,15 @@ def duration_text(ms: int) -> str:
     return f"{ms}ms"
 
 
+def duration_words(ms: int) -> str:
+    """For a sentence, by its two largest units: 312000 is `5 min 12 s`."""
+    seconds = max(0, round(ms / 1000))
+    days, hours, minutes = seconds // 86_400, seconds // 3600 % 24, seconds // 60 % 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds % 60, "s")]
+    first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
+
+
 def milli(value: object, *, least: int, most: int) -> int:
     """Thousandths, rounded up: 0.5 is 500. "50%" is 500 too."""
     text = value.strip() if isinstance(value, str) else value

@@ -34,7 +34,15 @@ from flexai.jobs.creation import (
     create_one,
 )
 from flexai.jobs.models import Job
-from flexai.jobs.moves import allowed_actions, hold_job, release_due, requeue_job, resume_job, stop_job
+from flexai.jobs.moves import (
+    allowed_actions,
+    hold_job,
+    keep_job,
+    release_due,
+    requeue_job,
+    resume_job,
+    stop_job,
+)
 from flexai.tenancy.models import Role
 from flexai.tenancy.principals import RANK, Principal, TeamSeat
 
@@ -46,6 +54,7 @@ __all__ = [
     "allowed_actions",
     "effective_of",
     "hold_job",
+    "keep_job",
     "prepare",
     "release_due",
     "requeue_job",

@@ -4,9 +4,9 @@ Pure: no clock, no database. Everything wrong is reported at once, each with its
 the cell is another question (`jobs.admission`).
 
 Defaults that people meet: `name` job, `type` task, `nodes` 1, `priority` normal (50), `lend` team, `lease`
-10m, `checkpoint.grace_period` 10s, no retries. A job without chips gets 1 CPU; a job with chips asks for 0
-host CPUs unless it says otherwise, because on nodes whose chips are cores the chip is the CPU (Q6). Without
-`memory` no limit is set.
+10m, `checkpoint.grace_period` 10s, no retries; a `utilization_policy` looks for less than 5% over 10m, and
+notifies. A job without chips gets 1 CPU; a job with chips asks for 0 host CPUs unless it says otherwise,
+because on nodes whose chips are cores the chip is the CPU (Q6). Without `memory` no limit is set.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from flexai.common.errors import FieldError, InvalidInput, TooLarge
 from flexai.jobs import quantities
 from flexai.jobs.spec_reader import Reader
 from flexai.jobs.spec_resources import read_resources
+from scheduler_core.demand import BELOW, Rung
 
 MAX_SPEC_BYTES = 1024 * 1024
 """1 MiB of JSON, files included."""
@@ -39,7 +40,12 @@ LEAST_LEASE_MS = 30_000
 """Three heartbeats of an agent."""
 DEFAULT_GRACE_MS = 10_000
 MAX_GRACE_MS = 3_600_000
+DEFAULT_WINDOW_MS = 600_000
+LEAST_WINDOW_MS = 30_000
+"""Three measurements of ten seconds."""
+MAX_WINDOW_MS = 7 * 86_400_000
 PRIORITIES = {"low": 25, "normal": 50, "high": 75}
+IDLE_ACTIONS = tuple(rung.value for rung in Rung)
 LEND = ("never", "team", "organization", "any")
 RETRIED = ("exit", "oom", "start_failed", "timed_out")
 _BY_DEFAULT_RETRIED = ["exit", "oom", "start_failed"]
@@ -96,7 +102,7 @@ def _read(reader: Reader) -> dict[str, Any]:
     if kind in ("workspace", "service"):
         reader.wrong("type", f"`type: {kind}` is not built yet", "give task")
     hold, start_after = reader.flag("hold", False), reader.read("start_after", quantities.instant)
-    replicas = _replicas(reader)
+    replicas, resources = _replicas(reader), read_resources(reader)
     return {
         "name": _name(reader),
         "team": reader.slug("team"),
@@ -105,7 +111,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         "env": reader.environment("env", MAX_ENV),
         "files": reader.files("files", MAX_FILES, MAX_FILE_BYTES),
         "working_dir": reader.folder("working_dir"),
-        "resources": read_resources(reader),
+        "resources": resources,
         "replicas": {"min": replicas, "max": replicas, "spread": reader.flag("spread", True)},
         "node_pools": reader.slugs("node_pools", 32),
         "priority": _priority(reader),
@@ -118,6 +124,9 @@ def _read(reader: Reader) -> dict[str, Any]:
         "lease_ms": _lease(reader),
         "lend": reader.choice("lend", LEND, "team"),
         **_checkpoint(reader),
+        "idle": _idle(
+            reader, has_chips=bool(resources["chips"] or resources["milli"] or resources["chip_memory_mib"])
+        ),
         "array": _array(reader),
         "labels": reader.labels("labels", MAX_LABELS),
     }
@@ -191,6 +200,32 @@ def _checkpoint(reader: Reader) -> dict[str, Any]:
     path = "" if given is None else inner.text_at("checkpoint.path", given, 4096, filled=True)
     grace = inner.duration("grace_period", DEFAULT_GRACE_MS, least=0, most=MAX_GRACE_MS)
     return {"grace_ms": grace, "checkpoint_path": path}
+
+
+def _idle(reader: Reader, *, has_chips: bool) -> dict[str, Any] | None:
+    """What may be done when its chips are idle (T2); None: its user is told, nothing else."""
+    for key in ("idle_timeout", "utilization_policy"):
+        if reader.raw.get(key) is not None and not has_chips:
+            reader.wrong(
+                key, "is about the use of chips, and the job asks for none", "see `resources.accelerators`"
+            )
+    if reader.raw.get("idle_timeout") is not None:
+        if reader.raw.get("utilization_policy") is not None:
+            reader.wrong("idle_timeout", "says the same as `utilization_policy`", "give one of them")
+        window = reader.duration("idle_timeout", MAX_WINDOW_MS, least=LEAST_WINDOW_MS, most=MAX_WINDOW_MS)
+        return {"below_permille": BELOW, "window_ms": window, "action": Rung.STOP.value}
+    if reader.raw.get("utilization_policy") is None:
+        return None
+    inner = reader.inside("utilization_policy")
+    return {
+        "below_permille": inner.read("min_utilization", _permille) or BELOW,
+        "window_ms": inner.duration("window", DEFAULT_WINDOW_MS, least=LEAST_WINDOW_MS, most=MAX_WINDOW_MS),
+        "action": inner.choice("action", IDLE_ACTIONS, Rung.NOTIFY.value),
+    }
+
+
+def _permille(value: object) -> int:
+    return quantities.milli(value, least=1, most=1000)
 
 
 def _array(reader: Reader) -> dict[str, Any] | None:

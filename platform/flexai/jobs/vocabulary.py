@@ -16,7 +16,7 @@ BUILT: Mapping[str, frozenset[str]] = {
             "name", "team", "type", "commands", "working_dir", "files", "env", "resources", "nodes", "spread",
             "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
             "max_duration",
-            "retry", "lease", "checkpoint", "array", "labels",
+            "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout",
         }
     ),
     "resources": frozenset(
@@ -24,6 +24,7 @@ BUILT: Mapping[str, frozenset[str]] = {
     ),
     "retry": frozenset({"limit", "on", "exit_codes"}),
     "checkpoint": frozenset({"path", "grace_period"}),
+    "utilization_policy": frozenset({"min_utilization", "window", "action"}),
 }  # fmt: skip
 """Keys by the object they stand in."""
 
@@ -31,8 +32,7 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
             "image", "setup", "secrets", "topology", "matrix", "depends_on", "schedule", "outputs", "ports",
-            "instances", "scaling", "probes", "volumes", "notify", "utilization_policy", "idle_timeout",
-            "deadline",
+            "instances", "scaling", "probes", "volumes", "notify", "deadline",
         }
     ),
     "resources": frozenset({"any_of", "choose", "shm_size", "disk"}),

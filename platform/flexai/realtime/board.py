@@ -55,6 +55,29 @@ class _Sums:
             self.chip_memory[chip.index] = self.chip_memory.get(chip.index, 0) + chip.memory_mib
 
 
+@dataclass(slots=True)
+class _Window:
+    """One node over one window of `telemetry.WINDOW_MS`."""
+
+    since: int
+    samples: int = 0
+    chips: dict[int, int] = field(default_factory=dict)
+    replicas: dict[str, int] = field(default_factory=dict)
+
+    def add(self, sample: Telemetry) -> None:
+        self.samples += 1
+        for chip in sample.chips:
+            self.chips[chip.index] = self.chips.get(chip.index, 0) + min(chip.use_permille, 1000)
+        for replica in sample.replicas:
+            key = replica.key.hex()
+            self.replicas[key] = self.replicas.get(key, 0) + replica.cpu_permille
+
+    def whole(self, until: int) -> telemetry.Window:
+        chips = {index: total // self.samples for index, total in self.chips.items()}
+        replicas = {key: total // self.samples for key, total in self.replicas.items()}
+        return telemetry.Window(self.since, until, chips, replicas)
+
+
 class Board:
     """`put` is called on the event loop; `flush` on a thread, never twice at once."""
 
@@ -62,6 +85,7 @@ class Board:
         self._fresh: dict[int, Received] = {}
         self._minute = 0
         self._sums: dict[int, _Sums] = {}
+        self._windows: dict[int, _Window] = {}
 
     def put(self, node_pk: int, received: Received) -> None:
         """The frame is the node's latest; it has passed `check_frame`."""
@@ -77,6 +101,7 @@ class Board:
         at_ms = clock.to_ms(clock.now())
         samples = {pk: unpack_telemetry(received.frame) for pk, received in fresh.items()}
         self._add_up(samples, at_ms)
+        self._add_to_windows(samples, at_ms)
         telemetry.keep_frames({pk: received.frame for pk, received in fresh.items()}, at_ms=at_ms)
         use = {fresh[pk].node_id: _by_index(sample) for pk, sample in samples.items()}
         valkey().publish(CHIPS_CHANNEL, json.dumps({"at": at_ms, "use": use}, separators=(",", ":")))
@@ -84,6 +109,20 @@ class Board:
             if telemetry.claim_step(cell_pk, at_ms):
                 point = telemetry.Point(at_ms, allocated_milli(cell_pk), mean_use(cell_pk) or 0)
                 telemetry.add_point(cell_pk, point)
+
+    def _add_to_windows(self, samples: Mapping[int, Telemetry], at_ms: int) -> None:
+        """A window that is over is told; of a node that was silent meanwhile it covers that time too."""
+        whole = {
+            pk: window.whole(at_ms)
+            for pk, window in self._windows.items()
+            if at_ms - window.since >= telemetry.WINDOW_MS and window.samples
+        }
+        for pk in whole:
+            del self._windows[pk]
+        for pk, sample in samples.items():
+            self._windows.setdefault(pk, _Window(since=at_ms)).add(sample)
+        if whole:
+            telemetry.keep_windows(whole)
 
     def _add_up(self, samples: Mapping[int, Telemetry], at_ms: int) -> None:
         minute = at_ms // MINUTE_MS

@@ -15,7 +15,7 @@ from flexai.common import clock
 from flexai.common.broker import valkey
 from flexai.common.events import CYCLE_TASK, request_cycle
 from flexai.jobs.services import release_due
-from flexai.scheduling import cycle, forecasts, past_use, records
+from flexai.scheduling import cycle, demand, forecasts, past_use, records
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,16 @@ def tick() -> None:
 def roll_up() -> None:
     """What ended attempts used is part of their teams' past use."""
     past_use.roll_up(clock.now())
+
+
+@shared_task(name="flexai.scheduling.demand", ignore_result=True)  # type: ignore[untyped-decorator]
+def look_at_demand() -> None:
+    """Idle work is on record, and what its own policy says was done."""
+    for cell_id in Cell.objects.values_list("pk", flat=True):
+        try:
+            demand.look_at_demand(cell_id, clock.now())
+        except redis.RedisError as error:
+            log.warning("broker not reached, nothing is measured: %s", error)
 
 
 @shared_task(name="flexai.scheduling.forecast", ignore_result=True)  # type: ignore[untyped-decorator]

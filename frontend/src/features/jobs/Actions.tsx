@@ -1,6 +1,13 @@
 import { Button } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
-import { IconCopyPlus, IconHandStop, IconPlayerPlay, IconPlayerStop, IconRefresh } from "@tabler/icons-react";
+import {
+  IconClockPause,
+  IconCopyPlus,
+  IconHandStop,
+  IconPlayerPlay,
+  IconPlayerStop,
+  IconRefresh,
+} from "@tabler/icons-react";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { asProblem } from "../../api/problem";
@@ -14,6 +21,7 @@ import { useAct } from "./queries";
 const TYPE_NAME_AFTER_MS = 600_000;
 
 const HARMLESS: { action: Action; icon: typeof IconRefresh }[] = [
+  { action: "keep", icon: IconClockPause },
   { action: "resume", icon: IconPlayerPlay },
   { action: "hold", icon: IconHandStop },
   { action: "requeue", icon: IconRefresh },
@@ -46,7 +54,9 @@ export function Actions({ job }: { job: JobDetail }) {
       >
         {t("job.clone")}
       </ButtonLink>
-      {HARMLESS.filter(({ action }) => job.allowed_actions.includes(action)).map(({ action, icon: Icon }) => (
+      {HARMLESS.filter(
+        ({ action }) => job.allowed_actions.includes(action) && (action !== "keep" || job.idle !== null),
+      ).map(({ action, icon: Icon }) => (
         <Button
           key={action}
           variant="default"

@@ -1,16 +1,18 @@
 /** One job: what it is doing, why, and what can be done about it. */
 
 import { Anchor, CopyButton, Tabs, UnstyledButton } from "@mantine/core";
-import { IconChevronLeft, IconCopy } from "@tabler/icons-react";
+import { IconChevronLeft, IconCopy, IconZzz } from "@tabler/icons-react";
 import { useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { useTranslation } from "react-i18next";
 import { useJobFeed, useTopic } from "../../api/live";
 import type { JobDetail } from "../../api/types";
 import { Failed, Loading } from "../../ui/Faces";
+import { duration, percent, timeOfDay } from "../../ui/format";
 import { TextLink } from "../../ui/links";
 import { PageHead, Panel } from "../../ui/Panel";
 import { StatusBadge } from "../../ui/StatusBadge";
+import { useNow } from "../../ui/useNow";
 import { Actions } from "./Actions";
 import { Attempts } from "./Attempts";
 import { ChipsTab } from "./ChipsTab";
@@ -53,6 +55,7 @@ function JobView({ job }: { job: JobDetail }) {
       <Panel label={t("job.phases")}>
         <Phases job={job} />
         {job.sentence && <p className={classes.sentence}>{job.sentence}</p>}
+        {job.idle && <Idle idle={job.idle} />}
       </Panel>
       <Tabs
         className={classes.tabs}
@@ -96,6 +99,22 @@ function TabBody({ tab, job }: { tab: Tab; job: JobDetail }) {
     case "spec":
       return <SpecTab job={job} />;
   }
+}
+
+/** That its chips are not used, and what its own policy does about it. */
+function Idle({ idle }: { idle: NonNullable<JobDetail["idle"]> }) {
+  const { t } = useTranslation();
+  const now = useNow();
+  const next = { notify: "", suspend: "job.idleSuspends", stop: "job.idleStops" } as const;
+  return (
+    <p className={classes.idle} role="status">
+      <IconZzz size={16} aria-hidden />
+      <span>
+        {t("job.idle", { use: percent(idle.use_permille), time: duration(now - Date.parse(idle.since)) })}{" "}
+        {idle.acts_at && next[idle.action] && t(next[idle.action], { at: timeOfDay(idle.acts_at) })}
+      </span>
+    </p>
+  );
 }
 
 function Title({ job }: { job: JobDetail }) {

@@ -17,7 +17,7 @@ MY_ROLE_CHOICES = [*ROLE_CHOICES, ("operator", "operator")]
 CONTACT_CHOICES = [(word, word) for word in ("ok", "unreachable")]
 NODE_STATE_CHOICES = [(word, word) for word in ("ready", "cordoned", "draining", "dead")]
 NODE_STATUS_CHOICES = [*NODE_STATE_CHOICES, ("unreachable", "unreachable")]
-ACTION_CHOICES = [(word, word) for word in ("stop", "hold", "resume", "requeue")]
+ACTION_CHOICES = [(word, word) for word in ("stop", "keep", "hold", "resume", "requeue")]
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})

@@ -16,6 +16,8 @@ from flexai.api.schemas.common import (
     TextMapField,
     integer,
 )
+from flexai.jobs.moves import MAX_KEEP_MS
+from flexai.jobs.spec import IDLE_ACTIONS
 
 _TEXT_OR_NUMBER = {"type": ["string", "number"]}
 
@@ -125,6 +127,15 @@ class JobChipsSerializer(serializers.Serializer[Any]):
     total_milli = integer()
 
 
+class IdleSerializer(serializers.Serializer[Any]):
+    """That a running job's chips have hardly been used for a while."""
+
+    since = serializers.DateTimeField()
+    use_permille = integer("When it was last looked at.")
+    action = serializers.ChoiceField([(action, action) for action in IDLE_ACTIONS])
+    acts_at = InstantOrNullField()
+
+
 class JobSerializer(serializers.Serializer[Any]):
     """A job as lists show it."""
 
@@ -156,6 +167,7 @@ class JobSerializer(serializers.Serializer[Any]):
     use_permille = integer(
         "Mean use of its chips: now while it runs, over its life afterwards.", allow_null=True
     )
+    idle = IdleSerializer(allow_null=True)
     memory_peak_mib = integer(allow_null=True)
     version = integer()
     url = serializers.CharField()
@@ -301,6 +313,14 @@ class ReasonSerializer(serializers.Serializer[Any]):
     code = serializers.CharField()
     sentence = serializers.CharField()
     facts = ObjectField()
+
+
+class KeepSerializer(serializers.Serializer[Any]):
+    """For how long."""
+
+    seconds = serializers.IntegerField(
+        required=False, min_value=1, max_value=MAX_KEEP_MS // 1000, default=3600
+    )
 
 
 class ForecastSerializer(serializers.Serializer[Any]):

@@ -20,8 +20,10 @@ from flexai.api.schemas.common import (
     public_id,
 )
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
+from flexai.common.errors import FieldError, InvalidInput
 from flexai.jobs import logs, presenting, queries, services
 from flexai.jobs.models import Job
+from flexai.jobs.moves import KEEP_MS
 from flexai.jobs.queries_live import job_usage
 from flexai.scheduling.models import Forecast
 from flexai.scheduling.queries import explain_job
@@ -79,6 +81,28 @@ class HoldView(View):
     def post(self, request: Request, id: str) -> Response:
         """Hold a queued job until somebody resumes it."""
         return _act(request, id, services.hold_job)
+
+
+class KeepView(View):
+    """Keep the chips of an active job."""
+
+    @extend_schema(
+        operation_id="job_keep",
+        parameters=_ID,
+        request=shapes.KeepSerializer,
+        responses=answers(shapes.JobSerializer),
+    )
+    def post(self, request: Request, id: str) -> Response:
+        """For so long its chips are not taken for idle, used or not; an hour if nothing is said."""
+        body = body_of(request)
+        only_known(body, {"seconds"})
+        seconds = body.get("seconds", KEEP_MS // 1000)
+        if isinstance(seconds, bool) or not isinstance(seconds, int):
+            message = "must be a whole number of seconds"
+            raise InvalidInput(f"`seconds` {message}.", errors=[FieldError("seconds", message)])
+        principal = principal_of(request)
+        job = services.keep_job(principal, queries.job_named(principal, id), for_ms=seconds * 1000)
+        return Response(presenting.present_job(job))
 
 
 class RequeueView(View):
