@@ -42,6 +42,7 @@ ACCEPTED: dict[str, Any] = {
     "checkpoint.grace_period": "30s",
     "array": "0-99%10",
     "labels": {"project": "x"},
+    "utilization_policy": {"min_utilization": 5, "window": "10m", "action": "suspend"},
 }
 REFUSED: dict[str, Any] = {
     "image": "pytorch:2",
@@ -56,8 +57,6 @@ REFUSED: dict[str, Any] = {
     "deadline": "2030-01-01T00:00:00Z",
     "schedule": {"cron": "0 2 * * *"},
     "checkpoint.signal": "USR1",
-    "utilization_policy": {"min_utilization": 5},
-    "idle_timeout": "1h",
     "matrix": {"lr": [1, 2]},
     "depends_on": [{"job": "a"}],
     "outputs": ["results/**"],
@@ -112,4 +111,6 @@ def _with(field: str, value: Any) -> dict[str, Any]:
         inner["fraction"] = 0.5
     for key in above:
         inner = {key: inner}
+    if last == "utilization_policy":
+        inner["resources"] = {"accelerators": "H100:1"}
     return {"commands": ["true"], **inner}

@@ -225,7 +225,13 @@ def _idle(reader: Reader, *, has_chips: bool) -> dict[str, Any] | None:
 
 
 def _permille(value: object) -> int:
-    return quantities.milli(value, least=1, most=1000)
+    """A percentage: 5 and "5%" are 50."""
+    number = quantities.decimal(value.strip().removesuffix("%") if isinstance(value, str) else value)
+    if not 1 <= number <= 100:
+        raise quantities.Wrong(
+            f"must be 1% to 100%, not {quantities.said(value)}", "give a percentage, such as 5%"
+        )
+    return quantities.milli(f"{number}%", least=10, most=1000)
 
 
 def _array(reader: Reader) -> dict[str, Any] | None:

@@ -167,7 +167,7 @@ class TestDetail:
         told = tenant.api.get(f"/jobs/{job.public_id}").json()
         assert told["spec"]["resources"] == {"accelerators": "H100:2"}
         assert told["effective_spec"]["env"] == {"A": "b"}
-        assert told["allowed_actions"] == ["stop"]
+        assert told["allowed_actions"] == ["stop", "keep"]
         assert told["chips"] == {
             "type": "H100-80GB",
             "milli_per_replica": 2000,

@@ -19,7 +19,7 @@ JOB_PATHS = [
     ("get", "/jobs/{id}"), ("get", "/jobs/{id}/events"), ("get", "/jobs/{id}/logs"), ("get",
     "/jobs/{id}/explain"),
     ("get", "/jobs/{id}/usage"), ("post", "/jobs/{id}/stop"), ("post", "/jobs/{id}/resume"),
-    ("post", "/jobs/{id}/requeue"), ("post", "/jobs/{id}/hold"),
+    ("post", "/jobs/{id}/requeue"), ("post", "/jobs/{id}/hold"), ("post", "/jobs/{id}/keep"),
 ]  # fmt: skip
 OPEN = {"health", "schema/", "session", "agents/enrol"}
 

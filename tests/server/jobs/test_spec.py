@@ -46,8 +46,49 @@ def test_the_defaults() -> None:
         "preemptible": False,
         "min_runtime_ms": 0, "hold": False, "start_after": None, "max_duration_ms": None,
         "retry": {"limit": 0, "on": ["exit", "oom", "start_failed"], "exit_codes": []}, "lease_ms": 600_000,
-        "lend": "team", "grace_ms": 10_000, "checkpoint_path": "", "array": None, "labels": {},
+        "lend": "team", "grace_ms": 10_000, "checkpoint_path": "", "idle": None, "array": None, "labels": {},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "idle"),
+    [
+        ({"utilization_policy": {}}, (50, 600_000, "notify")),
+        (
+            {"utilization_policy": {"min_utilization": "10%", "window": "30m", "action": "suspend"}},
+            (100, 1_800_000, "suspend"),
+        ),
+        ({"utilization_policy": {"min_utilization": 25, "action": "stop"}}, (250, 600_000, "stop")),
+        ({"utilization_policy": {"min_utilization": "2.5%"}}, (25, 600_000, "notify")),
+        ({"idle_timeout": "2h"}, (50, 7_200_000, "stop")),
+    ],
+)
+def test_t2_what_may_be_done_when_chips_are_idle(fields: dict[str, Any], idle: tuple[int, int, str]) -> None:
+    made = effective(resources={"accelerators": "H100:1"}, **fields)["idle"]
+    assert (made["below_permille"], made["window_ms"], made["action"]) == idle
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "said"),
+    [
+        ({"idle_timeout": "5s"}, "idle_timeout", "30s"),
+        ({"idle_timeout": "8d"}, "idle_timeout", "1w"),
+        ({"utilization_policy": {"action": "kill"}}, "utilization_policy.action", "notify"),
+        ({"utilization_policy": {"min_utilization": 0.05}}, "utilization_policy.min_utilization", "5%"),
+        (
+            {"utilization_policy": {"min_utilization": 101}},
+            "utilization_policy.min_utilization",
+            "1% to 100%",
+        ),
+        ({"utilization_policy": {"min_utilization": True}}, "utilization_policy.min_utilization", "number"),
+        ({"utilization_policy": {"windw": "5m"}}, "utilization_policy.windw", "window"),
+        ({"utilization_policy": "suspend"}, "utilization_policy", "must be an object"),
+        ({"utilization_policy": {}, "idle_timeout": "1h"}, "idle_timeout", "give one of them"),
+        ({"idle_timeout": "1h", "resources": {"cpus": 1}}, "idle_timeout", "the job asks for none"),
+    ],
+)
+def test_t2_a_policy_for_idle_chips_that_is_wrong(fields: dict[str, Any], path: str, said: str) -> None:
+    assert said in wrong(spec(**({"resources": {"accelerators": "H100:1"}} | fields)))[path]
 
 
 def test_everything_at_once() -> None:
