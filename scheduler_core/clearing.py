@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, merge
+from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 from scheduler_core.decision import Ground, Rung, Taking
@@ -20,7 +21,7 @@ from scheduler_core.model import Id, Job, Placement, Running
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
-from scheduler_core.rights import Rights
+from scheduler_core.rights import Listed, Rights
 
 LOOKS_PER_NODE: Final = 16
 """Attempts that a search looks at for each node that it may examine; most nodes hold no more."""
@@ -211,21 +212,20 @@ class Clearing:
     def _candidates(self) -> Iterator[Running]:
         """Attempts that the job may take from, those whose work was saved last first."""
         looks = LOOKS_PER_NODE * self._most_nodes
-        for _, attempt_id in merge(*self._lists()):
+        for _, attempt_id in islice(merge(*self._lists(looks)), looks):
             attempt = self._ledger.running[attempt_id]
-            looks -= 1
-            if looks < 0:
-                return
             reachable = _spare(attempt) > 0 or self._rights.worst_rung(attempt) <= self._rung
             if reachable and self._ground(attempt) is not None:
                 yield attempt
 
-    def _lists(self) -> Iterator[list[tuple[int, Id]]]:
+    def _lists(self, looks: int) -> Iterator[list[Listed]]:
+        job, rights = self._job, self._rights
         for team, by_priority in self._ledger.preemptible_of.items():
-            if team == self._job.team:
-                yield from (some for priority, some in by_priority.items() if priority <= self._job.priority)
-            elif self._rights.may_take_from(self._job.team, self._chip_type, self._charge, team):
-                yield from by_priority.values()
+            own = team == job.team
+            if own or rights.may_take_from(job.team, self._chip_type, self._charge, team):
+                for priority in by_priority:
+                    if not own or priority <= job.priority:
+                        yield rights.listed(team, priority, looks)
 
     def _ground(self, attempt: Running) -> Ground | None:
         if attempt.id not in self._grounds:

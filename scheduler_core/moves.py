@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import merge
+from itertools import islice
 
 from scheduler_core.clearing import LOOKS_PER_NODE, Found
 from scheduler_core.decision import Ground, Rung, Taking
@@ -18,7 +19,7 @@ from scheduler_core.model import Id, Placement, Running
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
-from scheduler_core.rights import Rights
+from scheduler_core.rights import Listed, Rights
 
 
 class Consolidation:
@@ -161,18 +162,16 @@ class Consolidation:
         policy, ledger = self._policy, self._ledger
         nodes: dict[Id, None] = {}
         looks = LOOKS_PER_NODE * policy.max_nodes_searched
-        for _, attempt_id in merge(*self._lists()):
-            attempt = ledger.running[attempt_id]
-            looks -= 1
-            if not looks or len(nodes) >= policy.max_nodes_searched:
+        for _, attempt_id in islice(merge(*self._lists(looks)), looks):
+            if len(nodes) >= policy.max_nodes_searched:
                 break
-            if self._may_move(attempt):
+            if self._may_move(attempt := ledger.running[attempt_id]):
                 nodes.update(dict.fromkeys(place.node for place in attempt.placements))
         return list(nodes)[: policy.max_nodes_searched]
 
-    def _lists(self) -> Iterator[list[tuple[int, Id]]]:
-        for by_priority in self._ledger.preemptible_of.values():
-            yield from by_priority.values()
+    def _lists(self, looks: int) -> Iterator[list[Listed]]:
+        for team, by_priority in self._ledger.preemptible_of.items():
+            yield from (self._rights.listed(team, priority, looks) for priority in by_priority)
 
     def _loss(self, attempt: Id) -> tuple[int, Id]:
         return self._rights.loss(self._ledger.running[attempt]), attempt

@@ -22,6 +22,9 @@ from scheduler_core.model import AllocationKind, Id, Job, Placement, Running
 from scheduler_core.ordering import level_of, level_of_live
 from scheduler_core.policy import Policy
 
+Listed: TypeAlias = tuple[int, Id]
+"""An attempt among those to look at, in order (`Ledger.preemptible_of`)."""
+
 Level: TypeAlias = tuple[Id, bool]
 """A team with all teams below it, or (true) its own work alone, which stands beside its sub-teams (F2)."""
 
@@ -38,6 +41,7 @@ class Rights:
         self._ledger = ledger
         self._policy = policy
         self._shares = shares
+        self._listed: dict[tuple[Id, int, int], list[Listed]] = {}
         self._levels_of: dict[tuple[Id, Id], list[Level]] = {}
         self._promised = {attempt for promise in ledger.promises.values() for attempt in promise.attempts}
 
@@ -45,17 +49,34 @@ class Rights:
 
     def may_be_taken(self, attempt: Running) -> bool:
         """R1: preemptible, old enough, not taken too often, and not already on its way out."""
+        return (
+            attempt.id not in self.taken
+            and self._allows(attempt)
+            and not any(place.node in self.barred for place in attempt.placements if self.barred)
+        )
+
+    def listed(self, team: Id, priority: int, looks: int) -> list[Listed]:
+        """Of the team's work of this priority the first to look at, as many as `looks` looks find among those
+        that the cycle may take. What it has taken since is still among them.
+        """
+        key = (team, priority, looks)
+        known = self._listed.get(key)
+        if known is None:
+            first, running = self._ledger.preemptible_of[team][priority][:looks], self._ledger.running
+            known = self._listed[key] = [entry for entry in first if self._allows(running[entry[-1]])]
+        return known
+
+    def _allows(self, attempt: Running) -> bool:
+        """What R1 says of it for the whole cycle."""
         policy = self._policy
         return (
             attempt.preemptible
             and attempt.kind is AllocationKind.OWNED
             and not attempt.leaving
             and not attempt.going
-            and attempt.id not in self.taken
             and attempt.id not in self._promised
             and attempt.times_taken < policy.max_times_taken
             and self.now - attempt.started >= max(policy.min_runtime, attempt.min_runtime)
-            and not any(place.node in self.barred for place in attempt.placements if self.barred)
         )
 
     def worst_rung(self, attempt: Running) -> Rung:

@@ -22,6 +22,7 @@ ALLOWED = {
     "dataclasses",
     "enum",
     "heapq",
+    "itertools",
     "numpy",
     "numpy.typing",
     "typing",
