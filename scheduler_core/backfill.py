@@ -60,6 +60,8 @@ class Way:
 
     own: Standing | None
     opened: tuple[Id, ...]
+    mark: int
+    """Of the trial before it."""
     barred: frozenset[Id]
     """Nodes that are kept for others whom the job may not pass."""
 
@@ -114,6 +116,7 @@ class Backfill:
         """
         if not self.standing and not self._closing.closed:
             return self._placer.place(kind), False
+        mark = self._ledger.mark()
         own = next((stands for stands in self.standing if stands.job.id == job.id), None)
         if own is not None:
             self._clear(own)
@@ -129,6 +132,9 @@ class Backfill:
                     self._clear(stands)
                 cleared += passing
                 placements = self._placer.place(kind)
+        if not placements:
+            self._ledger.rewind(mark)
+            return (), False
         self._closing.close_again(opened)
         return placements, self._put_back(cleared, own, kind, placements)
 
@@ -156,17 +162,19 @@ class Backfill:
             if stands is not own and not self.may_pass(kind, stands)
             for placement in stands.opening.placements
         }
+        mark = self._ledger.mark()
         if own is not None:
             self._clear(own)
-        return Way(own, tuple(self._closing.open_to(kind)), frozenset(barred))
+        return Way(own, tuple(self._closing.open_to(kind)), mark, frozenset(barred))
 
     def close_way(self, way: Way, *, served: bool) -> None:
         """All is as before, but that a reservation which was served is gone."""
+        if not served:
+            self._ledger.rewind(way.mark)
+            return
         self._closing.close_again(way.opened)
-        if way.own is not None and served:
+        if way.own is not None:
             self.standing.remove(way.own)
-        elif way.own is not None:
-            self._hold(way.own)
 
     def may_pass(self, kind: JobClass, stands: Standing) -> bool:
         """Whether work of this class may use what the reservation keeps (B2, F3)."""
@@ -207,9 +215,10 @@ class Backfill:
 
     def opened_to(self, kind: JobClass, ask: Callable[[JobClass], T]) -> T:
         """What `ask` answers while nodes that close are open to this class where it may use them (B5)."""
-        opened = self._closing.open_to(kind)
+        mark = self._ledger.mark()
+        self._closing.open_to(kind)
         answer = ask(kind)
-        self._closing.close_again(opened)
+        self._ledger.rewind(mark)
         return answer
 
     def in_the_way(self, kind: JobClass) -> list[Standing]:
@@ -320,14 +329,14 @@ class Backfill:
         """What was cleared is held again, but for what is served or displaced. Whether that frees anything."""
         freed = False
         for stands in cleared:
-            if placements and stands is own:
+            if stands is own:
                 self.standing.remove(stands)
                 kept = {placement.node for placement in stands.opening.placements}
                 freed |= not kept <= {placement.node for placement in placements}
                 continue
             before = stands.held
             self._hold(stands)
-            if placements and not self._ends_before(kind, stands) and self._displaced(stands, before):
+            if not self._ends_before(kind, stands) and self._displaced(stands, before):
                 self._clear(stands)
                 self.standing.remove(stands)
                 freed = True

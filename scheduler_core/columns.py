@@ -24,9 +24,14 @@ Ints = NDArray[np.int64]
 """Columns of a chip. Of those who hold it: the organization of the one that accepts least beside it, how
 strong an isolation that one wants, and how strong a one the holders from other organizations want."""
 
-POOL, STEP, UNREADY, CPU, MEMORY, FREE_CPU, FREE_MEMORY, CHIPS, TYPES, NODE_FIELDS = range(10)
+(
+    POOL, STEP, UNREADY, CPU, MEMORY, FREE_CPU, FREE_MEMORY, CHIPS, TYPES,
+    ALIKE, UNTOUCHED, FIRST_UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY, NODE_FIELDS,
+) = range(15)  # fmt: skip
 """Columns of a node. `UNREADY` is 0 where it is ready, else why not, by number; `TYPES` marks which chip types
-it may have, a bit each; `CHIPS` is -1 where there is no node."""
+it may have, a bit each; `CHIPS` is `NO_NODE` where there is no node. Whether it has chips and all are of one kind;
+how many healthy ones nobody holds, and the place of the first of these or -1; the most milli-chips and memory that
+one has free."""
 
 NO_NODE: Final = -1
 NOBODY: Final = -1
@@ -132,7 +137,13 @@ class Columns:
                 unready = self._unready_codes.setdefault(build.unready, len(self._unready_codes) + 1)
             for code in {self.type_code(chip.type) for chip in frame.chips}:
                 types |= 1 << code % MASKS
-            row = (build.pool, build.slice_step, unready, build.cpu, build.memory, 0, 0, count, types)
+            alike = len({chip[:6] for chip in frame.chips}) == 1
+            free = [at for at, chip in enumerate(frame.chips) if chip.healthy and not chip.tenants]
+            most = max(((chip.free_milli, chip.free_memory) for chip in frame.chips), default=(0, 0))
+            row = (
+                build.pool, build.slice_step, unready, build.cpu, build.memory, 0, 0, count, types,
+                int(alike), len(free), free[0] if free else -1, *most,
+            )  # fmt: skip
             known = self._of_frame[frame] = chips.reshape(count, CHIP_FIELDS), row, count
         return known
 

@@ -1,6 +1,7 @@
 """Every node asked by every filter (P1), in one loop over columns.
 
-In a cell in use hardly two nodes are alike, so that nothing is gained by looking for classes of them.
+In a cell in use hardly two nodes are alike, so that nothing is gained by looking for classes of them. On most
+nodes all chips are of one kind: there a few sums answer for them, which `columns` keeps.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
-
 from scheduler_core.columns import (
     ACCEPTS,
+    ALIKE,
     CHIP_MEMORY,
     CHIPS,
     CPU,
+    FIRST_UNTOUCHED,
     FREE_CHIP_MEMORY,
     FREE_CPU,
     FREE_MEMORY,
@@ -26,6 +27,8 @@ from scheduler_core.columns import (
     HOST_CPU,
     MASKS,
     MEMORY,
+    MOST_FREE,
+    MOST_FREE_MEMORY,
     OTHERS_ACCEPT,
     POOL,
     SLICING,
@@ -33,6 +36,7 @@ from scheduler_core.columns import (
     TYPE,
     TYPES,
     UNREADY,
+    UNTOUCHED,
     Ints,
 )
 from scheduler_core.compiled import compiled
@@ -104,64 +108,76 @@ def count_nodes(
     """Every node is counted in the row of the first filter that rejects it."""
     bit = 1 << asked.chip_type % MASKS
     for row in range(len(nodes)):
-        node = nodes[row]
-        if node[CHIPS] < 0:
+        if nodes[row, CHIPS] < 0:
             continue
         why, most, also = _NO_SUCH_CHIPS, 0, 0
-        if len(pools) and not np.any(pools == node[POOL]):
+        if len(pools) and _rank(nodes[row, POOL], pools) < 0:
             why = _OTHER_POOL
-        elif asked.kind == HOST or node[TYPES] & bit:
-            why, most, also = _rejection(node, chips[row], asked)
+        elif asked.kind == HOST or nodes[row, TYPES] & bit:
+            why, most, also = _rejection(nodes, chips, row, asked)
         if why == _NOT_READY:
-            out_of_service[node[UNREADY]] += 1
-        told = counts[why]
-        told[COUNT] += 1
-        told[MOST_ALSO] = max(told[MOST_ALSO], also)
-        if told[COUNT] == 1 or most > told[MOST] or (most == told[MOST] and also > told[ALSO]):
-            told[MOST], told[ALSO] = most, also
+            out_of_service[nodes[row, UNREADY]] += 1
+        counts[why, COUNT] += 1
+        counts[why, MOST_ALSO] = max(counts[why, MOST_ALSO], also)
+        if counts[why, COUNT] == 1 or (most, also) > (counts[why, MOST], counts[why, ALSO]):
+            counts[why, MOST], counts[why, ALSO] = most, also
 
 
 @compiled
-def _rejection(node: Ints, chips: Ints, asked: Asked) -> tuple[int, int, int]:
+def _rank(pool: int, pools: Ints) -> int:
+    """The place of the pool among those that are allowed; -1 where it is not."""
+    if len(pools) == 0:
+        return 0
+    for rank in range(len(pools)):
+        if pools[rank] == pool:
+            return rank
+    return -1
+
+
+@compiled
+def _rejection(nodes: Ints, chips: Ints, row: int, asked: Asked) -> tuple[int, int, int]:
     """The first filter that rejects the node. A request of 0 takes nothing, so it fits even where more is held
     than there is. Of what the host lacks, what is told besides leaves out what is asked for.
     """
     why, most, also, claim = FITS, 0, 0, 0
     if asked.kind == WHOLE:
-        why, most, also, claim = _whole_chips(chips[: node[CHIPS]], asked)
+        why, most, also, claim = _whole_chips(nodes, chips, row, asked)
     elif asked.kind == SLICE:
-        why, most, also, claim = _part_of_one(chips[: node[CHIPS]], node[STEP], asked)
-    cpu = asked.cpu + claim
+        why, most, also, claim = _part_of_one(nodes, chips, row, asked)
+    cpu, memory = asked.cpu + claim, asked.memory
     if why <= _ISOLATION:
         return why, most, also
-    if cpu > node[CPU]:
-        return _CPU_SMALL, node[CPU], claim
-    if asked.memory > node[MEMORY]:
-        return _MEMORY_SMALL, node[MEMORY], 0
-    if node[UNREADY]:
+    if cpu > nodes[row, CPU]:
+        return _CPU_SMALL, nodes[row, CPU], claim
+    if memory > nodes[row, MEMORY]:
+        return _MEMORY_SMALL, nodes[row, MEMORY], 0
+    if nodes[row, UNREADY]:
         return _NOT_READY, 0, 0
-    if why == FITS and cpu and cpu > node[FREE_CPU]:
-        return _CPU_BUSY, node[FREE_CPU], claim
-    if why == FITS and asked.memory and asked.memory > node[FREE_MEMORY]:
-        return _MEMORY_BUSY, node[FREE_MEMORY], 0
+    if why == FITS and cpu and cpu > nodes[row, FREE_CPU]:
+        return _CPU_BUSY, nodes[row, FREE_CPU], claim
+    if why == FITS and memory and memory > nodes[row, FREE_MEMORY]:
+        return _MEMORY_BUSY, nodes[row, FREE_MEMORY], 0
     return why, most, also
 
 
 @compiled
-def _whole_chips(chips: Ints, asked: Asked) -> Met:
-    of_type = healthy = free = 0
-    claims = False
-    for chip in chips:
-        if chip[TYPE] == asked.chip_type:
+def _whole_chips(nodes: Ints, chips: Ints, row: int, asked: Asked) -> Met:
+    if nodes[row, ALIKE]:
+        return _alike_chips(nodes, chips, row, asked)
+    of_type = healthy = free = claims = 0
+    for at in range(nodes[row, CHIPS]):
+        if chips[row, at, TYPE] == asked.chip_type:
             of_type += 1
-            healthy += chip[HEALTHY]
-            free += chip[HEALTHY] * (1 - chip[HELD])
-            claims |= chip[HOST_CPU] > 0
+            healthy += chips[row, at, HEALTHY]
+            free += chips[row, at, HEALTHY] * (1 - chips[row, at, HELD])
+            claims += chips[row, at, HOST_CPU]
     if not of_type:
         return _NO_SUCH_CHIPS, 0, 0, 0
     if of_type < asked.chips:
         return _TOO_FEW, of_type, free, 0
-    claim = _claim(chips, asked, free >= asked.chips) if claims else 0
+    claim = 0
+    if claims:
+        claim = _claim_of(nodes, chips, row, asked, free >= asked.chips)
     if healthy < asked.chips:
         return _UNHEALTHY, healthy, free, claim
     if free < asked.chips:
@@ -170,67 +186,107 @@ def _whole_chips(chips: Ints, asked: Asked) -> Met:
 
 
 @compiled
-def _claim(chips: Ints, asked: Asked, free_ones: bool) -> int:
+def _alike_chips(nodes: Ints, chips: Ints, row: int, asked: Asked) -> Met:
+    """The same without a look at each chip."""
+    all_of_them, free = nodes[row, CHIPS], nodes[row, UNTOUCHED]
+    if chips[row, 0, TYPE] != asked.chip_type:
+        return _NO_SUCH_CHIPS, 0, 0, 0
+    if all_of_them < asked.chips:
+        return _TOO_FEW, all_of_them, free, 0
+    claim = chips[row, 0, HOST_CPU] * asked.chips
+    if not chips[row, 0, HEALTHY]:
+        return _UNHEALTHY, 0, 0, claim
+    if free < asked.chips:
+        return _BUSY, free, free, claim
+    return FITS, 0, 0, claim
+
+
+@compiled
+def _claim_of(nodes: Ints, chips: Ints, row: int, asked: Asked, free_ones: bool) -> int:
     """Millicores that the chips claim: the healthiest free ones, or where they are too few the first of all."""
-    claim, health, place = 0, 1 << 62, -1
+    claim, last = 0, -1
     for _ in range(asked.chips):
-        best = -1
-        for at in range(len(chips)):
-            chip = chips[at]
-            if chip[TYPE] != asked.chip_type or (free_ones and (chip[HELD] or not chip[HEALTHY])):
-                continue
-            here = chip[HEALTH] if free_ones else 0
-            later = here < health or (here == health and at > place)
-            if later and (best < 0 or (free_ones and here > chips[best][HEALTH])):
-                best = at
-        health, place = (chips[best][HEALTH] if free_ones else 0), best
-        claim += chips[best][HOST_CPU]
+        last = _next_chip(nodes, chips, row, asked, free_ones, last)
+        claim += chips[row, last, HOST_CPU]
     return claim
 
 
 @compiled
-def _part_of_one(chips: Ints, step: int, asked: Asked) -> Met:
-    """What the chip meets that comes furthest through the filters; of those that pass, the least claim."""
-    why, most, also, claim = _NO_SUCH_CHIPS, 0, 0, 0
-    for chip in chips:
-        if chip[TYPE] == asked.chip_type:
-            its_why, its_most, its_also, its_claim = _part_of(chip, step, asked)
-            further = its_why > why or (its_why == why and its_most > most)
-            further |= its_why == why and its_most == most and its_also > also
-            if further or (its_why == FITS and why == FITS and its_claim < claim):
-                why, most, also, claim = its_why, its_most, its_also, its_claim
-    return why, most, also, claim
+def _next_chip(nodes: Ints, chips: Ints, row: int, asked: Asked, free_ones: bool, last: int) -> int:
+    """The chip of the type that comes after this one: of free ones the healthiest first, then in order."""
+    best = -1
+    for at in range(nodes[row, CHIPS]):
+        if chips[row, at, TYPE] != asked.chip_type:
+            continue
+        if free_ones and (chips[row, at, HELD] or not chips[row, at, HEALTHY]):
+            continue
+        here = (-chips[row, at, HEALTH] if free_ones else 0, at)
+        after = last < 0 or here > (-chips[row, last, HEALTH] if free_ones else 0, last)
+        if after and (best < 0 or here < (-chips[row, best, HEALTH] if free_ones else 0, best)):
+            best = at
+    return best
 
 
 @compiled
-def _part_of(chip: Ints, step: int, asked: Asked) -> Met:
-    size = chip[CHIP_MEMORY]
+def _part_of_one(nodes: Ints, chips: Ints, row: int, asked: Asked) -> Met:
+    """What the chip meets that comes furthest through the filters; of those that pass, the least claim."""
+    best = (_NO_SUCH_CHIPS, 0, 0, 0)
+    if nodes[row, ALIKE]:
+        at = max(nodes[row, FIRST_UNTOUCHED], 0)
+        best = _part_of(chips, row, at, nodes[row, STEP], asked)
+        if chips[row, at, TYPE] != asked.chip_type:
+            return _NO_SUCH_CHIPS, 0, 0, 0
+        if best[0] == FITS or best[0] < _BUSY:
+            return best
+        if nodes[row, UNTOUCHED] == 0 and asked.milli > nodes[row, MOST_FREE]:
+            return _BUSY, nodes[row, MOST_FREE], nodes[row, MOST_FREE_MEMORY], best[3]
+    for at in range(nodes[row, CHIPS]):
+        if chips[row, at, TYPE] == asked.chip_type:
+            met = _part_of(chips, row, at, nodes[row, STEP], asked)
+            if met[:3] > best[:3] or (met[0] == best[0] == FITS and met[3] < best[3]):
+                best = met
+    return best
+
+
+@compiled
+def _part_of(chips: Ints, row: int, at: int, step: int, asked: Asked) -> Met:
+    size = chips[row, at, CHIP_MEMORY]
     if asked.chip_memory > size:
         return _TOO_SMALL, size, 0, 0
-    if chip[SLICING] < asked.enforced:
+    if chips[row, at, SLICING] < asked.enforced:
         return _ISOLATION, 0, 0, 0
+    milli, memory = _sides(size, step, asked)
+    claim = -(-milli * chips[row, at, HOST_CPU] // WHOLE_CHIP) if chips[row, at, HOST_CPU] else 0
+    if not chips[row, at, HEALTHY]:
+        return _UNHEALTHY, 0, 0, claim
+    free, free_memory = chips[row, at, FREE_MILLI], chips[row, at, FREE_CHIP_MEMORY]
+    if milli > free or memory > free_memory:
+        return _BUSY, free, free_memory, claim
+    if not _may_join(chips, row, at, asked):
+        return _STRANGERS, 0, 0, claim
+    return FITS, 0, 0, claim
+
+
+@compiled
+def _sides(size: int, step: int, asked: Asked) -> tuple[int, int]:
+    """The slice's milli-chips and MiB on a chip of this size (Q3), as `fit.sides` says it."""
     milli, memory = asked.milli, asked.chip_memory
     if not milli:
         share = -(-memory * WHOLE_CHIP // size)
         milli = min(WHOLE_CHIP, -(-share // step) * step)
     if not memory:
         memory = asked.milli * size // WHOLE_CHIP
-    claim = -(-milli * chip[HOST_CPU] // WHOLE_CHIP)
-    if not chip[HEALTHY]:
-        return _UNHEALTHY, 0, 0, claim
-    if milli > chip[FREE_MILLI] or memory > chip[FREE_CHIP_MEMORY]:
-        return _BUSY, chip[FREE_MILLI], chip[FREE_CHIP_MEMORY], claim
-    if not _may_join(chip, asked):
-        return _STRANGERS, 0, 0, claim
-    return FITS, 0, 0, claim
+    return milli, memory
 
 
 @compiled
-def _may_join(chip: Ints, asked: Asked) -> bool:
+def _may_join(chips: Ints, row: int, at: int, asked: Asked) -> bool:
     """P4, as `fit.may_join` says it."""
-    if not chip[HELD]:
+    if not chips[row, at, HELD]:
         return True
-    if asked.accepts == EXCLUSIVE or chip[ACCEPTS] == EXCLUSIVE:
+    if asked.accepts == EXCLUSIVE or chips[row, at, ACCEPTS] == EXCLUSIVE:
         return False
-    strangers = chip[OTHERS_ACCEPT] if chip[HOLDER] == asked.organization else chip[ACCEPTS]
-    return bool(strangers < 0 or chip[SLICING] >= max(strangers, asked.accepts))
+    strangers = chips[row, at, ACCEPTS]
+    if chips[row, at, HOLDER] == asked.organization:
+        strangers = chips[row, at, OTHERS_ACCEPT]
+    return bool(strangers < 0 or chips[row, at, SLICING] >= max(strangers, asked.accepts))

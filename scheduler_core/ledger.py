@@ -34,6 +34,7 @@ from scheduler_core.model import (
 )
 from scheduler_core.shape import Frames, NodeState, Tenant, empty, tenant
 from scheduler_core.slices import charge
+from scheduler_core.stamps import Stamps
 
 REFERENCE_SPEED: Final = 1000
 """Of a chip as fast as the reference (Q4)."""
@@ -75,8 +76,8 @@ class Ledger:
         self.live_of_job: dict[Id, int] = {}
         self.overdrawn: set[Id] = set()
         """Nodes of which more is held than they have."""
-        self.stamp = 0
-        """Stands for all nodes and pools as they are now; a rewound trial leaves it as it was."""
+        self.stamps = Stamps()
+        """A number for all nodes and pools as they are now; a rewound trial leaves it as it was."""
         self.changed: list[Id] = []
         """Nodes whose state changed, oldest first, since a reader last cleared it."""
         self._chips_of: dict[Id, dict[Id, Chip]] = {}
@@ -87,8 +88,6 @@ class Ledger:
         self._types: tuple[str, ...] | None = None
         self._frames = Frames()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
-        self._stamps: list[int] = []
-        self._last_stamp = 0
         self._list(snapshot)
 
     def _list(self, snapshot: Snapshot) -> None:
@@ -162,7 +161,7 @@ class Ledger:
     def _settle(self) -> None:
         """What was done so far stays."""
         self._undo.clear()
-        self._stamps.clear()
+        self.stamps.settle()
 
     def _note_row(self, row: Row) -> None:
         if isinstance(row, Running):
@@ -177,7 +176,7 @@ class Ledger:
             if self.nodes.get(row.id) != row:
                 self._with_work_lifted({row.id}, lambda: self.nodes.__setitem__(row.id, row))
         elif isinstance(row, Pool):
-            self._renew_stamp()
+            self.stamps.renew()
             if self.pools.get(row.id) != row:
                 self._with_work_lifted(self._nodes_of(row.id), lambda: self.pools.__setitem__(row.id, row))
         elif isinstance(row, Team):
@@ -198,7 +197,7 @@ class Ledger:
         elif kind is Node:
             self._with_work_lifted({row}, lambda: self.nodes.pop(row, None))
         elif kind is Pool:
-            self._renew_stamp()
+            self.stamps.renew()
             self._with_work_lifted(self._nodes_of(row), lambda: self.pools.pop(row, None))
         elif kind is Team:
             self._with_bills_lifted(row, None, lambda: self._unlist_team(row))
@@ -276,7 +275,7 @@ class Ledger:
         self._count_capacity(node_id, node)
         if node is None:
             self.states.pop(node_id, None)
-            self._renew_stamp()
+            self.stamps.renew()
             self.overdrawn.discard(node_id)
             self.changed.append(node_id)
             return
@@ -335,12 +334,12 @@ class Ledger:
         self, placement: Placement, *, team: Id, preemptible: bool, by: Tenant, user: Id | None = None
     ) -> None:
         """One replica of a waiting job holds this placement, until rewound. `user`: who is charged too (F5)."""
-        self._set_state(placement.node, self.states[placement.node].taken(placement, by))
+        self._set_state(placement.node, self.states[placement.node].taken(placement, by), makes_room=False)
         self._charge(team, preemptible, placement, 1, user)
 
     def shadow(self, placement: Placement, *, by: Tenant) -> None:
         """This placement is kept free for somebody and charged to nobody, until rewound."""
-        self._set_state(placement.node, self.states[placement.node].taken(placement, by))
+        self._set_state(placement.node, self.states[placement.node].taken(placement, by), makes_room=False)
 
     def unshadow(self, placement: Placement, *, by: Tenant) -> None:
         """What `shadow` kept free is free to all again, until rewound."""
@@ -348,7 +347,7 @@ class Ledger:
 
     def close(self, node: Id, because: str) -> None:
         """Nothing new may be placed on this node, until it is opened or rewound."""
-        self._set_state(node, self.states[node].closed(because))
+        self._set_state(node, self.states[node].closed(because), makes_room=False)
 
     def open(self, node: Id) -> None:
         """What `close` closed takes new work again, until rewound."""
@@ -402,7 +401,7 @@ class Ledger:
         while len(undo) > mark:
             mapping, key, old = undo.pop()
             if mapping is states:
-                self.stamp = self._stamps.pop()
+                self.stamps.go_back()
                 self._state_changed(key, old)
             if old is None:
                 mapping.pop(key, None)
@@ -411,16 +410,11 @@ class Ledger:
 
     # -- one way to change a sum --------------------------------------------------------------------------
 
-    def _set_state(self, node: Id, state: NodeState) -> None:
+    def _set_state(self, node: Id, state: NodeState, *, makes_room: bool = True) -> None:
         self._undo.append((self.states, node, self.states.get(node)))
-        self._stamps.append(self.stamp)
-        self._renew_stamp()
+        self.stamps.go_on(makes_room=makes_room)
         self.states[node] = state
         self._state_changed(node, state)
-
-    def _renew_stamp(self) -> None:
-        self._last_stamp += 1
-        self.stamp = self._last_stamp
 
     def _state_changed(self, node: Id, state: NodeState | None) -> None:
         self.changed.append(node)

@@ -240,8 +240,10 @@ class Ranking:
         self._aisle = shelves.aisle(self.chips)
         self._value: Value | None = None
         self._effort = 0
-        self._stamp = ledger.stamp
+        self._stamp = ledger.stamps.now
         self._known: dict[Hashable, Any] = {}
+        self._full_since: int | None = None
+        """The ledger's stamp when no node could take a replica."""
         self._losses: dict[tuple[Frame, int, int, Shelf], int] = {}
         """What was lost by taking the replica in, by class of nodes (P6)."""
 
@@ -267,21 +269,25 @@ class Ranking:
     @property
     def known(self) -> dict[Hashable, Any]:
         """What was found out of the nodes as they are now; empty again as soon as one of them changes."""
-        if self._stamp != self._ledger.stamp:
+        if self._stamp != self._ledger.stamps.now:
             self._known.clear()
-            self._stamp = self._ledger.stamp
+            self._stamp = self._ledger.stamps.now
         return self._known
 
     def best(self, count: int, among: Set[Id] | None = None) -> list[tuple[Id, Fit]]:
         """The best nodes, at most so many, each with how a replica would sit there; `among` leaves out all
         others.
         """
+        if self._full_since is not None and self._ledger.stamps.only_less_room_since(self._full_since):
+            return []
         if self._effort:
             chosen = self._weighed(count, among)
         elif count == 1 and among is None:
             chosen = self._first()
         else:
             chosen = [choice for _, choice in zip(range(count), self._in_order(among), strict=False)]
+        if not chosen and among is None:
+            self._full_since = self._ledger.stamps.now
         return [(node, self._fit(node, found, shelf)) for node, found, shelf in chosen]
 
     def on(self, node: Id) -> Fit | None:
