@@ -65,18 +65,18 @@ type Forecast = { p50: string; p90: string };
 function Expected({ forecast, now }: { forecast: Forecast; now: number }) {
   const { t } = useTranslation();
   const score = query.useQuery("get", "/api/v1/forecasts", {}, { staleTime: 60_000 }).data;
-  const left = (at: string) => {
+  const left = (at: string, how: "why.in" | "why.within") => {
     const ms = Date.parse(at) - now;
-    return ms > 0 ? duration(ms) : t("why.anyMoment");
+    return ms > 0 ? t(how, { time: duration(ms) }) : t("why.anyMoment");
   };
   return (
     <>
       <div className={classes.queue}>
         <span>
-          {t("why.expected")} <b className="num">{left(forecast.p50)}</b>
+          {t("why.expected")} <b className="num">{left(forecast.p50, "why.in")}</b>
         </span>
         <span>
-          {t("why.expectedBy")} <b className="num">{left(forecast.p90)}</b>
+          {t("why.expectedBy")} <b className="num">{left(forecast.p90, "why.within")}</b>
         </span>
       </div>
       {score && score.scored >= SCORED_ENOUGH && (
