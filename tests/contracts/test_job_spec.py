@@ -43,14 +43,12 @@ ACCEPTED: dict[str, Any] = {
     "array": "0-99%10",
     "labels": {"project": "x"},
     "utilization_policy": {"min_utilization": 5, "window": "10m", "action": "suspend"},
+    "resources.any_of": [{"accelerators": "H100:1"}, {"accelerators": "A100:2"}],
 }
 REFUSED: dict[str, Any] = {
     "image": "pytorch:2",
     "setup": ["make"],
     "secrets": ["key"],
-    "resources.any_of": [{"accelerators": "H100:1"}],
-    "resources.choose": "ordered",
-    "choose": "ordered",
     "resources.shm_size": "1GB",
     "resources.disk": "10GB",
     "topology": {"required": "rack"},
@@ -71,7 +69,6 @@ VALUES_NOT_BUILT: list[tuple[str, Any]] = [
     ("type", "workspace"),
     ("type", "service"),
     ("nodes", {"min": 2, "max": 8}),
-    ("resources.accelerators", ["H100:8", "A100:8"]),
     ("resources.accelerators", {"vendor": "nvidia", "memory": "40GB..", "count": 2}),
 ]
 

@@ -627,6 +627,30 @@ export interface components {
          * @enum {string}
          */
         ActionEnum: "notify" | "suspend" | "stop";
+        /** @description One way to give a replica what it needs; what it leaves out is taken from beside `any_of`. */
+        AlternativeSpecRequest: {
+            /** @description TYPE:COUNT; without it the job has no chips. */
+            accelerators?: string | {
+                [key: string]: number;
+            };
+            /** @description A slice of one chip: 0.5 or 50%. */
+            fraction?: string | number;
+            /** @description A slice by its chip memory, such as 16GB. */
+            chip_memory?: string;
+            /**
+             * @description The weakest sharing that is acceptable.
+             *
+             *     * `exclusive` - exclusive
+             *     * `hardware` - hardware
+             *     * `enforced` - enforced
+             *     * `cooperative` - cooperative
+             */
+            isolation?: components["schemas"]["IsolationEnum"];
+            /** @description Host CPUs; 1 without chips, 0 with. */
+            cpus?: string | number;
+            /** @description Host memory, such as 16GB; no limit when left out. */
+            memory?: string;
+        };
         /** @description One try at running a job. */
         Attempt: {
             number: number;
@@ -694,6 +718,12 @@ export interface components {
             items: components["schemas"]["NodeChip"][];
             next_cursor: string | null;
         };
+        /**
+         * @description * `earliest_finish` - earliest_finish
+         *     * `ordered` - ordered
+         * @enum {string}
+         */
+        ChooseEnum: "earliest_finish" | "ordered";
         /** @description The cluster now. */
         Cluster: {
             cell: string;
@@ -1050,6 +1080,9 @@ export interface components {
             /** @description Such as 10m, or never. */
             lease?: string;
             checkpoint?: components["schemas"]["CheckpointSpecRequest"];
+            utilization_policy?: components["schemas"]["UtilizationPolicySpecRequest"];
+            /** @description Stop after so long idle, such as 2h. */
+            idle_timeout?: string;
             /** @description Indices: 0-99, 0-99%10, 0,3,7-9:2. */
             array?: string;
             labels?: {
@@ -1347,7 +1380,9 @@ export interface components {
             /** @description TYPE:COUNT; without it the job has no chips. */
             accelerators?: string | {
                 [key: string]: number;
-            };
+            } | (string | {
+                [key: string]: number;
+            })[];
             /** @description A slice of one chip: 0.5 or 50%. */
             fraction?: string | number;
             /** @description A slice by its chip memory, such as 16GB. */
@@ -1365,6 +1400,15 @@ export interface components {
             cpus?: string | number;
             /** @description Host memory, such as 16GB; no limit when left out. */
             memory?: string;
+            /** @description 1 to 16 alternatives. */
+            any_of?: components["schemas"]["AlternativeSpecRequest"][];
+            /**
+             * @description Which alternative is taken; earliest_finish.
+             *
+             *     * `earliest_finish` - earliest_finish
+             *     * `ordered` - ordered
+             */
+            choose?: components["schemas"]["ChooseEnum"];
         };
         /** @description When a failed attempt is followed by another. */
         RetrySpecRequest: {
@@ -1507,6 +1551,21 @@ export interface components {
             cpu_permille: number | null;
             memory_mib: number | null;
             memory_peak_mib: number | null;
+        };
+        /** @description What may be done when the job's chips are idle. */
+        UtilizationPolicySpecRequest: {
+            /** @description Percent: 5 or 5%. */
+            min_utilization?: string | number;
+            /** @description Idle for so long: 10m. */
+            window?: string;
+            /**
+             * @description notify
+             *
+             *     * `notify` - notify
+             *     * `suspend` - suspend
+             *     * `stop` - stop
+             */
+            action?: components["schemas"]["ActionEnum"];
         };
     };
     responses: never;

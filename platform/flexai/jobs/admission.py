@@ -14,7 +14,7 @@ from typing import Any
 
 from flexai.cluster.models import Cell, Chip, Node, NodeState, Pool
 from flexai.common.errors import FieldError, InvalidInput, NeverFits
-from flexai.jobs.requests import gang_from
+from flexai.jobs.requests import gangs_from
 from flexai.jobs.vocabulary import nearest
 from flexai.tenancy.models import Quota, Team
 from scheduler_core import model
@@ -66,13 +66,17 @@ def cell_of(effective: Mapping[str, Any]) -> Registered:
 
 
 def admit(effective: dict[str, Any], cell: Registered, *, team: int, organization: int) -> Admitted:
-    """The spec with registered chip types. Raises NeverFits with the engine's sentence when it can never
-    start."""
+    """The spec with registered chip types. Raises NeverFits with the engine's sentence when it can never start, with
+    none of its alternatives."""
     resolved, roundings = _with_registered_types(effective, cell)
     reasons = _reasons(resolved, cell, team, organization)
     if reasons:
         raise NeverFits(reasons[0].sentence(), errors=_hints(resolved, cell, reasons))
-    return Admitted(resolved, (*roundings, *_slice_roundings(resolved, cell)))
+    asked = (resolved["resources"], *resolved["alternatives"])
+    sliced = [
+        told for resources in asked for told in _slice_roundings(resources, resolved["node_pools"], cell)
+    ]
+    return Admitted(resolved, (*roundings, *dict.fromkeys(sliced)))
 
 
 def forget() -> None:
@@ -160,7 +164,14 @@ def _teams(cell: Cell) -> tuple[model.Team, ...]:
 def _reasons(
     effective: Mapping[str, Any], cell: Registered, team: int, organization: int
 ) -> tuple[Reason, ...]:
-    gang = gang_from(effective)
+    """Why it can never start; empty when one of its alternatives can."""
+    found = [_reasons_of(gang, effective, cell, team, organization) for gang in gangs_from(effective)]
+    return () if () in found else tuple(reason for reasons in found for reason in reasons)
+
+
+def _reasons_of(
+    gang: model.Gang, effective: Mapping[str, Any], cell: Registered, team: int, organization: int
+) -> tuple[Reason, ...]:
     pools = tuple(cell.pools[name] for name in effective["node_pools"])
     key = (team, organization, gang, pools, effective["preemptible"])
     with _lock:
@@ -183,12 +194,18 @@ def _reasons(
 def _with_registered_types(
     effective: dict[str, Any], cell: Registered
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    asked: Sequence[str] = effective["resources"]["chip_types"]
-    meant = [name for wanted in asked for name in _types_meant(wanted, cell.chip_types)]
-    if meant == list(asked):
+    asked = [effective["resources"], *effective["alternatives"]]
+    meant: list[dict[str, Any]] = []
+    told: dict[str, None] = {}
+    for resources in asked:
+        wanted: Sequence[str] = resources["chip_types"]
+        types = [name for one in wanted for name in _types_meant(one, cell.chip_types)]
+        if types != list(wanted):
+            told[f"{', '.join(wanted)} means {' or '.join(types)} here."] = None
+        meant.append({**resources, "chip_types": types})
+    if not told:
         return effective, ()
-    resources = {**effective["resources"], "chip_types": meant}
-    return {**effective, "resources": resources}, (f"{', '.join(asked)} means {' or '.join(meant)} here.",)
+    return {**effective, "resources": meant[0], "alternatives": meant[1:]}, tuple(told)
 
 
 def _types_meant(wanted: str, registered: Sequence[str]) -> list[str]:
@@ -199,13 +216,12 @@ def _types_meant(wanted: str, registered: Sequence[str]) -> list[str]:
     return ([wanted] if wanted in same else same[:1]) or family or [wanted]
 
 
-def _slice_roundings(effective: Mapping[str, Any], cell: Registered) -> list[str]:
-    resources = effective["resources"]
+def _slice_roundings(resources: Mapping[str, Any], pools: Sequence[str], cell: Registered) -> list[str]:
     if not resources["milli"] and not resources["chip_memory_mib"]:
         return []
     steps = {pool.id: pool.slice_step for pool in cell.snapshot.pools}
     node_pool = {node.id: node.pool for node in cell.snapshot.nodes}
-    allowed = {cell.pools[name] for name in effective["node_pools"]} or set(steps)
+    allowed = {cell.pools[name] for name in pools} or set(steps)
     kinds = sorted(
         {
             (chip.memory, steps[node_pool[chip.node]])
@@ -228,7 +244,8 @@ def _hints(effective: Mapping[str, Any], cell: Registered, reasons: Sequence[Rea
         FieldError(
             "resources.accelerators", f"no chip of type {name} is registered", nearest(name, cell.chip_types)
         )
-        for name in effective["resources"]["chip_types"]
+        for resources in (effective["resources"], *effective["alternatives"])
+        for name in resources["chip_types"]
         if name not in cell.chip_types
     ]
     return hints or [FieldError("", reason.sentence()) for reason in reasons]

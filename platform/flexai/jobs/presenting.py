@@ -192,13 +192,15 @@ def _sentence(job: Job) -> str:
 
 def _chips(effective: Mapping[str, Any], place: Whereabouts | None) -> dict[str, Any]:
     resources, replicas = effective["resources"], effective["replicas"]["min"]
+    asked = [resources, *effective.get("alternatives", ())]
     milli = resources["chips"] * 1000 or resources["milli"]
     held = sorted({kind for kind, _ in place.chips}) if place else []
     total = sum(share for _, share in place.chips) if place else 0
     kind: str | None = None
     if milli or resources["chip_memory_mib"]:
-        kind = " + ".join(held) or " or ".join(resources["chip_types"]) or "any"
-        milli = milli or (total // replicas)
+        named = dict.fromkeys(kind for one in asked for kind in one["chip_types"])
+        kind = " + ".join(held) or " or ".join(named) or "any"
+        milli = total // replicas if held and len(asked) > 1 else milli or total // replicas
     return {
         "type": kind,
         "milli_per_replica": milli,

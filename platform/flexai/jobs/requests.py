@@ -9,12 +9,17 @@ from typing import Any
 from scheduler_core.model import Gang, Isolation, Request
 
 
-def gang_from(effective: Mapping[str, Any]) -> Gang:
-    """The gang of an effective spec, from its `resources` and `replicas`. Raises KeyError or ValueError when
-    the spec is not canonical."""
+def gangs_from(effective: Mapping[str, Any]) -> tuple[Gang, ...]:
+    """The gangs of an effective spec, first the one of its `resources`, then those of its `alternatives` (P5).
+    Raises KeyError or ValueError when the spec is not canonical."""
     replicas = effective["replicas"]
+    asked = (effective["resources"], *effective.get("alternatives", ()))
+    return tuple(_gang_from(resources, replicas) for resources in asked)
+
+
+def _gang_from(resources: Mapping[str, Any], replicas: Mapping[str, Any]) -> Gang:
     return Gang(
-        request=_request_from(effective["resources"]),
+        request=_request_from(resources),
         minimum=replicas["min"],
         maximum=replicas["max"],
         spread=replicas["spread"],

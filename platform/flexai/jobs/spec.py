@@ -20,7 +20,7 @@ import msgspec
 from flexai.common.errors import FieldError, InvalidInput, TooLarge
 from flexai.jobs import quantities
 from flexai.jobs.spec_reader import Reader
-from flexai.jobs.spec_resources import read_resources
+from flexai.jobs.spec_resources import asks_for_chips, read_resources
 from scheduler_core.demand import BELOW, Rung
 
 MAX_SPEC_BYTES = 1024 * 1024
@@ -102,7 +102,7 @@ def _read(reader: Reader) -> dict[str, Any]:
     if kind in ("workspace", "service"):
         reader.wrong("type", f"`type: {kind}` is not built yet", "give task")
     hold, start_after = reader.flag("hold", False), reader.read("start_after", quantities.instant)
-    replicas, resources = _replicas(reader), read_resources(reader)
+    replicas, asked = _replicas(reader), read_resources(reader)
     return {
         "name": _name(reader),
         "team": reader.slug("team"),
@@ -111,7 +111,9 @@ def _read(reader: Reader) -> dict[str, Any]:
         "env": reader.environment("env", MAX_ENV),
         "files": reader.files("files", MAX_FILES, MAX_FILE_BYTES),
         "working_dir": reader.folder("working_dir"),
-        "resources": resources,
+        "resources": asked.first,
+        "alternatives": asked.others,
+        "choose": asked.choose,
         "replicas": {"min": replicas, "max": replicas, "spread": reader.flag("spread", True)},
         "node_pools": reader.slugs("node_pools", 32),
         "priority": _priority(reader),
@@ -124,9 +126,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         "lease_ms": _lease(reader),
         "lend": reader.choice("lend", LEND, "team"),
         **_checkpoint(reader),
-        "idle": _idle(
-            reader, has_chips=bool(resources["chips"] or resources["milli"] or resources["chip_memory_mib"])
-        ),
+        "idle": _idle(reader, has_chips=all(asks_for_chips(one) for one in (asked.first, *asked.others))),
         "array": _array(reader),
         "labels": reader.labels("labels", MAX_LABELS),
     }

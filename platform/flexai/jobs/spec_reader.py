@@ -28,20 +28,24 @@ _SIMULATION_ENV = "FLEXAI_SIMULATE_"
 class Reader:
     """One object of the spec at `where` ("" is the top); inner readers share errors and roundings."""
 
-    def __init__(self, raw: Mapping[str, Any], where: str = "", parent: Reader | None = None) -> None:
+    def __init__(
+        self, raw: Mapping[str, Any], where: str = "", parent: Reader | None = None, kind: str | None = None
+    ) -> None:
         self.raw = raw
         self.where = where
+        self.kind = where if kind is None else kind
+        """By which the vocabulary knows its keys; where it stands, but for the items of lists."""
         self.errors: list[FieldError] = parent.errors if parent else []
         self.roundings: list[str] = parent.roundings if parent else []
 
     def only_known(self) -> None:
         """Reports every key that has no place here."""
-        known = BUILT[self.where]
+        known = BUILT[self.kind]
         for key in self.raw:
             if len(self.errors) >= MAX_ERRORS:
                 break
             if key not in known:
-                self._add(unknown_key(key, self.where))
+                self._add(unknown_key(key, self.where, self.kind))
 
     def inside(self, key: str) -> Reader:
         """The reader of the object under `key`; empty when it is absent or no object."""

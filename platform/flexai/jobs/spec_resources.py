@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from flexai.jobs import quantities
@@ -11,6 +12,8 @@ from flexai.jobs.quantities import Wrong, said
 from flexai.jobs.spec_reader import Reader
 
 ISOLATION = ("exclusive", "hardware", "enforced", "cooperative")
+CHOOSE = ("earliest_finish", "ordered")
+MAX_ALTERNATIVES = 16
 MAX_CHIPS = 100_000
 """Chips of one replica that can be written down; whether so many fit is for admission to say."""
 MAX_CPU_MILLI = 10_000_000
@@ -20,9 +23,78 @@ _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,63}")
 _SHOWN = "write TYPE:COUNT, such as H100:8"
 
 
-def read_resources(reader: Reader) -> dict[str, Any]:
-    """chips, chip_types, milli, chip_memory_mib, cpu_milli, memory_mib and isolation per replica."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What each replica asks for: one of several (P5), most of the time of one. Each has chips, chip_types, milli,
+    chip_memory_mib, cpu_milli, memory_mib and isolation."""
+
+    first: dict[str, Any]
+    others: list[dict[str, Any]]
+    choose: str
+
+
+def read_resources(reader: Reader) -> Asked:
+    """The alternatives of `resources`: those of `any_of`, each over what stands beside it, or of a list of
+    `accelerators`."""
     inner = reader.inside("resources")
+    items, choose = _alternatives(inner)
+    if items is None:
+        return Asked(_read_one(inner), [], choose)
+    first, *others = [_read_one(item) for item in items]
+    return Asked(first, others, choose)
+
+
+def asks_for_chips(resources: Mapping[str, Any]) -> bool:
+    """Whether a replica that asks so holds chips, or a part of one."""
+    return bool(resources["chips"] or resources["milli"] or resources["chip_memory_mib"])
+
+
+def _alternatives(inner: Reader) -> tuple[list[Reader] | None, str]:
+    """A reader for each alternative, None where there is only one; and how one is chosen."""
+    any_of, accelerators = inner.raw.get("any_of"), inner.raw.get("accelerators")
+    beside = {key: value for key, value in inner.raw.items() if key not in ("any_of", "choose")}
+    if isinstance(accelerators, list):
+        if any_of is not None:
+            inner.wrong("accelerators", "is a list, and so is `any_of`", "give one of them")
+        choose = inner.choice("choose", CHOOSE, "ordered")
+        if not _is_list(inner, "accelerators", accelerators):
+            return [Reader({}, "resources", inner)], choose
+        wrong = len(inner.errors)
+        for place, item in enumerate(accelerators):
+            inner.checked(f"accelerators.{place}", item, _type_and_count, ("", 0))
+        named = accelerators if len(inner.errors) == wrong else []
+        readers = [Reader({**beside, "accelerators": item}, "resources", inner) for item in named]
+        return readers or [Reader({}, "resources", inner)], choose
+    if any_of is None:
+        if inner.raw.get("choose") is not None:
+            inner.wrong(
+                "choose", "says how one of several is taken, and there is only one", "see `resources.any_of`"
+            )
+        return None, CHOOSE[0]
+    choose = inner.choice("choose", CHOOSE, CHOOSE[0])
+    if not _is_list(inner, "any_of", any_of):
+        return None, choose
+    readers = []
+    for place, item in enumerate(any_of):
+        where = f"resources.any_of.{place}"
+        if not isinstance(item, Mapping):
+            inner.wrong(
+                f"any_of.{place}", f"must be an object, not {said(item)}", "such as {accelerators: H100:8}"
+            )
+            continue
+        Reader(item, where, inner, "resources.any_of").only_known()
+        readers.append(Reader({**beside, **item}, where, inner, "resources.any_of"))
+    return readers or None, choose
+
+
+def _is_list(inner: Reader, key: str, given: object) -> bool:
+    if isinstance(given, list) and 1 <= len(given) <= MAX_ALTERNATIVES:
+        return True
+    inner.wrong(key, f"must be a list of 1 to {MAX_ALTERNATIVES} alternatives")
+    return False
+
+
+def _read_one(inner: Reader) -> dict[str, Any]:
     chip_type, count = _accelerators(inner)
     milli = inner.read("fraction", lambda value: quantities.milli(value, least=1, most=1000)) or 0
     chip_memory = inner.read("chip_memory", quantities.memory_mib) or 0
@@ -54,9 +126,6 @@ def _accelerators(reader: Reader) -> tuple[str, int]:
     given = reader.raw.get("accelerators")
     if given is None:
         return "", 0
-    if isinstance(given, list):
-        reader.wrong("accelerators", "a list of `accelerators` is not built yet", _SHOWN)
-        return "", 0
     return reader.checked("accelerators", given, _type_and_count, ("", 0))
 
 
@@ -70,7 +139,7 @@ def _type_and_count(given: object) -> tuple[str, int]:
     if unbuilt:
         raise Wrong(f"`accelerators.{unbuilt[0]}` is not built yet", _SHOWN)
     if len(given) != 1:
-        raise Wrong("names several chip types; `resources.any_of` is not built yet", "name one type")
+        raise Wrong("names several chip types", "give a list, the first choice first, or `resources.any_of`")
     name, number = next(iter(given.items()))
     return _type(name), _count(number)
 

@@ -20,6 +20,11 @@ BUILT: Mapping[str, frozenset[str]] = {
         }
     ),
     "resources": frozenset(
+        {
+            "accelerators", "fraction", "chip_memory", "isolation", "cpus", "memory", "any_of", "choose",
+        }
+    ),
+    "resources.any_of": frozenset(
         {"accelerators", "fraction", "chip_memory", "isolation", "cpus", "memory"}
     ),
     "retry": frozenset({"limit", "on", "exit_codes"}),
@@ -35,7 +40,7 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
             "instances", "scaling", "probes", "volumes", "notify", "deadline",
         }
     ),
-    "resources": frozenset({"any_of", "choose", "shm_size", "disk"}),
+    "resources": frozenset({"shm_size", "disk"}),
     "checkpoint": frozenset({"signal"}),
 }  # fmt: skip
 
@@ -70,17 +75,15 @@ SAID_ELSEWHERE: Mapping[str, str] = {
 """What other systems call it."""
 
 
-def unknown_key(key: object, inside: str) -> FieldError:
-    """Why this key is refused where it stands: not built yet, at home elsewhere, or unknown (nearest one
-    named)."""
+def unknown_key(key: object, inside: str, kind: str) -> FieldError:
+    """Why this key is refused where it stands, in an object of this kind: not built yet, at home elsewhere, or
+    unknown (nearest one named)."""
     path = f"{inside}.{key}" if inside else str(key)[:100]
     if not isinstance(key, str):
         return FieldError(path, "keys must be text")
-    if key in NOT_BUILT.get(inside, frozenset()):
+    if key in NOT_BUILT.get(kind.removesuffix(".any_of"), frozenset()):
         return FieldError(path, f"`{path}` is not built yet")
-    if key == "choose" and not inside:
-        return FieldError(path, "`resources.choose` is not built yet")
-    return FieldError(path, "unknown key", _nearest(key, inside))
+    return FieldError(path, "unknown key", _nearest(key, kind))
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -104,7 +107,7 @@ def _nearest(key: str, inside: str) -> str:
     close = get_close_matches(plain, sorted(here), n=1, cutoff=0.6)
     if close:
         return f"did you mean `{_join(inside, close[0])}`?"
-    everywhere = {word: home for home, words in BUILT.items() for word in words}
+    everywhere = {word: home for home, words in reversed(list(BUILT.items())) for word in words}
     close = get_close_matches(plain, sorted(everywhere), n=1, cutoff=0.75)
     if close:
         return f"did you mean `{_join(everywhere[close[0]], close[0])}`?"

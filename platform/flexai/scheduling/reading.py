@@ -146,7 +146,8 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
         j.priority, j.preemptible, {milliseconds("j.submitted_at")}, {milliseconds("j.start_after")},
         j.version, j.set_id, s.cap, j.effective_spec->'min_runtime_ms', j.effective_spec->'max_duration_ms',
         j.effective_spec->'node_pools', j.effective_spec->'resources',
-        j.effective_spec->'replicas', j.attained, j.times_taken, {_KEEPS_STATE}, {_ENDLESS}) ORDER BY j.id)::text
+        j.effective_spec->'replicas', j.attained, j.times_taken, {_KEEPS_STATE}, {_ENDLESS},
+        j.effective_spec->'alternatives', j.effective_spec->>'choose') ORDER BY j.id)::text
    FROM jobs_job j LEFT JOIN jobs_jobset s ON s.id = j.set_id
   WHERE j.cell_id = %(cell)s AND j.state = 'queued' {changed.format("j")} AND NOT {_QUARANTINED.format("j")}),
 (SELECT json_agg(json_build_array(a.id, a.changed, a.job_id, j.team_id, a.organization_id, j.priority,

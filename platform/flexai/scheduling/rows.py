@@ -7,11 +7,12 @@ from functools import lru_cache
 
 import msgspec
 
-from flexai.jobs.requests import gang_from
+from flexai.jobs.requests import gangs_from
 from flexai.scheduling.predictions import NO_IMAGE
 from scheduler_core.model import (
     Chip,
     ChipShare,
+    Choose,
     Gang,
     Isolation,
     Job,
@@ -163,6 +164,8 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
     times_taken: int
     checkpoint: bool
     endless: bool
+    alternatives: msgspec.Raw
+    choose: str | None
 
     def is_due(self, now: int) -> bool:
         """Whether its `start_after` has come; `now` in milliseconds since the epoch."""
@@ -170,13 +173,16 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
 
     def as_engine(self, pools: dict[str, int], predictions: Predictions) -> Job:
         """`pools` are the cell's pools by name; `predictions` what was learned of ended runs."""
+        gang, *others = _gangs(bytes(self.resources), bytes(self.alternatives), bytes(self.replicas))
         return Job(
             id=self.id,
             name=self.name,
             team=self.team,
             organization=self.organization,
             user=self.user,
-            gang=_gang(bytes(self.resources), bytes(self.replicas)),
+            gang=gang,
+            others=tuple(others),
+            choose=Choose(self.choose) if self.choose else Choose.EARLIEST_FINISH,
             priority=self.priority,
             submitted=self.submitted,
             pools=tuple(pools.get(name, NO_SUCH_POOL) for name in self.node_pools or ()),
@@ -291,9 +297,15 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
 
 
 @lru_cache(maxsize=4096)
-def _gang(resources: bytes, replicas: bytes) -> Gang:
+def _gangs(resources: bytes, alternatives: bytes, replicas: bytes) -> tuple[Gang, ...]:
     """Equal requests become one value; ten thousand tasks of an array share it."""
-    return gang_from({"resources": msgspec.json.decode(resources), "replicas": msgspec.json.decode(replicas)})
+    return gangs_from(
+        {
+            "resources": msgspec.json.decode(resources),
+            "alternatives": msgspec.json.decode(alternatives) or (),
+            "replicas": msgspec.json.decode(replicas),
+        }
+    )
 
 
 @lru_cache(maxsize=256)

@@ -42,12 +42,61 @@ def test_the_defaults() -> None:
             "memory_mib": 0,
             "isolation": None,
         },
+        "alternatives": [], "choose": "earliest_finish",
         "replicas": {"min": 1, "max": 1, "spread": True}, "node_pools": [], "priority": 50,
         "preemptible": False,
         "min_runtime_ms": 0, "hold": False, "start_after": None, "max_duration_ms": None,
         "retry": {"limit": 0, "on": ["exit", "oom", "start_failed"], "exit_codes": []}, "lease_ms": 600_000,
         "lend": "team", "grace_ms": 10_000, "checkpoint_path": "", "idle": None, "array": None, "labels": {},
     }  # fmt: skip
+
+
+def asked(**fields: Any) -> tuple[list[tuple[Any, ...]], str]:
+    made = effective(resources=fields)
+    all_of_them = [made["resources"], *made["alternatives"]]
+    return [(one["chips"], *one["chip_types"], one["milli"], one["memory_mib"]) for one in all_of_them], made[
+        "choose"
+    ]
+
+
+def test_p5_alternatives_stand_over_what_is_beside_them() -> None:
+    any_of = [
+        {"accelerators": "H100:4"},
+        {"accelerators": "A100:8", "memory": "64GiB"},
+        {"accelerators": "L4", "fraction": 0.5},
+    ]
+    found, choose = asked(any_of=any_of, memory="16GiB")
+    assert found == [(4, "H100", 0, 16_384), (8, "A100", 0, 65_536), (0, "L4", 500, 16_384)]
+    assert choose == "earliest_finish"
+    assert asked(any_of=any_of, choose="ordered")[1] == "ordered"
+
+
+def test_p5_a_list_of_accelerators_is_taken_in_its_order() -> None:
+    assert asked(accelerators=["H100:4", "A100:8"]) == ([(4, "H100", 0, 0), (8, "A100", 0, 0)], "ordered")
+    assert asked(accelerators=["H100:4"]) == ([(4, "H100", 0, 0)], "ordered")
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "said"),
+    [
+        ({"any_of": []}, "resources.any_of", "1 to 16"),
+        ({"any_of": [{"accelerators": "H100"}] * 17}, "resources.any_of", "1 to 16"),
+        ({"any_of": {"H100": 8}}, "resources.any_of", "must be a list"),
+        ({"any_of": ["H100"]}, "resources.any_of.0", "must be an object"),
+        ({"any_of": [{"acelerators": "H100"}]}, "resources.any_of.0.acelerators", "accelerators"),
+        ({"any_of": [{"accelerators": "H100:0"}]}, "resources.any_of.0.accelerators", "1 or more"),
+        ({"any_of": [{"any_of": []}]}, "resources.any_of.0.any_of", "unknown key"),
+        ({"any_of": [{"disk": "1GB"}]}, "resources.any_of.0.disk", "is not built yet"),
+        ({"accelerators": ["H100", "A100:-1"]}, "resources.accelerators.1", "1 or more"),
+        ({"accelerators": []}, "resources.accelerators", "1 to 16"),
+        ({"accelerators": ["H100"], "any_of": [{}]}, "resources.accelerators", "give one of them"),
+        ({"accelerators": {"H100": 1, "A100": 1}}, "resources.accelerators", "resources.any_of"),
+        ({"accelerators": "H100", "choose": "ordered"}, "resources.choose", "only one"),
+        ({"any_of": [{"accelerators": "H100"}], "choose": "best"}, "resources.choose", "ordered"),
+    ],
+)
+def test_p5_alternatives_that_are_wrong(fields: dict[str, Any], path: str, said: str) -> None:
+    assert said in wrong(spec(resources=fields))[path]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +226,6 @@ def test_what_is_not_built_is_refused_by_name(key: str, inside: str) -> None:
         ({"type": "service"}, "type", "`type: service` is not built yet"),
         ({"nodes": {"min": 1, "max": 2}}, "nodes", "`nodes` as min..max is not built yet"),
         ({"nodes": "2-8"}, "nodes", "`nodes` as min..max is not built yet"),
-        ({"resources": {"accelerators": ["H100", "A100"]}}, "resources.accelerators", "not built yet"),
         (
             {"resources": {"accelerators": {"vendor": "amd"}}},
             "resources.accelerators",
@@ -185,7 +233,6 @@ def test_what_is_not_built_is_refused_by_name(key: str, inside: str) -> None:
         ),
         ({"resources": {"accelerators": {"H100": 1, "A100": 1}}}, "resources.accelerators", "any_of"),
         ({"resources": {"memory": "16GB.."}}, "resources.memory", "a range of `memory` is not built yet"),
-        ({"choose": "ordered"}, "choose", "`resources.choose` is not built yet"),
     ],
 )
 def test_forms_that_are_not_built_are_refused_by_name(raw: dict[str, Any], path: str, said: str) -> None:

@@ -27,11 +27,17 @@ class TextsField(serializers.JSONField):
     """One text or a list of texts."""
 
 
-@extend_schema_field(
-    {"oneOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "integer"}}]}
-)
-class AcceleratorsField(serializers.JSONField):
+_ACCELERATORS = [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "integer"}}]
+
+
+@extend_schema_field({"oneOf": _ACCELERATORS})
+class AcceleratorField(serializers.JSONField):
     """ "H100:8" or {"H100": 8}."""
+
+
+@extend_schema_field({"oneOf": [*_ACCELERATORS, {"type": "array", "items": {"oneOf": _ACCELERATORS}}]})
+class AcceleratorsField(AcceleratorField):
+    """The same, or a list of which the first that is free is taken."""
 
 
 @extend_schema_field(_TEXT_OR_NUMBER)
@@ -44,10 +50,10 @@ class PriorityField(serializers.JSONField):
     """A name or 0 to 100."""
 
 
-class ResourcesSpecSerializer(serializers.Serializer[Any]):
-    """What each replica needs."""
+class AlternativeSpecSerializer(serializers.Serializer[Any]):
+    """One way to give a replica what it needs; what it leaves out is taken from beside `any_of`."""
 
-    accelerators = AcceleratorsField(required=False, help_text="TYPE:COUNT; without it the job has no chips.")
+    accelerators = AcceleratorField(required=False, help_text="TYPE:COUNT; without it the job has no chips.")
     fraction = AmountField(required=False, help_text="A slice of one chip: 0.5 or 50%.")
     chip_memory = serializers.CharField(required=False, help_text="A slice by its chip memory, such as 16GB.")
     isolation = serializers.ChoiceField(
@@ -59,6 +65,26 @@ class ResourcesSpecSerializer(serializers.Serializer[Any]):
     memory = serializers.CharField(
         required=False, help_text="Host memory, such as 16GB; no limit when left out."
     )
+
+
+class ResourcesSpecSerializer(AlternativeSpecSerializer):
+    """What each replica needs."""
+
+    accelerators = AcceleratorsField(required=False, help_text="TYPE:COUNT; without it the job has no chips.")
+    any_of = AlternativeSpecSerializer(required=False, many=True, help_text="1 to 16 alternatives.")
+    choose = serializers.ChoiceField(
+        ["earliest_finish", "ordered"],
+        required=False,
+        help_text="Which alternative is taken; earliest_finish.",
+    )
+
+
+class UtilizationPolicySpecSerializer(serializers.Serializer[Any]):
+    """What may be done when the job's chips are idle."""
+
+    min_utilization = AmountField(required=False, help_text="Percent: 5 or 5%.")
+    window = serializers.CharField(required=False, help_text="Idle for so long: 10m.")
+    action = serializers.ChoiceField(["notify", "suspend", "stop"], required=False, help_text="notify")
 
 
 class RetrySpecSerializer(serializers.Serializer[Any]):
@@ -107,6 +133,8 @@ class JobSpecSerializer(serializers.Serializer[Any]):
     retry = RetrySpecSerializer(required=False)
     lease = serializers.CharField(required=False, help_text="Such as 10m, or never.")
     checkpoint = CheckpointSpecSerializer(required=False)
+    utilization_policy = UtilizationPolicySpecSerializer(required=False)
+    idle_timeout = serializers.CharField(required=False, help_text="Stop after so long idle, such as 2h.")
     array = serializers.CharField(required=False, help_text="Indices: 0-99, 0-99%10, 0,3,7-9:2.")
     labels = TextMapField(required=False)
 
