@@ -63,13 +63,13 @@ class Workload:
         return replace(self, **{column: getattr(self, column)[chosen] for column in columns})
 
 
-def gang_of(chips: int) -> tuple[int, int]:
-    """Replicas and chips a replica of a gang of so many chips on nodes of eight: whole nodes where it is
-    larger than a node, otherwise one replica. 12 chips are two replicas of 6.
+def gang_of(chips: int, node_chips: int = NODE_CHIPS) -> tuple[int, int]:
+    """Replicas and chips a replica of a gang of so many chips: whole nodes where it is larger than a node,
+    otherwise one replica. On nodes of eight, 12 chips are two replicas of 6.
     """
-    if chips <= NODE_CHIPS:
+    if chips <= node_chips:
         return 1, chips
-    widest = max(width for width in range(1, NODE_CHIPS + 1) if chips % width == 0)
+    widest = max(width for width in range(1, node_chips + 1) if chips % width == 0)
     return chips // widest, widest
 
 

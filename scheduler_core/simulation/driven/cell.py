@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, Unit
 from scheduler_core.decision import Rung, Taking
 from scheduler_core.model import FeedEvent, Id, Job, Promise, Remove, Reservation, Running, Upsert
-from scheduler_core.simulation.driven.rows import attempt_row, milli_of
+from scheduler_core.simulation.driven.rows import attempt_row, job_again, milli_of
 
 MOST_DECISIONS_AT_ONCE = 16
 """Decisions at one instant: each serves the promises of the one before."""
@@ -38,6 +38,8 @@ class Cell:
         self.waiting: dict[Id, Job] = {}
         self.running: dict[Id, Running] = {}
         self.decisions = 0
+        self.efforts: set[int] = set()
+        """What its decisions thought with (S4)."""
         self.milli_held = 0
         self._hooks = hooks
         self._promises: set[Id] = set()
@@ -45,6 +47,7 @@ class Cell:
         self._told: list[FeedEvent] = []
         self._serial = 0
         self._free = {chip.id: 1000 for chip in empty.chips}
+        self._nodes = {node.id: node for node in empty.nodes}
 
     def come(self, job: Job) -> None:
         """The job waits."""
@@ -56,6 +59,28 @@ class Cell:
         self._release(attempt)
         self._told.append(Remove(Running, attempt.id))
 
+    def lose(self, node: Id) -> list[Running]:
+        """The node is gone, with every attempt on it; they are the caller's to put back in line."""
+        self._told.append(Upsert(replace(self._nodes[node], ready=False, unready_because="lost")))
+        on_it = [
+            attempt
+            for attempt in self.running.values()
+            if any(place.node == node for place in attempt.placements)
+        ]
+        for attempt in on_it:
+            self._release(attempt)
+            self._told.append(Remove(Running, attempt.id))
+        return on_it
+
+    def restore(self, node: Id) -> None:
+        """The node is back as it was."""
+        self._told.append(Upsert(self._nodes[node]))
+
+    def come_back(self, attempt: Running, now: int, *, taken: bool) -> None:
+        """The job of an attempt that has left waits where it stood."""
+        served = milli_of(attempt.placements) * (now - attempt.started) // 1000
+        self.come(job_again(attempt, served, taken=taken))
+
     def decide(self, now: int) -> None:
         """The engine decides and the cell carries it out, until no promise is left to be served."""
         for _ in range(MOST_DECISIONS_AT_ONCE):
@@ -63,6 +88,7 @@ class Cell:
             self._told = []
             decision = self.scheduler.decide(now)
             self.decisions += 1
+            self.efforts.add(decision.effort)
             if decision.broken:
                 raise LawBroken(decision.broken[0].sentence)
             if not self._carry_out(decision, now):
@@ -114,28 +140,8 @@ class Cell:
         if taking.rung is Rung.SHRINK or attempt.gang is None:
             raise LawBroken(f"attempt {attempt.id} is not elastic and would shrink")
         self._release(attempt)
-        served = milli_of(attempt.placements) * (now - attempt.started) // 1000
-        job = Job(
-            attempt.job,
-            f"job-{attempt.job}",
-            attempt.team,
-            attempt.organization,
-            attempt.user,
-            attempt.gang,
-            submitted=attempt.submitted,
-            preemptible=True,
-            attained=attempt.attained + served,
-            prediction=attempt.prediction,
-            checkpoint=attempt.checkpoint,
-            restart_cost=attempt.restart_cost,
-            times_taken=attempt.times_taken + (taking.rung is not Rung.MOVE),
-        )
-        self.waiting[job.id] = job
-        self._told += [
-            Upsert(replace(attempt, leaving=True)),
-            Remove(Running, attempt.id),
-            Upsert(job),
-        ]
+        self._told += [Upsert(replace(attempt, leaving=True)), Remove(Running, attempt.id)]
+        self.come_back(attempt, now, taken=taking.rung is not Rung.MOVE)
         self._hooks.taken(attempt, taking.rung is Rung.MOVE)
 
     def _release(self, attempt: Running) -> None:

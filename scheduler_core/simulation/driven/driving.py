@@ -13,8 +13,9 @@ from scheduler_core.model import Running
 from scheduler_core.simulation.driven.cell import Cell, Hooks
 from scheduler_core.simulation.driven.learned import LearnedTimes
 from scheduler_core.simulation.driven.rows import empty_cell, gang_of, job_row, milli_of
+from scheduler_core.simulation.replay.clock import NodeLoss
 from scheduler_core.simulation.replay.running import RESTART_MS, Outcome, fits_empty
-from scheduler_core.simulation.replay.state import Cluster, fresh_state
+from scheduler_core.simulation.replay.state import CHIPS, Cluster, fresh_state
 from scheduler_core.simulation.workload import Workload
 
 ROUND_MS = 60_000
@@ -45,6 +46,8 @@ class Driven:
 
     outcome: Outcome
     runs: list[Run]
+    efforts: tuple[int, int]
+    """The least and the most effort of its decisions (S4)."""
 
 
 def drive(
@@ -56,13 +59,15 @@ def drive(
     until: int | None = None,
     round_ms: int = ROUND_MS,
     restart_ms: int = RESTART_MS,
-    progress: Callable[[int], None] = lambda came: None,
+    losses: tuple[NodeLoss, ...] = (),
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Driven:
-    """Play the workload to its last end, or to `until` ms. Chips are free from the instant a run ends, and
-    given away at the next round. Raises `RuntimeError` where the engine breaks a law or leaves jobs waiting
-    for ever.
+    """Play the workload to its last end, or to `until` ms; nodes are lost and back as `losses` say. Chips are
+    free from the instant a run ends, and given away at the next round. Raises `RuntimeError` where the engine
+    breaks a law or leaves jobs waiting for ever.
     """
     driving = _Driving(work, cluster, policy, sliced, restart_ms)
+    driving.expect(losses)
     now = 0
     while (then := driving.next_event()) is not None:
         due = -(-then // round_ms) * round_ms
@@ -84,6 +89,8 @@ class _Driving:
         self, work: Workload, cluster: Cluster, policy: Policy, sliced: bool, restart_ms: int
     ) -> None:
         self.work, self.chips, self.restart_ms = work, cluster.chips, restart_ms
+        self._chips_of = cluster.capacity[:, CHIPS].tolist()
+        self._chips_up = self.chips
         self.cell = Cell(empty_cell(work, cluster), policy, Hooks(self._began, self._taken))
         self._gangs = [gang_of(work, index, sliced=sliced) for index in range(len(work))]
         self._fits = fits_empty(fresh_state(cluster, work))
@@ -92,25 +99,33 @@ class _Driving:
         self._finished, self._first = np.full(len(work), -1), np.full(len(work), -1)
         self._runs_of = np.zeros(len(work), np.int64)
         self._ends: list[tuple[int, int]] = []
+        self._changes: list[tuple[int, int, bool]] = []
         self._runs: list[Run] = []
         self._came = self._evicted = self._moved = self._lost = self._held = self._stranded = 0
-        self._at = 0
+        self._at = self._done = self._interrupted = 0
+
+    def expect(self, losses: tuple[NodeLoss, ...]) -> None:
+        """These nodes will be lost, and back."""
+        rows = [(loss.at, loss.node, False) for loss in losses]
+        self._changes = sorted(rows + [(loss.until, loss.node, True) for loss in losses])
 
     def next_event(self) -> int | None:
-        """When the next job comes or the next run ends; None where nothing is left to happen."""
+        """When the next job comes, the next run ends or a node changes; None where nothing is left to happen."""
         while self._ends and self._ends[0][1] not in self.cell.running:
             heapq.heappop(self._ends)
         coming = [int(self.work.submit[self._came])] if self._came < len(self.work) else []
-        return min([*coming, *(end for end, _ in self._ends[:1])], default=None)
+        events = [*coming, *(end for end, _ in self._ends[:1])]
+        if events or self.cell.waiting:
+            events += [at for at, *_ in self._changes[:1]]
+        return min(events, default=None)
 
     def go_to(self, now: int) -> int:
-        """Let everything happen until now, and let the engine decide; how many jobs have come."""
-        while self._ends and self._ends[0][0] <= now:
-            end, attempt = heapq.heappop(self._ends)
-            if attempt in self.cell.running:
-                self._pass_time(end)
-                self._end(self.cell.running[attempt], end)
-        self._pass_time(now)
+        """Let everything happen until now, and let the engine decide; how many jobs are done."""
+        while self._changes and self._changes[0][0] <= now:
+            at, node, up = self._changes.pop(0)
+            self._end_until(at)
+            self._change(node, at, up=up)
+        self._end_until(now)
         while self._came < len(self.work) and self.work.submit[self._came] <= now:
             index = self._came
             self._came += 1
@@ -118,7 +133,7 @@ class _Driving:
                 prediction = self._learned.predict(self._groups(index))
                 self.cell.come(job_row(self.work, index, self._gangs[index], prediction, self.restart_ms))
         self.cell.decide(now)
-        return self._came
+        return self._done
 
     def result(self, until: int | None) -> Driven:
         """The run as it stands; what still runs is a run until `until`."""
@@ -128,10 +143,11 @@ class _Driving:
         outcome = Outcome(
             "flexai", self.work, self.chips, self._finished, self._first, self._runs_of,
             allocated=self._held // 1000, stranded=self._stranded // 1000, lost=self._lost // 1000,
-            evictions=self._evicted, moves=self._moved, interrupted=0, rejected=0,
+            evictions=self._evicted, moves=self._moved, interrupted=self._interrupted, rejected=0,
             decisions=self.cell.decisions,
         )  # fmt: skip
-        return Driven(outcome, self._runs)
+        efforts = self.cell.efforts or {0}
+        return Driven(outcome, self._runs, (min(efforts), max(efforts)))
 
     def _groups(self, index: int) -> tuple[tuple[int, ...], ...]:
         """The narrowest first: team and size, size, all."""
@@ -156,9 +172,31 @@ class _Driving:
         self._evicted += 1
         self._moved += moves
 
+    def _end_until(self, now: int) -> None:
+        """Every run that ends until now has ended."""
+        while self._ends and self._ends[0][0] <= now:
+            end, attempt = heapq.heappop(self._ends)
+            if attempt in self.cell.running:
+                self._pass_time(end)
+                self._end(self.cell.running[attempt], end)
+        self._pass_time(now)
+
+    def _change(self, node: int, at: int, *, up: bool) -> None:
+        """The node is back, or lost: what ran on it waits again, keeps its progress and pays a restart."""
+        self._chips_up += self._chips_of[node] * (1 if up else -1)
+        if up:
+            self.cell.restore(node + 1)
+            return
+        for attempt in self.cell.lose(node + 1):
+            run = self._note_run(attempt, at)
+            self._left[run.job] -= run.ended - run.useful
+            self._interrupted += 1
+            self.cell.come_back(attempt, at, taken=False)
+
     def _end(self, attempt: Running, end: int) -> None:
         index = self._note_run(attempt, end).job
         self._finished[index] = end
+        self._done += 1
         self._learned.note_end(self._groups(index), int(self.work.runtime[index]))
         self.cell.end(attempt)
 
@@ -175,4 +213,4 @@ class _Driving:
         passed, self._at = now - self._at, now
         self._held += self.cell.milli_held * passed
         if self.cell.waiting:
-            self._stranded += (1000 * self.chips - self.cell.milli_held) * passed
+            self._stranded += (1000 * self._chips_up - self.cell.milli_held) * passed

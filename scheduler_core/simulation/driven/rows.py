@@ -94,6 +94,27 @@ def attempt_row(job: Job, attempt: int, placements: tuple[Placement, ...], now: 
     )
 
 
+def job_again(attempt: Running, served: int, *, taken: bool) -> Job:
+    """The job of an attempt that has left, after so many further chip-ms; `taken` counts against R1's cap."""
+    if attempt.gang is None:
+        raise ValueError(f"attempt {attempt.id} does not say what its job asks for")
+    return Job(
+        attempt.job,
+        f"job-{attempt.job}",
+        attempt.team,
+        attempt.organization,
+        attempt.user,
+        attempt.gang,
+        submitted=attempt.submitted,
+        preemptible=True,
+        attained=attempt.attained + served,
+        prediction=attempt.prediction,
+        checkpoint=attempt.checkpoint,
+        restart_cost=attempt.restart_cost,
+        times_taken=attempt.times_taken + taken,
+    )
+
+
 def milli_of(placements: tuple[Placement, ...]) -> int:
     """Milli-chips that the placements hold."""
     return sum(share.milli for place in placements for share in place.chips)

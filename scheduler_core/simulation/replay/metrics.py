@@ -42,11 +42,10 @@ class Summary:
     moves: int
     lost: float
     """Chip-time spent on starting again, of the chip-time held."""
-    energy_kwh: float | None
 
 
-def summary(outcome: Outcome, *, busy_watts: int | None = None, idle_watts: int = 0) -> Summary:
-    """The figures of a run. Energy only where a chip's power is stated."""
+def summary(outcome: Outcome) -> Summary:
+    """The figures of a run."""
     done = outcome.finished >= 0
     work = outcome.work
     completion = _hours(outcome.finished - work.submit)[done]
@@ -72,7 +71,6 @@ def summary(outcome: Outcome, *, busy_watts: int | None = None, idle_watts: int 
         restarts=int((outcome.runs - 1).clip(0).sum()),
         moves=outcome.moves,
         lost=100 * outcome.lost / outcome.allocated,
-        energy_kwh=None if busy_watts is None else _energy(outcome, there_was, busy_watts, idle_watts),
     )
 
 
@@ -98,7 +96,6 @@ def floor(work: Workload) -> Summary:
         restarts=0,
         moves=0,
         lost=0,
-        energy_kwh=None,
     )
 
 
@@ -115,11 +112,6 @@ def _by_team(outcome: Outcome, done: NDArray[np.bool_]) -> Hours:
         if mine.any():
             values.append(work.runtime[mine].sum() / (outcome.finished - work.submit)[mine].sum())
     return np.array(values, np.float64)
-
-
-def _energy(outcome: Outcome, there_was: int, busy_watts: int, idle_watts: int) -> float:
-    busy = outcome.allocated * busy_watts + (there_was - outcome.allocated) * idle_watts
-    return busy / HOUR_MS / 1000
 
 
 def _hours(milliseconds: NDArray[np.int64]) -> Hours:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scheduler_core.simulation.replay.policies import Policy
 from scheduler_core.simulation.replay.running import Outcome, replay
-from scheduler_core.simulation.replay.state import cluster_of
+from scheduler_core.simulation.replay.state import Cluster, cluster_of
 from scheduler_core.simulation.workload import NODE_CHIPS, Workload
 
 FEWEST_JOBS = 100
@@ -54,16 +54,30 @@ def guarantees(work: Workload, chips: int) -> list[int]:
     ]
 
 
-def teams_alone(work: Workload, chips: int, policy: Callable[[], Policy]) -> list[Alone]:
-    """Every team with jobs enough, replayed in a cluster of its own under this policy."""
+def own_nodes(guarantee: int) -> Cluster:
+    """A team's own cluster: nodes of eight."""
+    return cluster_of(guarantee, NODE_CHIPS)
+
+
+def teams_alone(
+    work: Workload,
+    chips: int,
+    policy: Callable[[], Policy],
+    *,
+    own_cluster: Callable[[int], Cluster] = own_nodes,
+    fewest_jobs: int = FEWEST_JOBS,
+) -> list[Alone]:
+    """Every team with jobs enough, replayed in a cluster of its own (of so many chips) under this policy."""
     alone = []
     for team, guarantee in enumerate(guarantees(work, chips)):
         jobs = (work.team == team) & (work.gang_chips <= guarantee)
-        if (work.team == team).sum() < FEWEST_JOBS or not jobs.any():
+        if (work.team == team).sum() < fewest_jobs or not jobs.any():
             continue
-        outcome = replay(work.only(jobs), cluster_of(guarantee, NODE_CHIPS), policy())
+        outcome = replay(work.only(jobs), own_cluster(guarantee), policy())
         jobs[np.flatnonzero(jobs)[outcome.finished < 0]] = False
         done = outcome.finished >= 0
+        if not done.any():
+            continue
         mean = float((outcome.finished - outcome.work.submit)[done].mean()) / 3_600_000
         alone.append(Alone(team, guarantee, jobs, mean))
     return alone

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scheduler_core.simulation.openb.trace import MOST_CPU, MOST_MEMORY_MIB, read_nodes
 from scheduler_core.simulation.replay.state import Cluster
 from scheduler_core.simulation.tables import Row, TraceError, rows_of
-from scheduler_core.simulation.workload import Workload
+from scheduler_core.simulation.workload import Workload, whole
 
 EVERY_NODE = 16
 """Every so many-th row of the nodes with chips: 76 nodes, 414 chips."""
@@ -33,11 +33,11 @@ class Cell:
     type_names: tuple[str, ...]
 
 
-def read_cell(folder: Path) -> Cell:
-    """Every 16th node with chips. Raises `TraceError`."""
+def read_cell(folder: Path, every: int = EVERY_NODE) -> Cell:
+    """Every so many-th node with chips. Raises `TraceError`."""
     nodes = read_nodes(folder)
-    rows = np.column_stack([nodes.chips, nodes.cpu, nodes.memory])[::EVERY_NODE].astype(np.int64)
-    return Cell(Cluster(rows, np.left_shift(1, nodes.chip_type[::EVERY_NODE]).astype(np.int64)), nodes.types)
+    rows = np.column_stack([nodes.chips, nodes.cpu, nodes.memory])[::every].astype(np.int64)
+    return Cell(Cluster(rows, np.left_shift(1, nodes.chip_type[::every]).astype(np.int64)), nodes.types)
 
 
 def read_pods(folder: Path, type_names: tuple[str, ...]) -> list[Pod]:
@@ -58,17 +58,30 @@ def read_pods(folder: Path, type_names: tuple[str, ...]) -> list[Pod]:
     return pods
 
 
-def backlog(pods: list[Pod], cell: Cell, *, days: int, seed: int) -> Workload:
-    """Pods drawn with replacement, coming as a Poisson process at `LOAD` x capacity for so many days."""
+def classes_of(folder: Path) -> list[str]:
+    """The QoS class of every one of these pods, in the same order. Raises `TraceError`."""
+    rows = rows_of(folder / "openb_pod_list_default.csv.gz", ("qos", "scheduled_time"))
+    return [row.text("qos") for row in rows if row.text("scheduled_time")]
+
+
+def backlog(
+    pods: list[Pod], cell: Cell, *, days: int, seed: int, load: float = LOAD, classes: list[str] | None = None
+) -> Workload:
+    """Pods drawn with replacement, coming as a Poisson process at `load` x capacity for so many days. Where the
+    classes of the pods are given they are the teams, otherwise all are one team.
+    """
     table = np.array(pods, np.int64)
     asked = float((table[:, 2] * table[:, 3] * table[:, 5]).mean())
-    gap_ms = asked / (LOAD * 1000 * cell.cluster.chips)
+    gap_ms = asked / (load * 1000 * cell.cluster.chips)
     draw = np.random.default_rng(seed)
     length = days * 24 * 3_600_000
     expected = int(length / gap_ms)
     arrivals = np.cumsum(draw.exponential(gap_ms, expected + 10 * int(expected**0.5) + 100))
     submit = arrivals[arrivals < length].astype(np.int64)
-    drawn = table[draw.integers(0, len(table), len(submit))]
+    chosen = draw.integers(0, len(table), len(submit))
+    drawn = table[chosen]
+    teams = tuple(sorted(set(classes or ["all"])))
+    team = [teams.index(name) for name in classes] if classes else [0] * len(table)
     one = np.ones(len(submit), np.int64)
     return Workload(
         "openb backlog",
@@ -79,9 +92,9 @@ def backlog(pods: list[Pod], cell: Cell, *, days: int, seed: int) -> Workload:
         milli=drawn[:, 2] * drawn[:, 3],
         cpu=drawn[:, 0].copy(),
         memory=drawn[:, 1].copy(),
-        team=one - 1,
+        team=whole(team)[chosen],
         types=drawn[:, 4].copy(),
-        teams=("all",),
+        teams=teams,
         type_names=cell.type_names,
     )
 
