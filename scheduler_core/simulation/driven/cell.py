@@ -38,6 +38,8 @@ class Cell:
         self.waiting: dict[Id, Job] = {}
         self.running: dict[Id, Running] = {}
         self.decisions = 0
+        self.quiet = False
+        """Whether the last decision changed nothing."""
         self.efforts: set[int] = set()
         """What its decisions thought with (S4)."""
         self.milli_held = 0
@@ -83,7 +85,7 @@ class Cell:
 
     def decide(self, now: int) -> None:
         """The engine decides and the cell carries it out, until no promise is left to be served."""
-        for _ in range(MOST_DECISIONS_AT_ONCE):
+        for turn in range(MOST_DECISIONS_AT_ONCE):
             self.scheduler.apply(self._told)
             self._told = []
             decision = self.scheduler.decide(now)
@@ -91,6 +93,7 @@ class Cell:
             self.efforts.add(decision.effort)
             if decision.broken:
                 raise LawBroken(decision.broken[0].sentence)
+            self.quiet = turn == 0 and not (decision.units or decision.relief)
             if not self._carry_out(decision, now):
                 return
 

@@ -58,12 +58,14 @@ def drive(
     sliced: bool = False,
     until: int | None = None,
     round_ms: int = ROUND_MS,
+    quiet_rounds: int = 1,
     restart_ms: int = RESTART_MS,
     losses: tuple[NodeLoss, ...] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> Driven:
     """Play the workload to its last end, or to `until` ms; nodes are lost and back as `losses` say. Chips are
-    free from the instant a run ends, and given away at the next round. Raises `RuntimeError` where the engine
+    free from the instant a run ends, and given away at the next round. While jobs wait the engine decides every
+    round; after a decision that changed nothing, every `quiet_rounds` as long as nothing happens. Raises `RuntimeError` where the engine
     breaks a law or leaves jobs waiting for ever.
     """
     driving = _Driving(work, cluster, policy, sliced, restart_ms)
@@ -72,7 +74,7 @@ def drive(
     while (then := driving.next_event()) is not None:
         due = -(-then // round_ms) * round_ms
         if driving.cell.waiting:
-            due = min(due, now + round_ms)
+            due = min(due, now + round_ms * (quiet_rounds if driving.cell.quiet else 1))
         if until is not None and due > until:
             break
         now = due

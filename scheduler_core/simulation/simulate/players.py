@@ -32,6 +32,8 @@ ABOUT = {
     "tiresias-released": "the same with the three queues of the released simulator",
 }
 """Every policy that can be named, in a clause."""
+QUIET_ROUNDS = 10
+"""Where nothing changes the engine decides only every so many rounds: nothing but the passing of time is new to it."""
 DEFAULT = ("flexai", "fifo", "easy", "best-fit", "fgd", "tiresias")
 
 
@@ -41,6 +43,7 @@ class Setting:
 
     losses: tuple[NodeLoss, ...] = ()
     round_ms: int = ROUND_MS
+    quiet_rounds: int = QUIET_ROUNDS
     restart_ms: int = RESTART_MS
 
 
@@ -77,6 +80,7 @@ def _play_engine(scenario: Scenario, name: str, setting: Setting, done: Callable
         EnginePolicy(),
         sliced=ENGINES[name],
         round_ms=setting.round_ms,
+        quiet_rounds=setting.quiet_rounds,
         restart_ms=setting.restart_ms,
         losses=setting.losses,
         progress=done,
