@@ -17,6 +17,7 @@ EXTENSIONS = {
     "up": ("server", "Start the whole platform on this machine."),
     "demo": ("all", "Start the platform and run sample jobs through it."),
     "agent": ("agent", "Run the agent that makes this machine a node."),
+    "simulate": ("simulate", "Play a workload under this scheduler and others, and compare them."),
     "replay": ("simulate", "Decide recorded scheduler cycles again, and ask why a job waited."),
 }
 """Name: the extra that brings it, and its line in the help (known without importing it)."""

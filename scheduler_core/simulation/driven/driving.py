@@ -65,8 +65,8 @@ def drive(
 ) -> Driven:
     """Play the workload to its last end, or to `until` ms; nodes are lost and back as `losses` say. Chips are
     free from the instant a run ends, and given away at the next round. While jobs wait the engine decides every
-    round; after a decision that changed nothing, every `quiet_rounds` as long as nothing happens. Raises `RuntimeError` where the engine
-    breaks a law or leaves jobs waiting for ever.
+    round; after a decision that changed nothing, every `quiet_rounds` as long as nothing happens. Raises
+    `RuntimeError` where the engine breaks a law or leaves jobs waiting for ever.
     """
     driving = _Driving(work, cluster, policy, sliced, restart_ms)
     driving.expect(losses)

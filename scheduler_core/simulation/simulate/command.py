@@ -53,7 +53,7 @@ def simulate(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=0, help="Only the first so many jobs; 0 is all. Default: 1000 of a large trace."),
+        typer.Option(min=0, help="Only the first so many jobs; 0 is all. Default: 500 of a large trace."),
     ] = None,
     faults: Annotated[
         str,

@@ -167,7 +167,8 @@ def _manner(study: Study) -> list[str]:
     if engines := [one for one in study.judged if one.measures.policy in ENGINES]:
         efforts = ", ".join(f"{one.measures.policy} {one.measures.effort}" for one in engines)
         told.append(
-            f"The engine decides every {every} s, the others at once; its effort (S4) was: {efforts}."
+            f"The engine decides every {every} s while jobs wait, every {every * study.setting.quiet_rounds} s "
+            f"while nothing changes; the others at once. Its effort (S4) was: {efforts}."
         )
     if study.faults is not None:
         told.append(

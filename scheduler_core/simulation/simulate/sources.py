@@ -23,7 +23,7 @@ OPENB_EVERY_NODE = 96
 OPENB_DAYS = 4
 OPENB_LOAD, REPLAY_LOAD = 120, 75
 """Percent, where none is asked for."""
-JOBS = 1_000
+JOBS = 500
 """Of a trace, where no number is asked for: the first so many."""
 
 

@@ -10,6 +10,7 @@ import pytest
 from scheduler_core import Policy
 from scheduler_core.simulation.driven import Driven, drive
 from scheduler_core.simulation.driven.learned import LearnedTimes
+from scheduler_core.simulation.replay.clock import NodeLoss
 from tests.simulation.replay.small import jobs, on_chips, seconds
 
 LEVELS = tuple(60_000 << level for level in range(32))
@@ -41,6 +42,33 @@ def test_work_moves_together_for_a_gang() -> None:
 
 def test_a_gang_no_empty_cluster_could_hold_is_refused() -> None:
     assert seconds(drive(jobs([(0, 10, 64), (1, 10, 8)]), on_chips(16), Policy()).outcome) == [None, 70]
+
+
+def test_what_runs_on_a_lost_node_waits_and_pays_a_restart() -> None:
+    """Lost at 90 s with 90 s done, back at 200 s; at 240 s the job starts again, 30 s of restart and 910 s to go."""
+    loss = NodeLoss(0, 90_000, 200_000)
+    driven = drive(jobs([(0, 1000, 8)]), on_chips(8), Policy(), losses=(loss,))
+    assert seconds(driven.outcome) == [1180]
+    assert (driven.outcome.interrupted, driven.outcome.evictions, driven.outcome.lost) == (1, 0, 30_000 * 8)
+    assert [(run.began, run.useful, run.ended) for run in driven.runs] == [
+        (0, 0, 90_000),
+        (240_000, 270_000, 1_180_000),
+    ]
+
+
+def test_a_gang_waits_for_a_lost_node_and_others_go_on() -> None:
+    loss = NodeLoss(1, 0, 600_000)
+    outcome = drive(jobs([(10, 50, 16), (20, 100, 8)]), on_chips(16), Policy(), losses=(loss,)).outcome
+    assert seconds(outcome) == [650, 160]
+
+
+def test_quiet_rounds_skip_decisions_and_no_news() -> None:
+    """While the runner holds all chips nothing changes: fewer decisions, and the same starts and ends."""
+    work = jobs([(0, 3000, 8), (10, 50, 8)])
+    every = drive(work, on_chips(8), Policy()).outcome
+    quiet = drive(work, on_chips(8), Policy(), quiet_rounds=10).outcome
+    assert seconds(every) == seconds(quiet) == [3000, 3050]
+    assert quiet.decisions < every.decisions / 4
 
 
 def test_until_cuts_what_still_runs() -> None:
