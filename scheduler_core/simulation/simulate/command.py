@@ -19,8 +19,8 @@ from scheduler_core.simulation.simulate.options import BadOption, faults_of, nam
 from scheduler_core.simulation.simulate.players import ABOUT, DEFAULT, Setting, play
 from scheduler_core.simulation.simulate.report import write_report
 from scheduler_core.simulation.simulate.scenario import Scenario
-from scheduler_core.simulation.simulate.showing import Study, as_json, gain_of, table_of, write_csv
-from scheduler_core.simulation.simulate.sources import TRACES, Asked, scenario_of, scenario_of_history
+from scheduler_core.simulation.simulate.showing import Study, gain_of, object_of, table_of, write_csv
+from scheduler_core.simulation.simulate.sources import JOBS, TRACES, Asked, scenario_of, scenario_of_history
 from scheduler_core.simulation.tables import TraceError
 from scheduler_core.simulation.traces import traces_folder
 
@@ -30,71 +30,76 @@ NARROWEST_TABLE = 110
 """Columns, where no terminal says how many there are."""
 
 
+Trace = Annotated[str, typer.Option(help=f"The workload: {', '.join(TRACES)} (pollux:1 to pollux:8).")]
+History = Annotated[
+    Path | None, typer.Option(help="The workload: a cell's exported history (JSON lines).", dir_okay=False)
+]
+Nodes = Annotated[
+    str,
+    typer.Option(metavar="NODESxCHIPS:TYPE,…", help="Such as 16x8:H100-80GB. Default: the workload's own."),
+]
+Policies = Annotated[str, typer.Option(help=f"Names joined by commas, or all: {', '.join(ABOUT)}.")]
+Load = Annotated[
+    int | None, typer.Option(min=1, max=1000, help="Offered load in percent, where the trace allows it.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=0, help=f"Only the first so many; 0 is all. Default: {JOBS} of a large trace."),
+]
+LostNodes = Annotated[
+    str,
+    typer.Option(
+        metavar="FAILURES:REPAIR",
+        help="Lose nodes: 30d:4h is each node every 30 days on average, for 4 hours.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Of all that is drawn.")]
+Round = Annotated[
+    int, typer.Option("--round", min=1, max=3600, help="Seconds between two decisions of the engine.")
+]
+Traces = Annotated[str, typer.Option(help="Folder of the traces.", envvar="FLEXAI_TRACES")]
+Report = Annotated[Path | None, typer.Option(help="Write a report with plots to this file.", dir_okay=False)]
+Sheet = Annotated[Path | None, typer.Option(help="Write the table to this file.", dir_okay=False)]
+Saved = Annotated[
+    Path | None, typer.Option(help="Write what is played to this file, as a history.", dir_okay=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")]
+
+
 def simulate(
-    trace: Annotated[
-        str, typer.Option(help=f"The workload: {', '.join(TRACES)} (pollux:1 to pollux:8).")
-    ] = "sample",
-    history: Annotated[
-        Path | None,
-        typer.Option(help="The workload: a cell's exported history (JSON lines).", dir_okay=False),
-    ] = None,
-    nodes: Annotated[
-        str,
-        typer.Option(
-            metavar="NODESxCHIPS:TYPE,…",
-            help="The cluster, such as 16x8:H100-80GB. Default: the trace's own.",
-        ),
-    ] = "",
-    policies: Annotated[
-        str, typer.Option(help=f"Names joined by commas, or all: {', '.join(ABOUT)}.")
-    ] = ",".join(DEFAULT),
-    load: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Offered load in percent, where the trace allows it.")
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=0, help="Only the first so many jobs; 0 is all. Default: 500 of a large trace."),
-    ] = None,
-    faults: Annotated[
-        str,
-        typer.Option(
-            metavar="FAILURES:REPAIR", help="Lose nodes: 30d:4h is one loss a node in 30 days, for 4 hours."
-        ),
-    ] = "",
-    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of all that is drawn.")] = 1,
-    round_seconds: Annotated[
-        int, typer.Option("--round", min=1, max=3600, help="Seconds between two decisions of the engine.")
-    ] = 60,
-    traces: Annotated[str, typer.Option(help="Folder of the traces.", envvar="FLEXAI_TRACES")] = "",
-    html: Annotated[
-        Path | None, typer.Option(help="Write a report with plots to this file.", dir_okay=False)
-    ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the table to this file.", dir_okay=False)] = None,
-    save: Annotated[
-        Path | None, typer.Option(help="Write what is played to this file, as a history.", dir_okay=False)
-    ] = None,
-    as_object: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
+    trace: Trace = "sample",
+    history: History = None,
+    nodes: Nodes = "",
+    policies: Policies = DEFAULT,
+    load: Load = None,
+    jobs: Jobs = None,
+    faults: LostNodes = "",
+    seed: Seed = 1,
+    round_seconds: Round = 60,
+    traces: Traces = "",
+    html: Report = None,
+    csv: Sheet = None,
+    save: Saved = None,
+    as_json: AsJson = False,
 ) -> None:
     """Play a workload on a cluster under several schedulers, and compare them. Nothing real is touched.
 
-    `flexai` is the scheduler of this platform itself; `fifo` is what most clusters do. Without options a small sample
-    is played. Exit code 0: done. 1: a policy came to no end. 2: wrong options, or no such trace.
+    `flexai` is the scheduler of this platform itself; `fifo` is what most clusters do. Without options a small
+    sample is played. Exit code 0: done. 1: a policy came to no end. 2: wrong options, or no such trace.
     """
-    console = Console(stderr=as_object)
+    console = Console(stderr=as_json)
     try:
         chosen = tuple(ABOUT) if policies == "all" else names_of(policies, tuple(ABOUT), "policy")
         asked = Asked(traces_folder(traces or None), node_groups(nodes) if nodes else (), load, jobs, seed)
         scenario = _scenario(trace, history, asked)
         lost = faults_of(faults)
-        losses = draw_losses(scenario, lost, seed) if lost else ()
-        for path in (html, csv, save):
-            _check_writable(path)
+        setting = Setting(draw_losses(scenario, lost, seed) if lost else (), 1000 * round_seconds)
+        _check_writable(html, csv, save)
     except (BadOption, TraceError) as error:
         console.print(f"{error}", style="red", markup=False, highlight=False)
         raise typer.Exit(UNREADABLE) from error
     _introduce(console, scenario)
-    judged, failed = _play_all(scenario, chosen, Setting(losses, 1000 * round_seconds))
-    study = Study(scenario, Setting(losses, 1000 * round_seconds), lost, seed, judged, failed)
+    study = Study(scenario, setting, lost, seed, *_play_all(scenario, chosen, setting))
     _show(console, study)
     if save:
         write_history(save, scenario)
@@ -102,10 +107,9 @@ def simulate(
         write_csv(csv, study)
     if html:
         write_report(html, study)
-        console.print(f"Report: {html}", highlight=False)
-    if as_object:
-        print(json.dumps(as_json(study)))
-    if failed:
+    if as_json:
+        print(json.dumps(object_of(study)))
+    if study.failed:
         raise typer.Exit(FAILED)
 
 
@@ -117,10 +121,11 @@ def _scenario(trace: str, history: Path | None, asked: Asked) -> Scenario:
     return scenario_of_history(history, asked)
 
 
-def _check_writable(path: Path | None) -> None:
+def _check_writable(*paths: Path | None) -> None:
     """Better said before the simulation than after it."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise BadOption(f"{path}: there is no folder {path.absolute().parent}.")
+    for path in paths:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise BadOption(f"{path}: there is no folder {path.absolute().parent}.")
 
 
 def _introduce(console: Console, scenario: Scenario) -> None:

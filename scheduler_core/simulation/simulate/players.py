@@ -34,7 +34,7 @@ ABOUT = {
 """Every policy that can be named, in a clause."""
 QUIET_ROUNDS = 10
 """Where nothing changes the engine decides only every so many rounds: nothing but the passing of time is new to it."""
-DEFAULT = ("flexai", "fifo", "easy", "best-fit", "fgd", "tiresias")
+DEFAULT = "flexai,fifo,easy,best-fit,fgd,tiresias"
 
 
 @dataclass(frozen=True, slots=True)

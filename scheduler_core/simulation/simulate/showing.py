@@ -122,7 +122,7 @@ def write_csv(path: Path, study: Study) -> None:
             writer.writerow([scenario.work.name, scenario.nodes, study.seed, *astuple(one.measures)])
 
 
-def as_json(study: Study) -> dict[str, object]:
+def object_of(study: Study) -> dict[str, object]:
     """The study as plain values."""
     scenario = study.scenario
     return {

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from scheduler_core.simulation.simulate.history import read_history, write_history
-from scheduler_core.simulation.simulate.options import NodeGroup
+from scheduler_core.simulation.simulate.options import NodeGroup, node_groups
 from scheduler_core.simulation.simulate.sources import SAMPLE, Asked, scenario_of, scenario_of_history
 from scheduler_core.simulation.tables import TraceError
+from scheduler_core.simulation.traces import traces_folder
 
 NODES = [{"count": 2, "chips": 4, "chip_type": "A100", "cpu_millicores": 64000, "memory_mib": 1024}]
 HEADER = {"flexai_history": 1, "name": "ours", "nodes": NODES}
@@ -25,6 +26,10 @@ WHOLE = {
 SLICE = {"team": "a", "submitted_ms": 2000, "run_ms": 1000, "milli_chips": 300, "cpu_millicores": 500}
 CPU_ONLY = {"team": "a", "submitted_ms": 9000, "run_ms": 1000, "cpu_millicores": 500, "memory_mib": 10}
 NEVER_RAN = {"team": "a", "submitted_ms": 1, "run_ms": 0, "chips": 1}
+
+
+def asked_of_sample() -> Asked:
+    return Asked(SAMPLE.parent)
 
 
 def a_file(tmp_path: Path, *lines: object) -> Path:
@@ -84,8 +89,17 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
         read_history(tmp_path / "not.jsonl.gz")
 
 
+@pytest.mark.skipif(not traces_folder(None).is_dir(), reason="the traces are not here: set FLEXAI_TRACES")
+def test_the_sample_is_what_its_origin_gives() -> None:
+    asked = Asked(traces_folder(None), node_groups("4x8:A100-80GB"), load=150, jobs=400)
+    ours, drawn = scenario_of("sample", asked_of_sample()), scenario_of("openb", asked)
+    assert ours.nodes == drawn.nodes
+    for column in ("runtime", "chips", "milli", "cpu", "memory"):
+        assert getattr(ours.work, column).tolist() == getattr(drawn.work, column).tolist(), column
+
+
 def test_the_sample_says_what_it_is() -> None:
-    scenario = scenario_of("sample", Asked(SAMPLE.parent))
+    scenario = scenario_of("sample", asked_of_sample())
     assert len(scenario.work) == 400
     assert "sample" in scenario.about[0]
     assert "too small for conclusions" in scenario.about[0]
