@@ -96,7 +96,7 @@ def simulate(
         setting = Setting(draw_losses(scenario, lost, seed) if lost else (), 1000 * round_seconds)
         _check_writable(html, csv, save)
     except (BadOption, TraceError) as error:
-        console.print(f"{error}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(f"{error}", style="red", markup=False, highlight=False)
         raise typer.Exit(UNREADABLE) from error
     _introduce(console, scenario)
     study = Study(scenario, setting, lost, seed, *_play_all(scenario, chosen, setting))
