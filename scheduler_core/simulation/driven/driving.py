@@ -5,14 +5,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from scheduler_core import Policy
-from scheduler_core.model import Running
+from scheduler_core.model import Running, Snapshot
 from scheduler_core.simulation.driven.cell import Cell, Hooks
 from scheduler_core.simulation.driven.learned import LearnedTimes
-from scheduler_core.simulation.driven.rows import empty_cell, gang_of, job_row, milli_of
+from scheduler_core.simulation.driven.rows import Quotas, empty_cell, gang_of, job_row, milli_of
 from scheduler_core.simulation.replay.clock import NodeLoss
 from scheduler_core.simulation.replay.running import RESTART_MS, Outcome, fits_empty
 from scheduler_core.simulation.replay.state import CHIPS, Cluster, fresh_state
@@ -61,6 +62,7 @@ def drive(
     quiet_rounds: int = 1,
     restart_ms: int = RESTART_MS,
     losses: tuple[NodeLoss, ...] = (),
+    quotas: Quotas = MappingProxyType({}),
     progress: Callable[[int], None] = lambda done: None,
 ) -> Driven:
     """Play the workload to its last end, or to `until` ms; nodes are lost and back as `losses` say. Chips are
@@ -68,7 +70,8 @@ def drive(
     round; after a decision that changed nothing, every `quiet_rounds` as long as nothing happens. Raises
     `RuntimeError` where the engine breaks a law or leaves jobs waiting for ever.
     """
-    driving = _Driving(work, cluster, policy, sliced, restart_ms)
+    empty = empty_cell(work, cluster, quotas)
+    driving = _Driving(work, cluster, policy, empty, sliced=sliced, restart_ms=restart_ms)
     driving.expect(losses)
     now = 0
     while (then := driving.next_event()) is not None:
@@ -88,12 +91,19 @@ class _Driving:
     """The virtual clock; only this class knows how long jobs run."""
 
     def __init__(
-        self, work: Workload, cluster: Cluster, policy: Policy, sliced: bool, restart_ms: int
+        self,
+        work: Workload,
+        cluster: Cluster,
+        policy: Policy,
+        empty: Snapshot,
+        *,
+        sliced: bool,
+        restart_ms: int,
     ) -> None:
         self.work, self.chips, self.restart_ms = work, cluster.chips, restart_ms
         self._chips_of = cluster.capacity[:, CHIPS].tolist()
         self._chips_up = self.chips
-        self.cell = Cell(empty_cell(work, cluster), policy, Hooks(self._began, self._taken))
+        self.cell = Cell(empty, policy, Hooks(self._began, self._taken))
         self._gangs = [gang_of(work, index, sliced=sliced) for index in range(len(work))]
         self._fits = fits_empty(fresh_state(cluster, work))
         self._learned = LearnedTimes()

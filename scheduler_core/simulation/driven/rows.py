@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeAlias
+
 from scheduler_core.model import (
     WHOLE_CHIP,
     Chip,
@@ -11,6 +14,7 @@ from scheduler_core.model import (
     Placement,
     Pool,
     Prediction,
+    Quota,
     Request,
     Running,
     Snapshot,
@@ -26,15 +30,22 @@ SLICE_STEP = 10
 ORGANIZATION = 1
 
 
-def empty_cell(work: Workload, cluster: Cluster) -> Snapshot:
-    """The cell before the first job comes: one pool, the cluster's nodes, the workload's teams without quotas."""
+Quotas: TypeAlias = Mapping[str, tuple[Quota, ...]]
+"""By the team's name; who is not among them has none, and no limit."""
+
+
+def empty_cell(work: Workload, cluster: Cluster, quotas: Quotas) -> Snapshot:
+    """The cell before the first job comes: one pool, the cluster's nodes, the workload's teams."""
     nodes, chips = [], []
     for index, capacity in enumerate(cluster.capacity.tolist()):
         node = index + 1
         nodes.append(Node(node, f"node-{node}", 1, capacity[CPU], capacity[MEMORY]))
         chip_type = work.type_names[int(cluster.types[index]).bit_length() - 1]
         chips += [Chip(100 * node + n, node, n, chip_type, CHIP_MEMORY) for n in range(capacity[CHIPS])]
-    teams = tuple(Team(1 + number, name, ORGANIZATION) for number, name in enumerate(work.teams))
+    teams = tuple(
+        Team(1 + number, name, ORGANIZATION, quotas=quotas.get(name, ()))
+        for number, name in enumerate(work.teams)
+    )
     return Snapshot(0, (Pool(1, "cell", SLICE_STEP),), tuple(nodes), tuple(chips), teams)
 
 

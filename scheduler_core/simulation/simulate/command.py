@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from scheduler_core.simulation.simulate.faults import draw_losses
 from scheduler_core.simulation.simulate.history import write_history
 from scheduler_core.simulation.simulate.measures import Judged, alone_in, judge
-from scheduler_core.simulation.simulate.options import BadOption, faults_of, names_of, node_groups
+from scheduler_core.simulation.simulate.options import BadOption, faults_of, names_of, node_groups, quotas_of
 from scheduler_core.simulation.simulate.players import ABOUT, DEFAULT, Setting, play
 from scheduler_core.simulation.simulate.report import write_report
 from scheduler_core.simulation.simulate.scenario import Scenario
@@ -46,6 +46,12 @@ Jobs = Annotated[
     int | None,
     typer.Option(min=0, help=f"Only the first so many; 0 is all. Default: {JOBS} of a large trace."),
 ]
+QuotaEdits = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEAM:TYPE=N[:LIMIT]", help="Guarantee a team chips, and limit it; may be repeated."
+    ),
+]
 LostNodes = Annotated[
     str,
     typer.Option(
@@ -73,6 +79,7 @@ def simulate(
     policies: Policies = DEFAULT,
     load: Load = None,
     jobs: Jobs = None,
+    quota: QuotaEdits = None,
     faults: LostNodes = "",
     seed: Seed = 1,
     round_seconds: Round = 60,
@@ -90,7 +97,8 @@ def simulate(
     console = Console(stderr=as_json)
     try:
         chosen = tuple(ABOUT) if policies == "all" else names_of(policies, tuple(ABOUT), "policy")
-        asked = Asked(traces_folder(traces or None), node_groups(nodes) if nodes else (), load, jobs, seed)
+        groups = node_groups(nodes) if nodes else ()
+        asked = Asked(traces_folder(traces or None), groups, load, jobs, seed, quotas_of(quota or []))
         scenario = _scenario(trace, history, asked)
         lost = faults_of(faults)
         setting = Setting(draw_losses(scenario, lost, seed) if lost else (), 1000 * round_seconds)

@@ -14,7 +14,7 @@ from typing import Any
 
 from scheduler_core.model import WHOLE_CHIP
 from scheduler_core.simulation.replay.state import CHIPS, CPU, MEMORY
-from scheduler_core.simulation.simulate.options import ENDLESS, MOST_CHIPS, MOST_NODES, NodeGroup
+from scheduler_core.simulation.simulate.options import ENDLESS, MOST_CHIPS, MOST_NODES, NodeGroup, TeamQuota
 from scheduler_core.simulation.simulate.scenario import Scenario
 from scheduler_core.simulation.tables import TraceError
 from scheduler_core.simulation.workload import Workload, whole
@@ -25,7 +25,8 @@ LATEST_MS = 10**14
 """An instant after the year 5000 is a bad row."""
 MOST_REPLICAS, MOST_MILLICORES, MOST_MIB = 4096, 10**7, 1 << 30
 
-HEADER = ("flexai_history", "name", "about", "nodes")
+HEADER = ("flexai_history", "name", "about", "nodes", "quotas")
+QUOTA = ("team", "chip_type", "guaranteed_chips", "limit_chips")
 GROUP = ("count", "chips", "chip_type", "cpu_millicores", "memory_mib")
 JOB = (
     "name", "team", "submitted_ms", "run_ms", "replicas", "chips", "milli_chips", "chip_types", "cpu_millicores",
@@ -40,6 +41,7 @@ class History:
     work: Workload
     groups: tuple[NodeGroup, ...]
     about: str
+    quotas: tuple[TeamQuota, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +95,21 @@ def read_history(path: Path) -> History:
     if not jobs:
         raise TraceError(path, None, None, "holds no job that ran")
     work = _workload(header.text("name", path.stem), jobs)
-    return History(work, groups, header.text("about", ""))
+    quotas = tuple(_quota(header, row) for row in header.listed("quotas"))
+    return History(work, groups, header.text("about", ""), quotas)
 
 
 def write_history(path: Path, scenario: Scenario) -> None:
     """The scenario's cell and jobs as a history, that `read_history` reads as they are."""
     work = scenario.work
     with gzip.open(path, "wt") if path.suffix == ".gz" else path.open("w") as stream:
-        header = {"flexai_history": VERSION, "name": work.name, "about": " ".join(scenario.about)}
-        stream.write(json.dumps({**header, "nodes": _groups_of(scenario)}, ensure_ascii=False) + "\n")
+        header: dict[str, object] = {
+            "flexai_history": VERSION,
+            "name": work.name,
+            "about": " ".join(scenario.about),
+        }
+        header |= {"nodes": _groups_of(scenario), "quotas": _quotas_of(scenario)}
+        stream.write(json.dumps(header, ensure_ascii=False) + "\n")
         for job in range(len(work)):
             stream.write(json.dumps(_job_line(work, job), ensure_ascii=False) + "\n")
 
@@ -140,6 +148,25 @@ def _group(header: _Line, row: object) -> NodeGroup:
         group.whole("cpu_millicores", 0, MOST_MILLICORES) if "cpu_millicores" in row else None,
         group.whole("memory_mib", 0, MOST_MIB) if "memory_mib" in row else None,
     )
+
+
+def _quota(header: _Line, row: object) -> TeamQuota:
+    if not isinstance(row, dict):
+        raise header.error("quotas", f"{row!r} is not a JSON object")
+    quota = _Line(header.path, header.number, row)
+    quota.only(QUOTA)
+    guaranteed = quota.whole("guaranteed_chips", 0, MOST_NODES * MOST_CHIPS, 0)
+    limit = quota.whole("limit_chips", guaranteed, MOST_NODES * MOST_CHIPS) if "limit_chips" in row else None
+    return TeamQuota(quota.text("team"), quota.text("chip_type"), guaranteed, limit)
+
+
+def _quotas_of(scenario: Scenario) -> list[dict[str, object]]:
+    rows = []
+    for quota in scenario.quotas:
+        limit = {} if quota.limit is None else {"limit_chips": quota.limit}
+        row = {"team": quota.team, "chip_type": quota.chip_type, "guaranteed_chips": quota.guaranteed}
+        rows.append(row | limit)
+    return rows
 
 
 def _ran(line: _Line) -> bool:

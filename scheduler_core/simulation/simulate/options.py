@@ -20,6 +20,7 @@ SHORTEST_MS, LONGEST_MS = 1_000, 10 * 366 * 24 * 3_600_000
 """Bounds of a time between failures and of a repair: a second and ten years."""
 
 _GROUP = re.compile(r"(\d{1,6})x(\d{1,6}):([A-Za-z0-9][A-Za-z0-9._/-]{0,62})")
+_QUOTA = re.compile(r"(.+):([A-Za-z0-9][A-Za-z0-9._/-]{0,62})=(\d{1,6})(?::(\d{1,6}))?")
 _DURATION = re.compile(r"(\d{1,9})([smhd])")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 24 * 3_600_000}
 
@@ -45,6 +46,16 @@ class Faults:
 
     between: int
     repair: int
+
+
+@dataclass(frozen=True, slots=True)
+class TeamQuota:
+    """What a team is promised of a chip type, in chips, and the most that it may have; None is no limit."""
+
+    team: str
+    chip_type: str
+    guaranteed: int
+    limit: int | None
 
 
 def node_groups(text: str) -> tuple[NodeGroup, ...]:
@@ -75,6 +86,20 @@ def cluster_of_groups(groups: tuple[NodeGroup, ...]) -> tuple[Cluster, tuple[str
     ]  # fmt: skip
     types = [1 << names.index(group.chip_type) for group in groups for _ in range(group.nodes)]
     return Cluster(np.array(rows, np.int64), np.array(types, np.int64)), names
+
+
+def quotas_of(texts: list[str]) -> tuple[TeamQuota, ...]:
+    """`vision:H100-80GB=4:8` each: 4 chips are guaranteed to the team and 8 are its limit. Raises `BadOption`."""
+    quotas = []
+    for text in texts:
+        match = _QUOTA.fullmatch(text.strip())
+        if match is None or (match[4] and int(match[4]) < int(match[3])):
+            raise BadOption(
+                f"--quota {text}: expected TEAM:TYPE=GUARANTEED or TEAM:TYPE=GUARANTEED:LIMIT in chips, the limit not "
+                "below what is guaranteed, such as vision:H100-80GB=4:8."
+            )
+        quotas.append(TeamQuota(match[1], match[2], int(match[3]), int(match[4]) if match[4] else None))
+    return tuple(quotas)
 
 
 def faults_of(text: str) -> Faults | None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from scheduler_core import Policy as EnginePolicy
+from scheduler_core.model import WHOLE_CHIP, Quota
 from scheduler_core.simulation.driven import Run, drive
 from scheduler_core.simulation.driven.driving import ROUND_MS
+from scheduler_core.simulation.driven.rows import Quotas
 from scheduler_core.simulation.replay.clock import NodeLoss
 from scheduler_core.simulation.replay.policies import baselines
 from scheduler_core.simulation.replay.running import RESTART_MS, Outcome, replay
@@ -83,10 +85,21 @@ def _play_engine(scenario: Scenario, name: str, setting: Setting, done: Callable
         quiet_rounds=setting.quiet_rounds,
         restart_ms=setting.restart_ms,
         losses=setting.losses,
+        quotas=_quotas(scenario),
         progress=done,
     )
     held = _held(scenario, sliced=ENGINES[name])
     return Tape(name, driven.outcome, _rows(driven.runs), held, driven.efforts)
+
+
+def _quotas(scenario: Scenario) -> Quotas:
+    """By team, in milli-chips."""
+    found: dict[str, tuple[Quota, ...]] = {}
+    for quota in scenario.quotas:
+        limit = None if quota.limit is None else WHOLE_CHIP * quota.limit
+        row = Quota(quota.chip_type, WHOLE_CHIP * quota.guaranteed, limit)
+        found[quota.team] = (*found.get(quota.team, ()), row)
+    return found
 
 
 def _held(scenario: Scenario, *, sliced: bool) -> Whole:

@@ -8,7 +8,7 @@ import numpy as np
 
 from scheduler_core.simulation.replay.running import fits_empty
 from scheduler_core.simulation.replay.state import CHIPS, WIDEST_GANG_NODES, Cluster, fresh_state
-from scheduler_core.simulation.simulate.options import BadOption
+from scheduler_core.simulation.simulate.options import BadOption, TeamQuota, unknown
 from scheduler_core.simulation.workload import Workload, gang_of, whole
 
 
@@ -19,6 +19,8 @@ class Scenario:
     work: Workload
     cluster: Cluster
     about: tuple[str, ...]
+    quotas: tuple[TeamQuota, ...] = ()
+    """Only the engine heeds them."""
 
     @property
     def nodes(self) -> str:
@@ -62,6 +64,35 @@ def checked(scenario: Scenario) -> Scenario:
         f"{int(work.replicas[least])} x {int(work.chips[least])} chips, and the widest node has {widest}. "
         "Give larger nodes with --nodes."
     )
+
+
+def with_quotas(scenario: Scenario, quotas: tuple[TeamQuota, ...]) -> Scenario:
+    """The scenario with these quotas too, each in place of one of the same team and type. Raises `BadOption`."""
+    work = scenario.work
+    for quota in quotas:
+        if quota.team not in work.teams:
+            raise BadOption(f"--quota: {unknown('team', quota.team, work.teams)}")
+        if quota.chip_type not in work.type_names:
+            raise BadOption(f"--quota: {unknown('chip type', quota.chip_type, work.type_names)}")
+    by_key = {(quota.team, quota.chip_type): quota for quota in (*scenario.quotas, *quotas)}
+    _check_limits(work, tuple(by_key.values()))
+    return replace(scenario, quotas=tuple(by_key.values()))
+
+
+def _check_limits(work: Workload, quotas: tuple[TeamQuota, ...]) -> None:
+    """Every job is within its team's limit of some type that it may have; otherwise it would wait for ever (F6)."""
+    most = np.full((len(work.teams), len(work.type_names)), np.iinfo(np.int64).max)
+    for quota in quotas:
+        if quota.limit is not None:
+            most[work.teams.index(quota.team), work.type_names.index(quota.chip_type)] = 1000 * quota.limit
+    allowed = work.types[:, None] >> np.arange(len(work.type_names)) & 1
+    beyond = work.replicas * work.milli > np.where(allowed, most[work.team], 0).max(axis=1)
+    if beyond.any():
+        job = int(np.flatnonzero(beyond)[0])
+        raise BadOption(
+            f"--quota: {int(beyond.sum())} jobs are larger than their team's limit and could never start; one of "
+            f"{work.teams[int(work.team[job])]} asks for {int(work.gang_chips[job])} chips."
+        )
 
 
 def first_jobs(work: Workload, jobs: int) -> Workload:

@@ -11,7 +11,7 @@ from rich.table import Table
 from scheduler_core.simulation.replay.state import CPU
 from scheduler_core.simulation.simulate.faults import horizon
 from scheduler_core.simulation.simulate.measures import Judged, Measures, window_of
-from scheduler_core.simulation.simulate.options import ENDLESS, Faults
+from scheduler_core.simulation.simulate.options import ENDLESS, Faults, TeamQuota
 from scheduler_core.simulation.simulate.players import ENGINES, Setting
 from scheduler_core.simulation.simulate.scenario import Scenario
 
@@ -170,6 +170,10 @@ def _manner(study: Study) -> list[str]:
             f"The engine decides every {every} s while jobs wait, every {every * study.setting.quiet_rounds} s "
             f"while nothing changes; the others at once. Its effort (S4) was: {efforts}."
         )
+    if study.scenario.quotas:
+        told.append(
+            f"Quotas, which only the engine heeds: {', '.join(map(_promise, study.scenario.quotas))}."
+        )
     if study.faults is not None:
         told.append(
             f"Node faults, drawn by seed {study.seed}: each node is lost every {_span(study.faults.between)} on "
@@ -183,6 +187,11 @@ def _left_out(study: Study) -> list[str]:
     refused = study.scenario.refused
     told = [f"{refused} jobs are larger than the whole cluster and are in no figure."] if refused else []
     return told + [f"{name} came to no end and is in no table: {why}." for name, why in study.failed.items()]
+
+
+def _promise(quota: TeamQuota) -> str:
+    limit = "" if quota.limit is None else f", at most {quota.limit}"
+    return f"{quota.team} {quota.guaranteed} {quota.chip_type} guaranteed{limit}"
 
 
 def _span(milliseconds: int) -> str:

@@ -12,8 +12,21 @@ from scheduler_core.simulation.pollux.cluster import CHIPS_A_NODE as POLLUX_CHIP
 from scheduler_core.simulation.pollux.cluster import NODES as POLLUX_NODES
 from scheduler_core.simulation.pollux.traces import read_workload
 from scheduler_core.simulation.simulate.history import read_history
-from scheduler_core.simulation.simulate.options import BadOption, NodeGroup, cluster_of_groups, unknown
-from scheduler_core.simulation.simulate.scenario import Scenario, checked, first_jobs, on_types, shaped_for
+from scheduler_core.simulation.simulate.options import (
+    BadOption,
+    NodeGroup,
+    TeamQuota,
+    cluster_of_groups,
+    unknown,
+)
+from scheduler_core.simulation.simulate.scenario import (
+    Scenario,
+    checked,
+    first_jobs,
+    on_types,
+    shaped_for,
+    with_quotas,
+)
 from scheduler_core.simulation.slices.pods import Cell, backlog, classes_of, read_cell, read_pods
 from scheduler_core.simulation.workload import NODE_CHIPS, Workload, whole_chip_workload
 
@@ -38,6 +51,7 @@ class Asked:
     load: int | None = None
     jobs: int | None = None
     seed: int = 1
+    quotas: tuple[TeamQuota, ...] = ()
     part: str = ""
     """Of a trace that has parts: `3` in `pollux:3`."""
 
@@ -56,12 +70,13 @@ def scenario_of(trace: str, asked: Asked) -> Scenario:
             "folder that holds them with --traces or FLEXAI_TRACES; docs/simulation.md says where to get each. "
             "Without --trace, a sample is played that ships with Flexai."
         )
-    return checked(read(replace(asked, folder=asked.folder / folder, part=part)))
+    scenario = checked(read(replace(asked, folder=asked.folder / folder, part=part)))
+    return with_quotas(scenario, asked.quotas)
 
 
 def scenario_of_history(path: Path, asked: Asked) -> Scenario:
     """What the file tells, on its own nodes or on those asked for. Raises `BadOption` and `TraceError`."""
-    return checked(_history(path, asked))
+    return with_quotas(checked(_history(path, asked)), asked.quotas)
 
 
 def _sample(asked: Asked) -> Scenario:
@@ -77,7 +92,12 @@ def _history(path: Path, asked: Asked) -> Scenario:
     cluster, names = cluster_of_groups(groups)
     work, homeless = on_types(first_jobs(history.work, asked.jobs or 0), names)
     about = [history.about] if history.about else []
-    return Scenario(work, cluster, (*about, *_told(asked, homeless), *_cut(work, history.work)))
+    quotas = tuple(quota for quota in history.quotas if quota.chip_type in names and quota.team in work.teams)
+    if len(quotas) < len(history.quotas):
+        about.append(
+            f"{len(history.quotas) - len(quotas)} quotas are for teams or chip types that are not there."
+        )
+    return Scenario(work, cluster, (*about, *_told(asked, homeless), *_cut(work, history.work)), quotas)
 
 
 def _philly(asked: Asked) -> Scenario:

@@ -82,6 +82,14 @@ def test_the_same_run_gives_the_same_report(tmp_path: Path) -> None:
     assert pages[0] == pages[1]
 
 
+def test_a_quota_edit_is_played_and_told(tmp_path: Path) -> None:
+    result = told(
+        "--history", str(a_history(tmp_path)), "--policies", "flexai", "--quota", "a:T4=1", "--json"
+    )
+    assert result.exit_code == 0, result.output
+    assert "a 1 T4 guaranteed." in " ".join(json.loads(result.stdout.splitlines()[-1])["notes"])
+
+
 def test_faults_are_drawn_and_told(tmp_path: Path) -> None:
     result = told(
         "--history", str(a_history(tmp_path)), "--policies", "flexai,fifo", "--faults", "2h:10m", "--json"
@@ -105,6 +113,8 @@ def test_faults_are_drawn_and_told(tmp_path: Path) -> None:
         ),
         (["--policies", "fife"], "No policy is called 'fife'. Did you mean fifo?"),
         (["--nodes", "16x8"], "16x8:H100-80GB is 16 nodes of 8 chips"),
+        (["--quota", "LS=3"], "such as vision:H100-80GB=4:8"),
+        (["--quota", "LX:A100-80GB=3"], "No team is called 'LX'. There are BE, Burstable, LS."),
         (["--faults", "never"], "expected FAILURES:REPAIR"),
         (["--trace", "sample:2"], "sample has no parts"),
         (["--load", "80"], "--load: a history came as it came"),

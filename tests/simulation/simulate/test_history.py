@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scheduler_core.simulation.simulate.history import read_history, write_history
-from scheduler_core.simulation.simulate.options import NodeGroup, node_groups
+from scheduler_core.simulation.simulate.options import NodeGroup, TeamQuota, node_groups
 from scheduler_core.simulation.simulate.sources import SAMPLE, Asked, scenario_of, scenario_of_history
 from scheduler_core.simulation.tables import TraceError
 from scheduler_core.simulation.traces import traces_folder
@@ -50,10 +50,19 @@ def test_jobs_are_read_in_the_order_of_their_submission(tmp_path: Path) -> None:
 
 
 def test_what_is_saved_is_read_again_as_it_is(tmp_path: Path) -> None:
-    scenario = scenario_of_history(a_file(tmp_path, HEADER, WHOLE, SLICE, CPU_ONLY), Asked(tmp_path))
+    quotas = [
+        {"team": "a", "chip_type": "A100", "guaranteed_chips": 2, "limit_chips": 3},
+        {"team": "b", "chip_type": "A100", "guaranteed_chips": 4},
+        {"team": "gone", "chip_type": "A100", "guaranteed_chips": 4},
+    ]
+    header = {**HEADER, "quotas": quotas}
+    scenario = scenario_of_history(a_file(tmp_path, header, WHOLE, SLICE, CPU_ONLY), Asked(tmp_path))
+    assert scenario.quotas == (TeamQuota("a", "A100", 2, 3), TeamQuota("b", "A100", 4, None))
+    assert "1 quotas are for teams or chip types that are not there." in scenario.about
     for name in ("again.jsonl", "again.jsonl.gz"):
         write_history(tmp_path / name, scenario)
         again = scenario_of_history(tmp_path / name, Asked(tmp_path))
+        assert again.quotas == scenario.quotas
         assert again.nodes == scenario.nodes == "2 × 4 A100"
         assert again.cluster.capacity.tolist() == scenario.cluster.capacity.tolist()
         for column in ("submit", "runtime", "replicas", "chips", "milli", "cpu", "memory", "team", "types"):

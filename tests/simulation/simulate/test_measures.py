@@ -12,9 +12,15 @@ from scheduler_core.simulation.replay.clock import NodeLoss
 from scheduler_core.simulation.simulate.energy import board_watts, energy_kwh
 from scheduler_core.simulation.simulate.faults import draw_losses, horizon
 from scheduler_core.simulation.simulate.measures import Judged, alone_in, judge, part_of
-from scheduler_core.simulation.simulate.options import Faults, cluster_of_groups, node_groups
+from scheduler_core.simulation.simulate.options import (
+    BadOption,
+    Faults,
+    TeamQuota,
+    cluster_of_groups,
+    node_groups,
+)
 from scheduler_core.simulation.simulate.players import ABOUT, Setting, play
-from scheduler_core.simulation.simulate.scenario import Scenario, on_types, shaped_for
+from scheduler_core.simulation.simulate.scenario import Scenario, on_types, shaped_for, with_quotas
 from scheduler_core.simulation.workload import Workload, whole_chip_workload
 
 HOUR = 3_600_000
@@ -101,6 +107,34 @@ def test_a_team_is_held_against_its_own_part_of_the_cluster() -> None:
     assert judged(scenario, "fifo").measures.finish_time_fairness == max(
         team.shared / team.alone for team in teams.values()
     )
+
+
+def test_a_guarantee_is_kept_and_a_limit_holds() -> None:
+    """`hog` fills the cell for a day; `late` comes an hour later for six of the eight chips, above its fair share."""
+    rows = [(0, 24 * HOUR, 1, "hog")] * 8 + [(HOUR, HOUR, 6, "late")]
+    cluster, names = cluster_of_groups(node_groups("1x8:A100"))
+    free = Scenario(on_types(whole_chip_workload("two", rows), names)[0], cluster, ())
+
+    def waits(*quotas: TeamQuota) -> float:
+        tape = judged(with_quotas(free, quotas), "flexai").tape
+        return float(tape.outcome.first_start[8] - HOUR) / HOUR
+
+    promise = TeamQuota("late", "A100", 6, None)
+    assert waits() > 1
+    assert waits(promise) <= 0.1
+    assert waits(TeamQuota("late", "A100", 0, None), promise) <= 0.1, "the later quota stands"
+    assert waits(TeamQuota("hog", "A100", 0, 2)) == 0
+
+
+def test_a_quota_that_cannot_be_meant_is_refused() -> None:
+    scenario = a_scenario([(0, 1, 4)])
+    for quota, because in [
+        (TeamQuota("b", "A100", 1, None), r"No team is called 'b'\."),
+        (TeamQuota("a", "A10", 1, None), r"No chip type is called 'A10'\. Did you mean A100\?"),
+        (TeamQuota("a", "A100", 1, 3), "1 jobs are larger than their team's limit"),
+    ]:
+        with pytest.raises(BadOption, match=because):
+            with_quotas(scenario, (quota,))
 
 
 def test_a_part_of_a_cluster_has_the_same_part_of_every_kind_of_node() -> None:

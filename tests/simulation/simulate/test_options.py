@@ -8,10 +8,12 @@ from scheduler_core.simulation.simulate.options import (
     BadOption,
     Faults,
     NodeGroup,
+    TeamQuota,
     cluster_of_groups,
     faults_of,
     names_of,
     node_groups,
+    quotas_of,
 )
 
 KNOWN = ("flexai", "fifo", "tiresias")
@@ -56,6 +58,16 @@ def test_faults_are_two_times() -> None:
 def test_faults_that_are_no_times_are_refused(text: str, because: str) -> None:
     with pytest.raises(BadOption, match=because):
         faults_of(text)
+
+
+def test_a_quota_is_a_promise_and_a_limit() -> None:
+    assert quotas_of(["vision:H100-80GB=4:8", "a:b:T4=0"]) == (
+        TeamQuota("vision", "H100-80GB", 4, 8),
+        TeamQuota("a:b", "T4", 0, None),
+    )
+    for text in ("vision=4", "vision:T4=8:4", "vision:T4=x"):
+        with pytest.raises(BadOption, match="expected TEAM:TYPE=GUARANTEED"):
+            quotas_of([text])
 
 
 def test_an_unknown_policy_is_told_the_nearest() -> None:
