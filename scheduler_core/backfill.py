@@ -22,7 +22,7 @@ from scheduler_core.fairness import least_charge, room
 from scheduler_core.horizon import Horizon, Release, instant_and_node, releases_of
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import WHOLE_CHIP, Chip, ChipShare, Choose, Id, Job, Placement, Reservation
-from scheduler_core.ordering import JobClass, Waiting
+from scheduler_core.ordering import JobClass, Waiting, inside_guarantee
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
 from scheduler_core.search import Opening, Shade, View, earliest
@@ -361,18 +361,15 @@ class Backfill:
         return kind.longest is not None and self._now + kind.longest <= stands.at
 
     def _displaces(self, kind: JobClass, stands: Standing) -> bool:
-        """F3: higher priority in the same team, or a team inside its guarantee against one beyond its own."""
+        """F3: higher priority in the same team and at equal priority a lower service level; between teams, who
+        is inside its guarantee or has a lower level, against one beyond its own.
+        """
         reserved, chip_type = stands.opening.kind, stands.opening.chip_type
         if kind.team == reserved.team:
-            return kind.priority > reserved.priority
-        return self._inside_guarantee(kind, chip_type) and not self._inside_guarantee(reserved, chip_type)
-
-    def _inside_guarantee(self, kind: JobClass, chip_type: str) -> bool:
-        quota = self._ledger.quotas.get((kind.team, chip_type))
-        if quota is None:
+            return (-kind.priority, kind.level) < (-reserved.priority, reserved.level)
+        if inside_guarantee(reserved, chip_type, self._ledger):
             return False
-        needed = least_charge(self._ledger, kind.gang.request, chip_type) * kind.gang.minimum
-        return self._ledger.own.get((kind.team, chip_type), 0) + needed <= quota.guaranteed
+        return kind.level < reserved.level or inside_guarantee(kind, chip_type, self._ledger)
 
 
 def hold_reservation(ledger: Ledger, job: Job, row: Reservation) -> None:

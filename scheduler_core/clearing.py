@@ -16,12 +16,12 @@ from typing import Final, NamedTuple, TypeAlias
 
 from scheduler_core.decision import Ground, Rung, Taking
 from scheduler_core.fairness import least_charge
-from scheduler_core.ledger import Ledger
+from scheduler_core.ledger import Ledger, Listed
 from scheduler_core.model import Id, Job, Placement, Running
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
-from scheduler_core.rights import Listed, Rights
+from scheduler_core.rights import Rights
 
 LOOKS_PER_NODE: Final = 16
 """Attempts that a search looks at for each node that it may examine; most nodes hold no more."""
@@ -29,8 +29,9 @@ LOOKS_PER_NODE: Final = 16
 CHOICES: Final = 8
 """Nodes among which the cheapest is cleared, for each replica that has no place yet."""
 
-Cost: TypeAlias = tuple[int, int, int, tuple[Id, ...]]
-"""What is compared when two sets of takings would do: rung, loss, number of victims, ids (R1)."""
+Cost: TypeAlias = tuple[int, int, int, int, tuple[Id, ...]]
+"""What is compared when two sets of takings would do (R1): rung, height of the victim who has had least, loss,
+number of victims, ids."""
 
 Gone: TypeAlias = dict[Id, frozenset[int]]
 """The replicas that each attempt has given up so far."""
@@ -40,6 +41,8 @@ class Option(NamedTuple):
     """One more thing that could be taken: these replicas of an attempt. Less is better (R1)."""
 
     rung: int
+    height: int
+    """Less for who has had more: minus its service level, where it keeps what it has done."""
     loss: int
     attempt: Id
     replicas: tuple[int, ...]
@@ -184,7 +187,7 @@ class Clearing:
                 yield from self._of_attempt(attempt, node, gone)
 
     def _of_attempt(self, attempt: Running, node: Id | None, gone: frozenset[int]) -> Iterator[Option]:
-        spare = _spare(attempt) - len(gone)
+        spare, height = _spare(attempt) - len(gone), self._rights.height(attempt)
         here = [
             place.replica
             for place in attempt.placements
@@ -192,11 +195,11 @@ class Clearing:
         ]
         for replica in here[-spare:] if spare > 0 else ():
             loss = 0 if gone else self._rights.loss_of_shrinking(attempt)
-            yield Option(Rung.SHRINK, loss, attempt.id, (replica,))
+            yield Option(Rung.SHRINK, height, loss, attempt.id, (replica,))
         worst = self._rights.worst_rung(attempt)
         if worst <= self._rung:
             every = tuple(place.replica for place in attempt.placements)
-            yield Option(worst, self._rights.loss(attempt), attempt.id, every)
+            yield Option(worst, height, self._rights.loss(attempt), attempt.id, every)
 
     # -- who ----------------------------------------------------------------------------------------------
 
@@ -212,7 +215,7 @@ class Clearing:
     def _candidates(self) -> Iterator[Running]:
         """Attempts that the job may take from, those whose work was saved last first."""
         looks = LOOKS_PER_NODE * self._most_nodes
-        for _, attempt_id in islice(merge(*self._lists(looks)), looks):
+        for *_, attempt_id in islice(merge(*self._lists(looks)), looks):
             attempt = self._ledger.running[attempt_id]
             reachable = _spare(attempt) > 0 or self._rights.worst_rung(attempt) <= self._rung
             if reachable and self._ground(attempt) is not None:
@@ -222,7 +225,7 @@ class Clearing:
         job, rights = self._job, self._rights
         for team, by_priority in self._ledger.preemptible_of.items():
             own = team == job.team
-            if own or rights.may_take_from(job.team, self._chip_type, self._charge, team):
+            if own or rights.may_take_from(job, self._chip_type, self._charge, team):
                 for priority in by_priority:
                     if not own or priority <= job.priority:
                         yield rights.listed(team, priority, looks)
@@ -316,13 +319,13 @@ class Clearing:
         if len(gone) > _spare(attempt):
             if attempt.gang is None or not _spare(attempt):
                 return
-            least = Option(0, 0, attempt.id, tuple(gone[-attempt.gang.minimum :]))
+            least = Option(0, 0, 0, attempt.id, tuple(gone[-attempt.gang.minimum :]))
             self._put_back(least, {})
             if not self._placer.fits(self._kind):
                 self._lift_again(least)
                 return
         for replica in sorted(self._gone[attempt.id]):
-            single = Option(0, 0, attempt.id, (replica,))
+            single = Option(0, 0, 0, attempt.id, (replica,))
             self._put_back(single, {})
             if not self._placer.fits(self._kind):
                 self._lift_again(single)
@@ -335,7 +338,8 @@ class Clearing:
     def _whole(self, attempt: Id) -> Option:
         """All that is taken from the attempt, as one option."""
         taking = self._taking(attempt)
-        return Option(taking.rung, taking.loss, attempt, tuple(sorted(self._gone[attempt])))
+        height = self._rights.height(self._ledger.running[attempt])
+        return Option(taking.rung, height, taking.loss, attempt, tuple(sorted(self._gone[attempt])))
 
     def _taking(self, attempt_id: Id) -> Taking:
         attempt, gone = self._ledger.running[attempt_id], self._gone[attempt_id]
@@ -371,4 +375,5 @@ def _spare(attempt: Running) -> int:
 def _cost(options: list[Option]) -> Cost:
     ids = tuple(sorted({option.attempt for option in options}))
     rung = max((option.rung for option in options), default=0)
-    return rung, sum(option.loss for option in options), len(ids), ids
+    height = max((option.height for option in options if option.rung == rung), default=0)
+    return rung, height, sum(option.loss for option in options), len(ids), ids

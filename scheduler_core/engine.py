@@ -24,6 +24,7 @@ from scheduler_core.policy import Policy
 from scheduler_core.promises import keep_promises
 from scheduler_core.reasons import ChipsPromised, CycleBound, EarlierAttemptLives, Reason, WouldDelay
 from scheduler_core.relief import relieve
+from scheduler_core.service import ServiceLevels
 from scheduler_core.takeback import TakeBack
 from scheduler_core.verdicts import bar_to, reasons_to_wait
 
@@ -46,6 +47,7 @@ class Scheduler:
         self._backfill = Backfill(self._ledger, policy, self._horizon, self._waiting, self._placer)
         self._alternatives = Alternatives(self._ledger, policy, self._backfill)
         self._take_back = TakeBack(self._ledger, self._placer, policy)
+        self._levels = ServiceLevels(self._ledger, policy)
 
     def apply(self, events: Iterable[FeedEvent]) -> None:
         """Know what these events say, in their order. An event told twice changes nothing."""
@@ -67,6 +69,7 @@ class Scheduler:
         self._now = now
         thought = effort(len(self._waiting.jobs), len(self._ledger.states))
         self._placer.begin_cycle(thought)
+        self._levels.go_to(now)
         shares = fair_shares(self._ledger, self._waiting.demand(self._ledger))
         standing = Standing(self._ledger, shares, now, self._policy.half_life)
         living = self._waiting.jobs.keys() & self._ledger.live_of_job.keys()
@@ -99,10 +102,12 @@ class Scheduler:
         if isinstance(event, Upsert):
             if isinstance(event.row, Running):
                 self._horizon.note(event.row)
+                self._levels.note(event.row)
             elif isinstance(event.row, Team):
                 self._waiting.note_team(event.row.id, caps_users=bool(event.row.user_caps))
         elif event.kind is Running:
             self._horizon.forget(event.id)
+            self._levels.forget(event.id)
         elif event.kind is Team:
             self._waiting.note_team(event.id, caps_users=False)
 
@@ -114,7 +119,7 @@ class Scheduler:
         and so do the oldest (B1, B4); a job with a reservation stands by itself.
         """
         reserved = [stands.job.id for stands in self._backfill.standing]
-        line = self._waiting.line(standing, apart=reserved)
+        line = self._waiting.line(standing, self._ledger, apart=reserved)
         while len(units) < self._policy.max_starts and (turn := line.next()) is not None:
             if turn.job.id in passed_over or turn.job.id in units:
                 line.go_on(turn)

@@ -69,7 +69,8 @@ def _ahead_of(job: Job, snapshot: Snapshot, policy: Policy) -> tuple[Id, ...]:
     ahead = []
     ledger, waiting = Ledger(snapshot), Waiting(snapshot.jobs, policy, snapshot.teams)
     shares = fair_shares(ledger, waiting.demand(ledger))
-    for turn in waiting.line(Standing(ledger, shares, snapshot.now, policy.half_life)):
+    standing = Standing(ledger, shares, snapshot.now, policy.half_life)
+    for turn in waiting.line(standing, ledger):
         if turn.job.id == job.id:
             break
         ahead.append(turn.job.id)

@@ -42,6 +42,9 @@ REFERENCE_SPEED: Final = 1000
 Use = tuple[Id, str]
 """A team and a chip type."""
 
+Listed = tuple[int, int, Id]
+"""A live attempt among those to look at (R1): (-service level if it saves its state, else 0; -saved; id)."""
+
 
 class Ledger:
     """Rows and sums of one cell. Reading is free to all; only `note`, `hold` and `rewind` change it."""
@@ -54,8 +57,9 @@ class Ledger:
         self.quotas: dict[Use, Quota] = {}
         """Every team's quota rows, found by team and chip type."""
         self.running: dict[Id, Running] = {}
-        self.preemptible_of: dict[Id, dict[int, list[tuple[int, Id]]]] = {}
-        """Of a team, what may be taken from it (F4), by priority; saved last first, as (-saved, id)."""
+        self.preemptible_of: dict[Id, dict[int, list[Listed]]] = {}
+        """Of a team, what may be taken from it (F4), by priority, in the order in which to look at it."""
+        self.levels: dict[Id, int] = {}  # the service level that live attempts have reached (ADR 0004)
         self.promises: dict[Id, Promise] = {promise.job: promise for promise in snapshot.promises}
         self.reservations: dict[Id, Reservation] = {row.job: row for row in snapshot.reservations}
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
@@ -301,7 +305,7 @@ class Ledger:
         self._count_live(attempt.job, attempt.set, 1)
         if attempt.preemptible and not attempt.departing:
             of_team = self.preemptible_of.setdefault(attempt.team, {})
-            insort(of_team.setdefault(attempt.priority, []), (-attempt.saved, attempt.id))
+            insort(of_team.setdefault(attempt.priority, []), self._listed(attempt))
         by = tenant(attempt.organization, attempt.isolation)
         for placement in attempt.placements:
             self._running_on.setdefault(placement.node, set()).add(attempt.id)
@@ -316,13 +320,27 @@ class Ledger:
         self._count_live(attempt.job, attempt.set, -1)
         if attempt.preemptible and not attempt.departing:
             listed = self.preemptible_of[attempt.team][attempt.priority]
-            del listed[bisect_left(listed, (-attempt.saved, attempt.id))]
+            del listed[bisect_left(listed, self._listed(attempt))]
         by = tenant(attempt.organization, attempt.isolation)
         for placement in attempt.placements:
             self._running_on[placement.node].discard(attempt.id)
             if (state := self.states.get(placement.node)) is not None:
                 self._set_state(placement.node, state.given_back(placement, by))
         self._charge_all(attempt, -1)
+
+    def _listed(self, attempt: Running) -> Listed:
+        level = self.levels.get(attempt.id, 0) if attempt.checkpoint else 0
+        return -level, -attempt.saved, attempt.id
+
+    def stand(self, attempt_id: Id, level: int) -> None:
+        """This live attempt stands on this service level from now on."""
+        attempt = self.running[attempt_id]
+        listed = [] if attempt.departing else self.preemptible_of[attempt.team][attempt.priority]
+        if not attempt.departing:
+            del listed[bisect_left(listed, self._listed(attempt))]
+        self.levels[attempt_id] = level
+        if not attempt.departing:
+            insort(listed, self._listed(attempt))
 
     # -- what is tried ------------------------------------------------------------------------------------
 

@@ -14,12 +14,12 @@ from itertools import islice
 from scheduler_core.clearing import LOOKS_PER_NODE, Found
 from scheduler_core.decision import Ground, Rung, Taking
 from scheduler_core.invariants_takings import job_of
-from scheduler_core.ledger import Ledger
+from scheduler_core.ledger import Ledger, Listed
 from scheduler_core.model import Id, Placement, Running
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
-from scheduler_core.rights import Listed, Rights
+from scheduler_core.rights import Rights
 
 
 class Consolidation:
@@ -162,7 +162,7 @@ class Consolidation:
         policy, ledger = self._policy, self._ledger
         nodes: dict[Id, None] = {}
         looks = LOOKS_PER_NODE * policy.max_nodes_searched
-        for _, attempt_id in islice(merge(*self._lists(looks)), looks):
+        for *_, attempt_id in islice(merge(*self._lists(looks)), looks):
             if len(nodes) >= policy.max_nodes_searched:
                 break
             if self._may_move(attempt := ledger.running[attempt_id]):

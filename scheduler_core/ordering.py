@@ -1,5 +1,5 @@
-"""Who is next (F3): teams by dominant share, inside a team by priority, submit time and id; equal jobs as one
-class (P6).
+"""Who is next (F3): teams by the service level of their next job and then by dominant share, inside a team by
+priority, level, submit time and id; equal jobs as one class (P6).
 
 From the naive version: sort all waiting jobs, try each. Two departures. A start raises its team's share, so
 the order is a heap of teams, each holding a heap of its classes. And when one job of a class does not fit, no
@@ -8,7 +8,7 @@ other of that class can, since a cycle only ever uses up: the whole class leaves
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
@@ -19,12 +19,16 @@ from scheduler_core.ledger import Ledger, Use
 from scheduler_core.model import Choose, Gang, Id, Job, Running, Team
 from scheduler_core.policy import Policy
 from scheduler_core.request import problem_with, wants_chips
+from scheduler_core.service import level_of
 
 Place: TypeAlias = tuple[int, int, int, Id]
 """A job's place inside its team: (-priority, service level, submitted, id); less is earlier."""
 
-TeamPlace: TypeAlias = tuple[int, int]
-"""A team's place among teams (`fairness.Standing`); less is earlier."""
+Share: TypeAlias = tuple[int, int]
+"""How much a team has of its share (`fairness.Standing`); less is earlier."""
+
+TeamPlace: TypeAlias = tuple[int, Share]
+"""A team's place among teams: the service level of its next job, then its share; less is earlier."""
 
 DEFAULT: Final = Policy()
 
@@ -104,21 +108,13 @@ class JobClass:
         return tuple(replace(self, gang=gang, others=()) for gang in (self.gang, *self.others))
 
 
-def level_of(job: Job | Running, policy: Policy, live: int = 0) -> int:
-    """The service level: how many of the policy's thresholds it has attained (ADR 0004), with `live`
-    chip-milliseconds of its present attempt. Work that is not preemptible stays on level 0.
-    """
-    if not policy.service_levels or not job.preemptible:
-        return 0
-    return bisect_right(policy.service_levels, job.attained + live)
-
-
-def level_of_live(attempt: Running, ledger: Ledger, policy: Policy, now: int) -> int:
-    """The service level that a live attempt's job has reached by now."""
-    if not policy.service_levels or not attempt.preemptible:
-        return 0
-    milli = sum(milli for place in attempt.placements for _, milli in ledger.charges(place))
-    return level_of(attempt, policy, milli * max(now - attempt.started, 0) // 1000)
+def inside_guarantee(kind: JobClass, chip_type: str, ledger: Ledger) -> bool:
+    """Whether the team, with one more gang of this class, would still be within what it is guaranteed (R2)."""
+    quota = ledger.quotas.get((kind.team, chip_type))
+    if quota is None or not quota.guaranteed:
+        return False
+    needed = least_charge(ledger, kind.gang.request, chip_type) * kind.gang.minimum
+    return ledger.own.get((kind.team, chip_type), 0) + needed <= quota.guaranteed
 
 
 def expected_run(job: Job | Running, policy: Policy) -> int | None:
@@ -226,7 +222,8 @@ class Waiting:
 
     def line(
         self,
-        standing: Callable[[Id], TeamPlace],
+        standing: Callable[[Id], Share],
+        ledger: Ledger,
         *,
         without: Collection[Id] = (),
         apart: Collection[Id] = (),
@@ -234,7 +231,7 @@ class Waiting:
         """The waiting jobs in the order of this cycle. Jobs in `without` are not in it; each of those in
         `apart` is a class of its own.
         """
-        return Line(self, standing, frozenset(without), frozenset(apart))
+        return Line(self, standing, ledger, frozenset(without), frozenset(apart))
 
 
 def _place(job: Job, kind: JobClass) -> Place:
@@ -265,12 +262,13 @@ class Line:
     def __init__(
         self,
         waiting: Waiting,
-        standing: Callable[[Id], TeamPlace],
+        standing: Callable[[Id], Share],
+        ledger: Ledger,
         without: frozenset[Id],
         apart: frozenset[Id],
     ) -> None:
         self._jobs = waiting.jobs
-        self._standing = standing
+        self._standing, self._ledger = standing, ledger
         self._passed_over = without | apart
         self._heads: dict[Id, _Heads] = {}
         self._left: list[tuple[int, Cohort]] = []
@@ -285,7 +283,7 @@ class Line:
         for heads in self._heads.values():
             heapify(heads)
         self._teams: list[tuple[TeamPlace, Place, Id]] = [
-            (standing(team), heads[0][0], team) for team, heads in self._heads.items() if heads
+            (self._place_of(heads), heads[0][0], team) for team, heads in self._heads.items() if heads
         ]
         heapify(self._teams)
 
@@ -322,7 +320,7 @@ class Line:
         for index, cohort in left:
             self._enter(cohort, index)
         self._teams = [
-            (self._standing(team), heads[0][0], team) for team, heads in self._heads.items() if heads
+            (self._place_of(heads), heads[0][0], team) for team, heads in self._heads.items() if heads
         ]
         heapify(self._teams)
 
@@ -343,4 +341,13 @@ class Line:
 
     def _return(self, team: Id) -> None:
         if heads := self._heads[team]:
-            heappush(self._teams, (self._standing(team), heads[0][0], team))
+            heappush(self._teams, (self._place_of(heads), heads[0][0], team))
+
+    def _place_of(self, heads: _Heads) -> TeamPlace:
+        """Where the team stands with whom it would send next. What stays inside its guarantee counts as level 0:
+        levels order what is borrowed.
+        """
+        kind = heads[0][2].kind
+        names = kind.gang.request.chip_types or self._ledger.chip_types()
+        owed = kind.level and any(inside_guarantee(kind, name, self._ledger) for name in names[:1])
+        return 0 if owed else kind.level, self._standing(kind.team)

@@ -27,8 +27,9 @@ class Policy:
     """Bound of one cycle: at most so many starts; the next cycle goes on (R6)."""
     half_life: int = 24 * HOUR
     """Of past use (F3)."""
-    service_levels: tuple[int, ...] = ()
-    """Attained service (chip-ms) from which a preemptible job sinks to the next level, ascending (ADR 0004)."""
+    service_levels: tuple[int, ...] = tuple(5 * MINUTE << level for level in range(32))
+    """Attained service (chip-ms) from which a preemptible job is on the next level, ascending (ADR 0004). By
+    default one chip's `min_runtime`, then twice as much each time, up to twenty chip-years."""
     run_time: int = 4 * HOUR
     """Of a job of which nothing is known (B1)."""
     max_reservations: int = 8

@@ -90,11 +90,14 @@ def _work_off(
             ledger.put_back(attempt, left)
     least = over()
     for attempt, places in reversed(lifted):
+        still = tuple(place for place in gone[attempt.id] if place not in places)
+        if attempt.gang is not None and still and len(attempt.placements) - len(still) < attempt.gang.minimum:
+            continue  # R4: a replica that could be spared does not come back without the rest
         ledger.put_back(attempt, places)
         if over() > least:
             ledger.lift(attempt, places)
             continue
-        gone[attempt.id] = tuple(place for place in gone[attempt.id] if place not in places)
+        gone[attempt.id] = still
         if not gone[attempt.id]:
             del gone[attempt.id]
 
@@ -143,7 +146,7 @@ def _below(ledger: Ledger, rights: Rights, team: Id, chip_type: str) -> list[Run
         for below, by_priority in sorted(ledger.preemptible_of.items())
         if team in ledger.payers(below)
         for _, some in sorted(by_priority.items())
-        for _, attempt in some
+        for *_, attempt in some
     )
     return [
         attempt

@@ -6,24 +6,28 @@ every level of the tree at which they differ: their common ancestors neither win
 Promises: what one team takes from another by these rules, the other cannot take back by them (R6). Before a
 taking the victims' side holds more than its measure at some level and ends at it or above at all of them, so
 the victim's return would lift that level over it; and the beneficiary's side ends at its measure or below, so
-taking anything from it again would leave it under it. Inside a team the right is a strict order: priority,
-then service level; and work that is not preemptible over work that is.
+taking anything from it again would leave it under it. Who took by its service level stands lower than its
+victim, and fair shares give no right against who stands lower (ADR 0006). Inside a team the right is a strict
+order: priority, then service level; and work that is not preemptible over work that is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from scheduler_core.decision import Ground, Rung
 from scheduler_core.fairness import FairShares
-from scheduler_core.ledger import Ledger
+from scheduler_core.ledger import Ledger, Listed
 from scheduler_core.model import AllocationKind, Id, Job, Placement, Running
-from scheduler_core.ordering import level_of, level_of_live
 from scheduler_core.policy import Policy
+from scheduler_core.service import level_of
 
-Listed: TypeAlias = tuple[int, Id]
-"""An attempt among those to look at, in order (`Ledger.preemptible_of`)."""
+BETWEEN_TEAMS: Final = (Ground.GUARANTEE, Ground.SERVICE_LEVEL, Ground.FAIR_SHARE)
+"""The rights of one team over what another one holds, the first that applies (R2)."""
+
+RUN_PER_RESTART: Final = 10
+"""Who was taken too often runs so many times what a restart costs: at most an eleventh of its time is lost (R1)."""
 
 Level: TypeAlias = tuple[Id, bool]
 """A team with all teams below it, or (true) its own work alone, which stands beside its sub-teams (F2)."""
@@ -75,9 +79,26 @@ class Rights:
             and not attempt.leaving
             and not attempt.going
             and attempt.id not in self._promised
-            and attempt.times_taken < policy.max_times_taken
-            and self.now - attempt.started >= max(policy.min_runtime, attempt.min_runtime)
+            and self.now - attempt.started >= self._protected(attempt)
+            and (attempt.checkpoint or attempt.times_taken < policy.max_times_taken)
         )
+
+    def _protected(self, attempt: Running) -> int:
+        """For how long after its start nothing is taken from it. Work that was taken too often and goes on from
+        a checkpoint first runs so long that a restart is a small part of it.
+        """
+        least = max(self._policy.min_runtime, attempt.min_runtime)
+        if attempt.times_taken < self._policy.max_times_taken:
+            return least
+        return max(least, RUN_PER_RESTART * attempt.restart_cost)
+
+    def height(self, attempt: Running) -> int:
+        """Less for who has had more: of work that keeps what it has done, minus its service level."""
+        return -self.level(attempt) if attempt.checkpoint else 0
+
+    def level(self, attempt: Running) -> int:
+        """The service level that a live attempt's job has reached."""
+        return self._ledger.levels.get(attempt.id, 0)
 
     def worst_rung(self, attempt: Running) -> Rung:
         """How it ends when all of it is taken."""
@@ -92,19 +113,41 @@ class Rights:
         """
         if job.team == attempt.team:
             return self._inside_a_team(job, attempt)
-        for ground in (Ground.GUARANTEE, Ground.FAIR_SHARE):
-            due = charge and self.ends_within(job.team, chip_type, charge, attempt.team, ground)
-            if due and self._holds_more(attempt, job.team, ground):
+        for ground in BETWEEN_TEAMS if charge else ():
+            if (
+                self._level_allows(job, attempt, ground)
+                and self.ends_within(job.team, chip_type, charge, attempt.team, ground)
+                and self._holds_more(attempt, job.team, ground)
+            ):
                 return ground
         return None
 
-    def may_take_from(self, team: Id, chip_type: str, charge: int, other: Id) -> bool:
-        """Whether the team, charged so much more of the type, may take from another one at all: a cheap no."""
+    def may_take_from(self, job: Job, chip_type: str, charge: int, other: Id) -> bool:
+        """Whether the job, charged so much of the type, may take from another team at all: a cheap no."""
+        if not charge:
+            return False
+        if job.preemptible and level_of(job, self._policy) < len(self._policy.service_levels):
+            return True
         grounds = (Ground.GUARANTEE, Ground.FAIR_SHARE)
-        return any(charge and self.ends_within(team, chip_type, charge, other, ground) for ground in grounds)
+        return any(self.ends_within(job.team, chip_type, charge, other, ground) for ground in grounds)
+
+    def _level_allows(self, job: Job, attempt: Running, ground: Ground) -> bool:
+        """Between teams, who has had less takes from who has had more, and fair shares decide among equals."""
+        if ground is Ground.SERVICE_LEVEL:
+            return self._has_had_less(job, attempt)
+        return ground is Ground.GUARANTEE or level_of(job, self._policy) <= self.level(attempt)
+
+    def _has_had_less(self, job: Job, attempt: Running) -> bool:
+        """Whether the service levels give it a right: against work that keeps what it has done, and no other."""
+        below = job.preemptible and attempt.checkpoint
+        return below and level_of(job, self._policy) < self.level(attempt)
 
     def ends_within(self, team: Id, chip_type: str, charge: int, other: Id, ground: Ground) -> bool:
-        """Whether the team, charged so much more, ends within its measure where it differs from the other."""
+        """Whether the team, charged so much more, ends within its measure where it differs from the other. Who
+        takes by its service level needs no measure.
+        """
+        if ground is Ground.SERVICE_LEVEL:
+            return True
         quota = self._ledger.quotas.get((team, chip_type))
         if ground is Ground.GUARANTEE and (quota is None or not quota.guaranteed):
             return False
@@ -116,7 +159,7 @@ class Rights:
 
     def spares(self, attempt: Running, beneficiary: Id, ground: Ground, lifted: Iterable[Placement]) -> bool:
         """Whether the attempt's side, without what was lifted, is still at its measure or above (R2)."""
-        if ground not in (Ground.GUARANTEE, Ground.FAIR_SHARE) or attempt.team == beneficiary:
+        if ground not in BETWEEN_TEAMS or attempt.team == beneficiary:
             return True
         ledger = self._ledger
         types = {chip_type for placement in lifted for chip_type, _ in ledger.charges(placement)}
@@ -132,9 +175,7 @@ class Rights:
         if not job.preemptible:
             guarded = any((job.team, name) in self._ledger.quotas for name in self._types_of(attempt))
             return Ground.GUARANTEE if guarded else None
-        reached = level_of_live(attempt, self._ledger, self._policy, self.now)
-        lower = level_of(job, self._policy) < reached
-        return Ground.SERVICE_LEVEL if lower else None
+        return Ground.SERVICE_LEVEL if self._has_had_less(job, attempt) else None
 
     def _holds_more(self, attempt: Running, beneficiary: Id, ground: Ground) -> bool:
         """Whether the attempt's side holds more than its measure of what the attempt holds: a cheap no."""
@@ -145,7 +186,7 @@ class Rights:
         )
 
     def _measure(self, level: Level, chip_type: str, ground: Ground) -> int | None:
-        """What the level is due: its fair share, or its guarantee where it has one."""
+        """What the level is due: its fair share, or for any other ground its guarantee where it has one."""
         team, own = level
         if ground is Ground.FAIR_SHARE:
             return (self._shares.own if own else self._shares.fair).get((team, chip_type), 0)

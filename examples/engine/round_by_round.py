@@ -24,11 +24,11 @@ class MyJob:
     end: int = 0
 
     def row(self) -> Job | Running:
-        gang, common = Gang(Request(chips=self.chips)), {"preemptible": True, "attained": self.attained}
+        gang, common = Gang(Request(chips=self.chips)), {"preemptible": True, "checkpoint": True}
+        common |= {"attained": self.attained, "submitted": self.arrival, "restart_cost": RESTART}
         if self.since < 0:
-            return Job(self.id, f"job-{self.id}", 1, 1, 1, gang, submitted=self.arrival, **common)
-        common |= {"gang": gang, "submitted": self.arrival, "restart_cost": RESTART}
-        return Running(self.id, self.id, 1, 1, self.places, started=self.since, **common)
+            return Job(self.id, f"job-{self.id}", 1, 1, 1, gang, **common)
+        return Running(self.id, self.id, 1, 1, self.places, gang=gang, started=self.since, **common)
 
 
 def play(jobs: dict[int, MyJob], policy: Policy) -> tuple[float, int]:
@@ -55,5 +55,5 @@ for name, levels in (("one level", ()), ("service levels", (3_600_000, 14_400_00
         (draw.randrange(86_400_000), draw.choice([1, 1, 2, 4, 8]), draw.gauss(14, 1.5)) for _ in range(150)
     ]
     mine = {n: MyJob(n, at, chips, int(2.718**log)) for n, (at, chips, log) in enumerate(arrivals, 1)}
-    hours, restarts = play(mine, Policy(service_levels=levels))
+    hours, restarts = play(mine, Policy(service_levels=levels, max_moves=0))
     print(f"{name}: mean completion time {hours:.3f} h, {restarts} restarts")

@@ -44,7 +44,7 @@ POLICIES = st.sampled_from(
         Policy(min_runtime=0),
         Policy(min_runtime=0, service_levels=(100_000, 2_000_000)),
         Policy(min_runtime=0, service_levels=(800_000,)),
-        Policy(min_runtime=0, max_reservations=0),
+        Policy(min_runtime=0, max_reservations=0, service_levels=()),
         Policy(min_runtime=1000, max_moves=1),
         Policy(),
     ]
@@ -127,6 +127,19 @@ def contended_cells(draw: st.DrawFn, *, most_waiting: int = 5) -> Snapshot:
         draw(jobs(job_id, runs=False)) for job_id in range(1, 2 + draw(st.integers(0, most_waiting)))
     )
     return replace(cell, teams=draw(teams()), jobs=waiting, running=running)
+
+
+def two_must_go() -> Snapshot:
+    """Two small jobs of low priority hold the only node; an urgent one of their team needs all of it."""
+    request = Request(chips=1)
+    low = [Job(n, f"job-{n}", 1, 1, 1, Gang(request), priority=10, preemptible=True) for n in (101, 102)]
+    chips = [Chip(10 + n, 1, n, "A", 100) for n in (0, 1)]
+    cell = Snapshot(
+        NOW, (Pool(1, "one"),), (Node(1, "node-1", 1, 8000, 256),), tuple(chips), (Team(1, "t", 1),)
+    )
+    running = started(replace(cell, jobs=tuple(low)))
+    urgent = Job(1, "job-1", 1, 1, 1, Gang(Request(chips=2)), priority=90)
+    return replace(cell, jobs=(urgent,), running=running)
 
 
 @st.composite

@@ -379,6 +379,18 @@ def test_f3_a_team_inside_its_guarantee_displaces_a_reservation_beyond_one() -> 
         assert case.but(jobs=jobs).decision.started == started
 
 
+def test_f3_a_lower_service_level_displaces_a_reservation_unless_it_is_owed() -> None:
+    rows = [reserved("head", NOW + HOUR, ("a", [0]), ("c", [0]), ("d", [0]))]
+    fresh = a_job("fresh", runs=9 * HOUR, submitted=NOW + 1, team="speech", preemptible=True)
+    for attained, guaranteed, started in ((0, 0, []), (9 * HOUR, 0, ["fresh"]), (9 * HOUR, 8, [])):
+        teams = [a_team("vision", a_quota(guaranteed=guaranteed)), a_team("speech")]
+        case = easy(fresh, teams=teams, reservations=rows)
+        head = next(job for job in case.snapshot.jobs if job.name == "head")
+        had = replace(head, preemptible=True, attained=attained)
+        others = tuple(job for job in case.snapshot.jobs if job is not head)
+        assert case.but(jobs=(had, *others)).decision.started == started
+
+
 # -- B5: what closes ---------------------------------------------------------------------------------------
 
 

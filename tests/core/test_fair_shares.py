@@ -287,6 +287,23 @@ def test_f3_the_level_of_service_comes_after_the_priority() -> None:
     assert case.decision.started == ["urgent", "none", "firm", "some", "much"]
 
 
+def test_f3_levels_come_before_the_shares_of_teams_and_guarantees_before_levels() -> None:
+    """Vision has the lower share by far. What is owed to it counts as if it had had nothing."""
+    case = given(
+        nodes=[a_node("n", chips=4)],
+        teams=[a_team("vision"), a_team("speech")],
+        running=[live(a_job("old", chips=3, team="speech"), ("n", [0, 1, 2]))],
+        waiting=[
+            a_job("much", team="vision", preemptible=True, attained=100_000, submitted=1),
+            a_job("none", team="speech", preemptible=True, submitted=2),
+        ],
+        policy=Policy(service_levels=(1000,)),
+    )
+    assert case.decision.started == ["none"]
+    vision = replace(case.snapshot.teams[0], quotas=(a_quota(guaranteed=1),))
+    assert case.but(teams=(vision, case.snapshot.teams[1])).decision.started == ["much"]
+
+
 # -- F5 ------------------------------------------------------------------------------------------------
 
 

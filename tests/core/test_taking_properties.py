@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, decide
@@ -18,9 +18,13 @@ from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Promise, Running
 from scheduler_core.ordering import Waiting
 from scheduler_core.takeback import hold_unit
-from tests.core.taking_cells import NOW, POLICIES, Platform, contended_cells, overfull_cells
+from tests.core.taking_cells import NOW, POLICIES, Platform, contended_cells, overfull_cells, two_must_go
 from tests.support.engine import order_does_not_matter
 from tests.support.engine_laws import Books, laws_hold
+
+POLICY = Policy(min_runtime=0)
+
+BETWEEN_TEAMS = (Ground.GUARANTEE, Ground.SERVICE_LEVEL, Ground.FAIR_SHARE)
 
 bounded = settings(
     max_examples=int(os.environ.get("FLEXAI_TEST_EXAMPLES", "100")),
@@ -72,6 +76,7 @@ def test_r2_who_gains_ends_within_and_who_loses_ends_at_its_measure_or_above(
     shares = fair_shares(ledger, waiting.demand(ledger))
     rows = {attempt.id: attempt for attempt in snapshot.running}
     decision = decide(snapshot, policy)
+    remember(decision)
     for taking in decision.relief:
         attempt = rows[taking.attempt]
         gone = [place for place in attempt.placements if place.replica not in taking.keeps]
@@ -82,22 +87,25 @@ def test_r2_who_gains_ends_within_and_who_loses_ends_at_its_measure_or_above(
         gained = {name for place in unit.start.placements for name, _ in ledger.charges(place)}
         for taking in unit.takings:
             attempt = rows[taking.attempt]
-            if attempt.team == job.team or taking.ground not in (Ground.GUARANTEE, Ground.FAIR_SHARE):
+            if attempt.team == job.team or taking.ground not in BETWEEN_TEAMS:
                 continue
             lost = {name for place in attempt.placements for name, _ in ledger.charges(place)}
+            seen["a level between teams"] += taking.ground is Ground.SERVICE_LEVEL
             for used, due in measures(ledger, shares, job.team, attempt.team, gained, taking.ground):
-                assert used <= due
+                assert used <= due or taking.ground is Ground.SERVICE_LEVEL
             for used, due in measures(ledger, shares, attempt.team, job.team, lost, taking.ground):
                 assert used >= due
 
 
 @bounded
 @given(contended_cells(), POLICIES)
+@example(two_must_go(), POLICY)
 def test_r6_what_was_taken_is_not_taken_back(snapshot: Snapshot, policy: Policy) -> None:
     """In the state after all victims have gone, at the same instant: every promise is served where it was
     made, and nobody takes from, or sits on the chips of, those who took from it.
     """
     decision = decide(snapshot, policy)
+    remember(decision)
     platform = Platform(snapshot)
     platform.take(decision)
     platform.leave(snapshot.now)
@@ -137,7 +145,14 @@ def test_f4_r1_what_is_protected_is_never_taken(snapshot: Snapshot, policy: Poli
     guards = [
         replace(snapshot, running=tuple(replace(a, preemptible=False) for a in snapshot.running)),
         replace(snapshot, running=tuple(replace(a, min_runtime=10 * NOW) for a in snapshot.running)),
-        replace(snapshot, running=tuple(replace(a, times_taken=99) for a in snapshot.running)),
+        replace(
+            snapshot,
+            running=tuple(replace(a, times_taken=99, checkpoint=False) for a in snapshot.running),
+        ),
+        replace(
+            snapshot,
+            running=tuple(replace(a, times_taken=99, restart_cost=NOW) for a in snapshot.running),
+        ),
     ]
     for guarded in guards:
         decision = decide(guarded, policy)
@@ -244,6 +259,7 @@ def test_each_interesting_thing_sometimes_happens() -> None:
         "fair_share",
         "priority",
         "service_level",
+        "a level between teams",
         "consolidation",
         "excess",
         "shrink",

@@ -22,6 +22,14 @@ def low(name: str, *, chips: int = 1, **more: object):  # type: ignore[no-untype
     return a_job(name, chips=chips, **{"preemptible": True, "priority": 10, **more})
 
 
+ONE_LEVEL = Policy(service_levels=(500_000,))
+
+
+def long(name: str = "long", **more: object):  # type: ignore[no-untyped-def]
+    """Work that keeps what it has done."""
+    return a_job(name, **{"preemptible": True, "checkpoint": True, **more})
+
+
 def two_teams(guaranteed: int = 2):  # type: ignore[no-untyped-def]
     return [a_team(name, a_quota(guaranteed=guaranteed)) for name in ("vision", "speech")]
 
@@ -216,18 +224,97 @@ def test_f4_work_inside_the_guarantee_takes_back_what_its_own_team_borrowed() ->
 
 
 def test_adr4_who_has_had_less_takes_from_who_has_had_more() -> None:
-    """Service levels: inside one team and priority, preemptible both."""
-    policy = Policy(service_levels=(500_000,))
-    waiting = [a_job("fresh", preemptible=True)]
+    """Inside one team and priority, preemptible both; the one that leaves keeps what it has done."""
     case = given(
         nodes=[a_node("n", chips=1)],
-        running=[live(a_job("long", preemptible=True), ("n", [0]))],
-        waiting=waiting,
-        policy=policy,
+        running=[live(long(), ("n", [0]))],
+        waiting=[a_job("fresh", preemptible=True)],
+        policy=ONE_LEVEL,
     )
     assert case.decision.takes("long", for_="fresh", ground=Ground.SERVICE_LEVEL)
     equal = replace(case.snapshot.jobs[0], attained=600_000)
     assert case.but(jobs=(equal,)).decision.started == []
+    (attempt,) = case.snapshot.running
+    loses = replace(attempt, checkpoint=False)
+    assert case.but(running=(loses,)).decision.started == []
+
+
+def test_adr4_levels_reach_over_teams_and_end_at_a_guarantee() -> None:
+    """Whose chips are borrowed gives way to who has had less, whatever the teams have; guarantees stand."""
+    case = given(
+        nodes=[a_node("n", chips=1)],
+        teams=[a_team("vision"), a_team("speech")],
+        running=[live(long(), ("n", [0]))],
+        waiting=[a_job("fresh", team="speech", preemptible=True)],
+        policy=ONE_LEVEL,
+    )
+    assert case.decision.takes("long", for_="fresh", ground=Ground.SERVICE_LEVEL)
+    vision = replace(case.snapshot.teams[0], quotas=(a_quota(guaranteed=1),))
+    assert case.but(teams=(vision, *case.snapshot.teams[1:])).decision.started == []
+
+
+def test_adr4_r2_a_fair_share_takes_nothing_from_who_has_had_less() -> None:
+    """Speech has nothing and vision all, yet its job has had more than theirs; a guarantee asks no level."""
+    case = given(
+        nodes=[a_node("n", chips=2)],
+        teams=[a_team("vision"), a_team("speech")],
+        running=[live(a_job("two", chips=1, preemptible=True), ("n", [n]), started=600_000) for n in (0, 1)],
+        waiting=[a_job("mine", team="speech", preemptible=True, attained=600_000)],
+        policy=ONE_LEVEL,
+    )
+    assert case.decision.started == []
+    (mine,) = case.snapshot.jobs
+    equal = case.but(jobs=(replace(mine, attained=0),))
+    assert equal.decision.takes("two", for_="mine", ground=Ground.FAIR_SHARE)
+    speech = replace(case.snapshot.teams[1], quotas=(a_quota(guaranteed=1),))
+    owed = case.but(teams=(case.snapshot.teams[0], speech))
+    assert owed.decision.takes("two", for_="mine", ground=Ground.GUARANTEE)
+
+
+def test_adr4_r1_who_has_had_most_is_taken_first() -> None:
+    """Before the loss is compared, among work that keeps what it has done."""
+    case = given(
+        nodes=[a_node("a", chips=1), a_node("b", chips=1)],
+        running=[
+            live(long("some", attained=600_000), ("a", [0]), started=600_000),
+            live(long("most", attained=9_000_000), ("b", [0]), started=500_000),
+        ],
+        waiting=[a_job("fresh", preemptible=True)],
+        policy=Policy(service_levels=(500_000, 5_000_000)),
+    )
+    assert list(case.decision.takings_for("fresh")) == ["most"]
+
+
+def test_r1_who_was_taken_too_often_first_runs_ten_times_what_a_restart_costs() -> None:
+    """Work without a checkpoint keeps its chips for good; see the protections above."""
+    often = long("often", restart_cost=50_000)
+    case = given(
+        nodes=[a_node("n", chips=1)],
+        running=[live(often, ("n", [0]), started=500_001, times_taken=4)],
+        waiting=[a_job("fresh", preemptible=True)],
+        policy=Policy(service_levels=(100_000,)),
+    )
+    assert case.decision.started == []
+    (attempt,) = case.snapshot.running
+    later = case.but(running=(replace(attempt, started=500_000),))
+    assert later.decision.takes("often", for_="fresh", rung=Rung.SUSPEND)
+
+
+def test_adr4_s1_levels_rise_as_work_runs() -> None:
+    """A kept scheduler knows them at any instant as a fresh one does, also when asked of the past again."""
+    case = given(
+        nodes=[a_node("n", chips=4)],
+        running=[live(long(f"long-{n}", attained=n * 90_000), ("n", [n])) for n in range(4)],
+        waiting=[a_job("fresh", chips=4, preemptible=True)],
+        policy=Policy(min_runtime=0, service_levels=(200_000, 400_000, 800_000)),
+    )
+    kept = Scheduler(case.snapshot, case.policy)
+    started = set()
+    for now in (0, 130_000, 199_999, 200_000, 410_000, 150_000, 0, 2_000_000):
+        decision = kept.decide(now)
+        assert decision == Scheduler(replace(case.snapshot, now=now), case.policy).decide(now)
+        started.add(len(decision.units))
+    assert started == {0, 1}
 
 
 # -- R3, R4, R5 ---------------------------------------------------------------------------------------------
@@ -415,6 +502,18 @@ def test_r7_work_that_saves_nothing_does_not_move() -> None:
         waiting=[a_job("large", chips=2)],
     )
     assert case.decision.started == []
+
+
+def test_r4_relief_leaves_elastic_work_its_minimum_or_nothing() -> None:
+    """Two of three replicas must go for the limit; the third alone would be less than the gang's minimum."""
+    elastic = a_gang("elastic", replicas=(2, 3), chips=1, preemptible=True)
+    case = given(
+        nodes=[a_node(name, chips=1) for name in "abc"],
+        teams=[a_team("vision", a_quota(limit=1))],
+        running=[live(elastic, ("a", [0]), ("b", [0]), ("c", [0]))],
+    )
+    (taking,) = case.decision.raw.relief
+    assert (taking.rung, taking.keeps) == (Rung.EVICT, ())
 
 
 # -- relief -------------------------------------------------------------------------------------------------

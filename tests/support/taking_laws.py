@@ -100,8 +100,11 @@ def may_be_taken(snapshot: Snapshot, policy: Policy, attempt: Running, taking: T
     assert not attempt.leaving
     assert not attempt.going
     assert not any(attempt.id in promise.attempts for promise in snapshot.promises)
-    assert snapshot.now - attempt.started >= max(policy.min_runtime, attempt.min_runtime)
-    assert attempt.times_taken < policy.max_times_taken
+    ran = snapshot.now - attempt.started
+    assert ran >= max(policy.min_runtime, attempt.min_runtime)
+    if attempt.times_taken >= policy.max_times_taken:
+        assert attempt.checkpoint
+        assert ran >= 10 * attempt.restart_cost
     assert taking.job == attempt.job
     milli = sum(share.milli for place in attempt.placements for share in place.chips)
     if taking.rung is Rung.SHRINK:
@@ -137,6 +140,7 @@ def takings_hold(
         taken.add(attempt.id)
         may_be_taken(snapshot, policy, attempt, taking)
         _ordered(job, attempt, taking)
+        _by_level(snapshot, policy, job, attempt, taking)
     assert sum(taking.rung is Rung.MOVE for taking in unit.takings) <= policy.max_moves
     moved = copy(books)
     _move(moved, running, unit.takings)
@@ -187,13 +191,25 @@ def _ordered(job: Job, attempt: Running, taking: Taking) -> None:
         assert same
         assert job.priority > attempt.priority
     elif taking.ground is Ground.SERVICE_LEVEL:
-        assert same
-        assert job.priority == attempt.priority
+        assert not same or job.priority == attempt.priority
         assert job.preemptible
+        assert attempt.checkpoint
     elif taking.ground is Ground.GUARANTEE:
         assert not same or (not job.preemptible and job.priority == attempt.priority)
     elif taking.ground is Ground.FAIR_SHARE:
         assert not same
+
+
+def _by_level(snapshot: Snapshot, policy: Policy, job: Job, attempt: Running, taking: Taking) -> None:
+    """Nobody but a guarantee, or a higher priority in one team, takes from who has had less (ADR 0004)."""
+    milli = sum(share.milli for place in attempt.placements for share in place.chips)
+    had = attempt.attained + milli * (snapshot.now - attempt.started) // 1000
+    reached = sum(threshold <= had for threshold in policy.service_levels)
+    level = sum(threshold <= job.attained for threshold in policy.service_levels) if job.preemptible else 0
+    if taking.ground is Ground.SERVICE_LEVEL:
+        assert level < reached
+    elif taking.ground is Ground.FAIR_SHARE:
+        assert level <= reached
 
 
 def _move(books: plain.Books, running: dict[Id, Running], takings: tuple[Taking, ...]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from scheduler_core import Policy as EnginePolicy
 from scheduler_core.simulation import traces
 from scheduler_core.simulation.driven import Engine
-from scheduler_core.simulation.replay.levels import FIRST_THRESHOLD, Levels, doubling_thresholds
+from scheduler_core.simulation.replay.levels import Levels
 from scheduler_core.simulation.replay.policies import Policy, baselines
 from scheduler_core.simulation.replay.printing import text_of, write_csv
 from scheduler_core.simulation.replay.study import Table, study
@@ -72,7 +72,7 @@ def chosen(names: str) -> list[Policy | Engine]:
     known: dict[str, Policy | Engine] = {policy.name: policy for policy in (*baselines(), Levels("levels"))}
     if names == "all":
         return list(known.values())
-    known["flexai"] = Engine("flexai", EnginePolicy(service_levels=doubling_thresholds(FIRST_THRESHOLD)))
+    known["flexai"] = Engine("flexai", EnginePolicy())
     unknown = [name for name in names.split(",") if name not in known]
     if unknown:
         raise SystemExit(f"no policy is called {', '.join(unknown)}; there are {', '.join(known)}")

@@ -1,0 +1,77 @@
+"""How much everybody has had, in levels (ADR 0004): who has had little goes before who has had much.
+
+A job that waits stands on a level that does not change. Work that runs rises as time passes: when it will reach
+its next threshold is known, so a cycle looks only at those that have reached one since the last.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from heapq import heapify, heappop, heappush
+
+from scheduler_core.ledger import Ledger
+from scheduler_core.model import Id, Job, Running
+from scheduler_core.policy import Policy
+
+
+def level_of(job: Job | Running, policy: Policy, live: int = 0) -> int:
+    """The service level: how many of the policy's thresholds it has attained, with `live` chip-milliseconds of
+    its present attempt. Work that is not preemptible stays on level 0.
+    """
+    if not policy.service_levels or not job.preemptible:
+        return 0
+    return bisect_right(policy.service_levels, job.attained + live)
+
+
+class ServiceLevels:
+    """Keeps `Ledger.levels` true from cycle to cycle, at a cost in proportion to the thresholds reached."""
+
+    def __init__(self, ledger: Ledger, policy: Policy) -> None:
+        self._ledger, self._policy = ledger, policy
+        self._now = 0
+        self._due: dict[Id, int] = {}
+        """When each attempt is looked at next."""
+        self._next: list[tuple[int, Id]] = []
+        """The same as a heap; rows that no longer hold are passed over."""
+        for attempt in ledger.running.values():
+            self.note(attempt)
+
+    def note(self, attempt: Running) -> None:
+        """This attempt is live, and is now so."""
+        if self._policy.service_levels and attempt.preemptible:
+            self._look(attempt.id, attempt.started)
+        else:
+            self.forget(attempt.id)
+
+    def forget(self, attempt: Id) -> None:
+        """It has ended."""
+        self._due.pop(attempt, None)
+        self._ledger.levels.pop(attempt, None)
+
+    def go_to(self, now: int) -> None:
+        """`Ledger.levels` says the level that every live attempt has reached by now."""
+        if now < self._now or len(self._next) > 64 + 2 * len(self._due):
+            self._due = dict.fromkeys(self._due, now)
+            self._next = [(now, attempt) for attempt in self._due]
+            heapify(self._next)
+        self._now = now
+        while self._next and self._next[0][0] <= now:
+            at, attempt = heappop(self._next)
+            if self._due.get(attempt) == at:
+                self._rise(self._ledger.running[attempt])
+
+    def _rise(self, attempt: Running) -> None:
+        """It stands on its level of now, and is looked at again when it reaches the next."""
+        milli = sum(share.milli for place in attempt.placements for share in place.chips)
+        level = level_of(attempt, self._policy, milli * max(self._now - attempt.started, 0) // 1000)
+        self._ledger.stand(attempt.id, level)
+        thresholds = self._policy.service_levels
+        if milli and level < len(thresholds):
+            missing = 1000 * (thresholds[level] - attempt.attained)
+            self._look(attempt.id, max(attempt.started - (-missing // milli), self._now + 1))
+        else:
+            self._due[attempt.id] = -1
+
+    def _look(self, attempt: Id, at: int) -> None:
+        self._due[attempt] = at
+        heappush(self._next, (at, attempt))
