@@ -109,12 +109,7 @@ def simulate(
     _introduce(console, scenario)
     study = Study(scenario, setting, lost, seed, *_play_all(scenario, chosen, setting))
     _show(console, study)
-    if save:
-        write_history(save, scenario)
-    if csv:
-        write_csv(csv, study)
-    if html:
-        write_report(html, study)
+    _write(study, html, csv, save)
     if as_json:
         print(json.dumps(object_of(study)))
     if study.failed:
@@ -134,6 +129,15 @@ def _check_writable(*paths: Path | None) -> None:
     for path in paths:
         if path is not None and not path.absolute().parent.is_dir():
             raise BadOption(f"{path}: there is no folder {path.absolute().parent}.")
+
+
+def _write(study: Study, html: Path | None, csv: Path | None, save: Path | None) -> None:
+    if save:
+        write_history(save, study.scenario)
+    if csv:
+        write_csv(csv, study)
+    if html:
+        write_report(html, study)
 
 
 def _introduce(console: Console, scenario: Scenario) -> None:
