@@ -24,7 +24,7 @@ RUN apt-get update \
         /var/lib/flexai /var/lib/flexai/static /var/lib/flexai-agent /var/lib/flexai-enrolment
 COPY --from=build /opt/flexai /opt/flexai
 ENV PATH=/opt/flexai/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    DJANGO_SETTINGS_MODULE=flexai.config.settings FLEXAI_DATA_DIR=/var/lib/flexai
+    DJANGO_SETTINGS_MODULE=flexai.config.settings FLEXAI_DATA_DIR=/var/lib/flexai NUMBA_CACHE_DIR=/tmp/compiled
 USER flexai
 WORKDIR /var/lib/flexai
 EXPOSE 8000

@@ -28,7 +28,7 @@ ALLOWED = {
     "typing",
 }
 ALLOWED_IN = {
-    "compiled.py": {"numba"},
+    "compiled.py": {"functools", "importlib", "types"},
     "recording.py": {"hashlib", "msgspec", "zlib"},
     "value.py": {"numpy", "numpy.typing"},
 }

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from flexai.embedded.accounts import Account
 from flexai.embedded.postgres import Postgres
 from flexai.embedded.valkey import Valkey
 
@@ -27,7 +28,7 @@ class TestServers:
 
     def start(self) -> None:
         self.postgres.prepare()
-        self.valkey.prepare(*self.postgres.owner())
+        Account(*self.postgres.owner()).own(self.valkey.folder)
         database = self._spawn([*self.postgres.command(), "-c", "fsync=off"], self.postgres.spawn_options())
         broker = self._spawn(self.valkey.command(), self.postgres.spawn_options())
         self.postgres.wait_ready(database)

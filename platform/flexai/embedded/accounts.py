@@ -44,6 +44,13 @@ class Account:
         """What differs in the environment: no home, so that nothing is looked for in ours."""
         return {"HOME": "/nonexistent", "USER": ACCOUNT, "LOGNAME": ACCOUNT} if self.uid >= 0 else {}
 
+    def own(self, folder: Path, mode: int = 0o750) -> None:
+        """The folder exists afterwards and is the account's, whosever it was before."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            os.chown(folder, max(self.uid, 0), max(self.gid, 0))
+        folder.chmod(mode)
+
 
 AS_WE_ARE = Account()
 

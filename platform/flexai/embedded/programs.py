@@ -71,6 +71,11 @@ class Programs:
     def valkey(self) -> Valkey:
         return Valkey(self.home.sockets / "valkey")
 
+    @property
+    def machine_code(self) -> Path:
+        """Where the worker keeps the engine's loops once it has compiled them: it may not write beside their source."""
+        return self.home.folder / "compiled"
+
     def for_postgres(self) -> Program:
         """Dies by an immediate shutdown, which takes its backends along; stops by a fast one."""
         uid, gid = self.postgres.owner()
@@ -130,7 +135,7 @@ class Programs:
             "flexai.embedded.worker",
             str(self.gate),
             *CELL_QUEUES,
-            environment=self._server_environment(),
+            environment=self._server_environment() | {"NUMBA_CACHE_DIR": str(self.machine_code)},
             descriptors=(self.gate,),
             account=self.account,
         )

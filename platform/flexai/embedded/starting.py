@@ -53,6 +53,7 @@ def bring_up(supervisor: Supervisor, home: Home, options: Options, door: Door, s
     programs = Programs(home, options, door, supervisor.jobs_pipe, gate, account)
     _start_servers(supervisor, programs, step)
     supervisor.start(programs.for_web())
+    programs.account.own(programs.machine_code)
     supervisor.start(programs.for_worker())
     is_new = _bootstrap(supervisor, programs, step)
     os.close(gate_keeper)
@@ -85,7 +86,7 @@ def _start_servers(supervisor: Supervisor, programs: Programs, step: Step) -> No
         programs.postgres.end_stray_server()
         database = supervisor.start(programs.for_postgres())
     if not options.redis_url:
-        programs.valkey.prepare(programs.account.uid, programs.account.gid)
+        programs.account.own(programs.valkey.folder)
         broker = supervisor.start(programs.for_valkey())
     if database is not None:
         programs.postgres.wait_ready(database)

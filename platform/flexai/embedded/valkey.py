@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import subprocess
 import time
@@ -32,13 +31,6 @@ class Valkey:
     @property
     def url(self) -> str:
         return f"unix://{self.socket}?db=0"
-
-    def prepare(self, uid: int = -1, gid: int = -1) -> None:
-        """The folder exists afterwards and is that of the user and group given (-1: ours), whosever it was before."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0:
-            os.chown(self.folder, max(uid, 0), max(gid, 0))
-        self.folder.chmod(0o750)
 
     def command(self) -> list[str]:
         """The server's command line: no TCP port, nothing saved to disk."""
