@@ -16,8 +16,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+from scheduler_core.census import Why
 from scheduler_core.closing import Closing
-from scheduler_core.counting import Why
 from scheduler_core.fairness import least_charge, room
 from scheduler_core.horizon import Horizon, Release, instant_and_node, releases_of
 from scheduler_core.ledger import Ledger

@@ -172,6 +172,7 @@ class Scheduler:
         """A verdict for every class with somebody left, the earliest first (X1)."""
         self._started = len(units)
         self._backfill.step_aside()
+        self._placer.count_nodes()
         verdicts = []
         for cohort in self._waiting.cohorts():
             left = tuple([place[-1] for place in cohort.places if place[-1] not in units])

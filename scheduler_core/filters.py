@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from scheduler_core.columns import Columns, Ints
-from scheduler_core.counting import (
+from scheduler_core.census import (
     ALSO,
     COUNT,
     FITS,
     HOST,
     MOST,
     MOST_ALSO,
+    NO_POOL,
     SLICE,
     WHOLE,
-    Asked,
     Why,
     count_nodes,
 )
+from scheduler_core.columns import Columns
 from scheduler_core.fit import Need
-from scheduler_core.model import ISOLATION_STRENGTH, Isolation
+from scheduler_core.model import ISOLATION_STRENGTH, Isolation, Request
 from scheduler_core.request import wants_slice
 from scheduler_core.shape import NOT_SLICED
 
@@ -45,21 +45,14 @@ class Rejection(NamedTuple):
 class Census:
     """Every node of a cell that cannot take a replica, by why."""
 
-    def __init__(self, counts: Ints, not_ready: dict[str, int], cpu: int, memory: int) -> None:
-        self.by_why: Counter[Why] = Counter(
-            {why: count for why in Why if (count := int(counts[why, COUNT])) > 0}
-        )
-        self.fitting = int(counts[FITS, COUNT])
+    def __init__(self, counts: Sequence[Sequence[int]], not_ready: Iterable[str], request: Request) -> None:
+        self.by_why: Counter[Why] = Counter({why: counts[why][COUNT] for why in Why if counts[why][COUNT]})
+        self.fitting = counts[FITS][COUNT]
         """Nodes that can take one."""
         self.not_ready = tuple(sorted(not_ready))
         """Why nodes that would do are out of service."""
         self._counts = counts
-        self._asked = {
-            Why.HOST_CPU_TOO_SMALL: cpu,
-            Why.HOST_MEMORY_TOO_SMALL: memory,
-            Why.CPU_BUSY: cpu,
-            Why.MEMORY_BUSY: memory,
-        }
+        self._request = request
 
     @property
     def nearest(self) -> Rejection | None:
@@ -67,52 +60,57 @@ class Census:
         why = max(self.by_why, default=None)
         if why is None:
             return None
-        most, also = int(self._counts[why, MOST]), int(self._counts[why, ALSO])
-        return Rejection(why, most, also + self._asked.get(why, 0))
+        asked = 0
+        if why in (Why.HOST_CPU_TOO_SMALL, Why.CPU_BUSY):
+            asked = self._request.cpu
+        elif why in (Why.HOST_MEMORY_TOO_SMALL, Why.MEMORY_BUSY):
+            asked = self._request.memory
+        return Rejection(why, self._counts[why][MOST], self._counts[why][ALSO] + asked)
 
     def most(self, why: Why) -> int:
         """The most that any node rejected for this has of what is lacking."""
-        return int(self._counts[why, MOST]) if why in self.by_why else 0
+        return self._counts[why][MOST] if why in self.by_why else 0
 
     def most_also(self, whys: Iterable[Why]) -> int:
         """The most that any node rejected for one of these has besides."""
-        return max((int(self._counts[why, MOST_ALSO]) for why in whys if why in self.by_why), default=0)
+        return max((self._counts[why][MOST_ALSO] for why in whys if why in self.by_why), default=0)
 
 
-class Filters:
-    """Counts every node of a ledger by why it cannot take a replica."""
-
-    def __init__(self, columns: Columns) -> None:
-        self._columns = columns
-
-    def census(self, need: Need) -> Census:
-        """Every node that cannot take a replica, by why."""
-        table, reasons = self._columns.table(), self._columns.unready()
-        counts = np.zeros((FITS + 1, 4), np.int64)
-        out_of_service = np.zeros(len(reasons) + 1, np.int64)
-        pools = np.array(need.pools, np.int64)
-        count_nodes(table.nodes, table.chips, self._asked(need), pools, counts, out_of_service)
-        told = {why: int(count) for why, count in zip(reasons, out_of_service[1:], strict=True) if count}
-        return Census(counts, told, need.request.cpu, need.request.memory)
-
-    def _asked(self, need: Need) -> Asked:
-        request, who = need.request, need.tenant
-        exclusive = request.isolation is Isolation.EXCLUSIVE
-        least = 0 if request.isolation is None else ISOLATION_STRENGTH[request.isolation]
-        return Asked(
-            kind=WHOLE if request.chips else SLICE if wants_slice(request) else HOST,
-            chip_type=self._columns.type_code(need.chip_type),
-            chips=min(request.chips, BEYOND),
-            milli=request.milli,
-            chip_memory=min(request.chip_memory, BEYOND),
-            enforced=NOT_SLICED if exclusive else least,
-            organization=-1 if who is None else who.organization,
-            accepts=-1 if who is None else who.accepts,
-            cpu=min(request.cpu, BEYOND),
-            memory=min(request.memory, BEYOND),
-        )
+def take_census(needs: Sequence[Need], columns: Columns) -> list[Census]:
+    """For each need every node that cannot take a replica, by why; all of them in one pass."""
+    if not needs:
+        return []
+    asked = np.array([_in_numbers(need, columns) for need in needs], np.int64)
+    width = max([1, *(len(need.pools) for need in needs)])
+    pools = np.array([(*need.pools, *[NO_POOL] * (width - len(need.pools))) for need in needs], np.int64)
+    table, reasons = columns.table(), columns.unready()
+    counts = np.zeros((len(needs), FITS + 1, 4), np.int64)
+    out_of_service = np.zeros((len(needs), len(reasons) + 1), np.int64)
+    count_nodes(table.nodes, table.chips, asked, pools, counts, out_of_service)
+    return [
+        Census(counted, [why for why, count in zip(reasons, out[1:], strict=True) if count], need.request)
+        for need, counted, out in zip(needs, counts.tolist(), out_of_service.tolist(), strict=True)
+    ]
 
 
 def without_host(need: Need) -> Need:
     """The need with nothing asked of the host but its chips."""
     return replace(need, request=replace(need.request, cpu=0, memory=0))
+
+
+def _in_numbers(need: Need, columns: Columns) -> tuple[int, ...]:
+    request, who = need.request, need.tenant
+    exclusive = request.isolation is Isolation.EXCLUSIVE
+    least = 0 if request.isolation is None else ISOLATION_STRENGTH[request.isolation]
+    return (
+        WHOLE if request.chips else SLICE if wants_slice(request) else HOST,
+        columns.type_code(need.chip_type),
+        min(request.chips, BEYOND),
+        request.milli,
+        min(request.chip_memory, BEYOND),
+        NOT_SLICED if exclusive else least,
+        -1 if who is None else who.organization,
+        -1 if who is None else who.accepts,
+        min(request.cpu, BEYOND),
+        min(request.memory, BEYOND),
+    )

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from scheduler_core.columns import Columns
 from scheduler_core.fairness import room
-from scheduler_core.filters import Census, Filters, without_host
+from scheduler_core.filters import Census, take_census, without_host
 from scheduler_core.fit import HEAD, Fit, Need, Offer, offer, openings, parts_of
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import ChipShare, Id, Placement, Request
@@ -45,7 +45,6 @@ class Placer:
         self._value = value
         self._shelves = Shelves(ledger)
         self._columns = Columns(ledger)
-        self._filters = Filters(self._columns)
         self._rankings: dict[Need, Ranking] = {}
         self._of_class: dict[JobClass, tuple[tuple[str, Ranking], ...]] = {}
         """The rankings asked for in this cycle, by chip type in the order to try."""
@@ -131,6 +130,14 @@ class Placer:
             known = ranking.known[kind.gang] = len(placements), charged
         return known
 
+    def count_nodes(self) -> None:
+        """For every need asked for in this cycle it is known why nodes cannot take it (P1)."""
+        asked = [ranking for ranking in self._rankings.values() if ranking.asked_in == self._cycle]
+        for ranking, census in zip(
+            asked, take_census([ranking.need for ranking in asked], self._columns), strict=True
+        ):
+            ranking.learn(census)
+
     def chip_types(self, request: Request) -> tuple[str, ...]:
         """The chip types to try, in order: as named, else fastest first; one empty name for CPU only."""
         if not wants_chips(request):
@@ -159,7 +166,7 @@ class Placer:
         need = Need(request, chip_type, kind.pools, who)
         ranking = self._rankings.get(need)
         if ranking is None:
-            ranking = self._rankings[need] = Ranking(need, self._ledger, self._shelves, self._filters)
+            ranking = self._rankings[need] = Ranking(need, self._ledger, self._shelves, self._columns)
         ranking.asked_in = self._cycle
         ranking.use(self._value, self._effort)
         return ranking
@@ -229,14 +236,14 @@ class Ranking:
     by why (P1).
     """
 
-    def __init__(self, need: Need, ledger: Ledger, shelves: Shelves, filters: Filters) -> None:
+    def __init__(self, need: Need, ledger: Ledger, shelves: Shelves, columns: Columns) -> None:
         self.asked_in = 0
         self.chips = without_host(need)
         """The need as far as chips go."""
-        self._need = need
+        self.need = need
         self._ledger = ledger
         self._shelves = shelves
-        self._filters = filters
+        self._columns = columns
         self._aisle = shelves.aisle(self.chips)
         self._value: Value | None = None
         self._effort = 0
@@ -263,8 +270,15 @@ class Ranking:
         """Every other node, by why it cannot."""
         counted: Census | None = self.known.get("census")
         if counted is None:
-            counted = self.known["census"] = self._filters.census(self._need)
+            (counted,) = take_census([self.need], self._columns)
+            self.learn(counted)
         return counted
+
+    def learn(self, census: Census) -> None:
+        """This is the census of the nodes as they are now."""
+        self.known["census"] = census
+        if not census.fitting:
+            self._full_since = self._ledger.stamps.now
 
     @property
     def known(self) -> dict[Hashable, Any]:
@@ -293,7 +307,7 @@ class Ranking:
     def on(self, node: Id) -> Fit | None:
         """How a replica would sit on just this node; None when it cannot."""
         state = self._ledger.states.get(node)
-        need, best = self._need, None
+        need, best = self.need, None
         for opening, positions in openings(state.frame).items() if state is not None else ():
             if not isinstance(opening, need.opening) or opening.chip_type != need.chip_type:
                 continue
@@ -312,7 +326,7 @@ class Ranking:
         known = self.known
         if "first" not in known:
             self._shelves.catch_up()
-            request = self._need.request
+            request = self.need.request
             choice = self._aisle.first(request.cpu, request.memory)
             known["first"] = [] if choice is None else [choice]
         return known["first"]  # type: ignore[no-any-return]
@@ -320,7 +334,7 @@ class Ranking:
     def _in_order(self, among: Set[Id] | None) -> Iterator[Choice]:
         """Every node once, in the opening that is best for it."""
         self._shelves.catch_up()
-        request = self._need.request
+        request = self.need.request
         seen: set[Id] = set()
         for choice in self._aisle.nodes(request.cpu, request.memory):
             node = choice[0]
@@ -355,7 +369,7 @@ class Ranking:
                 self._losses.clear()
             node, found, shelf = choice
             state = self._ledger.states[node]
-            there = placement_of(0, node, self._fit(node, found, shelf), self._need.request, state)
+            there = placement_of(0, node, self._fit(node, found, shelf), self.need.request, state)
             known = self._losses[like] = self._value(state, state.taken(there, NOBODY))
         return known
 

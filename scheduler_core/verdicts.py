@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scheduler_core.counting import Why
+from scheduler_core.census import Why
 from scheduler_core.fairness import budget_spent, least_charge, user_cap
 from scheduler_core.filters import Census, Rejection
 from scheduler_core.ledger import Ledger

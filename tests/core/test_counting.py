@@ -8,7 +8,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from scheduler_core import Snapshot
-from scheduler_core.counting import Why
+from scheduler_core.census import Why
 from scheduler_core.fit import enforces, may_join, sides
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Job

@@ -7,7 +7,7 @@ nodes all chips are of one kind: there a few sums answer for them, which `column
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from scheduler_core.columns import (
     ACCEPTS,
@@ -39,7 +39,7 @@ from scheduler_core.columns import (
     UNTOUCHED,
     Ints,
 )
-from scheduler_core.compiled import compiled
+from scheduler_core.compiled import compiled, inlined
 from scheduler_core.model import WHOLE_CHIP
 from scheduler_core.shape import EXCLUSIVE
 
@@ -80,20 +80,18 @@ WHOLE, SLICE, HOST = range(3)
 """What a need asks for: whole chips, a part of one, the host alone."""
 
 
-class Asked(NamedTuple):
-    """A need in numbers."""
+(
+    KIND, CHIP_TYPE, WANTED, MILLI, WANTED_MEMORY, ENFORCED, ORGANIZATION, ACCEPTED, WANTED_CPU, WANTED_HOST_MEMORY,
+    ASKED_FIELDS,
+) = range(11)  # fmt: skip
+"""Columns of a need: `WHOLE`, `SLICE` or `HOST`; chips, milli-chips and memory of one; the weakest slice class that
+will do; who asks, and what isolation it accepts; what it asks of the host."""
 
-    kind: int
-    chip_type: int
-    chips: int
-    milli: int
-    chip_memory: int
-    enforced: int
-    """The weakest slice class that will do."""
-    organization: int
-    accepts: int
-    cpu: int
-    memory: int
+AT_ONCE = 64
+"""Nodes that are asked by every need before the next ones are: so many stay close to the processor."""
+
+NO_POOL = -1
+"""Ends the pools that a need allows; one that allows all begins with it."""
 
 
 Met: TypeAlias = tuple[int, int, int, int]
@@ -103,48 +101,57 @@ what besides, and the millicores that the chips would claim (Q6)."""
 
 @compiled
 def count_nodes(
-    nodes: Ints, chips: Ints, asked: Asked, pools: Ints, counts: Ints, out_of_service: Ints
+    nodes: Ints, chips: Ints, asked: Ints, pools: Ints, counts: Ints, out_of_service: Ints
 ) -> None:
-    """Every node is counted in the row of the first filter that rejects it."""
-    bit = 1 << asked.chip_type % MASKS
-    for row in range(len(nodes)):
-        if nodes[row, CHIPS] < 0:
-            continue
-        why, most, also = _NO_SUCH_CHIPS, 0, 0
-        if len(pools) and _rank(nodes[row, POOL], pools) < 0:
-            why = _OTHER_POOL
-        elif asked.kind == HOST or nodes[row, TYPES] & bit:
-            why, most, also = _rejection(nodes, chips, row, asked)
-        if why == _NOT_READY:
-            out_of_service[nodes[row, UNREADY]] += 1
-        counts[why, COUNT] += 1
-        counts[why, MOST_ALSO] = max(counts[why, MOST_ALSO], also)
-        if counts[why, COUNT] == 1 or (most, also) > (counts[why, MOST], counts[why, ALSO]):
-            counts[why, MOST], counts[why, ALSO] = most, also
+    """For each need, a row of `asked` and of `pools`, every node is counted by the first filter that rejects it."""
+    for first in range(0, len(nodes), AT_ONCE):
+        for need in range(len(asked)):
+            of_type, others = 1 << asked[need, CHIP_TYPE] % MASKS, 0
+            for row in range(first, min(first + AT_ONCE, len(nodes))):
+                if nodes[row, CHIPS] < 0:
+                    continue
+                if not _allows(pools, need, nodes[row, POOL]):
+                    counts[need, _OTHER_POOL, COUNT] += 1
+                elif asked[need, KIND] != HOST and not nodes[row, TYPES] & of_type:
+                    others += 1
+                else:
+                    _count(nodes, chips, row, asked, need, counts, out_of_service)
+            counts[need, _NO_SUCH_CHIPS, COUNT] += others
 
 
-@compiled
-def _rank(pool: int, pools: Ints) -> int:
-    """The place of the pool among those that are allowed; -1 where it is not."""
-    if len(pools) == 0:
-        return 0
-    for rank in range(len(pools)):
-        if pools[rank] == pool:
-            return rank
-    return -1
+@inlined
+def _count(
+    nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, counts: Ints, out_of_service: Ints
+) -> None:
+    why, most, also = _rejection(nodes, chips, row, asked, need)
+    if why == _NOT_READY:
+        out_of_service[need, nodes[row, UNREADY]] += 1
+    before = counts[need, why, MOST]
+    if counts[need, why, COUNT] == 0 or most > before or (most == before and also > counts[need, why, ALSO]):
+        counts[need, why, MOST], counts[need, why, ALSO] = most, also
+    counts[need, why, COUNT] += 1
+    counts[need, why, MOST_ALSO] = max(counts[need, why, MOST_ALSO], also)
 
 
-@compiled
-def _rejection(nodes: Ints, chips: Ints, row: int, asked: Asked) -> tuple[int, int, int]:
+@inlined
+def _allows(pools: Ints, need: int, pool: int) -> bool:
+    allowed = pools[need, 0] == NO_POOL
+    for place in range(pools.shape[1]):
+        allowed |= pools[need, place] == pool
+    return bool(allowed)
+
+
+@inlined
+def _rejection(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int) -> tuple[int, int, int]:
     """The first filter that rejects the node. A request of 0 takes nothing, so it fits even where more is held
     than there is. Of what the host lacks, what is told besides leaves out what is asked for.
     """
     why, most, also, claim = FITS, 0, 0, 0
-    if asked.kind == WHOLE:
-        why, most, also, claim = _whole_chips(nodes, chips, row, asked)
-    elif asked.kind == SLICE:
-        why, most, also, claim = _part_of_one(nodes, chips, row, asked)
-    cpu, memory = asked.cpu + claim, asked.memory
+    if asked[need, KIND] == WHOLE:
+        why, most, also, claim = _whole_chips(nodes, chips, row, asked, need)
+    elif asked[need, KIND] == SLICE:
+        why, most, also, claim = _part_of_one(nodes, chips, row, asked, need)
+    cpu, memory = asked[need, WANTED_CPU] + claim, asked[need, WANTED_HOST_MEMORY]
     if why <= _ISOLATION:
         return why, most, also
     if cpu > nodes[row, CPU]:
@@ -160,63 +167,63 @@ def _rejection(nodes: Ints, chips: Ints, row: int, asked: Asked) -> tuple[int, i
     return why, most, also
 
 
-@compiled
-def _whole_chips(nodes: Ints, chips: Ints, row: int, asked: Asked) -> Met:
+@inlined
+def _whole_chips(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int) -> Met:
     if nodes[row, ALIKE]:
-        return _alike_chips(nodes, chips, row, asked)
+        return _alike_chips(nodes, chips, row, asked, need)
     of_type = healthy = free = claims = 0
     for at in range(nodes[row, CHIPS]):
-        if chips[row, at, TYPE] == asked.chip_type:
+        if chips[row, at, TYPE] == asked[need, CHIP_TYPE]:
             of_type += 1
             healthy += chips[row, at, HEALTHY]
             free += chips[row, at, HEALTHY] * (1 - chips[row, at, HELD])
             claims += chips[row, at, HOST_CPU]
     if not of_type:
         return _NO_SUCH_CHIPS, 0, 0, 0
-    if of_type < asked.chips:
+    if of_type < asked[need, WANTED]:
         return _TOO_FEW, of_type, free, 0
     claim = 0
     if claims:
-        claim = _claim_of(nodes, chips, row, asked, free >= asked.chips)
-    if healthy < asked.chips:
+        claim = _claim_of(nodes, chips, row, asked, need, free >= asked[need, WANTED])
+    if healthy < asked[need, WANTED]:
         return _UNHEALTHY, healthy, free, claim
-    if free < asked.chips:
+    if free < asked[need, WANTED]:
         return _BUSY, free, free, claim
     return FITS, 0, 0, claim
 
 
-@compiled
-def _alike_chips(nodes: Ints, chips: Ints, row: int, asked: Asked) -> Met:
+@inlined
+def _alike_chips(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int) -> Met:
     """The same without a look at each chip."""
     all_of_them, free = nodes[row, CHIPS], nodes[row, UNTOUCHED]
-    if chips[row, 0, TYPE] != asked.chip_type:
+    if chips[row, 0, TYPE] != asked[need, CHIP_TYPE]:
         return _NO_SUCH_CHIPS, 0, 0, 0
-    if all_of_them < asked.chips:
+    if all_of_them < asked[need, WANTED]:
         return _TOO_FEW, all_of_them, free, 0
-    claim = chips[row, 0, HOST_CPU] * asked.chips
+    claim = chips[row, 0, HOST_CPU] * asked[need, WANTED]
     if not chips[row, 0, HEALTHY]:
         return _UNHEALTHY, 0, 0, claim
-    if free < asked.chips:
+    if free < asked[need, WANTED]:
         return _BUSY, free, free, claim
     return FITS, 0, 0, claim
 
 
 @compiled
-def _claim_of(nodes: Ints, chips: Ints, row: int, asked: Asked, free_ones: bool) -> int:
+def _claim_of(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, free_ones: bool) -> int:
     """Millicores that the chips claim: the healthiest free ones, or where they are too few the first of all."""
     claim, last = 0, -1
-    for _ in range(asked.chips):
-        last = _next_chip(nodes, chips, row, asked, free_ones, last)
+    for _ in range(asked[need, WANTED]):
+        last = _next_chip(nodes, chips, row, asked, need, free_ones, last)
         claim += chips[row, last, HOST_CPU]
     return claim
 
 
 @compiled
-def _next_chip(nodes: Ints, chips: Ints, row: int, asked: Asked, free_ones: bool, last: int) -> int:
+def _next_chip(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, free_ones: bool, last: int) -> int:
     """The chip of the type that comes after this one: of free ones the healthiest first, then in order."""
     best = -1
     for at in range(nodes[row, CHIPS]):
-        if chips[row, at, TYPE] != asked.chip_type:
+        if chips[row, at, TYPE] != asked[need, CHIP_TYPE]:
             continue
         if free_ones and (chips[row, at, HELD] or not chips[row, at, HEALTHY]):
             continue
@@ -227,66 +234,66 @@ def _next_chip(nodes: Ints, chips: Ints, row: int, asked: Asked, free_ones: bool
     return best
 
 
-@compiled
-def _part_of_one(nodes: Ints, chips: Ints, row: int, asked: Asked) -> Met:
+@inlined
+def _part_of_one(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int) -> Met:
     """What the chip meets that comes furthest through the filters; of those that pass, the least claim."""
     best = (_NO_SUCH_CHIPS, 0, 0, 0)
+    if nodes[row, ALIKE] and chips[row, 0, TYPE] != asked[need, CHIP_TYPE]:
+        return best
     if nodes[row, ALIKE]:
         at = max(nodes[row, FIRST_UNTOUCHED], 0)
-        best = _part_of(chips, row, at, nodes[row, STEP], asked)
-        if chips[row, at, TYPE] != asked.chip_type:
-            return _NO_SUCH_CHIPS, 0, 0, 0
+        best = _part_of(chips, row, at, nodes[row, STEP], asked, need)
         if best[0] == FITS or best[0] < _BUSY:
             return best
-        if nodes[row, UNTOUCHED] == 0 and asked.milli > nodes[row, MOST_FREE]:
+        if nodes[row, UNTOUCHED] == 0 and asked[need, MILLI] > nodes[row, MOST_FREE]:
             return _BUSY, nodes[row, MOST_FREE], nodes[row, MOST_FREE_MEMORY], best[3]
     for at in range(nodes[row, CHIPS]):
-        if chips[row, at, TYPE] == asked.chip_type:
-            met = _part_of(chips, row, at, nodes[row, STEP], asked)
+        if chips[row, at, TYPE] == asked[need, CHIP_TYPE]:
+            met = _part_of(chips, row, at, nodes[row, STEP], asked, need)
             if met[:3] > best[:3] or (met[0] == best[0] == FITS and met[3] < best[3]):
                 best = met
     return best
 
 
 @compiled
-def _part_of(chips: Ints, row: int, at: int, step: int, asked: Asked) -> Met:
+def _part_of(chips: Ints, row: int, at: int, step: int, asked: Ints, need: int) -> Met:
     size = chips[row, at, CHIP_MEMORY]
-    if asked.chip_memory > size:
+    if asked[need, WANTED_MEMORY] > size:
         return _TOO_SMALL, size, 0, 0
-    if chips[row, at, SLICING] < asked.enforced:
+    if chips[row, at, SLICING] < asked[need, ENFORCED]:
         return _ISOLATION, 0, 0, 0
-    milli, memory = _sides(size, step, asked)
+    milli, memory = _sides(size, step, asked, need)
     claim = -(-milli * chips[row, at, HOST_CPU] // WHOLE_CHIP) if chips[row, at, HOST_CPU] else 0
     if not chips[row, at, HEALTHY]:
         return _UNHEALTHY, 0, 0, claim
     free, free_memory = chips[row, at, FREE_MILLI], chips[row, at, FREE_CHIP_MEMORY]
     if milli > free or memory > free_memory:
         return _BUSY, free, free_memory, claim
-    if not _may_join(chips, row, at, asked):
+    if not _may_join(chips, row, at, asked, need):
         return _STRANGERS, 0, 0, claim
     return FITS, 0, 0, claim
 
 
-@compiled
-def _sides(size: int, step: int, asked: Asked) -> tuple[int, int]:
+@inlined
+def _sides(size: int, step: int, asked: Ints, need: int) -> tuple[int, int]:
     """The slice's milli-chips and MiB on a chip of this size (Q3), as `fit.sides` says it."""
-    milli, memory = asked.milli, asked.chip_memory
+    milli, memory = asked[need, MILLI], asked[need, WANTED_MEMORY]
     if not milli:
         share = -(-memory * WHOLE_CHIP // size)
         milli = min(WHOLE_CHIP, -(-share // step) * step)
     if not memory:
-        memory = asked.milli * size // WHOLE_CHIP
+        memory = asked[need, MILLI] * size // WHOLE_CHIP
     return milli, memory
 
 
-@compiled
-def _may_join(chips: Ints, row: int, at: int, asked: Asked) -> bool:
+@inlined
+def _may_join(chips: Ints, row: int, at: int, asked: Ints, need: int) -> bool:
     """P4, as `fit.may_join` says it."""
     if not chips[row, at, HELD]:
         return True
-    if asked.accepts == EXCLUSIVE or chips[row, at, ACCEPTS] == EXCLUSIVE:
+    if asked[need, ACCEPTED] == EXCLUSIVE or chips[row, at, ACCEPTS] == EXCLUSIVE:
         return False
     strangers = chips[row, at, ACCEPTS]
-    if chips[row, at, HOLDER] == asked.organization:
+    if chips[row, at, HOLDER] == asked[need, ORGANIZATION]:
         strangers = chips[row, at, OTHERS_ACCEPT]
-    return bool(strangers < 0 or chips[row, at, SLICING] >= max(strangers, asked.accepts))
+    return bool(strangers < 0 or chips[row, at, SLICING] >= max(strangers, asked[need, ACCEPTED]))
