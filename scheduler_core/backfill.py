@@ -235,6 +235,14 @@ class Backfill:
         ]
         return touched or barring or self.standing
 
+    def clear(self, stands: Standing) -> None:
+        """What the reservation keeps is free, until it is held again."""
+        self._clear(stands)
+
+    def hold_again(self, stands: Standing) -> None:
+        """What of the reservation is free now is kept for it."""
+        self._hold(stands)
+
     # -- what stands --------------------------------------------------------------------------------------
 
     def _retimed(self, row: Reservation, kind: JobClass) -> Opening | None:

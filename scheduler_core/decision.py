@@ -59,16 +59,6 @@ class Taking:
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
-    """A live elastic attempt gets these further replicas (E1). A unit of its own (S2)."""
-
-    attempt: Id
-    job: Id
-    placements: tuple[Placement, ...]
-    """The new replicas alone."""
-
-
-@dataclass(frozen=True, slots=True)
 class Unit:
     """One start with every taking that it needs. Applied whole or dropped whole (S2).
 
@@ -78,6 +68,42 @@ class Unit:
 
     start: Start
     takings: tuple[Taking, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """A live elastic attempt ends and its job starts again with more or fewer replicas (E1)."""
+
+    attempt: Id
+    job: Id
+    placements: tuple[Placement, ...]
+    """All its replicas from then on."""
+    loss: int
+    """Chip-milliseconds of work that are lost (R3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resizing:
+    """Elastic work of one team shares its chips anew. A unit of its own (S2).
+
+    All its attempts are told to leave. Each of its jobs is promised its place, and runs there when all of them
+    have left (R6).
+    """
+
+    resizes: tuple[Resize, ...]
+    starts: tuple[Start, ...] = ()
+    """Of waiting jobs, on chips that the others leave."""
+
+    @property
+    def attempts(self) -> tuple[Id, ...]:
+        """Those that leave, by id."""
+        return tuple(resize.attempt for resize in self.resizes)
+
+    @property
+    def promised(self) -> tuple[tuple[Id, tuple[Placement, ...]], ...]:
+        """All its jobs, each with its place."""
+        resized = [(resize.job, resize.placements) for resize in self.resizes]
+        return (*resized, *((start.job, start.placements) for start in self.starts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +147,9 @@ class Decision:
     """Every reservation that stands after this decision, kept or new (B1); rows not among them are gone."""
     promises: tuple[Id, ...] = ()
     """Jobs whose promise still stands after this decision; promise rows of other jobs are gone (R6)."""
-    growths: tuple[Growth, ...] = ()
+    resizings: tuple[Resizing, ...] = ()
+    """Elastic work that grows, and shrinks for each other and for who waits (E1); at most one for each team,
+    priority and chip type."""
     relief: tuple[Taking, ...] = ()
     """Takings that work off an excess which already stands; each is a unit of its own."""
     effort: int = 0

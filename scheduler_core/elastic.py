@@ -12,7 +12,8 @@ stops moving chips about, and stops at the first chip that does not help althoug
 - *Steps.* Curves need not be concave: a job climbs the upper hull of its worth, corner by corner, and the job with
   the steepest next step goes first. On hulls this is optimal up to the last step (Fox, 1966).
 
-Whole numbers throughout (Q1). Sizes are chips of one type; where they can be placed is the caller's to say.
+Whole numbers throughout (Q1). Sizes are replicas on chips of one type; where they can be placed is the caller's
+to say. Room is counted in any one unit: each replica of a job takes its `width` of it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SETTLED: Final = 2 * MINUTE
 NEWCOMER: Final = MINUTE
 """Everybody is taken to have had so many chip-milliseconds more: the first minute tells nothing yet."""
 NODE_LINEAR: Final = 4
-"""Up to so many chips a job of which nothing is measured is taken to speed up in full."""
+"""Up to so many replicas a job of which nothing is measured is taken to speed up in full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,16 @@ class ElasticJob:
 
     id: Id
     minimum: int
-    """Chips without which it does not run."""
+    """Replicas without which it does not run."""
     maximum: int
     size: int
-    """Chips that it holds now; 0 while it waits."""
+    """Replicas that it has now; 0 while it waits."""
     curve: tuple[int, ...] = ()
-    """Goodput on 1, 2, … chips, in any unit of its own; empty while nothing is measured."""
+    """Goodput on 1, 2, … replicas, in any unit of its own; empty while nothing is measured."""
+    width: int = 1
+    """Room that each replica takes."""
+    due: bool = False
+    """It has its minimum before anybody has more."""
     weight: int = 1
     """Its part of its team's fair share, in proportion to the others."""
     attained: int = 0
@@ -61,16 +66,16 @@ class ElasticJob:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """How many chips the job should have; 0 is none."""
+    """How many replicas the job should have; 0 is none."""
 
     job: Id
-    chips: int
+    replicas: int
 
 
 class _Corner(NamedTuple):
     """A size on a job's hull, and what it is worth."""
 
-    chips: int
+    replicas: int
     worth: int
 
 
@@ -78,7 +83,7 @@ class _Turn(NamedTuple):
     """A job's next step, as it stands in line: the steepest first."""
 
     slope: int
-    """Worth gained by each chip, negative so that the least goes first."""
+    """Worth gained by each unit of room, negative so that the least goes first."""
     attained: int
     id: Id
     corner: int
@@ -89,41 +94,43 @@ def targets(
     jobs: Sequence[ElasticJob],
     free: int,
     resize_interval: int,
-    fits: Callable[[Id, int], bool] = lambda job, chips: True,
+    fits: Callable[[Id, int], bool] = lambda job, replicas: True,
 ) -> tuple[Target, ...]:
-    """The size of every job, in the order given, out of the chips that the jobs hold and the `free` ones.
+    """The size of every job, in the order given, out of the room that the jobs hold and the `free` one.
 
-    No job leaves `minimum..maximum` except for 0; none that changed its size less than `resize_interval` ago (ms)
-    changes it again; together they hold no more than there is. `fits` may refuse a size for which no place is
-    found; the job stays below it. The answer does not depend on the order of the jobs: equal steps go to the job
-    that has had less, then to the lower id.
+    No job leaves `minimum..maximum` except for 0, and one that is `due` never gets 0; none that changed its size
+    less than `resize_interval` ago (ms) changes it again; together they hold no more than there is. `fits` may
+    refuse a size for which no place is found; the job stays below it. The answer does not depend on the order of
+    the jobs: equal steps go to the job that has had less, then to the lower id.
     """
     kept = {job.id: job.size for job in jobs if job.size and job.since_resize < resize_interval}
-    left = free + sum(job.size for job in jobs if job.id not in kept)
-    sizes = {job.id: kept.get(job.id, 0) for job in jobs}
     by_id = {job.id: job for job in jobs if job.id not in kept}
+    sizes = {job.id: kept.get(job.id, job.minimum if job.due else 0) for job in jobs}
+    left = free + sum((job.size - sizes[job.id]) * job.width for job in jobs)
     hulls = {id: _hull(job) for id, job in by_id.items()}
     line = [_turn(job, hulls[job.id], 0) for job in by_id.values() if len(hulls[job.id]) > 1]
     heapify(line)
     while line and left > 0:
         turn = heappop(line)
-        hull = hulls[turn.id]
-        chips = _most_that_fits(by_id[turn.id], sizes[turn.id], hull[turn.corner + 1].chips, left, fits)
-        left -= chips - sizes[turn.id]
-        sizes[turn.id] = chips
-        if chips == hull[turn.corner + 1].chips and turn.corner + 2 < len(hull):
-            heappush(line, _turn(by_id[turn.id], hull, turn.corner + 1))
+        job, hull = by_id[turn.id], hulls[turn.id]
+        size = _most_that_fits(job, sizes[turn.id], hull[turn.corner + 1].replicas, left // job.width, fits)
+        left -= (size - sizes[turn.id]) * job.width
+        sizes[turn.id] = size
+        if size == hull[turn.corner + 1].replicas and turn.corner + 2 < len(hull):
+            heappush(line, _turn(job, hull, turn.corner + 1))
     return tuple(Target(job.id, sizes[job.id]) for job in jobs)
 
 
-def _most_that_fits(job: ElasticJob, has: int, wants: int, left: int, fits: Callable[[Id, int], bool]) -> int:
-    """The largest size of most worth, up to what the job wants, that is left over and fits; else what it has."""
-    if wants - has <= left and fits(job.id, wants):
+def _most_that_fits(job: ElasticJob, has: int, wants: int, more: int, fits: Callable[[Id, int], bool]) -> int:
+    """The largest size of most worth, up to what the job wants and to so many `more` replicas, that fits; else
+    what it has.
+    """
+    if wants - has <= more and fits(job.id, wants):
         return wants
     best, most = has, worth(job, has)
-    for chips in range(max(has + 1, job.minimum), min(wants, has + left + 1)):
-        if (gained := worth(job, chips)) > most and fits(job.id, chips):
-            best, most = chips, gained
+    for replicas in range(max(has + 1, job.minimum), min(wants, has + more + 1)):
+        if (gained := worth(job, replicas)) > most and fits(job.id, replicas):
+            best, most = replicas, gained
     return best
 
 
@@ -131,15 +138,17 @@ def _turn(job: ElasticJob, hull: Sequence[_Corner], corner: int) -> _Turn:
     """The step from this corner to the next, weighed by the job's share and its service so far."""
     here, there = hull[corner], hull[corner + 1]
     weight = job.weight * FINE**2 // isqrt(isqrt(FINE**4 * (job.attained + NEWCOMER) // NEWCOMER))
-    slope = weight * (there.worth - here.worth) // (there.chips - here.chips)
+    slope = weight * (there.worth - here.worth) // ((there.replicas - here.replicas) * job.width)
     return _Turn(-slope, job.attained, job.id, corner)
 
 
 def _hull(job: ElasticJob) -> list[_Corner]:
-    """The corners of the upper hull of the job's worth over its sizes, from 0 up to where worth ends to grow."""
-    hull = [_Corner(0, 0)]
-    for chips in range(max(job.minimum, 1), job.maximum + 1):
-        corner = _Corner(chips, worth(job, chips))
+    """The corners of the upper hull of the job's worth over its sizes, from where it begins (0, or the minimum
+    that is due) up to where worth ends to grow.
+    """
+    hull = [_Corner(job.minimum, worth(job, job.minimum)) if job.due else _Corner(0, 0)]
+    for replicas in range(max(job.minimum, 1) + job.due, job.maximum + 1):
+        corner = _Corner(replicas, worth(job, replicas))
         while len(hull) > 1 and _is_below(hull[-2], hull[-1], corner):
             hull.pop()
         hull.append(corner)
@@ -149,28 +158,28 @@ def _hull(job: ElasticJob) -> list[_Corner]:
 
 def _is_below(left: _Corner, middle: _Corner, right: _Corner) -> bool:
     """Whether the middle lies on or under the line between the others."""
-    rise, run = middle.worth - left.worth, middle.chips - left.chips
-    return rise * (right.chips - middle.chips) <= (right.worth - middle.worth) * run
+    rise, run = middle.worth - left.worth, middle.replicas - left.replicas
+    return rise * (right.replicas - middle.replicas) <= (right.worth - middle.worth) * run
 
 
-def worth(job: ElasticJob, chips: int) -> int:
-    """The square root of the job's speed-up on so many chips, in parts of `FINE`, less the restart for it."""
-    if chips <= 0:
+def worth(job: ElasticJob, replicas: int) -> int:
+    """The square root of the job's speed-up on so many replicas, in parts of `FINE`, less the restart for it."""
+    if replicas <= 0:
         return 0
     expected = max(job.since_resize, SETTLED, job.restart_cost)
-    lasting = expected if chips == job.size or not job.size else expected - job.restart_cost
-    return isqrt(FINE**2 * speedup(job, chips) * lasting // (MICRO * expected))
+    lasting = expected if replicas == job.size or not job.size else expected - job.restart_cost
+    return isqrt(FINE**2 * speedup(job, replicas) * lasting // (MICRO * expected))
 
 
-def speedup(job: ElasticJob, chips: int) -> int:
-    """Over one chip, in millionths: as measured, or as is assumed of everybody.
+def speedup(job: ElasticJob, replicas: int) -> int:
+    """Over one replica, in millionths: as measured, or as is assumed of everybody.
 
     Beyond what is measured nothing is gained. Assumed are full gain up to `NODE_LINEAR` chips, for links within a
-    node are fast, and the square root of the chips beyond: what a job of unknown scaling loses across nodes.
+    node are fast, and the square root of the replicas beyond: what a job of unknown scaling loses across nodes.
     """
     if job.curve:
-        at = min(chips, len(job.curve))
+        at = min(replicas, len(job.curve))
         return MICRO * job.curve[at - 1] // max(job.curve[0], 1)
-    if chips <= NODE_LINEAR:
-        return MICRO * chips
-    return isqrt(MICRO**2 * NODE_LINEAR * chips)
+    if replicas <= NODE_LINEAR:
+        return MICRO * replicas
+    return isqrt(MICRO**2 * NODE_LINEAR * replicas)

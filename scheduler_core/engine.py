@@ -8,12 +8,13 @@ told.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
 
 from scheduler_core.alternatives import Alternatives
 from scheduler_core.backfill import Backfill
-from scheduler_core.decision import Decision, Start, Unit, Verdict
+from scheduler_core.decision import Decision, Resizing, Start, Unit, Verdict
 from scheduler_core.effort import effort
-from scheduler_core.fairness import Standing, fair_shares
+from scheduler_core.fairness import FairShares, Standing, fair_shares
 from scheduler_core.horizon import Horizon
 from scheduler_core.invariants import enforce, excesses
 from scheduler_core.ledger import Ledger
@@ -24,6 +25,8 @@ from scheduler_core.policy import Policy
 from scheduler_core.promises import keep_promises
 from scheduler_core.reasons import ChipsPromised, CycleBound, EarlierAttemptLives, Reason, WouldDelay
 from scheduler_core.relief import relieve
+from scheduler_core.request import wants_chips
+from scheduler_core.resizing import Elasticity
 from scheduler_core.service import ServiceLevels
 from scheduler_core.takeback import TakeBack
 from scheduler_core.verdicts import bar_to, reasons_to_wait
@@ -48,6 +51,7 @@ class Scheduler:
         self._alternatives = Alternatives(self._ledger, policy, self._backfill)
         self._take_back = TakeBack(self._ledger, self._placer, policy)
         self._levels = ServiceLevels(self._ledger, policy)
+        self._elasticity = Elasticity(self._ledger, self._placer, policy, self._waiting, self._backfill)
 
     def apply(self, events: Iterable[FeedEvent]) -> None:
         """Know what these events say, in their order. An event told twice changes nothing."""
@@ -81,8 +85,10 @@ class Scheduler:
             relief = relieve(self._ledger, self._take_back.rights)
             units = {start.job: Unit(start) for start in kept.starts}
             self._backfill.begin(now, living | units.keys() | kept.pending.keys())
-            self._serve_the_line(units, standing, living | kept.pending.keys())
-            verdicts = self._tell_the_others_why(units, living, kept.pending)
+            pending, settled = dict(kept.pending), living | units.keys() | kept.pending.keys()
+            served = self._serve_the_line(units, standing, living | pending.keys())
+            resizings = self._share_out_the_rest(units, shares, pending, settled) if served else ()
+            verdicts = self._tell_the_others_why(units, living, pending)
         finally:
             self._ledger.rewind()
         decision = Decision(
@@ -91,7 +97,8 @@ class Scheduler:
             verdicts,
             over,
             reservations=self._backfill.rows(),
-            promises=(*kept.pending, *self._take_back.promised),
+            promises=(*pending, *self._take_back.promised),
+            resizings=resizings,
             relief=relief,
             effort=thought,
         )
@@ -111,8 +118,9 @@ class Scheduler:
         elif event.kind is Team:
             self._waiting.note_team(event.id, caps_users=False)
 
-    def _serve_the_line(self, units: dict[Id, Unit], standing: Standing, passed_over: Set[Id]) -> None:
+    def _serve_the_line(self, units: dict[Id, Unit], standing: Standing, passed_over: Set[Id]) -> bool:
         """Take the line in order; whoever fits starts; where one of a class does not, all of it waits (P6).
+        False where the cycle's bound on starts left somebody unasked.
 
         Passed over are waiting jobs whose earlier attempt still lives (law 5), or whose chips are promised (R6).
         Who does not fit takes back what lets it start (R1). The first for whom nothing can be taken reserves,
@@ -134,6 +142,23 @@ class Scheduler:
                 line.leave_out(turn)
             if freed:
                 line.readmit()
+        return len(units) < self._policy.max_starts
+
+    def _share_out_the_rest(
+        self, units: dict[Id, Unit], shares: FairShares, pending: dict[Id, int], settled: Set[Id]
+    ) -> tuple[Resizing, ...]:
+        """What the line left goes to elastic work (E1): starts become larger, live work is resized, and who
+        waits may have what others can spare. `units` and `pending` are then so. Jobs that are `settled`, and
+        those that were promised chips in this cycle, take no part.
+        """
+        passed_over = settled | set(self._take_back.promised)
+        division = self._elasticity.divide(self._now, shares, self._take_back.rights, units, passed_over)
+        for resizing in division.resizings:
+            for job, _ in resizing.promised:
+                units.pop(job, None)
+                pending[job] = len(resizing.resizes)
+        units |= division.units
+        return division.resizings
 
     def _serve(self, turn: Turn) -> tuple[Unit | None, bool]:
         """The job's unit, with the whole gang placed and held in the trial, or nothing at all; and whether
@@ -143,7 +168,7 @@ class Scheduler:
         if bar_to(kind, self._ledger) is not None:
             return None, False
         for choice in (kind,) if not kind.others else self._alternatives.chosen(job, kind, self._now):
-            placements, freed = self._backfill.place(job, choice)
+            placements, freed = self._backfill.place(job, _to_start_with(choice))
             if placements:
                 self._ledger.count_start(job)
                 self._backfill.count_start(choice, placements)
@@ -197,3 +222,11 @@ class Scheduler:
         return tuple(WouldDelay(stands.job.id, stands.job.name, stands.at) for stands in barring) or (
             CycleBound(self._started),
         )
+
+
+def _to_start_with(kind: JobClass) -> JobClass:
+    """An elastic gang starts with its minimum; what the line leaves makes it larger (E1)."""
+    gang = kind.gang
+    if gang.minimum == gang.maximum or kind.others or not wants_chips(gang.request):
+        return kind
+    return replace(kind, gang=replace(gang, maximum=gang.minimum))

@@ -18,7 +18,7 @@ from scheduler_core.policy import Policy
 from scheduler_core.promises import keep_promises
 from scheduler_core.reasons import Reason
 from scheduler_core.request import wants_chips
-from scheduler_core.takeback import hold_unit
+from scheduler_core.takeback import hold_resizing, hold_unit
 from scheduler_core.verdicts import bar_to
 
 
@@ -109,6 +109,8 @@ def _after(snapshot: Snapshot, decision: Decision, job: Job, policy: Policy) -> 
     for unit in decision.units:
         if unit.start.job not in ledger.live_of_job:
             hold_unit(ledger, jobs[unit.start.job], unit)
+    for resizing in decision.resizings:
+        hold_resizing(ledger, jobs, resizing)
     run = longest_run(job, policy)
     for row in decision.reservations:
         if row.job != job.id and (run is None or snapshot.now + run > row.at):

@@ -38,7 +38,9 @@ def forecast(snapshot: Snapshot, policy: Policy, most: int = MOST) -> tuple[Fore
 def _starts(snapshot: Snapshot, policy: Policy, most: int) -> dict[Id, int]:
     decision = decide(snapshot, replace(policy, max_reservations=most, reserve_age=0))
     starts = {row.job: row.at for row in decision.reservations}
-    return starts | {unit.start.job: snapshot.now for unit in decision.units}
+    started = [unit.start for unit in decision.units]
+    started += [start for resizing in decision.resizings for start in resizing.starts]
+    return starts | {start.job: snapshot.now for start in started}
 
 
 def _by_ninth_decile(snapshot: Snapshot) -> Snapshot:

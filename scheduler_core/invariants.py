@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from scheduler_core.decision import Decision, Excess, Start, Taking, Unit, Verdict, Violation
+from scheduler_core.decision import Decision, Excess, Resizing, Start, Taking, Unit, Verdict, Violation
 from scheduler_core.fairness import budget_spent, user_cap
-from scheduler_core.invariants_takings import given_up, job_of, taking_faults
+from scheduler_core.invariants_takings import given_up, job_of, resize_faults, taking_faults
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import (
     ISOLATION_STRENGTH,
@@ -56,7 +56,7 @@ def enforce(
 
     A dropped job gets a verdict that says so. The ledger must hold no trial.
     """
-    if not decision.relief and adds_up(ledger, waiting, decision.units):
+    if not decision.relief and not decision.resizings and adds_up(ledger, waiting, decision.units):
         return decision, ()
     books = _Books(ledger)
     kept: list[Unit] = []
@@ -69,16 +69,18 @@ def enforce(
             taken |= {taking.attempt for taking in unit.takings}
         else:
             broken.append(Violation(unit.start.job, *fault))
+    withheld = tuple(Verdict((fault.job,), (LawBroken(fault.law, fault.sentence),)) for fault in broken)
+    resizings, dropped = _judge_resizings(books, waiting, decision.resizings, taken, broken)
     if not broken:
         return decision, ()
-    withheld = tuple(Verdict((fault.job,), (LawBroken(fault.law, fault.sentence),)) for fault in broken)
     verdicts = decision.verdicts + withheld
-    dropped = {fault.job for fault in broken}
+    dropped |= {fault.job for fault in broken}
     decided = replace(
         decision,
         units=tuple(kept),
         verdicts=verdicts,
         relief=relief,
+        resizings=resizings,
         promises=tuple(job for job in decision.promises if job not in dropped),
         broken=tuple(broken),
     )
@@ -125,7 +127,7 @@ def _sums() -> Sums:
     return defaultdict(int)
 
 
-@dataclass(slots=True)
+@dataclass
 class _Books:
     """What the units judged so far take, beside what the ledger says is held."""
 
@@ -184,6 +186,12 @@ class _Books:
                 self.used[payer, chip_type] += milli
             self.firm[job.team, chip_type] += 0 if job.preemptible else milli
             self.of_user[job.team, job.user, chip_type] += milli
+
+    def copied(self) -> _Books:
+        """The same in books of their own."""
+        own = {name: value.copy() for name, value in vars(self).items() if name != "ledger"}
+        own["tenants"] = {chip: list(holders) for chip, holders in self.tenants.items()}
+        return _Books(self.ledger, **own)
 
     def chip(self, chip: Chip) -> ChipState:
         """What the ledger says is left of a chip."""
@@ -250,6 +258,56 @@ def _judge_unit(books: _Books, job: Job | None, unit: Unit, taken: set[Id]) -> B
         books.credit(_Takes(ledger, unit.start.placements), victims)
         for moved, start in _moves(ledger, unit.takings):
             books.add(moved, _Takes(ledger, start.placements))
+    return broken
+
+
+def _judge_resizings(
+    books: _Books,
+    waiting: dict[Id, Job],
+    resizings: Iterable[Resizing],
+    taken: set[Id],
+    broken: list[Violation],
+) -> tuple[tuple[Resizing, ...], set[Id]]:
+    """Those that break no law, all that leaves for them gone; and the jobs of the others."""
+    kept: list[Resizing] = []
+    dropped: set[Id] = set()
+    for resizing in resizings:
+        before = books.copied()
+        fault = _judge_resizing(books, waiting, resizing, taken)
+        if fault is None:
+            kept.append(resizing)
+            taken |= set(resizing.attempts)
+            continue
+        books.__dict__.update(before.__dict__)
+        broken.append(fault)
+        dropped |= {job for job, _ in resizing.promised}
+    return tuple(kept), dropped
+
+
+def _judge_resizing(
+    books: _Books, waiting: dict[Id, Job], resizing: Resizing, taken: set[Id]
+) -> Violation | None:
+    """The first law that it breaks; one that breaks none is in the books (E1, R4, R6, F4)."""
+    ledger = books.ledger
+    for resize in resizing.resizes:
+        for fault in resize_faults(ledger, resize, taken):
+            return Violation(resize.job, *fault)
+    leaving = [ledger.running[resize.attempt] for resize in resizing.resizes]
+    resized = (
+        job_of(attempt, len(row.placements)) for attempt, row in zip(leaving, resizing.resizes, strict=True)
+    )
+    starts = [Start(row.job, 0, row.placements) for row in resizing.resizes]
+    asked = [*zip(resized, starts, strict=True), *((waiting.get(row.job), row) for row in resizing.starts)]
+    mark = ledger.mark()
+    for attempt in leaving:
+        ledger.lift(attempt)
+    broken = None
+    for job, start in asked:
+        if (found := _judge(books, job, start)) is not None:
+            broken = broken or Violation(start.job, *found)
+    ledger.rewind(mark)
+    places = [place for _, start in asked for place in start.placements]
+    books.credit(_Takes(ledger, places), [(attempt, attempt.placements) for attempt in leaving])
     return broken
 
 

@@ -6,11 +6,11 @@ the victims are gone; what moves must have its new place on what is free before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeAlias
 
-from scheduler_core.decision import Rung, Taking
+from scheduler_core.decision import Resize, Rung, Taking
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Job, Placement, Running
 
@@ -50,6 +50,21 @@ def _gang_faults(attempt: Running, taking: Taking) -> Iterator[Broken]:
         yield "moves_whole", f"Attempt {attempt.id} would move to {len(taking.placements)} placements."
 
 
+def resize_faults(ledger: Ledger, resize: Resize, taken: Collection[Id]) -> Iterator[Broken]:
+    """Every law about whom and how far work may be resized that this breaks (E1, F4, R4)."""
+    attempt = ledger.running.get(resize.attempt)
+    if attempt is None or attempt.job != resize.job or attempt.departing:
+        yield "taken_alive", f"Attempt {resize.attempt} does not run, or is leaving already."
+        return
+    if resize.attempt in taken:
+        yield "taken_once", f"Attempt {resize.attempt} would be taken from twice."
+    if not attempt.preemptible:
+        yield "not_preemptible", f"Attempt {resize.attempt} is not preemptible."
+    size, gang = len(resize.placements), attempt.gang
+    if gang is None or not gang.minimum <= size <= gang.maximum or size == len(attempt.placements):
+        yield "elastic", f"Attempt {resize.attempt} would have {size} replicas."
+
+
 def given_up(attempt: Running, taking: Taking) -> tuple[Placement, ...]:
     """What the taking frees once the victim has gone."""
     if taking.rung is not Rung.SHRINK:
@@ -57,13 +72,13 @@ def given_up(attempt: Running, taking: Taking) -> tuple[Placement, ...]:
     return tuple(place for place in attempt.placements if place.replica not in taking.keeps)
 
 
-def job_of(attempt: Running) -> Job | None:
-    """The job of a live attempt as it would wait for just the replicas it has; None where nobody knows what
-    it asked for.
+def job_of(attempt: Running, size: int | None = None) -> Job | None:
+    """The job of a live attempt as it would wait for just so many replicas, by default those that it has; None
+    where nobody knows what it asked for.
     """
     if attempt.gang is None:
         return None
-    size = len(attempt.placements)
+    size = len(attempt.placements) if size is None else size
     return Job(
         attempt.job,
         "",

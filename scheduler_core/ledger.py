@@ -60,6 +60,8 @@ class Ledger:
         self.preemptible_of: dict[Id, dict[int, list[Listed]]] = {}
         """Of a team, what may be taken from it (F4), by priority, in the order in which to look at it."""
         self.levels: dict[Id, int] = {}  # the service level that live attempts have reached (ADR 0004)
+        self.elastic: set[Id] = set()
+        """Live attempts whose number of replicas may change (E1)."""
         self.promises: dict[Id, Promise] = {promise.job: promise for promise in snapshot.promises}
         self.reservations: dict[Id, Reservation] = {row.job: row for row in snapshot.reservations}
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
@@ -84,6 +86,11 @@ class Ledger:
         """A number for all nodes and pools as they are now; a rewound trial leaves it as it was."""
         self.changed: list[Id] = []
         """Nodes whose state changed, oldest first, since a reader last cleared it."""
+        self._note_nothing()
+        self._list(snapshot)
+
+    def _note_nothing(self) -> None:
+        """What is kept beside the rows, empty."""
         self._chips_of: dict[Id, dict[Id, Chip]] = {}
         self._running_on: dict[Id, set[Id]] = {}
         self._payers: dict[Id, tuple[Id, ...]] = {}
@@ -92,7 +99,6 @@ class Ledger:
         self._types: tuple[str, ...] | None = None
         self._frames = Frames()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
-        self._list(snapshot)
 
     def _list(self, snapshot: Snapshot) -> None:
         for team in snapshot.teams:
@@ -303,6 +309,8 @@ class Ledger:
     def _start(self, attempt: Running) -> None:
         self.running[attempt.id] = attempt
         self._count_live(attempt.job, attempt.set, 1)
+        if attempt.gang is not None and attempt.gang.minimum < attempt.gang.maximum:
+            self.elastic.add(attempt.id)
         if attempt.preemptible and not attempt.departing:
             of_team = self.preemptible_of.setdefault(attempt.team, {})
             insort(of_team.setdefault(attempt.priority, []), self._listed(attempt))
@@ -318,6 +326,7 @@ class Ledger:
         if attempt is None:
             return
         self._count_live(attempt.job, attempt.set, -1)
+        self.elastic.discard(attempt.id)
         if attempt.preemptible and not attempt.departing:
             listed = self.preemptible_of[attempt.team][attempt.priority]
             del listed[bisect_left(listed, self._listed(attempt))]
@@ -387,6 +396,14 @@ class Ledger:
         for placement in placements:
             self._charge(team, preemptible, placement, sign, user, in_line=in_line)
 
+    def let_go(
+        self, placements: Iterable[Placement], *, team: Id, preemptible: bool, by: Tenant, user: Id | None
+    ) -> None:
+        """What `hold` held is free and charged to nobody again, until rewound."""
+        for placement in placements:
+            self._set_state(placement.node, self.states[placement.node].given_back(placement, by))
+            self._charge(team, preemptible, placement, -1, user)
+
     def lift(self, attempt: Running, placements: Iterable[Placement] | None = None) -> None:
         """What the attempt holds, or these placements of it alone, is free and charged to nobody, until
         rewound. It still counts as known.
@@ -409,9 +426,9 @@ class Ledger:
         if placements is None:
             self._count_live(attempt.job, attempt.set, -sign)
 
-    def count_start(self, job: Job) -> None:
-        """The job counts as live, until rewound."""
-        self._count_live(job.id, job.set, 1)
+    def count_start(self, job: Job, by: int = 1) -> None:
+        """The job counts as live, or with -1 no longer, until rewound."""
+        self._count_live(job.id, job.set, by)
 
     def rewind(self, mark: int = 0) -> None:
         """Everything held since the mark is free again, exactly as it was."""

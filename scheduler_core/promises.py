@@ -3,7 +3,8 @@
 A promise is kept in three parts. What leaving attempts still hold is held by them. The rest is kept free by a
 *shadow*: the promise's placements less what will come back from those attempts, which is free now and stays
 so. And its team is charged for all of it, from the decision on, while those who leave are charged no longer.
-When the last of them has ended, the job starts exactly there.
+When the last of them has ended, the job starts exactly there. Promises of one unit name the same attempts,
+and each thing that comes back serves one of them.
 """
 
 from __future__ import annotations
@@ -37,15 +38,18 @@ def keep_promises(ledger: Ledger, waiting: Mapping[Id, Job]) -> Kept:
     """
     starts: list[Start] = []
     pending: dict[Id, int] = {}
+    coming: dict[tuple[Id, ...], Coming] = {}
     for job_id in sorted(ledger.promises):
         promise = ledger.promises[job_id]
         leaving = departing(ledger, promise)
-        job = waiting.get(job_id) or _on_the_move(leaving, job_id)
+        job = waiting.get(job_id) or _on_the_move(leaving, promise)
         if job is None or not _holds(ledger, promise, job, leaving):
             continue
         if leaving:
             pending[job_id] = len(leaving)
-            hold_promise(ledger, job, promise.placements, leaving)
+            if promise.attempts not in coming:
+                coming[promise.attempts] = Coming(leaving)
+            hold_promise(ledger, job, promise.placements, coming[promise.attempts])
         else:
             starts.append(Start(job.id, job.version, promise.placements))
             hold_start(ledger, job, promise.placements)
@@ -66,50 +70,49 @@ def hold_start(ledger: Ledger, job: Job, placements: Iterable[Placement]) -> Non
     ledger.count_start(job)
 
 
-def hold_promise(
-    ledger: Ledger, job: Job, placements: tuple[Placement, ...], leaving: Iterable[Running]
-) -> None:
-    """The job is charged for its placements; what of them will not come back from those who leave is kept
-    free. Until rewound. Work that moves brings nothing: it keeps its old place until it is in its new one.
-    """
-    by = tenant(job.organization, job.gang.request.isolation)
-    others = [place for attempt in leaving if attempt.job != job.id for place in attempt.departing]
-    for rest in shadow(placements, others):
-        ledger.shadow(rest, by=by)
-    ledger.bill(placements, team=job.team, preemptible=job.preemptible, sign=1, user=job.user)
-    ledger.count_start(job)
+class Coming:
+    """What comes back from those who leave, as far as no promise has it yet."""
 
+    def __init__(self, leaving: Iterable[Running]) -> None:
+        self.cpu: defaultdict[Id, int] = defaultdict(int)
+        self.memory: defaultdict[Id, int] = defaultdict(int)
+        self.milli: defaultdict[Id, int] = defaultdict(int)
+        self.chip_memory: defaultdict[Id, int] = defaultdict(int)
+        for place in (place for attempt in leaving for place in attempt.departing):
+            self.cpu[place.node] += place.cpu
+            self.memory[place.node] += place.memory
+            for share in place.chips:
+                self.milli[share.chip] += share.milli
+                self.chip_memory[share.chip] += share.memory
 
-def shadow(placements: Iterable[Placement], coming: Iterable[Placement]) -> list[Placement]:
-    """The placements less what is coming back at the same places. Every share stays, if only with 0: who holds
-    it decides who may join (P4).
-    """
-    cpu: defaultdict[Id, int] = defaultdict(int)
-    memory: defaultdict[Id, int] = defaultdict(int)
-    milli: defaultdict[Id, int] = defaultdict(int)
-    chip_memory: defaultdict[Id, int] = defaultdict(int)
-    for place in coming:
-        cpu[place.node] += place.cpu
-        memory[place.node] += place.memory
-        for share in place.chips:
-            milli[share.chip] += share.milli
-            chip_memory[share.chip] += share.memory
-    return [
-        replace(
+    def rest(self, place: Placement) -> Placement:
+        """The placement less what is coming back there. Every share stays, if only with 0: who holds it decides
+        who may join (P4).
+        """
+        return replace(
             place,
-            cpu=_less(place.cpu, cpu, place.node),
-            memory=_less(place.memory, memory, place.node),
+            cpu=_less(place.cpu, self.cpu, place.node),
+            memory=_less(place.memory, self.memory, place.node),
             chips=tuple(
                 ChipShare(
                     share.chip,
-                    _less(share.milli, milli, share.chip),
-                    _less(share.memory, chip_memory, share.chip),
+                    _less(share.milli, self.milli, share.chip),
+                    _less(share.memory, self.chip_memory, share.chip),
                 )
                 for share in place.chips
             ),
         )
-        for place in placements
-    ]
+
+
+def hold_promise(ledger: Ledger, job: Job, placements: tuple[Placement, ...], coming: Coming) -> None:
+    """The job is charged for its placements; what of them will not come back from those who leave is kept
+    free. Until rewound. Work that moves or is resized may have what it leaves itself.
+    """
+    by = tenant(job.organization, job.gang.request.isolation)
+    for place in placements:
+        ledger.shadow(coming.rest(place), by=by)
+    ledger.bill(placements, team=job.team, preemptible=job.preemptible, sign=1, user=job.user)
+    ledger.count_start(job)
 
 
 def _less(amount: int, coming: defaultdict[Id, int], place: Id) -> int:
@@ -119,9 +122,10 @@ def _less(amount: int, coming: defaultdict[Id, int], place: Id) -> int:
     return amount - spared
 
 
-def _on_the_move(leaving: Iterable[Running], job: Id) -> Job | None:
-    """The job of a move, which does not wait while its attempt lives."""
-    return next((job_of(attempt) for attempt in leaving if attempt.job == job), None)
+def _on_the_move(leaving: Iterable[Running], promise: Promise) -> Job | None:
+    """The job of a move or a resize, which does not wait while its attempt lives."""
+    own = next((attempt for attempt in leaving if attempt.job == promise.job), None)
+    return None if own is None else job_of(own, len(promise.placements))
 
 
 def _holds(ledger: Ledger, promise: Promise, job: Job, leaving: list[Running]) -> bool:

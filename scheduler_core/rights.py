@@ -100,6 +100,11 @@ class Rights:
         """The service level that a live attempt's job has reached."""
         return self._ledger.levels.get(attempt.id, 0)
 
+    def may_be_resized(self, attempt: Running) -> bool:
+        """E1: no cycle has plans for it, and it is as old as it asked to be."""
+        planned = attempt.id in self.taken or attempt.id in self._promised
+        return not planned and self.now - attempt.started >= attempt.min_runtime
+
     def worst_rung(self, attempt: Running) -> Rung:
         """How it ends when all of it is taken."""
         return Rung.SUSPEND if attempt.checkpoint else Rung.EVICT

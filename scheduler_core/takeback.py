@@ -10,11 +10,11 @@ beyond grows later into leftover room (E1).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from scheduler_core.clearing import Clearing, Found
-from scheduler_core.decision import Rung, Start, Taking, Unit
+from scheduler_core.decision import Resizing, Rung, Start, Taking, Unit
 from scheduler_core.fairness import FairShares
 from scheduler_core.invariants_takings import job_of
 from scheduler_core.ledger import Ledger
@@ -23,7 +23,7 @@ from scheduler_core.moves import Consolidation
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
-from scheduler_core.promises import hold_promise, hold_start
+from scheduler_core.promises import Coming, hold_promise, hold_start
 from scheduler_core.rights import Rights
 
 
@@ -101,7 +101,23 @@ def hold_unit(ledger: Ledger, job: Job, unit: Unit) -> None:
         leaving.append(_told_to_go(ledger, taking))
         if taking.rung is Rung.MOVE and (moved := job_of(ledger.running[taking.attempt])) is not None:
             hold_start(ledger, moved, taking.placements)
-    hold_promise(ledger, job, unit.start.placements, leaving)
+    hold_promise(ledger, job, unit.start.placements, Coming(leaving))
+
+
+def hold_resizing(ledger: Ledger, waiting: Mapping[Id, Job], resizing: Resizing) -> None:
+    """The unit is held in the trial: all its jobs are promised their places, and its attempts, which still hold
+    what they have, are charged no longer.
+    """
+    leaving = [replace(ledger.running[attempt], leaving=True) for attempt in resizing.attempts]
+    for told in leaving:
+        ledger.bill(told.departing, team=told.team, preemptible=told.preemptible, sign=-1, user=told.user)
+    coming = Coming(leaving)
+    for start in resizing.starts:
+        hold_promise(ledger, waiting[start.job], start.placements, coming)
+    for told, resize in zip(leaving, resizing.resizes, strict=True):
+        job = job_of(told, len(resize.placements))
+        assert job is not None, "only work whose request is known is resized"
+        hold_promise(ledger, job, resize.placements, coming)
 
 
 def _told_to_go(ledger: Ledger, taking: Taking) -> Running:

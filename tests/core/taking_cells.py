@@ -171,6 +171,9 @@ class Platform:
             told += self._promise(unit) if unit.takings else self._start(unit)
         for taking in decision.relief:
             told += self._send_away(taking)
+        for resizing in decision.resizings:
+            told += [Upsert(replace(self._attempt(row), leaving=True)) for row in resizing.attempts]
+            told += [Upsert(Promise(job, places, resizing.attempts)) for job, places in resizing.promised]
         told += [
             Remove(Promise, row.job) for row in self.mirror.of(Promise) if row.job not in decision.promises
         ]
@@ -216,8 +219,7 @@ class Platform:
         return [*told, Upsert(Promise(unit.start.job, unit.start.placements, attempts))]
 
     def _send_away(self, taking: Taking) -> list[FeedEvent]:
-        attempt = self.mirror.rows[Running, taking.attempt]
-        assert isinstance(attempt, Running)
+        attempt = self._attempt(taking.attempt)
         if taking.rung is Rung.SHRINK:
             going = tuple(p.replica for p in attempt.placements if p.replica not in taking.keeps)
             return [Upsert(replace(attempt, going=going))]
@@ -242,6 +244,11 @@ class Platform:
             restart_cost=attempt.restart_cost,
             times_taken=attempt.times_taken + 1,
         )
+
+    def _attempt(self, attempt_id: Id) -> Running:
+        attempt = self.mirror.rows[Running, attempt_id]
+        assert isinstance(attempt, Running)
+        return attempt
 
     def _job(self, job_id: Id) -> Job:
         job = self.mirror.rows[Job, job_id]

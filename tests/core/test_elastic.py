@@ -19,7 +19,7 @@ def a_job(id: int, **fields: object) -> ElasticJob:
 
 
 def sizes(*jobs: ElasticJob, free: int, interval: int = MINUTE) -> list[int]:
-    return [target.chips for target in targets(jobs, free, interval)]
+    return [target.replicas for target in targets(jobs, free, interval)]
 
 
 def test_e1_equal_jobs_share_alike_and_the_odd_chip_goes_to_the_lower_id() -> None:
@@ -108,20 +108,20 @@ def elastic_jobs(draw: st.DrawFn) -> list[ElasticJob]:
 def test_e1_laws(jobs: list[ElasticJob], free: int, interval: int) -> None:
     answer = targets(jobs, free, interval)
     assert [target.job for target in answer] == [job.id for job in jobs]
-    assert sum(target.chips for target in answer) <= free + sum(job.size for job in jobs)
+    assert sum(target.replicas for target in answer) <= free + sum(job.size for job in jobs)
     for job, target in zip(jobs, answer, strict=True):
-        assert target.chips == 0 or job.minimum <= target.chips <= job.maximum
+        assert target.replicas == 0 or job.minimum <= target.replicas <= job.maximum
         if job.size and job.since_resize < interval:
-            assert target.chips == job.size
+            assert target.replicas == job.size
 
 
 @given(elastic_jobs(), st.integers(0, 20), st.randoms())
 def test_e1_symmetry(jobs: list[ElasticJob], free: int, random: object) -> None:
     """The same answer in any order of the jobs and under names that keep their order."""
-    answer = {target.job: target.chips for target in targets(jobs, free, MINUTE)}
+    answer = {target.job: target.replicas for target in targets(jobs, free, MINUTE)}
     renamed = [replace(job, id=7 * job.id + 100) for job in jobs]
     random.shuffle(renamed)  # type: ignore[attr-defined]
-    assert {(target.job - 100) // 7: target.chips for target in targets(renamed, free, MINUTE)} == answer
+    assert {(target.job - 100) // 7: target.replicas for target in targets(renamed, free, MINUTE)} == answer
 
 
 @given(st.integers(1, 6), st.integers(0, 30))
@@ -132,4 +132,4 @@ def test_e1_more_chips_take_none_from_anybody(count: int, free: int) -> None:
         for id in range(count)
     ]
     fewer, more = targets(jobs, free, MINUTE), targets(jobs, free + 1, MINUTE)
-    assert all(a.chips <= b.chips for a, b in zip(fewer, more, strict=True))
+    assert all(a.replicas <= b.replicas for a, b in zip(fewer, more, strict=True))

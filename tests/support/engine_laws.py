@@ -408,6 +408,7 @@ def laws_hold(snapshot: Snapshot, policy: Policy, decision: Decision, *, search:
             continue
         _whole_and_as_asked(books, job, start.placements)
         books.start(job, start.placements)
+    taking_laws.resizings_hold(books, jobs, policy, decision, taken)
     after = books.excesses()
     assert all(after[what] <= before.get(what, 0) for what in after), (before, after)
     assert {(excess.id, excess.used - excess.capacity) for excess in decision.excesses} == {
@@ -490,6 +491,12 @@ def true(reason: why.Reason, books: Books, job: Job, decision: Decision, policy:
         run = longest(job)
         assert row.at == reason.until
         assert run is None or decision.now + run > row.at
+        return
+    just_promised = [
+        resizing for resizing in decision.resizings if job.id in (start.job for start in resizing.starts)
+    ]
+    if isinstance(reason, why.ChipsPromised) and just_promised:
+        assert reason.leaving == len(just_promised[0].resizes)
         return
     if isinstance(reason, why.CycleBound):
         assert reason.starts == len(decision.units) == policy.max_starts

@@ -18,13 +18,17 @@ from tests.support import engine_laws as plain
 def hold_promises(books: plain.Books, jobs: dict[Id, Job], decision: Decision) -> None:
     """The promises of earlier cycles that still stand are charged, and what will not come back is held."""
     running = {attempt.id: attempt for attempt in books.snapshot.running}
+    gives: dict[tuple[Id, ...], Counter[tuple[str, Id]]] = {}
     for promise in sorted(books.snapshot.promises, key=lambda row: row.job):
         leaving = [running[a] for a in promise.attempts if a in running and departing(running[a])]
-        job = jobs.get(promise.job) or next((as_waiting(a) for a in leaving if a.job == promise.job), None)
+        job = jobs.get(promise.job) or next(
+            (as_waiting(a, len(promise.placements)) for a in leaving if a.job == promise.job), None
+        )
         if job is None or not leaving or promise.job not in decision.promises:
             continue
-        coming = [place for a in leaving if a.job != job.id for place in departing(a)]
-        promise_to(books, job, promise.placements, coming)
+        if promise.attempts not in gives:
+            gives[promise.attempts] = what_comes([place for a in leaving for place in departing(a)])
+        promise_to(books, job, promise.placements, gives[promise.attempts])
 
 
 def departing(attempt: Running) -> list[Placement]:
@@ -32,10 +36,8 @@ def departing(attempt: Running) -> list[Placement]:
     return [place for place in attempt.placements if attempt.leaving or place.replica in attempt.going]
 
 
-def promise_to(
-    books: plain.Books, job: Job, placements: tuple[Placement, ...], coming: list[Placement]
-) -> None:
-    """The job is charged in full, and holds what is not coming back to the same place."""
+def what_comes(coming: list[Placement]) -> Counter[tuple[str, Id]]:
+    """What these placements give back, by what and where."""
     gives: Counter[tuple[str, Id]] = Counter()
     for place in coming:
         gives["cpu", place.node] += place.cpu
@@ -43,6 +45,13 @@ def promise_to(
         for share in place.chips:
             gives["milli", share.chip] += share.milli
             gives["chip memory", share.chip] += share.memory
+    return gives
+
+
+def promise_to(
+    books: plain.Books, job: Job, placements: tuple[Placement, ...], gives: Counter[tuple[str, Id]]
+) -> None:
+    """The job is charged in full, and holds what is not coming back to the same place."""
 
     def rest(amount: int, what: tuple[str, Id]) -> int:
         spared = min(amount, gives[what])
@@ -157,7 +166,62 @@ def takings_hold(
         places = given_up(running[taking.attempt], taking)
         uncharge(books, running[taking.attempt], places)
         coming += places
-    promise_to(books, job, unit.start.placements, coming)
+    promise_to(books, job, unit.start.placements, what_comes(coming))
+
+
+def resizings_hold(
+    books: plain.Books, jobs: dict[Id, Job], policy: Policy, decision: Decision, taken: set[Id]
+) -> None:
+    """E1: whom, within which bounds, and onto what: a place for every job at once where all that leave have
+    left. The promises are in the books afterwards.
+    """
+    snapshot = books.snapshot
+    running = {attempt.id: attempt for attempt in snapshot.running}
+    reserved = {place.node for row in decision.reservations for place in row.placements}
+    for resizing in decision.resizings:
+        assert resizing.resizes, "a start that resizes nobody is a unit"
+        leaving = [running[attempt] for attempt in resizing.attempts]
+        for attempt, resize in zip(leaving, resizing.resizes, strict=True):
+            assert attempt.id not in taken, "taken twice"
+            taken.add(attempt.id)
+            may_be_resized(snapshot, policy, attempt, len(resize.placements))
+            assert attempt.job == resize.job
+        teams = {attempt.team for attempt in leaving} | {jobs[start.job].team for start in resizing.starts}
+        assert len(teams) == 1, "chips change hands inside a team"
+        gone = copy(books)
+        for attempt in leaving:
+            _leave(gone, attempt, list(attempt.placements))
+            gone.live_jobs.discard(attempt.job)
+        asked = [(jobs[start.job], start.placements) for start in resizing.starts]
+        asked += [
+            (as_waiting(attempt, len(row.placements)), row.placements)
+            for attempt, row in zip(leaving, resizing.resizes, strict=True)
+        ]
+        for job, placements in asked:
+            assert not gone.capped(job)
+            assert job.id not in gone.live_jobs, "one live attempt"
+            plain._whole_and_as_asked(gone, job, placements)
+            gone.start(job, placements)
+            assert not reserved & {place.node for place in placements}, "growth delays no reservation"
+        gives = what_comes([place for attempt in leaving for place in attempt.placements])
+        for attempt in leaving:
+            uncharge(books, attempt, list(attempt.placements))
+        for job, placements in asked:
+            promise_to(books, job, placements, gives)
+
+
+def may_be_resized(snapshot: Snapshot, policy: Policy, attempt: Running, size: int) -> None:
+    """E1: preemptible elastic work that goes on from a checkpoint, and keeps its size for a while."""
+    assert attempt.preemptible
+    assert attempt.checkpoint
+    assert not attempt.leaving
+    assert not attempt.going
+    assert not any(attempt.id in promise.attempts for promise in snapshot.promises)
+    assert attempt.gang is not None
+    assert attempt.gang.minimum <= size <= attempt.gang.maximum
+    assert size != len(attempt.placements)
+    age = snapshot.now - max(attempt.started, attempt.resized or 0)
+    assert age >= max(policy.resize_interval, 1)
 
 
 def copy(books: plain.Books) -> plain.Books:
@@ -168,10 +232,10 @@ def copy(books: plain.Books) -> plain.Books:
     return further
 
 
-def as_waiting(attempt: Running) -> Job:
-    """The job of an attempt that moves, as it asks for just its replicas again."""
+def as_waiting(attempt: Running, size: int | None = None) -> Job:
+    """The job of an attempt that moves, as it asks for just its replicas again, or for so many."""
     assert attempt.gang is not None
-    size = len(attempt.placements)
+    size = len(attempt.placements) if size is None else size
     return Job(
         attempt.job,
         "",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, Unit
-from scheduler_core.decision import Rung, Taking
+from scheduler_core.decision import Resizing, Rung, Taking
 from scheduler_core.model import FeedEvent, Id, Job, Promise, Remove, Reservation, Running, Upsert
 from scheduler_core.simulation.driven.rows import attempt_row, job_again, milli_of
 
@@ -55,6 +55,12 @@ class Cell:
         """The job waits."""
         self.waiting[job.id] = job
         self._told.append(Upsert(job))
+
+    def tell(self, attempt: Running) -> None:
+        """The attempt's row is now so; it holds what it held."""
+        if self.running[attempt.id] != attempt:
+            self.running[attempt.id] = attempt
+            self._told.append(Upsert(attempt))
 
     def end(self, attempt: Running) -> None:
         """The attempt has ended and its job is done."""
@@ -106,7 +112,9 @@ class Cell:
             else:
                 self._start(unit, now)
         for taking in takings:
-            self._leave(taking, now)
+            self._take(taking, now)
+        for resizing in decision.resizings:
+            self._resize(resizing, now)
         for job in self._promises - set(decision.promises):
             self._promises.discard(job)
             self._told.append(Remove(Promise, job))
@@ -114,7 +122,7 @@ class Cell:
         self._told += [Remove(Reservation, job) for job in sorted(self._reservations - standing)]
         self._told += [Upsert(row) for row in decision.reservations]
         self._reservations = standing
-        return bool(takings)
+        return bool(takings or decision.resizings)
 
     def _start(self, unit: Unit, now: int) -> None:
         job = self.waiting.pop(unit.start.job)
@@ -137,15 +145,29 @@ class Cell:
         self._promises.add(promise.job)
         self._told.append(Upsert(promise))
 
-    def _leave(self, taking: Taking, now: int) -> None:
-        """The attempt has been told to leave and has left; its job waits where it stood."""
+    def _resize(self, resizing: Resizing, now: int) -> None:
+        """All its attempts have left; each of its jobs has a promise of its place."""
+        for job, placements in resizing.promised:
+            self._write(Promise(job, placements, resizing.attempts))
+        for resize in resizing.resizes:
+            attempt = self.running[resize.attempt]
+            self._leave(attempt, now, taken=False)
+            self._hooks.taken(attempt, True)
+
+    def _take(self, taking: Taking, now: int) -> None:
+        """The attempt has been told to leave and has left."""
         attempt = self.running[taking.attempt]
-        if taking.rung is Rung.SHRINK or attempt.gang is None:
-            raise LawBroken(f"attempt {attempt.id} is not elastic and would shrink")
+        moves = taking.rung is Rung.MOVE
+        if taking.rung is Rung.SHRINK:
+            raise LawBroken(f"attempt {attempt.id} is resized by E1 and would shrink")
+        self._leave(attempt, now, taken=not moves)
+        self._hooks.taken(attempt, moves)
+
+    def _leave(self, attempt: Running, now: int, *, taken: bool) -> None:
+        """The attempt has left; its job waits where it stood."""
         self._release(attempt)
         self._told += [Upsert(replace(attempt, leaving=True)), Remove(Running, attempt.id)]
-        self.come_back(attempt, now, taken=taking.rung is not Rung.MOVE)
-        self._hooks.taken(attempt, taking.rung is Rung.MOVE)
+        self.come_back(attempt, now, taken=taken)
 
     def _release(self, attempt: Running) -> None:
         del self.running[attempt.id]

@@ -102,6 +102,7 @@ def attempt_row(job: Job, attempt: int, placements: tuple[Placement, ...], now: 
         checkpoint=job.checkpoint,
         restart_cost=job.restart_cost,
         times_taken=job.times_taken,
+        curves=job.curves,
     )
 
 
@@ -123,6 +124,7 @@ def job_again(attempt: Running, served: int, *, taken: bool) -> Job:
         checkpoint=attempt.checkpoint,
         restart_cost=attempt.restart_cost,
         times_taken=attempt.times_taken + taken,
+        curves=attempt.curves,
     )
 
 

@@ -1,60 +1,88 @@
-"""The engine's rule for elastic jobs (E1) on the published cluster.
+"""The engine on the published cluster: `scheduler_core.Scheduler`, told by its feed, decides every round (E1).
 
-A job reports what it has learned of its own speed: its goodput at its best batch on 1, 2, … chips. As in Pollux it
+A job tells what it has learned of its own speed: its goodput at its best batch on 1, 2, … chips. As in Pollux it
 may grow to twice what it has tried (and to a node), so that its model is never asked for far more than it has
-seen. The rule names sizes; here they are given places.
+seen. It waits, runs and is resized as a gang of one chip a replica; it saves its state when it is told to leave.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from scheduler_core.elastic import MICRO, ElasticJob, targets
+from scheduler_core import Policy, Snapshot
+from scheduler_core.elastic import MICRO
+from scheduler_core.model import Chip, Curve, Gang, Id, Job, Node, Pool, Request, Running, Team
+from scheduler_core.simulation.driven.cell import Cell, Hooks
 from scheduler_core.simulation.pollux.cluster import CHIPS_A_NODE, NODES, Allocation, Allocations
 from scheduler_core.simulation.pollux.job import RESTART_SECONDS, TrainingJob
 
-INTERVAL_SECONDS = 60
-"""A job keeps its size at least so long: one round."""
 MOST_POINTS = 10**12
 """Of a curve relative to its first point: a job that promises more is wrong about itself."""
+CHIP_TYPE = "T4"
+ONE_CHIP = Request(chips=1)
 
 
 class Flexai:
-    """Sizes by `scheduler_core.elastic`, places on as few nodes as can be."""
+    """The engine with its default policy."""
 
     def __init__(self, *, fixed_batch: bool = False) -> None:
         self.fixed_batch = fixed_batch
-        self._resized: dict[str, int] = {}
+        self._cell = Cell(_empty_cell(), Policy(), Hooks(lambda attempt: None, lambda attempt, moves: None))
+        self._ids: dict[str, Id] = {}
 
     def allocate(self, now: int, jobs: Sequence[TrainingJob], held: Mapping[str, Allocation]) -> Allocations:
-        """Sizes first, then places; who keeps the size keeps the place."""
-        names = [job.submission.name for job in jobs]
-        rows = [
-            _row(at, job, len(held.get(names[at], ())), now - self._resized.get(names[at], job.submission.at))
-            for at, job in enumerate(jobs)
-        ]
-        taken = sum(row.size for row in rows)
-        free = NODES * CHIPS_A_NODE - taken
-        sizes = {names[target.job]: target.chips for target in targets(rows, free, INTERVAL_SECONDS * 1000)}
-        given = place(sizes, held)
-        for name in names:
-            if given.get(name, ()) != held.get(name, ()):
-                self._resized[name] = now
-        return given
+        """Tell the engine who has come, ended and learned, let it decide, and read off who sits where."""
+        cell, ms = self._cell, now * 1000
+        there = {job.submission.name for job in jobs}
+        attempt_of = {attempt.job: attempt for attempt in cell.running.values()}
+        for name in self._ids.keys() - there:
+            if (attempt := attempt_of.get(self._ids[name])) is not None:
+                cell.end(attempt)
+        for job in jobs:
+            name = job.submission.name
+            if name not in self._ids:
+                self._ids[name] = len(self._ids) + 1
+                cell.come(_waiting(self._ids[name], job, ms))
+            elif (attempt := attempt_of.get(self._ids[name])) is not None:
+                cell.tell(_as_learned(attempt, job, ms))
+        cell.decide(ms)
+        sits = {attempt.job: _nodes(attempt) for attempt in cell.running.values()}
+        return {name: sits[job_id] for name, job_id in self._ids.items() if job_id in sits}
 
 
-def _row(id: int, job: TrainingJob, size: int, since_resize: int) -> ElasticJob:
-    curve = _curve(job)
-    return ElasticJob(
-        id,
-        minimum=1,
-        maximum=max(len(curve), 1) if curve else min(CHIPS_A_NODE, job.most_chips),
-        size=size,
-        curve=curve,
-        attained=job.chip_seconds * 1000,
+def _empty_cell() -> Snapshot:
+    nodes = tuple(Node(n, f"node-{n}", 1, 0, 0) for n in range(1, NODES + 1))
+    chips = tuple(Chip(10 * n.id + i, n.id, i, CHIP_TYPE, 16_384) for n in nodes for i in range(CHIPS_A_NODE))
+    return Snapshot(0, (Pool(1, "cluster"),), nodes, chips, (Team(1, "all", 1),))
+
+
+def _waiting(job_id: Id, job: TrainingJob, now: int) -> Job:
+    return Job(
+        job_id,
+        job.submission.name,
+        1,
+        1,
+        1,
+        Gang(ONE_CHIP, 1, min(CHIPS_A_NODE, job.most_chips), spread=False),
+        submitted=now,
+        preemptible=True,
+        checkpoint=True,
         restart_cost=RESTART_SECONDS * 1000,
-        since_resize=since_resize * 1000,
     )
+
+
+def _as_learned(attempt: Running, job: TrainingJob, now: int) -> Running:
+    """The attempt with the speed that its job has measured so far; its state is as good as saved."""
+    points = _curve(job)
+    curves = (Curve(CHIP_TYPE, points),) if points else ()
+    most = len(points) or min(CHIPS_A_NODE, job.most_chips)
+    gang = Gang(ONE_CHIP, 1, most, spread=False)
+    return replace(attempt, gang=gang, curves=curves, checkpointed=now)
+
+
+def _nodes(attempt: Running) -> Allocation:
+    return tuple(sorted(place.node - 1 for place in attempt.placements))
 
 
 def _curve(job: TrainingJob) -> tuple[int, ...]:
@@ -67,39 +95,3 @@ def _curve(job: TrainingJob) -> tuple[int, ...]:
     points = within + across[CHIPS_A_NODE:]
     one = points[0] or max(points)
     return tuple(min(round(MICRO * point / one), MOST_POINTS) for point in points)
-
-
-def place(sizes: Mapping[str, int], held: Mapping[str, Allocation]) -> Allocations:
-    """Who keeps the size keeps the place. Small jobs come first and go where they leave least open on one node;
-    large ones, and small ones that no node can take whole, share what is left, from the emptiest node on.
-    """
-    given = {name: held[name] for name, size in sizes.items() if size and size == len(held.get(name, ()))}
-    free = [CHIPS_A_NODE] * NODES
-    for chips in given.values():
-        for node in chips:
-            free[node] -= 1
-    moving = [name for name, size in sizes.items() if size and name not in given]
-    moving.sort(key=lambda name: (sizes[name] > CHIPS_A_NODE, -sizes[name]))
-    scattered = []
-    for name in moving:
-        tight = [node for node in range(NODES) if free[node] >= sizes[name]]
-        if not tight:
-            scattered.append(name)
-            continue
-        node = min(tight, key=lambda node: (free[node], node not in held.get(name, ()), node))
-        given[name] = (node,) * sizes[name]
-        free[node] -= sizes[name]
-    for name in scattered:
-        given[name] = _scattered(sizes[name], free, held.get(name, ()))
-    return given
-
-
-def _scattered(size: int, free: list[int], before: Allocation) -> Allocation:
-    """So many chips from the emptiest nodes, those it is on before others."""
-    chips: list[int] = []
-    while len(chips) < size:
-        node = max(range(NODES), key=lambda node: (free[node], node in before, -node))
-        taken = min(free[node], size - len(chips))
-        chips += [node] * taken
-        free[node] -= taken
-    return tuple(sorted(chips))
