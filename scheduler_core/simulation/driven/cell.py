@@ -99,7 +99,7 @@ class Cell:
             self.efforts.add(decision.effort)
             if decision.broken:
                 raise LawBroken(decision.broken[0].sentence)
-            self.quiet = turn == 0 and not (decision.units or decision.relief)
+            self.quiet = turn == 0 and not (decision.units or decision.relief or decision.resizings)
             if not self._carry_out(decision, now):
                 return
 
