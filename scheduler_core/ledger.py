@@ -396,14 +396,6 @@ class Ledger:
         for placement in placements:
             self._charge(team, preemptible, placement, sign, user, in_line=in_line)
 
-    def let_go(
-        self, placements: Iterable[Placement], *, team: Id, preemptible: bool, by: Tenant, user: Id | None
-    ) -> None:
-        """What `hold` held is free and charged to nobody again, until rewound."""
-        for placement in placements:
-            self._set_state(placement.node, self.states[placement.node].given_back(placement, by))
-            self._charge(team, preemptible, placement, -1, user)
-
     def lift(self, attempt: Running, placements: Iterable[Placement] | None = None) -> None:
         """What the attempt holds, or these placements of it alone, is free and charged to nobody, until
         rewound. It still counts as known.

@@ -180,6 +180,9 @@ class Rights:
         if not job.preemptible:
             guarded = any((job.team, name) in self._ledger.quotas for name in self._types_of(attempt))
             return Ground.GUARANTEE if guarded else None
+        spare = attempt.gang is not None and len(attempt.placements) > attempt.gang.minimum
+        if spare and attempt.id in self._ledger.elastic:
+            return None  # what it has beyond its minimum it gives by E1
         return Ground.SERVICE_LEVEL if self._has_had_less(job, attempt) else None
 
     def _holds_more(self, attempt: Running, beneficiary: Id, ground: Ground) -> bool:

@@ -50,10 +50,12 @@ class Places:
         if player.attempt is not None:
             self._ledger.lift(player.attempt)
         elif player.start is not None:
-            kind = player.kind
+            kind, placements = player.kind, player.start.placements
             by = tenant(kind.organization, kind.gang.request.isolation)
-            self._ledger.let_go(
-                player.start.placements, team=kind.team, preemptible=kind.preemptible, by=by, user=kind.user
+            for place in placements:
+                self._ledger.unshadow(place, by=by)
+            self._ledger.bill(
+                placements, team=kind.team, preemptible=kind.preemptible, sign=-1, user=kind.user
             )
 
     def _place(self, player: Player, size: int) -> Placements:
