@@ -168,7 +168,7 @@ def _play_all(
             except RuntimeError as error:
                 failed[name] = f"{error}"
                 continue
-            judged.append(judge(tape, scenario, setting.losses, alone))
+            judged.append(judge(tape, scenario, setting, alone))
     return judged, failed
 
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scheduler_core.simulation.replay.clock import NodeLoss
 from scheduler_core.simulation.replay.metrics import HOUR_MS, summary
 from scheduler_core.simulation.replay.sharing import Alone, Incentive, incentives, teams_alone
 from scheduler_core.simulation.replay.state import CHIPS, CPU, MEMORY, Cluster
 from scheduler_core.simulation.replay.study import own_easy
 from scheduler_core.simulation.simulate.energy import energy_kwh
-from scheduler_core.simulation.simulate.players import Tape
+from scheduler_core.simulation.simulate.players import Setting, Tape
 from scheduler_core.simulation.simulate.scenario import Scenario
 from scheduler_core.simulation.simulate.series import Series, series_of
 
@@ -34,7 +33,7 @@ class Measures:
     allocation: float
     """Chip-time held by jobs, of the same."""
     fragmentation: float
-    """Chip-time free while somebody waited, of the same."""
+    """Chip-time free while somebody had waited longer than a round, of the same."""
     mean_wait: float
     """From the submission to the first start."""
     p50_wait: float
@@ -82,12 +81,12 @@ def window_of(scenario: Scenario) -> tuple[int, int]:
     return start, start + (work.span or int(work.runtime.max()))
 
 
-def judge(tape: Tape, scenario: Scenario, losses: tuple[NodeLoss, ...], alone: list[Alone]) -> Judged:
+def judge(tape: Tape, scenario: Scenario, setting: Setting, alone: list[Alone]) -> Judged:
     """The figures of a tape. At least one job must have ended."""
-    series = series_of(tape, scenario, losses)
+    series = series_of(tape, scenario, setting)
     start, end = window_of(scenario)
     there_was = 1000 * scenario.cluster.chips * (end - start)
-    idle = np.where(series.waiting > 0, series.up - series.held, 0)
+    idle = np.where(series.held_up > 0, series.up - series.held, 0)
     outcome, plain = tape.outcome, summary(tape.outcome)
     wait = (outcome.first_start - scenario.work.submit)[outcome.finished >= 0] / HOUR_MS
     job, began, useful, ended = tape.runs.T

@@ -104,21 +104,19 @@ def queue(study: Study) -> str:
 
 def _within(study: Study, name: str, instant: Callable[[Judged], NDArray[np.int64]]) -> str:
     figure, axes = _figure(5.4, 2.7)
-    longest = SHORTEST_H
-    for one in study.judged:
-        done = one.tape.outcome.finished >= 0
-        hours = np.sort((instant(one) - study.scenario.work.submit)[done]) / HOUR_MS
-        share = 100 * np.arange(1, len(hours) + 1) / len(hours)
-        at_once = max(int((hours <= SHORTEST_H).sum()) - 1, 0)
-        hours, share, style = np.maximum(hours[at_once:], SHORTEST_H), share[at_once:], _style(one)
+    hours = [_sorted_hours(study, one, instant(one)) for one in study.judged]
+    right = max(1.0, *(float(found[-1]) for found in hours)) * 1.15
+    for one, found in zip(study.judged, hours, strict=True):
+        share = 100 * np.arange(1, len(found) + 1) / len(found)
+        at_once = max(int((found <= SHORTEST_H).sum()) - 1, 0)
+        style = _style(one)
         axes.step(
-            hours, share, where="post", color=style.colour, linewidth=style.width, linestyle=style.dashes,
-            zorder=style.order,
+            np.append(found[at_once:], right), np.append(share[at_once:], 100), where="post", color=style.colour,
+            linewidth=style.width, linestyle=style.dashes, zorder=style.order,
         )  # fmt: skip
-        longest = max(longest, float(hours[-1]))
     axes.set_xscale("log")
-    axes.set_xlim(SHORTEST_H, max(longest, 1.0) * 1.15)
-    ticks = [tick for tick in (1 / 60, 1 / 6, 1, 10, 100, 1000, 10_000) if tick <= max(longest, 1.0) * 1.15]
+    axes.set_xlim(SHORTEST_H, right)
+    ticks = [tick for tick in (1 / 60, 1 / 6, 1, 10, 100, 1000, 10_000) if tick <= right]
     axes.set_xticks(ticks, [_hours(tick) for tick in ticks])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="minor", length=0)
@@ -126,6 +124,13 @@ def _within(study: Study, name: str, instant: Callable[[Judged], NDArray[np.int6
     axes.yaxis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:.0f} %"))
     _plain(axes, grid="both")
     return _svg(figure, name)
+
+
+def _sorted_hours(study: Study, one: Judged, instants: NDArray[np.int64]) -> NDArray[np.float64]:
+    """From the submission to the instant, of all jobs that ended, none below the left edge of the plot."""
+    done = one.tape.outcome.finished >= 0
+    hours = np.sort((instants - study.scenario.work.submit)[done]) / HOUR_MS
+    return np.asarray(np.maximum(hours, SHORTEST_H), np.float64)
 
 
 def _hours(hours: float) -> str:

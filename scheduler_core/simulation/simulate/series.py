@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler_core.simulation.replay.clock import NodeLoss
 from scheduler_core.simulation.replay.state import CHIPS
-from scheduler_core.simulation.simulate.players import Tape
+from scheduler_core.simulation.simulate.players import Setting, Tape
 from scheduler_core.simulation.simulate.scenario import Scenario
 from scheduler_core.simulation.workload import Whole
 
@@ -26,6 +25,8 @@ class Series:
     up: Whole
     """On nodes that are not lost."""
     waiting: Whole
+    held_up: Whole
+    """Of those who wait, those who have waited longer than a round."""
 
     def total(self, values: Whole, start: int, end: int) -> int:
         """The integral of the values from start to end."""
@@ -40,27 +41,40 @@ class Series:
         return np.asarray(np.diff(between) / np.diff(edges), np.float64)
 
 
-def series_of(tape: Tape, scenario: Scenario, losses: tuple[NodeLoss, ...]) -> Series:
+def series_of(tape: Tape, scenario: Scenario, setting: Setting) -> Series:
     """What the tape holds, as steps from instant 0 on."""
     work, runs = scenario.work, tape.runs
     job, began, useful, ended = runs.T
     asked = (work.milli * work.replicas)[job]
     held = tape.held[job]
-    waits = tape.outcome.finished >= 0
-    last = ended == tape.outcome.finished[job]
+    since, until = _waits(tape, scenario)
+    late = until - since > setting.round_ms
     chips = 1000 * scenario.cluster.capacity[:, CHIPS]
-    lost = np.array([(loss.at, loss.until, chips[loss.node]) for loss in losses], np.int64).reshape(-1, 3)
+    lost = np.array([(loss.at, loss.until, chips[loss.node]) for loss in setting.losses], np.int64).reshape(
+        -1, 3
+    )
     columns = {
         "held": [(began, held), (ended, -held)],
         "useful": [(useful, asked), (ended, -asked)],
         "up": [(lost[:, 0], -lost[:, 2]), (lost[:, 1], lost[:, 2])],
-        "waiting": [(work.submit[waits], 1), (began, -1), (ended[~last], 1)],
+        "waiting": [(since, 1), (until, -1)],
+        "held_up": [(since[late] + setting.round_ms, 1), (until[late], -1)],
     }
     instants = [times for changes in columns.values() for times, _ in changes]
     at = np.unique(np.concatenate([np.zeros(1, np.int64), *instants]))
     steps = {name: _steps(at, changes) for name, changes in columns.items()}
     steps["up"] = steps["up"] + int(chips.sum())
     return Series(at, **steps)
+
+
+def _waits(tape: Tape, scenario: Scenario) -> tuple[Whole, Whole]:
+    """Every wait of a job: from its submission, or from a run that was not its last, to the next beginning."""
+    job, began, _, ended = tape.runs.T
+    cut = ended < tape.outcome.finished[job]
+    fits = np.flatnonzero(tape.outcome.finished >= 0)
+    whose = np.concatenate([fits, job[cut]])
+    since = np.concatenate([scenario.work.submit[fits], ended[cut]])
+    return since[np.lexsort((since, whose))], began[np.lexsort((began, job))]
 
 
 def _steps(at: Whole, changes: list[tuple[Whole, Whole | int]]) -> Whole:

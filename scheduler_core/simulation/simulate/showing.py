@@ -108,7 +108,7 @@ def gain_of(study: Study) -> str:
     gain = 100 * (useful["flexai"] / useful["fifo"] - 1)
     return (
         f"Useful utilisation: flexai {useful['flexai']:.1f} %, static whole-chip FIFO {useful['fifo']:.1f} % "
-        f"({gain:+.0f} %)."
+        f"({round(gain):+d} %)."
     )
 
 

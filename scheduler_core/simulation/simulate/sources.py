@@ -31,8 +31,8 @@ from scheduler_core.simulation.slices.pods import Cell, backlog, classes_of, rea
 from scheduler_core.simulation.workload import NODE_CHIPS, Workload, whole_chip_workload
 
 SAMPLE = Path(__file__).parent / "sample.jsonl"
-OPENB_EVERY_NODE = 96
-"""Every so many-th of openb's nodes: 13 of them, so that a run is a matter of minutes."""
+OPENB_EVERY_NODE = 192
+"""Every so many-th of openb's nodes: 7 of them, so that a run is a matter of minutes."""
 OPENB_DAYS = 4
 OPENB_LOAD, REPLAY_LOAD = 120, 75
 """Percent, where none is asked for."""
@@ -160,7 +160,7 @@ def _pollux(asked: Asked) -> Scenario:
 
 
 def _openb(asked: Asked) -> Scenario:
-    """Pods of openb drawn with replacement, on every 96th of its nodes or on those asked for."""
+    """Pods of openb drawn with replacement, on some of its nodes or on those asked for."""
     load = OPENB_LOAD if asked.load is None else asked.load
     own = read_cell(asked.folder, OPENB_EVERY_NODE)
     cluster = cluster_of_groups(asked.groups)[0] if asked.groups else own.cluster
@@ -180,7 +180,7 @@ def _openb(asked: Asked) -> Scenario:
         f"seed {asked.seed}, run times clipped to 24 h, Poisson arrivals at {load} % of the capacity; QoS classes "
         "stand for teams."
     )
-    where = () if asked.groups else (f"The nodes are every {OPENB_EVERY_NODE}th of the trace's.",)
+    where = () if asked.groups else (f"The nodes are every {OPENB_EVERY_NODE}nd of the trace's.",)
     return Scenario(work, cluster, (about, *where, *_told(asked, homeless), *_cut(work, drawn)))
 
 
