@@ -65,8 +65,8 @@ def test_a_gang_waits_for_a_lost_node_and_others_go_on() -> None:
 def test_quiet_rounds_skip_decisions_and_no_news() -> None:
     """While the runner holds all chips nothing changes: fewer decisions, and the same starts and ends."""
     work = jobs([(0, 3000, 8), (10, 50, 8)])
-    every = drive(work, on_chips(8), Policy()).outcome
-    quiet = drive(work, on_chips(8), Policy(), quiet_rounds=10).outcome
+    every = drive(work, on_chips(8), Policy(service_levels=())).outcome
+    quiet = drive(work, on_chips(8), Policy(service_levels=()), quiet_rounds=10).outcome
     assert seconds(every) == seconds(quiet) == [3000, 3050]
     assert quiet.decisions < every.decisions / 4
 
