@@ -143,6 +143,13 @@ def _notes(study: Study) -> str:
 def _policies(study: Study) -> str:
     names = [one.measures.policy for one in study.judged] + list(study.failed)
     told = "".join(f"<dt>{name}</dt><dd>{escape(ABOUT[name])}</dd>\n" for name in names)
-    numbers = ", ".join(f"{name} {value}" for name, value in asdict(Policy()).items())
+    numbers = ", ".join(f"{name} {_number(value)}" for name, value in asdict(Policy()).items())
     engine = f"<dt>default policy</dt><dd>{escape(numbers)}</dd>\n" if set(names) & set(ENGINES) else ""
     return _section("Policies", "", f"<dl>\n{told}{engine}</dl>")
+
+
+def _number(value: object) -> str:
+    """A number of the policy; of a long row of them, how many and from where to where."""
+    if isinstance(value, tuple) and len(value) > 3:
+        return f"{len(value)} from {value[0]} to {value[-1]}"
+    return f"{value}"
