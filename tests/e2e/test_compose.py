@@ -145,6 +145,33 @@ def test_jobs_cannot_reach_database_or_broker(
     assert [name for name, service in services.items() if "ports" in service] == ["web"]
 
 
+def test_other_names_shut_out_neither_the_agent_nor_the_health_check(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    always = services["web"]["environment"]["FLEXAI_ALLOWED_HOSTS"].split("${")[0].split(",")
+    assert {"127.0.0.1", "web"} <= set(always)
+
+
+def test_database_and_broker_are_stopped_last(services: dict[str, dict[str, Any]]) -> None:
+    for name in ("web", "worker", "beat"):
+        waited_for = services[name]["depends_on"]
+        assert {"postgres", "valkey"} <= set(waited_for), (
+            f"{name}: bootstrap has ended by then, and orders nothing"
+        )
+
+
+def test_what_the_scheduler_compiles_is_kept(services: dict[str, dict[str, Any]]) -> None:
+    folder = re.search(r"NUMBA_CACHE_DIR=(\S+)", (ROOT / "Dockerfile").read_text())
+    assert folder is not None
+    for name in SERVER - {"bootstrap"}:
+        assert f"compiled:{folder[1]}" in services[name]["volumes"], f"{name} compiles anew at every start"
+
+
+def test_the_secrets_are_not_committed_by_mistake() -> None:
+    for file in (".gitignore", ".dockerignore"):
+        assert ".env" in (ROOT / file).read_text().splitlines(), file
+
+
 def test_secrets_have_no_default(services: dict[str, dict[str, Any]]) -> None:
     text = COMPOSE.read_text()
     for name in re.findall(r"\$\{(FLEXAI_[A-Z_]*(?:PASSWORD|KEY))", text):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flexai.cluster.models import Cell
 from flexai.common.errors import NeverFits
 from flexai.jobs import admission, services
 from flexai.jobs.models import Allocation, Job
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def world() -> World:
+    Cell.objects.all().delete()  # a job goes to the first there is
     made = World()
     made.a_node("h", chips=4, type="H100")
     made.a_node("a", chips=8, type="A100")
