@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flexai.cluster.models import Cell
+from flexai.cluster.models import Cell, Pool
 from flexai.common.errors import NeverFits
 from flexai.jobs import admission, services
 from flexai.jobs.models import Allocation, Job
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def world() -> World:
+    Pool.objects.all().delete()
     Cell.objects.all().delete()  # a job goes to the first there is
     made = World()
     made.a_node("h", chips=4, type="H100")
