@@ -251,9 +251,13 @@ def _busy(survey: _Survey, nearest: Rejection) -> Reason:
     request = survey.kind.gang.request
     if not request.chips:
         return NoRoomForSlice(request.milli, request.chip_memory, nearest.most, nearest.also, survey.name)
-    with_chips = (Why.TOO_FEW_CHIPS, Why.UNHEALTHY, Why.BUSY)
-    free = survey.census.most_also(with_chips)
-    return NotEnoughFreeChips(request.chips, free, survey.name, survey.where)
+    census, where = survey.census, survey.where
+    with_chips = [Why.UNHEALTHY, Why.BUSY]
+    if census.by_why[Why.HOST_CPU_TOO_SMALL] or census.by_why[Why.HOST_MEMORY_TOO_SMALL]:
+        where = f"{where} large enough"
+    else:
+        with_chips.append(Why.TOO_FEW_CHIPS)
+    return NotEnoughFreeChips(request.chips, census.most_also(with_chips), survey.name, where)
 
 
 def _held_by_strangers(survey: _Survey, _: Rejection) -> Reason:

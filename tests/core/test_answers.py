@@ -24,6 +24,16 @@ def test_x1_a_reason_holds_its_facts() -> None:
     assert reason.sentence() == "Needs 8 chips on one node; the emptiest node of pool a100 has 5 free."
 
 
+def test_x1_free_chips_beside_a_host_that_is_too_small_are_not_passed_over_in_silence() -> None:
+    """On the empty node the job could never run; on the one where it could, everything is taken."""
+    case = given(
+        nodes=[a_node("small", chips=2, cpu=1000), a_node("large", chips=2, cpu=8000)],
+        running=[live(a_job("holds", chips=2), ("large", [0, 1]))],
+        waiting=[a_job("job", chips=1, cpu=3000)],
+    )
+    assert case.decision.waits("job", because=NotEnoughFreeChips(1, 0, "", "node large enough"))
+
+
 def test_x1_counts_of_nodes_are_facts_by_name() -> None:
     reason = NodesRejected(4, (("busy", 3), ("not_ready", 1)))
     assert reason.facts() == {"nodes": 4, "busy": 3, "not_ready": 1}

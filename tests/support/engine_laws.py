@@ -526,12 +526,21 @@ def _of(books: Books, node: Node, chip_type: str) -> list[Chip]:
     return [chip for chip in books.chips.values() if chip.node == node.id and chip.type == chip_type]
 
 
-def _emptiest(books: Books, job: Job, chip_type: str) -> int:
+def _emptiest(books: Books, job: Job, chip_type: str, where: str) -> int:
+    """The most free chips of a node; where it is said so, of those that could ever take a replica."""
     counts = [
         sum(1 for chip in _of(books, node, chip_type) if chip.healthy and not books.holders[chip.id])
         for node in _ready(books, job)
+        if "large enough" not in where or _large_enough(books, job, node, chip_type)
     ]
     return max(counts, default=0)
+
+
+def _large_enough(books: Books, job: Job, node: Node, chip_type: str) -> bool:
+    request = job.gang.request
+    claims = sorted(claim(chip, 1000) for chip in _of(books, node, chip_type))
+    cpu = request.cpu + sum(claims[: request.chips])
+    return len(claims) >= request.chips and node.cpu >= cpu and node.memory >= request.memory
 
 
 def _one_replica(books: Books, job: Job, chip_type: str) -> int:
@@ -637,7 +646,7 @@ _TRUTHS = {
         and any(not chip.healthy for node in _ready(books, job) for chip in _of(books, node, t))
     ),
     why.NotEnoughFreeChips: lambda r, books, job, t: (
-        r.free == _emptiest(books, job, t) < r.needed == job.gang.request.chips
+        r.free == _emptiest(books, job, t, r.where) < r.needed == job.gang.request.chips
     ),
     why.NoRoomForSlice: _slice_room,
     why.HeldByStrangers: lambda r, books, job, t: any(
