@@ -365,6 +365,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Members with their roles, for those who name them; people of single teams stand with their teams. */
+        get: operations["members_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{username}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** @description Give a member another role in the whole organization, up to your own. */
+        put: operations["member_set"];
+        post?: never;
+        /** @description Take somebody out of the organization and of all its teams. */
+        delete: operations["member_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes": {
         parameters: {
             query?: never;
@@ -502,6 +537,59 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/service-accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Those that you may manage, with their tokens but not the secrets. */
+        get: operations["service_accounts_list"];
+        put?: never;
+        /** @description Make one, with a role up to your own in one team or in the whole organization. */
+        post: operations["service_account_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/service-accounts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The account with its tokens, without their secrets. */
+        get: operations["service_account_read"];
+        put?: never;
+        post?: never;
+        /** @description Remove it; its tokens are refused from the next request on, its jobs stay. */
+        delete: operations["service_account_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/service-accounts/{id}/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Make a token of the account; its secret is in this answer and nowhere else. */
+        post: operations["service_account_token_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session": {
         parameters: {
             query?: never;
@@ -550,6 +638,24 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/teams/{id}/members/{username}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** @description Give somebody of the organization a role in this team and those below it, up to your own. */
+        put: operations["team_member_set"];
+        post?: never;
+        /** @description Take the role in this team away; one in the whole organization stays. */
+        delete: operations["team_member_remove"];
         options?: never;
         head?: never;
         patch?: never;
@@ -611,6 +717,23 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A service account. */
+        Account: {
+            id: string;
+            name: string;
+            /** @description As its jobs name it. */
+            username: string;
+            role: components["schemas"]["Role"];
+            team: string | null;
+            /** Format: date-time */
+            created_at: string;
+            tokens: components["schemas"]["Token"][];
+        };
+        /** @description A page of service accounts. */
+        AccountList: {
+            items: components["schemas"]["Account"][];
+            next_cursor: string | null;
+        };
         /**
          * @description * `stop` - stop
          *     * `keep` - keep
@@ -1143,6 +1266,11 @@ export interface components {
             username: string;
             role: components["schemas"]["Role"];
         };
+        /** @description A page of members. */
+        MemberList: {
+            items: components["schemas"]["Member"][];
+            next_cursor: string | null;
+        };
         /**
          * @description * `viewer` - viewer
          *     * `member` - member
@@ -1158,6 +1286,28 @@ export interface components {
             name: string;
             role: components["schemas"]["Role"];
         };
+        /** @description A service account to be made. */
+        NewAccountRequest: {
+            /** @description Lower-case letters, digits and hyphens. */
+            name: string;
+            /**
+             * @description Up to your own.
+             *
+             *     * `viewer` - viewer
+             *     * `member` - member
+             *     * `maintainer` - maintainer
+             *     * `owner` - owner
+             */
+            role: components["schemas"]["Role"];
+            /** @description Its role is in this team only; else in the organization. */
+            team?: string | null;
+        };
+        /** @description A token of a service account to be made. */
+        NewAccountTokenRequest: {
+            name: string;
+            scopes: components["schemas"]["ScopesEnum"][];
+            expires_in_days: number;
+        };
         /** @description A token with which agents enrol. */
         NewEnrolmentTokenRequest: {
             /** @description Name of the pool; the first when left out. */
@@ -1166,6 +1316,10 @@ export interface components {
             uses?: number;
             /** @description 60 when left out. */
             expires_in_minutes?: number;
+        };
+        /** @description A role to be given. */
+        NewRoleRequest: {
+            role: components["schemas"]["Role"];
         };
         /** @description A token to be made. */
         NewTokenRequest: {
@@ -2323,6 +2477,104 @@ export interface operations {
             };
         };
     };
+    members_list: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Rows of a page, 1 to 200; 50 when left out. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemberList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    member_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Of somebody in the organization. */
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRoleRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    member_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Of somebody in the organization. */
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     nodes_list: {
         parameters: {
             query?: {
@@ -2605,6 +2857,167 @@ export interface operations {
             };
         };
     };
+    service_accounts_list: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Rows of a page, 1 to 200; 50 when left out. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    service_account_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAccountRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    service_account_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the service account. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    service_account_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the service account. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    service_account_token_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the service account. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAccountTokenRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenCreated"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     session_read: {
         parameters: {
             query?: never;
@@ -2744,6 +3157,75 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Team"];
                 };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    team_member_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+                /** @description Of somebody in the organization. */
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRoleRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    team_member_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+                /** @description Of somebody in the organization. */
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {

@@ -73,6 +73,12 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     return _plain(request, 403, str(exception) or "This is not allowed.")
 
 
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403 for a write by session without the page's CSRF token."""
+    detail = "Send the header X-CSRFToken with the value of the cookie flexai_csrf, which every page sets."
+    return _plain(request, 403, detail)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 404: an API path that does not exist, or a page."""
     if not request.path.startswith("/api/"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from flexai.api.schema import SchemaView
-from flexai.api.views import cycles, health, job_actions, jobs, nodes, session, teams
+from flexai.api.views import cycles, health, job_actions, jobs, nodes, people, session, teams
 
 urlpatterns = [
     path("health", health.HealthView.as_view()),
@@ -40,6 +40,12 @@ urlpatterns = [
     path("teams", teams.TeamsView.as_view()),
     path("teams/<str:id>", teams.TeamView.as_view()),
     path("teams/<str:id>/quotas", teams.QuotasView.as_view()),
+    path("teams/<str:id>/members/<str:username>", people.TeamMemberView.as_view()),
+    path("members", people.MembersView.as_view()),
+    path("members/<str:username>", people.MemberView.as_view()),
+    path("service-accounts", people.AccountsView.as_view()),
+    path("service-accounts/<str:id>", people.AccountView.as_view()),
+    path("service-accounts/<str:id>/tokens", people.AccountTokensView.as_view()),
     path("tokens", teams.TokensView.as_view()),
     path("tokens/<str:id>", teams.TokenView.as_view()),
     path("agents/enrol", nodes.EnrolView.as_view()),

@@ -19,6 +19,7 @@ from unfold.paginator import InfinitePaginator
 from flexai.common.errors import FieldError, FlexaiError
 from flexai.tenancy.models import AuditEntry, Organization, Role, User
 from flexai.tenancy.principals import Principal
+from flexai.tenancy.roles import OPERATOR, Action, allows
 
 Column = TypeVar("Column", bound=Callable[..., Any])
 PAGE_SIZE = 50
@@ -100,7 +101,9 @@ class ConsoleInline(OperatorsOnly, TabularInline):  # type: ignore[misc]
 
 def is_operator(request: HttpRequest) -> bool:
     """True for a user who is signed in, active and an operator."""
-    return bool(request.user.is_active and getattr(request.user, "is_staff", False))
+    user = request.user
+    is_staff = user.is_active and getattr(user, "is_staff", False)
+    return bool(is_staff and allows(Action.OPEN_CONSOLE, OPERATOR))
 
 
 def principal_of(request: HttpRequest, organization: Organization) -> Principal:

@@ -29,6 +29,7 @@ from flexai.tenancy.models import (
     Membership,
     Organization,
     Quota,
+    ServiceAccount,
     Team,
     TeamMember,
     TeamUse,
@@ -210,6 +211,16 @@ class TokenAdmin(ConsoleAdmin):
             if Token.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()):
                 record(request, "token.revoked", token, None, None)
                 messages.success(request, f"{token.public_id} is refused from now on.")
+
+
+@admin.register(ServiceAccount)
+class ServiceAccountAdmin(ConsoleAdmin):
+    """Programs that act by tokens. Made and removed by those who manage them, by the API."""
+
+    list_display = ("name", "organization", "team", "user", "created_at")
+    list_filter = ("organization",)
+    list_select_related = ("organization", "team", "user")
+    search_fields = ("name", "public_id")
 
 
 @admin.register(AuditEntry)

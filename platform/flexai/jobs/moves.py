@@ -19,8 +19,8 @@ from flexai.jobs.history import Happened, write_history
 from flexai.jobs.models import Attempt, IdleAttempt, Job, Replica
 from flexai.jobs.quantities import duration_words
 from flexai.tenancy import audit
-from flexai.tenancy.models import Role
-from flexai.tenancy.principals import RANK, Principal
+from flexai.tenancy.principals import Principal
+from flexai.tenancy.roles import Action
 from scheduler_core.lifecycle import (
     FINAL_JOB_STATES,
     AttemptEvent,
@@ -296,8 +296,7 @@ def _whole(job: Job) -> Job:
 
 
 def _may_act(principal: Principal, job: Job) -> bool:
-    role = principal.role_in(job.team_id) if job.organization_id == principal.organization.pk else None
-    if role is None:
+    if job.organization_id != principal.organization.pk:
         return False
-    needed = Role.MEMBER if job.user_id == principal.user.pk else Role.MAINTAINER
-    return RANK[role] >= RANK[needed]
+    is_own = job.user_id == principal.user.pk
+    return principal.may(Action.STEER_OWN if is_own else Action.STEER_ANY, job.team_id)

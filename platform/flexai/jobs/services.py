@@ -43,8 +43,8 @@ from flexai.jobs.moves import (
     resume_job,
     stop_job,
 )
-from flexai.tenancy.models import Role
-from flexai.tenancy.principals import RANK, Principal, TeamSeat
+from flexai.tenancy.principals import Principal, TeamSeat
+from flexai.tenancy.roles import Action, allows, least_role
 
 __all__ = [
     "HINTS_AT_MOST",
@@ -128,10 +128,13 @@ def _paying_team(principal: Principal, name: str) -> TeamSeat:
             known = ", ".join(seat.name for seat in principal.teams[:10]) or "none"
             error = FieldError("team", f"there is no team {name!r} among yours", f"yours are {known}")
             raise InvalidInput(f"There is no team {name!r} among yours ({known}).", errors=[error])
-        if RANK[seat.role] < RANK[Role.MEMBER]:
-            raise Forbidden(f"You need the role member in team {name} to submit; yours is {seat.role.value}.")
+        if not allows(Action.SUBMIT, seat.role):
+            needed = least_role(Action.SUBMIT)
+            raise Forbidden(
+                f"You need the role {needed} in team {name} to submit; yours is {seat.role.value}."
+            )
         return seat
-    able = [seat for seat in principal.teams if RANK[seat.role] >= RANK[Role.MEMBER]]
+    able = [seat for seat in principal.teams if allows(Action.SUBMIT, seat.role)]
     if len(able) == 1:
         return able[0]
     if not able:

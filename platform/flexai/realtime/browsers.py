@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -228,18 +229,25 @@ def _is_own_page(scope: Mapping[str, Any]) -> bool:
 def _visible(principal: Principal, topics: list[str]) -> set[str]:
     """Those of the topics that the principal may hear of."""
     seen: set[str] = set()
-    teams = {
-        topic.split(":")[1]: topic
-        for topic in topics
-        if topic.startswith("team:") and topic.endswith(":jobs")
-    }
-    jobs = {topic.removeprefix("job:"): topic for topic in topics if topic.startswith("job:")}
-    if teams:
-        found = visible_teams(principal).filter(public_id__in=list(teams))
-        seen |= {teams[name] for name in found.values_list("public_id", flat=True)}
-    if jobs:
-        found_jobs = visible_jobs(principal).filter(public_id__in=list(jobs))
-        seen |= {jobs[name] for name in found_jobs.values_list("public_id", flat=True)}
-    if "cluster" in topics:
-        seen.add("cluster")
+    for pattern, visible in TOPICS.items():
+        named = {found[1]: topic for topic in topics if (found := re.fullmatch(pattern, topic))}
+        if named:
+            seen |= {named[name] for name in visible(principal, list(named))}
     return seen
+
+
+def _teams(principal: Principal, names: list[str]) -> Iterable[str]:
+    return visible_teams(principal).filter(public_id__in=names).values_list("public_id", flat=True)
+
+
+def _jobs(principal: Principal, names: list[str]) -> Iterable[str]:
+    return visible_jobs(principal).filter(public_id__in=names).values_list("public_id", flat=True)
+
+
+TOPICS: Mapping[str, Callable[[Principal, list[str]], Iterable[str]]] = {
+    "team:([^:]+):jobs": _teams,
+    "job:([^:]+)": _jobs,
+    "(cluster)": lambda principal, names: names,
+}
+"""Every kind of topic, and which of the names in it the principal may hear of. The cluster is for all who are signed
+in: it says of no tenant what it does."""

@@ -16,6 +16,7 @@ from flexai.common.events import publish_on_commit
 from flexai.scheduling.models import CellPolicy
 from flexai.tenancy import audit
 from flexai.tenancy.principals import Principal
+from flexai.tenancy.roles import Action
 from scheduler_core.policy import BOUNDS, Policy, PolicyOutOfBounds
 
 NAMES = tuple(field.name for field in fields(Policy))
@@ -40,7 +41,7 @@ def set_policy(principal: Principal, cell: Cell, values: Mapping[str, Any]) -> P
     Operators only. Raises InvalidInput with every wrong value: unknown names with the nearest known one, values
     with their bounds.
     """
-    principal.require_operator("set the scheduler's policy")
+    principal.require(Action.SET_SCHEDULER)
     policy = _checked(values)
     with transaction.atomic():
         row, _ = CellPolicy.objects.select_for_update().get_or_create(cell=cell)

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from flexai.common.ids import new_id
+from flexai.tenancy.roles import Role as Role
 
 
 def _organization_id() -> str:
@@ -24,17 +25,36 @@ def _token_id() -> str:
     return new_id("tok")
 
 
-class Role(models.TextChoices):
-    """What a member may do; each includes the ones before it."""
+ROLES = [(role.value, role.value.title()) for role in Role]
 
-    VIEWER = "viewer"
-    MEMBER = "member"
-    MAINTAINER = "maintainer"
-    OWNER = "owner"
+
+def _account_id() -> str:
+    return new_id("svc")
 
 
 class User(AbstractUser):
     """A person or service account. `is_staff` makes a platform operator."""
+
+
+class ServiceAccount(models.Model):
+    """A user that is a program: without a password, it acts by tokens alone, in one organization. Its role is that of
+    its user's membership, in the organization or in one team."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_account_id, editable=False)
+    organization = models.ForeignKey("Organization", models.CASCADE, related_name="service_accounts")
+    team = models.ForeignKey("Team", models.CASCADE, null=True, blank=True, related_name="service_accounts")
+    """When set, its role is in this team only."""
+    user = models.OneToOneField(User, models.PROTECT, related_name="service_account")
+    name = models.SlugField(max_length=63)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="account_name_in_organization")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Organization(models.Model):
@@ -54,7 +74,7 @@ class Membership(models.Model):
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
-    role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+    role = models.CharField(max_length=16, choices=ROLES, default=Role.MEMBER.value)
 
     class Meta:
         constraints = [
@@ -89,7 +109,7 @@ class TeamMember(models.Model):
 
     team = models.ForeignKey(Team, models.CASCADE, related_name="members")
     user = models.ForeignKey(User, models.CASCADE, related_name="team_memberships")
-    role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+    role = models.CharField(max_length=16, choices=ROLES, default=Role.MEMBER.value)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["team", "user"], name="one_team_role_per_user")]

@@ -16,13 +16,9 @@ from typing import Any, TypeVar
 from django.db.models import Model, QuerySet
 
 from flexai.common.database import prepared_cursor
-from flexai.common.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
-from flexai.tenancy.models import Membership, Organization, Role, Team, TeamMember, Token, User
-
-RANK: Mapping[str, int] = {Role.VIEWER: 1, Role.MEMBER: 2, Role.MAINTAINER: 3, Role.OWNER: 4}
-"""Each role includes those below it. Viewer sees; member submits and stops its own; maintainer stops anyone's
-and names members; owner sets quotas. An operator (`is_staff`) runs the platform: nodes, cycles, every team's
-quotas."""
+from flexai.common.errors import FieldError, Forbidden, InvalidInput, NotFound, Unauthenticated
+from flexai.tenancy.models import Membership, Organization, Team, TeamMember, Token, User
+from flexai.tenancy.roles import OPERATOR, RANK, Action, Role, allows, least_role
 
 
 class Scope(StrEnum):
@@ -105,28 +101,38 @@ class Principal:
         """Its role in this team; None when it does not see it."""
         return next((seat.role for seat in self.teams if seat.pk == team_pk), None)
 
+    @property
+    def role_here(self) -> Role | None:
+        """Its role in the whole organization; None with a token that reaches one team only."""
+        return self.role if self.token is None or self.token.team_id is None else None
+
     def sees_everything(self) -> bool:
         """True when it sees every team of its organization, so that queries need not list teams."""
-        return self.role is not None and (self.token is None or self.token.team_id is None)
+        return self.role_here is not None
 
     def require_scope(self, scope: Scope) -> None:
         """Raises Forbidden when the token does not carry this scope."""
         if scope.value not in self.scopes:
             raise Forbidden(f"This token has no {scope.value!r} scope.")
 
-    def require_role(self, team_pk: int, needed: Role, to: str) -> None:
-        """Raises NotFound for a team it does not see, Forbidden for one where its role is less than
-        `needed`."""
-        role = self.role_in(team_pk)
-        if role is None:
-            raise NotFound("There is no such team among yours.")
-        if RANK[role] < RANK[needed]:
-            raise Forbidden(f"You need the role {needed.value} in this team to {to}; yours is {role.value}.")
+    def may(self, action: Action, team_pk: int | None = None) -> bool:
+        """Whether it may do this in the team, or, without one, in the organization and the platform."""
+        role = self.role_here if team_pk is None else self.role_in(team_pk)
+        return allows(action, role) or (self.is_operator and allows(action, OPERATOR))
 
-    def require_operator(self, to: str) -> None:
-        """Raises Forbidden unless it is an operator."""
-        if not self.is_operator:
-            raise Forbidden(f"Only an operator of the platform may {to}.")
+    def require(self, action: Action, team_pk: int | None = None) -> None:
+        """Raises NotFound for a team it does not see, Forbidden where its role does not allow the action."""
+        if self.may(action, team_pk):
+            return
+        role = self.role_here if team_pk is None else self.role_in(team_pk)
+        if role is None and team_pk is not None:
+            raise NotFound("There is no such team among yours.")
+        needed = least_role(action)
+        if needed == OPERATOR:
+            raise Forbidden(f"Only an operator of the platform may {action.value}.")
+        place = "this organization" if team_pk is None else "this team"
+        yours = f"yours is {role.value}" if role is not None else "you have none"
+        raise Forbidden(f"You need the role {needed} in {place} to {action.value}; {yours}.")
 
 
 Row = TypeVar("Row", bound=Model)
@@ -151,7 +157,7 @@ def principal_for_user(user: User, *, request_id: str = "") -> Principal:
 
 def visible_teams(principal: Principal) -> QuerySet[Team]:
     """The teams that the principal may see; an operator sees those of every organization."""
-    if principal.is_operator:
+    if principal.is_operator and allows(Action.SEE, OPERATOR):
         return Team.objects.all()
     return Team.objects.filter(pk__in=[seat.pk for seat in principal.teams])
 
@@ -197,6 +203,7 @@ def _strongest(roles: Iterable[str | None]) -> Role | None:
 
 def role_named(name: str) -> Role:
     """Raises InvalidInput naming the roles there are."""
-    if name not in Role.values:
-        raise InvalidInput(f"There is no role {name!r}; there are {', '.join(Role.values)}.")
+    if name not in RANK:
+        message = f"there is no role {name[:40]!r}; there are {', '.join(RANK)}"
+        raise InvalidInput(f"T{message[1:]}.", errors=[FieldError("role", message)])
     return Role(name)

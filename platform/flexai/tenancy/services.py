@@ -10,12 +10,15 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Sum
 
-from flexai.common.errors import Conflict, FieldError, Forbidden, InvalidInput
+from flexai.common.errors import Conflict, FieldError, InvalidInput
 from flexai.common.events import Hint, publish_on_commit
 from flexai.tenancy import audit
-from flexai.tenancy.models import Membership, Organization, Quota, Role, Team, TeamMember, User
-from flexai.tenancy.principals import RANK, Principal
-from flexai.tenancy.tokens import create_token, make_token, principal_for_token, revoke_token
+from flexai.tenancy.accounts import revoke_token
+from flexai.tenancy.members import set_team_role
+from flexai.tenancy.models import Membership, Organization, Quota, Team, User
+from flexai.tenancy.principals import Principal
+from flexai.tenancy.roles import Action, Role
+from flexai.tenancy.tokens import create_token, make_token, principal_for_token
 
 __all__ = [
     "DEFAULT_CELL",
@@ -167,22 +170,6 @@ def add_member(organization: Organization, user: User, role: Role) -> Membership
 
 
 @transaction.atomic
-def set_team_role(principal: Principal, team: Team, user: User, role: Role) -> None:
-    """The user has this role in the team, recorded. Raises NotFound or Forbidden: maintainers name members,
-    and nobody gives a role above their own."""
-    if not principal.is_operator:
-        principal.require_role(team.pk, Role.MAINTAINER, "name members")
-        own = principal.role_in(team.pk)
-        if own is None or RANK[own] < RANK[role]:
-            raise Forbidden("Nobody gives a role above their own.")
-    before = TeamMember.objects.filter(team=team, user=user).values_list("role", flat=True).first()
-    TeamMember.objects.update_or_create(team=team, user=user, defaults={"role": role})
-    audit.record(
-        principal, "team.role_set", team, before={"role": before}, after={"user": user.username, "role": role}
-    )
-
-
-@transaction.atomic
 def set_quotas(
     principal: Principal, team: Team, quotas: Iterable[QuotaLine], *, cell_id: int = DEFAULT_CELL
 ) -> list[Quota]:
@@ -191,8 +178,7 @@ def set_quotas(
     Running work stays when a quota shrinks (F4). Raises NotFound or Forbidden (owners and operators only) and
     InvalidInput naming every wrong line.
     """
-    if not principal.is_operator:
-        principal.require_role(team.pk, Role.OWNER, "set quotas")
+    principal.require(Action.SET_QUOTAS, team.pk)
     lines = list(quotas)
     _check(lines)
     locked = Team.objects.select_for_update().get(pk=team.pk)

@@ -14,10 +14,11 @@ from django.db import transaction
 
 from flexai.common import clock
 from flexai.common.database import prepared_cursor
-from flexai.common.errors import FieldError, InvalidInput, NotFound, Unauthenticated
+from flexai.common.errors import FieldError, InvalidInput, Unauthenticated
 from flexai.tenancy import audit
-from flexai.tenancy.models import Organization, Role, Team, Token, User
-from flexai.tenancy.principals import ALL_SCOPES, Principal, partial_row, visible_tokens
+from flexai.tenancy.models import Organization, Team, Token, User
+from flexai.tenancy.principals import ALL_SCOPES, Principal, partial_row
+from flexai.tenancy.roles import Role
 
 PREFIX = "flx_"
 _SECRET = re.compile(r"flx_[A-Za-z0-9_-]{43}")
@@ -136,12 +137,7 @@ def make_token(
     A token never carries more than its maker: its scopes and team lie within those of the token that asks.
     """
     wanted = sorted(set(scopes))
-    for scope in wanted:
-        if scope in ALL_SCOPES and scope not in principal.scopes:
-            raise InvalidInput(
-                "A token cannot give what its maker lacks.",
-                errors=[FieldError("scopes", f"the token you use has no {scope!r} scope")],
-            )
+    check_scopes(principal, wanted)
     reached = _team(principal, team)
     token, secret = create_token(
         principal.user, principal.organization, name, wanted, expires_in_days, reached
@@ -151,14 +147,14 @@ def make_token(
     return token, secret
 
 
-@transaction.atomic
-def revoke_token(principal: Principal, public_id: str) -> None:
-    """The token is refused from the next request on; revoking again changes nothing. Raises NotFound."""
-    token = visible_tokens(principal).filter(public_id=public_id).first()
-    if token is None:
-        raise NotFound("There is no such token among yours.")
-    if Token.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=clock.now()):
-        audit.record(principal, "token.revoked", token)
+def check_scopes(principal: Principal, wanted: Iterable[str]) -> None:
+    """Raises InvalidInput for a scope that the token which asks does not carry itself."""
+    for scope in wanted:
+        if scope in ALL_SCOPES and scope not in principal.scopes:
+            raise InvalidInput(
+                "A token cannot give what its maker lacks.",
+                errors=[FieldError("scopes", f"the token you use has no {scope!r} scope")],
+            )
 
 
 def _team(principal: Principal, name: str) -> Team | None:

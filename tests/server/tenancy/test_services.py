@@ -21,6 +21,7 @@ from flexai.tenancy.models import (
     User,
 )
 from flexai.tenancy.principals import Principal, principal_for_user, visible_teams
+from flexai.tenancy.roles import Action
 from tests.support.tenants import Tenant, a_cell, a_tenant
 
 pytestmark = pytest.mark.django_db
@@ -129,13 +130,13 @@ class TestRoles:
         principal = principal_for_user(user)
         assert principal.role_in(tenant.team.pk) == Role.MAINTAINER
         assert principal.role_in(serving.pk) == Role.VIEWER
-        principal.require_role(tenant.team.pk, Role.MEMBER, "submit")
+        principal.require(Action.SUBMIT, tenant.team.pk)
         with pytest.raises(Forbidden, match="yours is viewer"):
-            principal.require_role(serving.pk, Role.MEMBER, "submit")
+            principal.require(Action.SUBMIT, serving.pk)
 
     def test_a_team_of_another_organization_is_not_found(self, tenant: Tenant, other: Tenant) -> None:
         with pytest.raises(NotFound):
-            tenant.principal.require_role(other.team.pk, Role.VIEWER, "look")
+            tenant.principal.require(Action.SEE, other.team.pk)
         assert list(visible_teams(tenant.principal)) == [tenant.team]
 
     def test_teams_in_a_circle_do_not_hang(self, tenant: Tenant) -> None:

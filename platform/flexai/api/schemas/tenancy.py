@@ -88,6 +88,19 @@ class MemberSerializer(serializers.Serializer[Any]):
     role = serializers.ChoiceField(ROLE_CHOICES)
 
 
+class MemberListSerializer(serializers.Serializer[Any]):
+    """A page of members."""
+
+    items = MemberSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class NewRoleSerializer(serializers.Serializer[Any]):
+    """A role to be given."""
+
+    role = serializers.ChoiceField(ROLE_CHOICES)
+
+
 class TeamSerializer(serializers.Serializer[Any]):
     """A team."""
 
@@ -138,4 +151,41 @@ class TokenListSerializer(serializers.Serializer[Any]):
     """A page of tokens, newest first."""
 
     items = TokenSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class NewAccountSerializer(serializers.Serializer[Any]):
+    """A service account to be made."""
+
+    name = serializers.CharField(max_length=63, help_text="Lower-case letters, digits and hyphens.")
+    role = serializers.ChoiceField(ROLE_CHOICES, help_text="Up to your own.")
+    team = serializers.CharField(
+        required=False, allow_null=True, help_text="Its role is in this team only; else in the organization."
+    )
+
+
+class NewAccountTokenSerializer(serializers.Serializer[Any]):
+    """A token of a service account to be made."""
+
+    name = serializers.CharField(max_length=100)
+    scopes = serializers.ListField(child=serializers.ChoiceField(["read", "write"]))
+    expires_in_days = integer(min_value=1, max_value=366)
+
+
+class AccountSerializer(serializers.Serializer[Any]):
+    """A service account."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    username = serializers.CharField(help_text="As its jobs name it.")
+    role = serializers.ChoiceField(ROLE_CHOICES, allow_null=True)
+    team = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    tokens = TokenSerializer(many=True)
+
+
+class AccountListSerializer(serializers.Serializer[Any]):
+    """A page of service accounts."""
+
+    items = AccountSerializer(many=True)
     next_cursor = serializers.CharField(allow_null=True)

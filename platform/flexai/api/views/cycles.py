@@ -22,6 +22,7 @@ from flexai.scheduling import policies
 from flexai.scheduling.forecasts import score
 from flexai.scheduling.models import Cycle, Recording
 from flexai.scheduling.queries import last_cycles, last_recordings
+from flexai.tenancy.roles import Action
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -35,9 +36,9 @@ class CyclesView(View):
     )
     def get(self, request: Request) -> Response:
         """The newest cycles on record; tracebacks are for operators."""
-        is_operator = principal_of(request).is_operator
+        sees_faults = principal_of(request).may(Action.SEE_FAULTS)
         limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
-        items = [_cycle(cycle, is_operator) for cycle in last_cycles(the_cell().pk, limit)]
+        items = [_cycle(cycle, sees_faults) for cycle in last_cycles(the_cell().pk, limit)]
         return Response({"items": items, "next_cursor": None})
 
 
@@ -84,7 +85,7 @@ class RecordingsView(View):
     )
     def get(self, request: Request) -> Response:
         """The newest recordings; operators only, for they hold the jobs of everybody."""
-        principal_of(request).require_operator("see recordings of the scheduler")
+        principal_of(request).require(Action.SEE_RECORDINGS)
         limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
         found = last_recordings(the_cell().pk, limit)
         return Response({"items": [_recording(recording) for recording in found], "next_cursor": None})
@@ -99,7 +100,7 @@ class RecordingView(View):
     )
     def get(self, request: Request, id: str) -> HttpResponse:
         """The file that `flexai replay` reads; operators only."""
-        principal_of(request).require_operator("see recordings of the scheduler")
+        principal_of(request).require(Action.SEE_RECORDINGS)
         recording = Recording.objects.filter(cell=the_cell(), pk=int(id)).first() if id.isdecimal() else None
         if recording is None:
             raise NotFound("There is no such recording; old ones make room for new ones.")
@@ -108,7 +109,7 @@ class RecordingView(View):
         return answer
 
 
-def _cycle(cycle: Cycle, is_operator: bool) -> dict[str, Any]:
+def _cycle(cycle: Cycle, sees_faults: bool) -> dict[str, Any]:
     return {
         "id": cycle.pk,
         "at": stamp(cycle.started_at),
@@ -120,8 +121,8 @@ def _cycle(cycle: Cycle, is_operator: bool) -> dict[str, Any]:
         "applied": cycle.applied,
         "dropped": cycle.dropped,
         "rebuilt": cycle.rebuilt,
-        "broken_laws": cycle.broken_laws if is_operator else [],
-        "error": cycle.error if is_operator or not cycle.error else "The cycle failed.",
+        "broken_laws": cycle.broken_laws if sees_faults else [],
+        "error": cycle.error if sees_faults or not cycle.error else "The cycle failed.",
     }
 
 

@@ -25,6 +25,7 @@ from flexai.jobs.presenting import stamp
 from flexai.scheduling.models import Cycle
 from flexai.tenancy import audit
 from flexai.tenancy.principals import Principal
+from flexai.tenancy.roles import Action
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -122,7 +123,7 @@ class ClusterView(View):
         """Totals, the scheduler's last cycle, and the last hour."""
         cell = the_cell()
         cycle = Cycle.objects.filter(cell=cell).order_by("-id").first()
-        shown = _cycle_state(cycle, principal_of(request).is_operator)
+        shown = _cycle_state(cycle, principal_of(request).may(Action.SEE_FAULTS))
         return Response({**queries_live.cluster_summary(cell.pk), "cycle": shown})
 
 
@@ -137,7 +138,7 @@ class EnrolmentTokensView(View):
     def post(self, request: Request) -> Response:
         """Make one; operators only. The token is in this answer and nowhere else."""
         principal = principal_of(request)
-        principal.require_operator("enrol nodes")
+        principal.require(Action.ENROL_NODES)
         body = body_of(request)
         only_known(body, {"pool", "uses", "expires_in_minutes"})
         ttl = timedelta(minutes=_whole(body, "expires_in_minutes", 60, MAX_MINUTES))
@@ -180,14 +181,14 @@ def _page(request: Request) -> tuple[list[Mapping[str, Any]], str | None]:
 
 def _named_organizations(principal: Principal) -> Collection[int] | None:
     """Whose jobs may be named on a chip: an operator's everybody's, else the caller's own."""
-    if principal.is_operator:
+    if principal.may(Action.SEE_EVERYBODY):
         return None
     return [principal.organization.pk] if principal.sees_everything() else []
 
 
 def _set_state(request: Request, node_id: str, action: Callable[[str, Node, str], None]) -> Response:
     principal = principal_of(request)
-    principal.require_operator("change the state of nodes")
+    principal.require(Action.RUN_NODES)
     body = body_of(request)
     only_known(body, {"reason"})
     reason = text_in(body, "reason", most=200, default="")
@@ -228,14 +229,14 @@ def _whole(body: Mapping[str, Any], key: str, default: int, most: int) -> int:
     return given
 
 
-def _cycle_state(cycle: Cycle | None, is_operator: bool) -> dict[str, Any]:
+def _cycle_state(cycle: Cycle | None, sees_faults: bool) -> dict[str, Any]:
     if cycle is None:
         return {"last_at": None, "ok": True, "error": None, "duration_ms": None}
     last_line = (cycle.error.strip().splitlines() or [""])[-1]
     return {
         "last_at": stamp(cycle.started_at),
         "ok": not cycle.error,
-        "error": (last_line if is_operator else "The scheduler's last cycle failed.")
+        "error": (last_line if sees_faults else "The scheduler's last cycle failed.")
         if cycle.error
         else None,
         "duration_ms": cycle.read_ms + cycle.decide_ms + cycle.apply_ms,

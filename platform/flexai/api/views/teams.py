@@ -43,7 +43,7 @@ class TeamView(View):
     def get(self, request: Request, id: str) -> Response:
         """The team with quotas, use and members."""
         principal = principal_of(request)
-        return Response(_team(principal, _team_named(principal, id)))
+        return Response(_team(principal, team_named(principal, id)))
 
 
 class QuotasView(View):
@@ -58,11 +58,11 @@ class QuotasView(View):
     def put(self, request: Request, id: str) -> Response:
         """Set all quotas of the team; owners and operators."""
         principal = principal_of(request)
-        team = _team_named(principal, id)
+        team = team_named(principal, id)
         body = body_of(request)
         only_known(body, {"quotas"})
         services.set_quotas(principal, team, _lines(body.get("quotas")))
-        return Response(_team(principal, _team_named(principal, id)))
+        return Response(_team(principal, team_named(principal, id)))
 
 
 class TokensView(View):
@@ -75,7 +75,7 @@ class TokensView(View):
         """Your tokens, newest first, without their secrets."""
         tokens = visible_tokens(principal_of(request)).select_related("team")
         page = page_of(tokens, request, Order("id", descending=True))
-        return Response(page.present(lambda rows: [_token(row) for row in rows]))
+        return Response(page.present(lambda rows: [token_shown(row) for row in rows]))
 
     @extend_schema(
         operation_id="token_create",
@@ -89,11 +89,11 @@ class TokensView(View):
         token, secret = services.make_token(
             principal_of(request),
             name=text_in(body, "name", most=100),
-            scopes=_scopes(body.get("scopes")),
-            expires_in_days=_days(body.get("expires_in_days")),
+            scopes=scopes_in(body.get("scopes")),
+            expires_in_days=days_in(body.get("expires_in_days")),
             team=text_in(body, "team", most=100, default="") if body.get("team") is not None else "",
         )
-        return Response({**_token(token), "token": secret}, status=201)
+        return Response({**token_shown(token), "token": secret}, status=201)
 
 
 class TokenView(View):
@@ -123,7 +123,8 @@ def _with_relations(principal: Principal) -> Any:
     )
 
 
-def _team_named(principal: Principal, public_id: str) -> Team:
+def team_named(principal: Principal, public_id: str) -> Team:
+    """The team with what an answer shows of it. Raises NotFound for one that the principal does not see."""
     team = _with_relations(principal).filter(public_id=public_id).first()
     if team is None:
         raise NotFound("There is no such team among yours.")
@@ -173,7 +174,8 @@ def _quotas(quotas: Sequence[Quota], uses: Sequence[TeamUse]) -> list[dict[str, 
     return [lines[chip_type] for chip_type in sorted(lines)]
 
 
-def _token(token: Token) -> dict[str, Any]:
+def token_shown(token: Token) -> dict[str, Any]:
+    """The token without its secret."""
     return {
         "id": token.public_id,
         "name": token.name,
@@ -203,14 +205,16 @@ def _lines(given: object) -> list[services.QuotaLine]:
     return cast(list[services.QuotaLine], given)
 
 
-def _scopes(given: object) -> list[str]:
+def scopes_in(given: object) -> list[str]:
+    """The scopes of a body. Raises InvalidInput for anything but a list of texts."""
     if not isinstance(given, list) or not all(isinstance(scope, str) for scope in given):
         error = FieldError("scopes", "must be a list", "give read, write or both")
         raise InvalidInput("`scopes` must be a list.", errors=[error])
     return given
 
 
-def _days(given: object) -> int:
+def days_in(given: object) -> int:
+    """The lifetime of a body. Raises InvalidInput for anything but a whole number."""
     if isinstance(given, bool) or not isinstance(given, int):
         error = FieldError("expires_in_days", "must be a whole number of days")
         raise InvalidInput("`expires_in_days` must be a whole number of days.", errors=[error])

@@ -1,0 +1,327 @@
+"""Every endpoint, socket topic and console page, tried as every role of two organizations.
+
+The rows are written by hand, apart from the table in `tenancy.roles`: each says what one path answers to whom. A path
+without a row fails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db import transaction
+from django.test import Client as Browser
+from django.urls import get_resolver
+
+from flexai.common import clock
+from flexai.jobs.models import Job
+from flexai.realtime.browsers import TOPICS, _visible
+from flexai.scheduling.models import Recording
+from flexai.tenancy.models import (
+    AuditEntry,
+    Organization,
+    Role,
+    ServiceAccount,
+    Team,
+    TeamMember,
+    Token,
+    User,
+)
+from flexai.tenancy.services import add_member, create_team, create_token
+from flexai.tenancy.tokens import principal_for_token
+from tests.support.tenants import Api, Tenant, a_cell, a_node, a_spec, a_tenant
+
+pytestmark = pytest.mark.django_db
+
+ACTORS = ("nobody", "viewer", "member", "maintainer", "owner", "operator", "stranger", "elsewhere")
+"""By role in the organization `zebra`; an operator of the platform from a third organization; the owner of another
+organization; and a token of zebra's owner that reaches another team only."""
+EVERYBODY = "401 ok ok ok ok ok ok ok"
+OPERATORS = "401 403 403 403 403 ok 403 403"
+MINE = "401 ok ok ok ok 404 404 404"
+"""What the members of zebra may see, and nobody else finds."""
+STEERS_OWN = "401 403 ok ok ok 404 404 404"
+STEERS_ANY = "401 403 403 ok ok 404 404 404"
+
+NAMES = (
+    "Zebra",
+    "zebra-team",
+    "zebra-other",
+    "zebra-ci",
+    "zebra-job",
+    "zebra-member",
+    "zebra-owner",
+    "zebra-seated",
+)
+"""What a stranger learns from no answer, but what it said itself."""
+
+SPEC = a_spec(team="zebra-team")
+QUOTAS = {"quotas": [{"chip_type": "H100-80GB", "guaranteed_milli": 1000}]}
+TOKEN = {"name": "ci", "scopes": ["read"], "expires_in_days": 1}
+
+ENDPOINTS: list[tuple[str, str, Any, str]] = [
+    ("get", "health", None, "ok ok ok ok ok ok ok ok"),
+    ("get", "schema/", None, "ok ok ok ok ok ok ok ok"),
+    ("get", "session", None, "ok ok ok ok ok ok ok ok"),
+    ("post", "session", {"username": "nobody", "password": "wrong"}, "403 403 403 403 403 403 403 403"),
+    ("delete", "session", None, "ok ok ok ok ok ok ok ok"),
+    ("post", "agents/enrol", {"token": "x", "name": "n"}, "401 401 401 401 401 401 401 401"),
+    ("get", "me", None, EVERYBODY),
+    ("get", "jobs", None, EVERYBODY),
+    ("post", "jobs", SPEC, "401 403 ok ok ok 400 400 400"),
+    ("post", "jobs/batch", {"jobs": [SPEC]}, "401 400 ok ok ok 400 400 400"),
+    ("get", "jobs/counts", None, EVERYBODY),
+    ("get", "jobs/{job}", None, MINE),
+    ("post", "jobs/{job}/stop", None, STEERS_OWN),
+    ("post", "jobs/{other_job}/stop", None, STEERS_ANY),
+    ("post", "jobs/{job}/hold", None, STEERS_OWN),
+    ("post", "jobs/{other_job}/hold", None, STEERS_ANY),
+    ("post", "jobs/{held}/resume", None, STEERS_OWN),
+    ("post", "jobs/{active}/keep", None, STEERS_OWN),
+    ("post", "jobs/{ended}/requeue", None, STEERS_OWN),
+    ("get", "jobs/{job}/events", None, MINE),
+    ("get", "jobs/{job}/logs", None, MINE),
+    ("get", "jobs/{job}/explain", None, MINE),
+    ("get", "jobs/{job}/usage", None, MINE),
+    ("get", "nodes", None, EVERYBODY),
+    ("get", "nodes/{node}", None, EVERYBODY),
+    ("post", "nodes/{node}/drain", None, OPERATORS),
+    ("post", "nodes/{node}/cordon", None, OPERATORS),
+    ("post", "nodes/{node}/return", None, OPERATORS),
+    ("get", "chips", None, EVERYBODY),
+    ("get", "cluster", None, EVERYBODY),
+    ("get", "cycles", None, EVERYBODY),
+    ("get", "forecasts", None, EVERYBODY),
+    ("get", "policy", None, EVERYBODY),
+    ("put", "policy", {"values": {}}, OPERATORS),
+    ("get", "recordings", None, OPERATORS),
+    ("get", "recordings/{recording}", None, OPERATORS),
+    ("get", "teams", None, EVERYBODY),
+    ("get", "teams/{team}", None, "401 ok ok ok ok ok 404 404"),
+    ("put", "teams/{team}/quotas", QUOTAS, "401 403 403 403 ok ok 404 404"),
+    ("put", "teams/{team}/members/zebra-viewer", {"role": "member"}, "401 403 403 ok ok ok 404 404"),
+    ("put", "teams/{team}/members/zebra-viewer", {"role": "owner"}, "401 403 403 403 ok ok 404 404"),
+    ("put", "teams/{team}/members/giraffe-owner", {"role": "viewer"}, "401 403 403 404 404 404 404 404"),
+    ("delete", "teams/{team}/members/zebra-seated", None, "401 403 403 ok ok ok 404 404"),
+    ("get", "members", None, "401 403 403 ok ok ok ok 403"),
+    ("put", "members/zebra-viewer", {"role": "member"}, "401 403 403 ok ok 404 404 403"),
+    ("put", "members/zebra-viewer", {"role": "owner"}, "401 403 403 403 ok 404 404 403"),
+    ("put", "members/zebra-owner", {"role": "viewer"}, "401 403 403 403 409 404 404 403"),
+    ("delete", "members/zebra-viewer", None, "401 403 403 ok ok 404 404 403"),
+    ("get", "service-accounts", None, EVERYBODY),
+    ("post", "service-accounts", {"name": "new", "role": "member"}, "401 403 403 ok ok ok ok ok"),
+    ("post", "service-accounts", {"name": "new", "role": "owner", "team": "zebra-team"},
+     "401 403 403 403 ok 404 404 404"),
+    ("get", "service-accounts/{account}", None, "401 404 404 ok ok 404 404 404"),
+    ("delete", "service-accounts/{account}", None, "401 404 404 ok ok 404 404 404"),
+    ("post", "service-accounts/{account}/tokens", TOKEN, "401 404 404 ok ok 404 404 404"),
+    ("get", "tokens", None, EVERYBODY),
+    ("post", "tokens", TOKEN, EVERYBODY),
+    ("post", "tokens", {**TOKEN, "team": "zebra-team"}, "401 ok ok ok ok 404 404 404"),
+    ("delete", "tokens/{token}", None, "401 404 ok 404 404 404 404 404"),
+    ("delete", "tokens/{account_token}", None, "401 404 404 ok ok 404 404 404"),
+    ("post", "enrolment-tokens", {}, OPERATORS),
+]  # fmt: skip
+
+SOCKETS = [
+    ("cluster", "(cluster)", "ok ok ok ok ok ok ok"),
+    ("team:{team}:jobs", "team:([^:]+):jobs", "ok ok ok ok ok - -"),
+    ("job:{job}", "job:([^:]+)", "ok ok ok ok - - -"),
+]
+"""As `ACTORS` from the viewer on; a socket without a caller is not opened at all (tests of the socket)."""
+
+CONSOLE = {
+    "tenancy.organization": "list add change", "tenancy.team": "list add change", "tenancy.user": "list add change",
+    "tenancy.token": "list", "tenancy.auditentry": "list", "tenancy.serviceaccount": "list",
+    "cluster.pool": "list add change", "cluster.node": "list", "cluster.chip": "list", "cluster.nodeevent": "list",
+    "jobs.job": "list", "jobs.attempt": "list", "jobs.event": "list", "scheduling.cycle": "list",
+    "scheduling.verdict": "list", "scheduling.quarantine": "list",
+}  # fmt: skip
+"""What an operator may do with each model by forms; nobody else enters at all."""
+
+
+@dataclass
+class Matrix:
+    """The two organizations, who acts, and the ids that paths name."""
+
+    apis: dict[str, Api]
+    secrets: dict[str, str]
+    users: dict[str, User]
+    ids: dict[str, str]
+
+
+@pytest.fixture
+def matrix(db: None) -> Matrix:
+    a_cell()
+    node = a_node(chips=1)
+    zebra = Organization.objects.create(slug="zebra", name="Zebra")
+    team, other_team = create_team(zebra, "zebra-team"), create_team(zebra, "zebra-other")
+    users = {role.value: User.objects.create(username=f"zebra-{role.value}") for role in Role}
+    for role in Role:
+        add_member(zebra, users[role.value], role)
+    operators, giraffe = a_tenant("operations", operator=True), a_tenant("giraffe")
+    User.objects.filter(pk=giraffe.owner.pk).update(username="giraffe-owner")
+    users |= {"operator": operators.owner, "stranger": giraffe.owner}
+    secrets = {"operator": operators.token, "stranger": giraffe.token}
+    for role in Role:
+        _, secrets[role.value] = create_token(users[role.value], zebra, "zebra", ["read", "write"], 1)
+    _, secrets["elsewhere"] = create_token(users["owner"], zebra, "e", ["read", "write"], 1, other_team)
+    made = Matrix(
+        {"nobody": Api(), **{who: Api(secret) for who, secret in secrets.items()}}, secrets, users, {}
+    )
+    made.ids = {"node": node.public_id, "team": team.public_id, **_jobs(made), **_others(made, zebra, team)}
+    return made
+
+
+def _jobs(matrix: Matrix) -> dict[str, str]:
+    """Jobs of the member, and one of the owner, in every state that an action needs."""
+    ids = {}
+    for name, actor in {"job": "member", "other_job": "owner", "held": "member", "active": "member",
+                        "ended": "member"}.items():  # fmt: skip
+        ids[name] = matrix.apis[actor].post("/jobs", {**SPEC, "name": f"zebra-{name}"}).json()["id"]
+    states = {"held": "held", "active": "active", "ended": "succeeded"}
+    for name, state in states.items():
+        Job.objects.filter(public_id=ids[name]).update(state=state, status=state, reason_code="hold")
+    return ids
+
+
+def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
+    seated = User.objects.create(username="zebra-seated")
+    TeamMember.objects.create(team=team, user=seated, role="viewer")
+    account = (
+        matrix.apis["owner"].post("/service-accounts", {"name": "zebra-ci", "role": "member"}).json()["id"]
+    )
+    token = matrix.apis["owner"].post(f"/service-accounts/{account}/tokens", TOKEN).json()["id"]
+    recording = Recording.objects.create(
+        cell_id=1, first_at=clock.now(), last_at=clock.now(), cycles=1, size=1, data=b"x"
+    )
+    own = Token.objects.get(user=matrix.users["member"]).public_id
+    return {"account": account, "account_token": token, "recording": str(recording.pk), "token": own}
+
+
+def test_every_endpoint_answers_each_role_as_written(matrix: Matrix) -> None:
+    wrong = []
+    for method, path, body, expected in ENDPOINTS:
+        url = "/" + path.format(**matrix.ids)
+        right = dict(zip(ACTORS, expected.split(), strict=True))
+        got = {actor: _tried(matrix, actor, method, url, body) for actor in ACTORS}
+        wrong += [(method, path, who, got[who], right[who]) for who in ACTORS if got[who] != right[who]]
+    assert not wrong, "method, path, who, answer, as written:\n" + "\n".join(map(str, wrong))
+
+
+def _tried(matrix: Matrix, actor: str, method: str, url: str, body: Any) -> str:
+    """What became of one request, which is undone: "ok", or the status of a refusal that left nothing behind."""
+    api = matrix.apis[actor]
+    entries = AuditEntry.objects.count()
+    with transaction.atomic():
+        answer = getattr(api, method)(url, *([body] if method in ("post", "put") else []))
+        wrote = AuditEntry.objects.count() - entries
+        transaction.set_rollback(True)
+    if actor == "stranger":
+        told = answer.content.decode() if not answer.streaming else ""
+        learnt = [name for name in NAMES if name in told and name not in f"{url} {body}"]
+        assert not learnt, f"another tenant's names in the answer of {url}"
+    if answer.status_code < 300:
+        return "ok"
+    assert not wrote, f"what is refused leaves nothing behind: {url}"
+    assert answer["Content-Type"] == "application/problem+json", url
+    return str(answer.status_code)
+
+
+def test_every_endpoint_has_its_row() -> None:
+    written = {(method, _pattern(path)) for method, path, _, _ in ENDPOINTS}
+    there = {
+        (method, _pattern(str(entry.pattern)))
+        for entry in get_resolver("flexai.api.urls").url_patterns
+        for method in ("get", "post", "put", "patch", "delete")
+        if hasattr(entry.callback.view_class, method)
+    }
+    assert written == there
+
+
+def _pattern(path: str) -> str:
+    """The path with every id as a star."""
+    parts = [("*" if part[:1] in "{<" or before == "members" else part) for before, part in _pairs(path)]
+    return "/".join(parts)
+
+
+def _pairs(path: str) -> list[tuple[str, str]]:
+    parts = path.split("/")
+    return list(zip(["", *parts], parts, strict=False))
+
+
+def test_a_topic_is_heard_by_each_role_as_written(matrix: Matrix) -> None:
+    assert {pattern for _, pattern, _ in SOCKETS} == set(TOPICS), "every kind of topic has a row"
+    topics = {topic: topic.format(**matrix.ids) for topic, _, _ in SOCKETS}
+    for actor, secret in matrix.secrets.items():
+        seen = _visible(principal_for_token(secret), list(topics.values()))
+        for topic, _, expected in SOCKETS:
+            right = dict(zip(ACTORS[1:], expected.split(), strict=True))[actor]
+            assert ("ok" if topics[topic] in seen else "-") == right, (actor, topic)
+
+
+def test_the_console_is_the_operators_alone(matrix: Matrix) -> None:
+    registered = {model._meta.label_lower for model in admin.site._registry}
+    assert registered == set(CONSOLE), "every model of the console has a row"
+    paths = [*(f"/console/{_place(label)}/{page}" for label in CONSOLE for page in ("", "add/", "1/change/",
+               "1/delete/", "1/history/")), "/console/", "/console/jsi18n/", "/console/autocomplete/"]  # fmt: skip
+    for actor in ("nobody", "viewer", "member", "maintainer", "owner", "stranger"):
+        browser = Browser(HTTP_HOST="localhost")
+        if actor != "nobody":
+            browser.force_login(matrix.users[actor])
+        for path in paths if actor in ("nobody", "owner") else paths[-3:]:
+            assert browser.get(path).status_code == 302, (actor, path)
+
+
+def test_an_operator_does_in_the_console_what_is_written(matrix: Matrix) -> None:
+    browser = Browser(HTTP_HOST="localhost")
+    browser.force_login(matrix.users["operator"])
+    for label in CONSOLE:
+        _check_page(browser, label)
+
+
+def _check_page(browser: Browser, label: str) -> None:
+    model = next(model for model in admin.site._registry if model._meta.label_lower == label)
+    may = CONSOLE[label].split()
+    assert browser.get(f"/console/{_place(label)}/").status_code == 200
+    added = browser.get(f"/console/{_place(label)}/add/").status_code
+    assert added == (200 if "add" in may else 403), label
+    row = model._default_manager.first()
+    if row is not None:
+        page = f"/console/{_place(label)}/{row.pk}"
+        answer = browser.get(f"{page}/change/")
+        assert answer.status_code == 200
+        assert (b'name="_save"' in answer.content) == ("change" in may)
+        assert browser.get(f"{page}/delete/").status_code == (200 if "delete" in may else 403)
+
+
+def _place(label: str) -> str:
+    return label.replace(".", "/")
+
+
+def test_the_account_of_a_service_has_no_more_than_its_role(matrix: Matrix) -> None:
+    account = ServiceAccount.objects.get()
+    made = matrix.apis["maintainer"].post(f"/service-accounts/{account.public_id}/tokens", {
+        "name": "ci", "scopes": ["read", "write"], "expires_in_days": 1})  # fmt: skip
+    api = Api(made.json()["token"])
+    assert api.post("/jobs", {**SPEC}).status_code == 201
+    assert api.post(f"/jobs/{matrix.ids['other_job']}/stop").status_code == 403
+    assert api.put(f"/teams/{matrix.ids['team']}/quotas", QUOTAS).status_code == 403
+    shown = matrix.apis["owner"].get(f"/service-accounts/{account.public_id}").json()
+    assert (shown["username"], shown["role"]) == ("zebra-ci@zebra", "member")
+    assert shown["tokens"][0]["last_used_at"] is not None
+    assert "token" not in shown["tokens"][0], "the secret is shown once"
+    assert matrix.apis["owner"].delete(f"/service-accounts/{account.public_id}").status_code == 204
+    assert api.get("/me").status_code == 401
+    again = matrix.apis["owner"].post("/service-accounts", {"name": "zebra-ci", "role": "viewer"}).json()
+    assert again["username"] == "zebra-ci@zebra-2"
+
+
+def test_the_last_owner_stays(tenant: Tenant) -> None:
+    assert tenant.api.delete(f"/members/{tenant.owner.username}").status_code == 409
+    _, api = tenant.somebody(Role.OWNER)
+    assert api.delete(f"/members/{tenant.owner.username}").status_code == 204
+    assert tenant.api.get("/jobs").json()["items"] == []
+    assert tenant.api.get("/members").status_code == 403
