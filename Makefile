@@ -14,6 +14,9 @@ NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.j
 	--no-audit --no-fund --loglevel=error
 FRONTEND := $(shell find frontend/src frontend/public frontend/scripts -type f 2>/dev/null) \
 	$(wildcard frontend/*.json frontend/*.ts frontend/*.html frontend/hatch_build.py)
+# The lock is complete, so nothing is resolved; two halves are installed at once, for pip works on one core. What is
+# imported by users who may not write here is compiled afterwards, on all cores, while the dashboard is built.
+PIP = $(PY) -m pip install --quiet --no-deps --no-compile --require-hashes
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -81,11 +84,13 @@ $(VENV)/.packages: requirements.lock
 		"sudo apt-get install $$v-venv" >&2; exit 1; }
 	@echo "Setting up .venv: this takes a minute the first time."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --require-hashes -r requirements.lock
+	@awk -v to=$(VENV)/lock '/^[a-z]/ { n++ } n { print > (to "." n % 2) }' requirements.lock
+	@$(PIP) -r $(VENV)/lock.0 & half=$$!; $(PIP) -r $(VENV)/lock.1 && wait $$half
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.packages pyproject.toml $(FRONTEND)
-	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(PY) -m compileall -q -j 0 -x '/tests/|/pip/' $(VENV)/lib >/dev/null 2>&1 & \
+		$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .; installed=$$?; wait; exit $$installed
 	@touch $@
 
 frontend/node_modules/.package-lock.json: frontend/package-lock.json $(VENV)/.packages
