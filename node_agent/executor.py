@@ -6,6 +6,7 @@ is, when the agent starts."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from node_agent.forking import ForkServer
 from node_agent.launching import LaunchRefusedError, Place, build_launch
 from node_agent.orphans import end_orphans
 from node_agent.outbox import Track
+from node_agent.progress import ProgressFile, progress_name
 from node_agent.protocol import ReplicaReport, WantedReplica
 from node_agent.reconcile import Forget, Found, Key, NeverStart, Phase, Start, Stop, plan
 
@@ -45,6 +47,7 @@ class Local:
         "launches",
         "log_path",
         "phase",
+        "progress",
         "read",
         "shim_pid",
         "stop_asked",
@@ -57,6 +60,7 @@ class Local:
         self.base = f"{data_dir}/{spool.REPLICAS}/{spool.file_name(*key)}"
         self.log_path = f"{self.base}.log"
         self.job = job
+        self.progress = ProgressFile(f"{data_dir}/{JOBS}/{job}/{progress_name(key)}")
         self.phase = Phase.LIVE
         self.track = Track(key, self)
         self.read = 0
@@ -189,6 +193,17 @@ class ProcessExecutor:
             if local.read and not local.track.ended and logs.size_of(local.log_path) > local.track.log_sent:
                 self._on_change(local.track)
 
+    def look_for_progress(self) -> None:
+        """Notice what live replicas say of themselves."""
+        for local in self._locals.values():
+            if local.read and not local.track.ended:
+                self._look_at_progress(local)
+
+    def _look_at_progress(self, local: Local) -> None:
+        if local.progress.look():
+            local.track.progress = local.progress.said.report(local.track.key, wall_ms())
+            self._on_change(local.track)
+
     def sweep(self) -> None:
         """Find what no hint told: moves whose hint was lost, shims that were killed, launches that vanished."""
         now = time.monotonic()
@@ -213,14 +228,17 @@ class ProcessExecutor:
         if not self._left:
             return
         in_use = self.jobs()
-        bases, jobs = [], set()
+        bases, words, jobs = [], [], set()
         for _ in range(min(REMOVALS_A_ROUND, len(self._left))):
             local = self._left.popleft()
             bases.append(local.base)
+            words += [local.progress.path] if local.progress.was_there else []
             if local.job not in in_use:
                 jobs.add(local.job)
         self._clearing = jobs
-        await asyncio.to_thread(_remove_all, bases, [f"{self._place.data_dir}/{JOBS}/{job}" for job in jobs])
+        await asyncio.to_thread(
+            _remove_all, bases, words, [f"{self._place.data_dir}/{JOBS}/{job}" for job in jobs]
+        )
         self._clearing = set()
         held_back, self._held_back = self._held_back, []
         for frame in held_back:
@@ -315,6 +333,8 @@ class ProcessExecutor:
         if len(moves) == local.read:
             return
         local.frame = b""
+        if moves[-1]["state"] == "ended":
+            self._look_at_progress(local)  # its last words go before its end
         for move in moves[local.read :]:
             local.track.add(_report(local, move))
             if move["state"] == "starting" and isinstance(pid := move.get("pid"), int):
@@ -386,9 +406,12 @@ class ProcessExecutor:
         self._look(local)
 
 
-def _remove_all(bases: list[str], job_dirs: list[str]) -> None:
+def _remove_all(bases: list[str], words: list[str], job_dirs: list[str]) -> None:
     for base in bases:
         spool.remove(base)
+    for path in words:
+        with contextlib.suppress(OSError):  # the job removed it, or made something else of the name
+            os.unlink(path)
     for path in job_dirs:
         _leave_job_directory(path)
 

@@ -10,6 +10,7 @@ from node_agent.cgroups import Detected
 from node_agent.datadir import JOBS
 from node_agent.drivers import Driver
 from node_agent.launch import Launch
+from node_agent.progress import progress_name
 from node_agent.protocol import WantedReplica
 from node_agent.spool import REPLICAS, file_name, is_safe_name
 from node_agent.users import Users
@@ -53,6 +54,7 @@ def build_launch(wanted: WantedReplica, place: Place) -> Launch:
         **place.driver.environment(indexes),
         "FLEXAI_CHECKPOINT_DIR": checkpoint_dir,
         "FLEXAI_PREEMPT_FILE": preempt_file,
+        "FLEXAI_PROGRESS_FILE": f"{job_dir}/{progress_name((wanted.attempt, wanted.replica, wanted.generation))}",
     }
     cores = sorted(set(place.driver.cores(indexes)))
     slice_milli = _slice_milli(wanted)

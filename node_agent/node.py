@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from node_agent import cgroups, datadir, shim, visibility
+from node_agent import cgroups, datadir, progress, shim, visibility
 from node_agent.clocks import boot_id
 from node_agent.drivers import Driver
 from node_agent.drivers.cpu import CpuDriver
@@ -85,12 +85,15 @@ class Node:
     async def make_rounds(self) -> None:
         """Follow logs, find what hints did not tell, look at the chips, remove old job directories; until
         cancelled."""
-        next_sweep = next_tidy = 0.0
+        next_sweep = next_tidy = next_words = 0.0
         next_look = time.monotonic() + INVENTORY_SECONDS
         while True:
             now = time.monotonic()
             self.executor.look_for_log()
             await self.executor.clear_away()
+            if now >= next_words:
+                self.executor.look_for_progress()
+                next_words = now + progress.LOOK_SECONDS
             if now >= next_sweep:
                 self.executor.sweep()
                 next_sweep = now + SWEEP_SECONDS

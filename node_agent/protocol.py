@@ -24,6 +24,10 @@ MAX_LOG_PIECE = 256 * 1024
 MAX_LOG_MESSAGE = 1024 * 1024
 HEARTBEAT_SECONDS = 10
 TELEMETRY_SECONDS = 1
+MAX_STEP = 2**53
+MAX_THROUGHPUT_MILLI = 10**18
+MAX_PROBLEM = 200
+"""Characters of the sentence that says what was refused of a replica's progress."""
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=False, omit_defaults=True):
@@ -90,6 +94,27 @@ class ReplicaReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """Mean use of the chips it held (or of the CPU it asked for) over its life."""
 
 
+class ReplicaProgress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a replica has said of itself so far, all of it: a lost or doubled one does no harm. Times are wall-clock
+    ms of the node."""
+
+    attempt: str
+    replica: int
+    at: int = 0
+    generation: int = 1
+    step: int | None = None
+    throughput_milli: int | None = None
+    """Thousandths of the job's own unit a second, of the whole job."""
+    loss: float | None = None
+    saving: bool = False
+    """It writes a checkpoint now."""
+    saved_step: int | None = None
+    saved_at: int | None = None
+    """Its last checkpoint."""
+    problem: str = ""
+    """What of its words was refused; empty: nothing."""
+
+
 class LogPiece(msgspec.Struct, frozen=True, omit_defaults=True):
     """Bytes of one replica's log from `offset` on (base64 in JSON)."""
 
@@ -123,10 +148,11 @@ class Heartbeat(_Message, frozen=True, tag="heartbeat"):
 
 
 class Reports(_Message, frozen=True, tag="reports"):
-    """Moves, oldest first, at most 500."""
+    """Moves, oldest first, at most 500; and progress, at most 500, which is of before these moves."""
 
     seq: int
     items: list[ReplicaReport]
+    progress: list[ReplicaProgress] = []
 
 
 class Logs(_Message, frozen=True, tag="logs"):

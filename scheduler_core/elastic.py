@@ -172,14 +172,19 @@ def worth(job: ElasticJob, replicas: int) -> int:
 
 
 def speedup(job: ElasticJob, replicas: int) -> int:
-    """Over one replica, in millionths: as measured, or as is assumed of everybody.
-
-    Beyond what is measured nothing is gained. Assumed are full gain up to `NODE_LINEAR` chips, for links within a
-    node are fast, and the square root of the replicas beyond: what a job of unknown scaling loses across nodes.
+    """Over one replica, in millionths: as measured, or as is assumed of everybody. Beyond what is measured nothing
+    is gained.
     """
     if job.curve:
         at = min(replicas, len(job.curve))
         return MICRO * job.curve[at - 1] // max(job.curve[0], 1)
+    return assumed_speedup(replicas)
+
+
+def assumed_speedup(replicas: int) -> int:
+    """Full gain up to `NODE_LINEAR` chips, for links within a node are fast, and the square root of the replicas
+    beyond: what a job of unknown scaling loses across nodes. In millionths.
+    """
     if replicas <= NODE_LINEAR:
         return MICRO * replicas
     return isqrt(MICRO**2 * NODE_LINEAR * replicas)

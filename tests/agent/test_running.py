@@ -31,6 +31,29 @@ async def test_a_job_runs_is_logged_and_leaves_nothing_behind(node: Node) -> Non
     await server.until(lambda: not job_dir.exists(), what="no empty job directory")
 
 
+async def test_what_a_job_says_of_itself_arrives_and_its_last_words_before_its_end(node: Node) -> None:
+    server, agent = node
+    await server.want(
+        a_replica(
+            "says",
+            """echo '{"step": 1, "checkpoint": "saved"}' > $FLEXAI_PROGRESS_FILE""",
+            "while [ ! -e go ]; do sleep 0.02; done",
+            """echo '{"step": 2, "loss": NaN}' >> $FLEXAI_PROGRESS_FILE""",
+        )
+    )
+    await server.until(lambda: server.words.get("says"), what="the first words")
+    (agent.data_dir / "jobs" / "job-says" / "go").touch()
+    await server.ended("says")
+    first, last = server.words["says"][0], server.words["says"][-1]
+    assert (first.step, first.saved_step, first.problem) == (1, 1, "")
+    assert (last.step, last.saved_at) == (2, first.saved_at)
+    assert last.problem == "loss was refused: it is not a finite number."
+    await server.until(
+        lambda: not list((agent.data_dir / "jobs" / "job-says").glob(".flexai-progress*")),
+        what="no file left",
+    )
+
+
 async def test_the_shell_stops_at_the_first_failure_with_its_exit_code(node: Node) -> None:
     server, _ = node
     await server.want(a_replica("fails", "echo one", "(exit 7)", "echo never"))
@@ -127,7 +150,7 @@ async def test_the_environment_is_the_jobs_own(node: Node, monkeypatch: pytest.M
         "_",
         "PYTHONUNBUFFERED",
     }
-    known |= {"FLEXAI_CHECKPOINT_DIR", "FLEXAI_PREEMPT_FILE", "FLEXAI_CPUS"}
+    known |= {"FLEXAI_CHECKPOINT_DIR", "FLEXAI_PREEMPT_FILE", "FLEXAI_PROGRESS_FILE", "FLEXAI_CPUS"}
     assert set(env) <= known, "something of the agent's own environment was passed on"
 
 

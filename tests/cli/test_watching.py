@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from tests.cli.conftest import Shell
 from tests.support.http_stub import Stub
@@ -64,6 +65,19 @@ def test_explain_says_the_reason_and_the_history_in_order(flexai: Shell, stub: S
     assert re.search(r"Expected to start in 12m \d\ds; in nine cases of ten within 45m \d\ds\.", out)
     assert out.index("Submitted by ana") < out.rindex("5 of 8 chips are free")
     assert len(flexai("explain", job["id"], "--json").json["events"]) == 2
+
+
+def test_explain_says_what_the_job_says_of_itself(flexai: Shell, stub: Stub) -> None:
+    now = datetime.now(UTC).isoformat()
+    progress = {
+        "at": now, "step": 12_000, "throughput": 350.5, "loss": 0.25, "saved_step": 11_900, "saved_at": now,
+        "problem": "loss was refused: it is not a finite number.",
+    }  # fmt: skip
+    job = stub.add_job(status="running", attempt=1, progress=progress)
+    out = " ".join(flexai("explain", job["id"], COLUMNS="120").out.split())
+    assert "It says: step 12,000, loss 0.25, throughput 350.5, checkpoint saved at step 11,900" in out
+    assert "refused: loss was refused" in out
+    assert flexai("explain", job["id"], "--json").json["progress"]["step"] == 12_000
 
 
 def test_top_and_nodes_show_chips_and_say_what_is_simulated(flexai: Shell) -> None:

@@ -74,6 +74,7 @@ class Stub:
             "run_ms": None,
             "nodes": [],
             "use_permille": None,
+            "progress": None,
             "memory_peak_mib": None,
             "version": 1,
             "url": "",

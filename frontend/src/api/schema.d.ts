@@ -791,6 +791,7 @@ export interface components {
             use_permille: number | null;
             memory_peak_mib: number;
             cpu_time_ms: number;
+            progress: components["schemas"]["Progress"] | null;
             replicas: components["schemas"]["Replica"][];
         };
         /** @description Ids in the order of the specs. */
@@ -1084,6 +1085,8 @@ export interface components {
             /** @description Mean use of its chips: now while it runs, over its life afterwards. */
             use_permille: number | null;
             idle: components["schemas"]["Idle"] | null;
+            /** @description Of the last attempt; null where it said nothing. */
+            progress: components["schemas"]["Progress"] | null;
             memory_peak_mib: number | null;
             version: number;
             url: string;
@@ -1138,6 +1141,8 @@ export interface components {
             /** @description Mean use of its chips: now while it runs, over its life afterwards. */
             use_permille: number | null;
             idle: components["schemas"]["Idle"] | null;
+            /** @description Of the last attempt; null where it said nothing. */
+            progress: components["schemas"]["Progress"] | null;
             memory_peak_mib: number | null;
             version: number;
             url: string;
@@ -1467,6 +1472,28 @@ export interface components {
             field: string;
             message: string;
             hint?: string;
+        };
+        /** @description What an attempt has said of itself, the newest. */
+        Progress: {
+            /**
+             * Format: date-time
+             * @description When it was last heard.
+             */
+            at: string;
+            step: number | null;
+            /**
+             * Format: double
+             * @description Of the whole job, a second, in its own unit.
+             */
+            throughput: number | null;
+            /** Format: double */
+            loss: number | null;
+            /** @description Of its last checkpoint. */
+            saved_step: number | null;
+            /** Format: date-time */
+            saved_at: string | null;
+            /** @description What of its words was refused; empty: nothing. */
+            problem: string;
         };
         /** @description What a team has of one chip type, in milli-chips. */
         Quota: {

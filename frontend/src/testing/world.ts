@@ -393,6 +393,7 @@ export class World {
       nodes: started ? [`node-0${1 + (index % 9)}`] : [],
       use_permille: started ? 250 + ((index * 137) % 700) : null,
       idle: null,
+      progress: null,
       memory_peak_mib: started ? 52_000 : null,
       version: 3,
       url: `/jobs/${id}`,
@@ -417,6 +418,7 @@ export class World {
         use_permille: job.use_permille,
         memory_peak_mib: job.memory_peak_mib ?? 0,
         cpu_time_ms: 812_000,
+        progress: null,
         replicas: Array.from({ length: job.chips.replicas }, (_, index) => ({
           index,
           node: job.nodes[0] ?? "",

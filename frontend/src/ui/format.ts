@@ -2,11 +2,17 @@
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const significant = new Intl.NumberFormat("en", { maximumSignificantDigits: 5 });
 
 export const NOTHING = "—";
 
 export function count(value: number): string {
   return whole.format(value);
+}
+
+/** Any number in at most five digits: 0.00031415 → "0.00031415", 12345.678 → "12,346". */
+export function figure(value: number | null | undefined): string {
+  return value === null || value === undefined ? NOTHING : significant.format(value);
 }
 
 /** Thousandths as a number: 1500 → "1.5". */

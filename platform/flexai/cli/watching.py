@@ -17,7 +17,7 @@ from flexai.cli.exits import USAGE, Refusal
 from flexai.cli.references import job_id_of
 from flexai.cli.session import connect
 from flexai.client import Client
-from flexai.client.types import Chip, Explanation, Forecast, Job
+from flexai.client.types import Chip, Explanation, Forecast, Job, Progress
 
 WATCH_SECONDS = 1.0
 _ORDER = (
@@ -97,15 +97,17 @@ def explain(
     job: Annotated[str, typer.Argument(help="Id or name.")],
     as_json: options.Json = False,
 ) -> None:
-    """Say why a job is where it is, and what has happened to it."""
+    """Say why a job is where it is, what it says of itself, and what has happened to it."""
     with connect() as client:
         job_id = job_id_of(client, job)
-        answer = client.jobs.explain(job_id)
+        answer, progress = client.jobs.explain(job_id), client.jobs.get(job_id)["progress"]
         events = list(client.jobs.events(job_id))
     if as_json:
-        output.emit_json({**answer, "events": events})
+        output.emit_json({**answer, "progress": progress, "events": events})
         return
     output.out().print(_explained(answer))
+    if progress:
+        output.out().print(Text(_said(progress)))
     if events:
         output.out().print(tables.events_table(sorted(events, key=lambda event: event["id"])))
 
@@ -182,6 +184,20 @@ def _explained(answer: Explanation) -> Text:
         if reason["sentence"] != answer["sentence"]:
             text.append(f"  • {output.printable(reason['sentence'])}\n", style="default")
     return text
+
+
+def _said(progress: Progress) -> str:
+    """What the job says of itself, in one line; what was refused in another."""
+    words = [f"{name} {progress[name]:g}" for name in ("loss", "throughput") if progress[name] is not None]
+    if progress["step"] is not None:
+        words.insert(0, f"step {progress['step']:,}")
+    if progress["saved_at"] is not None:
+        step = "" if progress["saved_step"] is None else f" at step {progress['saved_step']:,}"
+        words.append(f"checkpoint saved{step} {output.ago(progress['saved_at'])}")
+    lines = [f"  It says: {', '.join(words)} ({output.ago(progress['at'])})."] if words else []
+    if progress["problem"]:
+        lines.append(f"  Of what it says was refused: {output.printable(progress['problem'])}")
+    return "\n".join(lines)
 
 
 def _expected(forecast: Forecast) -> str:

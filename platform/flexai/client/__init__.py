@@ -29,6 +29,7 @@ from flexai.client.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
+from flexai.client.inside import preempted, progress
 from flexai.client.logs import LogPiece
 from flexai.client.types import FINAL_STATUSES, is_final
 
@@ -53,4 +54,6 @@ __all__ = [
     "WaitTimeout",
     "create_token_with_password",
     "is_final",
+    "preempted",
+    "progress",
 ]

@@ -47,6 +47,18 @@ class Replica(TypedDict):
     chips: list[AllocatedChip]
 
 
+class Progress(TypedDict):
+    """What an attempt has said of itself, the newest; `problem` names what of it was refused."""
+
+    at: str
+    step: int | None
+    throughput: float | None
+    loss: float | None
+    saved_step: int | None
+    saved_at: str | None
+    problem: str
+
+
 class Attempt(TypedDict):
     number: int
     state: str
@@ -60,6 +72,7 @@ class Attempt(TypedDict):
     use_permille: int | None
     memory_peak_mib: int
     cpu_time_ms: int
+    progress: Progress | None
     replicas: list[Replica]
 
 
@@ -102,6 +115,7 @@ class Job(TypedDict):
     nodes: list[str]
     use_permille: int | None
     idle: Idle | None
+    progress: Progress | None
     memory_peak_mib: int | None
     version: int
     url: str

@@ -89,6 +89,10 @@ class Job(models.Model):
     """Chip-milliseconds that its ended attempts had, by what quota charged."""
     times_taken = models.PositiveIntegerField(default=0, db_default=0)
     """How often its chips were taken back for other work (R1)."""
+    speeds = models.JSONField(default=dict, db_default={})
+    """Measured throughput in thousandths, by chip type and number of replicas (E1)."""
+    restart_ms = models.PositiveIntegerField(default=0, db_default=0)
+    """How long its last attempt that told of itself took from its place to its first words (R3)."""
     kept_until = models.DateTimeField(null=True)
     """Somebody asked that its chips be kept until then, used or not (T2)."""
     version = models.PositiveIntegerField(default=0)
@@ -171,6 +175,29 @@ class IdleAttempt(models.Model):
     notified_at = models.DateTimeField(null=True)
     acts_at = models.DateTimeField(null=True)
     """When its policy's action follows, as the notice said."""
+
+
+class AttemptProgress(models.Model):
+    """What an attempt has said of itself, the newest. Of several replicas that speak the first one is heard."""
+
+    attempt = models.OneToOneField(Attempt, models.CASCADE, primary_key=True, related_name="progress")
+    replica = models.PositiveIntegerField()
+    """Who said it."""
+    first_at = models.DateTimeField()
+    at = models.DateTimeField()
+    step = models.BigIntegerField(null=True)
+    throughput_milli = models.BigIntegerField(null=True)
+    """Thousandths of its own unit a second."""
+    loss = models.FloatField(null=True)
+    saving_since = models.DateTimeField(null=True)
+    """The attempt is `checkpointing` since then; kept afterwards, so that it is not told too often."""
+    saved_step = models.BigIntegerField(null=True)
+    saved_at = models.DateTimeField(null=True)
+    """Its last checkpoint (R3)."""
+    told_saved_at = models.DateTimeField(null=True)
+    """The one that the scheduler has heard of."""
+    problem = models.CharField(max_length=200, default="")
+    """What of its words was refused."""
 
 
 class Replica(models.Model):

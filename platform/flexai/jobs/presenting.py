@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Min
 
 from flexai.common import clock
-from flexai.jobs.models import Allocation, Attempt, Event, IdleAttempt, Job, Replica
+from flexai.jobs.models import Allocation, Attempt, AttemptProgress, Event, IdleAttempt, Job, Replica
 from flexai.jobs.queries_live import use_of_jobs
 from scheduler_core.demand import Rung
 from scheduler_core.lifecycle import JobState
@@ -48,7 +48,7 @@ def present_job(job: Job) -> dict[str, Any]:
 
 def present_attempts(job: Job) -> list[dict[str, Any]]:
     """Every attempt of the job, first to last, with replicas and chips. Three statements."""
-    attempts = list(Attempt.objects.filter(job=job).order_by("number"))
+    attempts = list(Attempt.objects.filter(job=job).select_related("progress").order_by("number"))
     replicas: dict[int, list[dict[str, Any]]] = {}
     by_pk: dict[int, dict[str, Any]] = {}
     for replica in Replica.objects.filter(attempt__in=attempts).select_related("node").order_by("index"):
@@ -127,6 +127,7 @@ def _job(job: Job, place: Whereabouts | None, live_use: int | None, now: datetim
         "nodes": place.nodes if place else [],
         "use_permille": place.attempt.use_permille if place and place.attempt.state == "ended" else live_use,
         "idle": _idle(job, place),
+        "progress": present_progress(place.attempt) if place else None,
         "memory_peak_mib": place.attempt.memory_peak_mib or None if place else None,
         "version": job.version,
         "url": f"/jobs/{job.public_id}",
@@ -149,6 +150,22 @@ def _idle(job: Job, place: Whereabouts | None) -> dict[str, Any] | None:
     }
 
 
+def present_progress(attempt: Attempt) -> dict[str, Any] | None:
+    """What the attempt has said of itself; None where it said nothing. The attempt comes with its progress."""
+    said: AttemptProgress | None = getattr(attempt, "progress", None)
+    if said is None:
+        return None
+    return {
+        "at": stamp(said.at),
+        "step": said.step,
+        "throughput": None if said.throughput_milli is None else said.throughput_milli / 1000,
+        "loss": said.loss,
+        "saved_step": said.saved_step,
+        "saved_at": stamp(said.saved_at),
+        "problem": said.problem,
+    }
+
+
 def _whereabouts_of(jobs: Sequence[Job]) -> dict[int, Whereabouts]:
     """The last attempt of each job that has had one, by the job's primary key. At most four statements."""
     tried = {job.pk: job for job in jobs if job.attempts_count}
@@ -157,7 +174,9 @@ def _whereabouts_of(jobs: Sequence[Job]) -> dict[int, Whereabouts]:
     numbers = {job.attempts_count for job in tried.values()}
     attempts = [
         attempt
-        for attempt in Attempt.objects.filter(job_id__in=tried, number__in=numbers).select_related("idle")
+        for attempt in Attempt.objects.filter(job_id__in=tried, number__in=numbers).select_related(
+            "idle", "progress"
+        )
         if attempt.number == tried[attempt.job_id].attempts_count
     ]
     firsts = _first_runs([job.pk for job in tried.values() if job.attempts_count > 1])
@@ -238,5 +257,6 @@ def _attempt(attempt: Attempt, replicas: list[dict[str, Any]]) -> dict[str, Any]
         "use_permille": attempt.use_permille,
         "memory_peak_mib": attempt.memory_peak_mib,
         "cpu_time_ms": attempt.cpu_time_ms,
+        "progress": present_progress(attempt),
         "replicas": replicas,
     }

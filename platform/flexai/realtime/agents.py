@@ -21,6 +21,7 @@ from flexai.common import clock
 from flexai.common.errors import FlexaiError, InvalidInput, Unauthenticated
 from flexai.jobs.contact import Arrival, arrive
 from flexai.jobs.logs import check_logs
+from flexai.jobs.progress import check_progress
 from flexai.jobs.reports import check_reports
 from flexai.realtime.board import Received, check_frame
 from flexai.realtime.connection import (
@@ -240,6 +241,7 @@ class _Listener:
         try:
             if isinstance(message, protocol.Reports):
                 check_reports(message.items)
+                check_progress(message.progress)
             else:
                 check_logs(message.items)
         except InvalidInput as error:

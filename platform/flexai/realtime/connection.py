@@ -39,6 +39,7 @@ class Queued:
     size: int
     reports: list[protocol.ReplicaReport]
     logs: list[protocol.LogPiece]
+    progress: list[protocol.ReplicaProgress]
 
 
 class AgentConnection:

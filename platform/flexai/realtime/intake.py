@@ -18,6 +18,7 @@ from django.db import transaction
 
 from flexai.common import clock
 from flexai.jobs.logs import take_logs_of
+from flexai.jobs.progress import take_progress_of
 from flexai.jobs.reports import take_reports_of
 from flexai.realtime.connection import (
     CLOSE_FAILED,
@@ -64,9 +65,9 @@ class Intake:
     def put(self, connection: AgentConnection, message: protocol.Reports | protocol.Logs, size: int) -> None:
         """The message will be committed and then acknowledged, after those put before it by the same connection."""
         if isinstance(message, protocol.Reports):
-            queued = Queued(message.seq, size, message.items, [])
+            queued = Queued(message.seq, size, message.items, [], message.progress)
         else:
-            queued = Queued(message.seq, size, [], message.items)
+            queued = Queued(message.seq, size, [], message.items, [])
         connection.take_in(queued)
         self._ready[connection] = None
         if self._task is None or self._task.done():
@@ -142,17 +143,22 @@ class Intake:
 
 
 def _commit(batch: Mapping[AgentConnection, list[Queued]]) -> Committed:
-    """One transaction for everything in the batch."""
+    """One transaction for everything in the batch, after one for progress: locks are taken in order in each."""
     reports: dict[int, list[protocol.ReplicaReport]] = {}
     logs: dict[int, list[protocol.LogPiece]] = {}
+    progress: dict[int, list[protocol.ReplicaProgress]] = {}
     for connection, turn in batch.items():
         for queued in turn:
             if queued.reports:
                 reports.setdefault(connection.node_pk, []).extend(queued.reports)
             if queued.logs:
                 logs.setdefault(connection.node_pk, []).extend(queued.logs)
+            if queued.progress:
+                progress.setdefault(connection.node_pk, []).extend(queued.progress)
     committed = Committed()
     at = clock.now()
+    if progress:  # before the moves: an attempt's last words come with its end
+        committed.foreign |= set(take_progress_of(progress, at=at).foreign)
     with transaction.atomic():
         if reports:
             committed.foreign |= set(take_reports_of(reports, at=at).foreign)

@@ -115,6 +115,7 @@ _QUARANTINED = "EXISTS (SELECT 1 FROM scheduling_quarantine q WHERE q.job_id = {
 
 
 _KEEPS_STATE = "coalesce(j.effective_spec->>'checkpoint_path', '') <> ''"
+_SPEEDS = "CASE WHEN j.speeds <> '{}' THEN j.speeds END"
 _ENDLESS = "j.type <> 'task'"
 """Services and workspaces end when somebody ends them (B1)."""
 
@@ -147,7 +148,7 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
         j.version, j.set_id, s.cap, j.effective_spec->'min_runtime_ms', j.effective_spec->'max_duration_ms',
         j.effective_spec->'node_pools', j.effective_spec->'resources',
         j.effective_spec->'replicas', j.attained, j.times_taken, {_KEEPS_STATE}, {_ENDLESS},
-        j.effective_spec->'alternatives', j.effective_spec->>'choose') ORDER BY j.id)::text
+        j.effective_spec->'alternatives', j.effective_spec->>'choose', {_SPEEDS}, j.restart_ms) ORDER BY j.id)::text
    FROM jobs_job j LEFT JOIN jobs_jobset s ON s.id = j.set_id
   WHERE j.cell_id = %(cell)s AND j.state = 'queued' {changed.format("j")} AND NOT {_QUARANTINED.format("j")}),
 (SELECT json_agg(json_build_array(a.id, a.changed, a.job_id, j.team_id, a.organization_id, j.priority,
@@ -160,8 +161,9 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
                 ORDER BY r.index)
            FROM jobs_replica r WHERE r.attempt_id = a.id),
         j.user_id, {milliseconds("j.submitted_at")}, j.attained, j.times_taken, {_KEEPS_STATE}, {_ENDLESS},
-        a.state = 'stopping', j.name) ORDER BY a.id)::text
+        a.state = 'stopping', j.name, j.restart_ms, {milliseconds("g.saved_at")}) ORDER BY a.id)::text
    FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
+   LEFT JOIN jobs_attemptprogress g ON g.attempt_id = a.id
   WHERE a.cell_id = %(cell)s AND a.state <> 'ended' {changed.format("a")}),
 (SELECT json_agg(json_build_array(p.id, p.changed, p.attempts, p.placements) ORDER BY p.id)::text
    FROM scheduling_promise p WHERE p.cell_id = %(cell)s {changed.format("p")}),

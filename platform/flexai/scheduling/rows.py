@@ -9,10 +9,12 @@ import msgspec
 
 from flexai.jobs.requests import gangs_from
 from flexai.scheduling.predictions import NO_IMAGE
+from scheduler_core.curves import curve_of
 from scheduler_core.model import (
     Chip,
     ChipShare,
     Choose,
+    Curve,
     Gang,
     Isolation,
     Job,
@@ -166,6 +168,8 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
     endless: bool
     alternatives: msgspec.Raw
     choose: str | None
+    speeds: dict[str, dict[str, int]] | None
+    restart_cost: int
 
     def is_due(self, now: int) -> bool:
         """Whether its `start_after` has come; `now` in milliseconds since the epoch."""
@@ -197,6 +201,8 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
             times_taken=self.times_taken,
             checkpoint=self.checkpoint,
             endless=self.endless,
+            restart_cost=self.restart_cost,
+            curves=_curves(self.speeds, gang.maximum),
         )
 
 
@@ -269,6 +275,8 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
     leaving: bool
     name: str
     """The job's."""
+    restart_cost: int
+    saved: int | None
 
     def as_engine(self, predictions: Predictions) -> Running:
         """`predictions` are what was learned of ended runs."""
@@ -293,7 +301,17 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
             checkpoint=self.checkpoint,
             endless=self.endless,
             leaving=self.leaving,
+            restart_cost=self.restart_cost,
+            checkpointed=self.saved,
         )
+
+
+def _curves(speeds: dict[str, dict[str, int]] | None, maximum: int) -> tuple[Curve, ...]:
+    """What was measured of the job, up to the most replicas that it may have (E1)."""
+    return tuple(
+        Curve(kind, curve_of({int(size): speed for size, speed in sizes.items()}, maximum))
+        for kind, sizes in sorted((speeds or {}).items())
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -15,7 +15,7 @@ from flexai.common import clock
 from flexai.common.broker import valkey
 from flexai.common.events import CYCLE_TASK, request_cycle
 from flexai.jobs.services import release_due
-from flexai.scheduling import cycle, demand, forecasts, past_use, records
+from flexai.scheduling import cycle, demand, forecasts, past_use, records, speeds
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,13 @@ def look_at_demand() -> None:
             demand.look_at_demand(cell_id, clock.now())
         except redis.RedisError as error:
             log.warning("broker not reached, nothing is measured: %s", error)
+
+
+@shared_task(name="flexai.scheduling.speeds", ignore_result=True)  # type: ignore[untyped-decorator]
+def learn_speeds() -> None:
+    """What running work says of its speed and its checkpoints is known to the scheduler."""
+    for cell_id in Cell.objects.values_list("pk", flat=True):
+        speeds.learn(cell_id, clock.now())
 
 
 @shared_task(name="flexai.scheduling.forecast", ignore_result=True)  # type: ignore[untyped-decorator]

@@ -20,6 +20,7 @@ from node_agent.protocol import (
     InventoryChanged,
     Logs,
     Renewed,
+    ReplicaProgress,
     ReplicaReport,
     Reports,
     ServerMessage,
@@ -60,6 +61,8 @@ class NodeState:
         del self.heartbeats[:-1]
         self.reports: list[ReplicaReport] = []
         self.moves: dict[tuple[str, int], list[ReplicaReport]] = {}
+        self.words: dict[str, list[ReplicaProgress]] = {}
+        """What replicas said of themselves, by attempt; nothing of it after the attempt's end."""
         self.logs: dict[tuple[str, int], bytearray] = {}
         self.log_bytes_received = 0
         self.telemetry: list[Telemetry] = []
@@ -204,6 +207,11 @@ class FakeServer:
         found: ReplicaReport = await self.until(moved, seconds=seconds, what=f"{attempt} {state}")
         return found
 
+    @property
+    def words(self) -> dict[str, list[ReplicaProgress]]:
+        """What replicas of the one node said of themselves, by attempt."""
+        return self.node.words
+
     def log(self, attempt: str, replica: int = 0) -> bytes:
         return bytes(self.node.logs.get((attempt, replica), b""))
 
@@ -294,6 +302,9 @@ class FakeServer:
     async def _take_reports(self, node: NodeState, message: Reports) -> None:
         now = time.monotonic()
         dropped = False
+        for words in message.progress:
+            assert "ended" not in self.states(words.attempt, words.replica)
+            node.words.setdefault(words.attempt, []).append(words)
         for report in message.items:
             node.reports.append(report)
             moves = node.moves.setdefault((report.attempt, report.replica), [])

@@ -1,6 +1,6 @@
 import { useTranslation } from "react-i18next";
 import type { JobDetail } from "../../api/types";
-import { dateTime, memory, milli, NOTHING } from "../../ui/format";
+import { count, dateTime, figure, memory, milli, NOTHING } from "../../ui/format";
 import { Meter } from "../../ui/Meter";
 import { Facts, Panel } from "../../ui/Panel";
 import classes from "./JobPage.module.css";
@@ -14,6 +14,7 @@ export function Summary({ job }: { job: JobDetail }) {
     <div className={classes.grid}>
       <div className={classes.column}>
         {job.started_at && <LastLines job={job} />}
+        {job.progress && <Said progress={job.progress} />}
         <Panel title={t("job.result")}>
           <Facts
             facts={[
@@ -46,6 +47,33 @@ export function Summary({ job }: { job: JobDetail }) {
         />
       </Panel>
     </div>
+  );
+}
+
+/** What the job says of itself, and what of that was refused. */
+function Said({ progress }: { progress: NonNullable<JobDetail["progress"]> }) {
+  const { t } = useTranslation();
+  const { step, throughput, loss, saved_step, saved_at, problem } = progress;
+  const saved =
+    saved_step === null
+      ? dateTime(saved_at)
+      : t("job.savedAt", { step: count(saved_step), at: dateTime(saved_at) });
+  return (
+    <Panel title={t("job.progress")}>
+      <Facts
+        facts={[
+          { label: t("job.step"), value: step === null ? NOTHING : count(step) },
+          { label: t("job.loss"), value: figure(loss) },
+          {
+            label: t("job.throughput"),
+            value: throughput === null ? NOTHING : t("job.perSecond", { number: figure(throughput) }),
+          },
+          { label: t("job.checkpoint"), value: saved_at ? saved : NOTHING },
+          { label: t("job.said"), value: dateTime(progress.at) },
+          { label: t("job.refusedWords"), value: problem, wide: true },
+        ]}
+      />
+    </Panel>
   );
 }
 

@@ -164,6 +164,20 @@ class IdleSerializer(serializers.Serializer[Any]):
     acts_at = InstantOrNullField()
 
 
+class ProgressSerializer(serializers.Serializer[Any]):
+    """What an attempt has said of itself, the newest."""
+
+    at = serializers.DateTimeField(help_text="When it was last heard.")
+    step = integer(allow_null=True)
+    throughput = serializers.FloatField(
+        allow_null=True, help_text="Of the whole job, a second, in its own unit."
+    )
+    loss = serializers.FloatField(allow_null=True)
+    saved_step = integer("Of its last checkpoint.", allow_null=True)
+    saved_at = InstantOrNullField()
+    problem = serializers.CharField(help_text="What of its words was refused; empty: nothing.")
+
+
 class JobSerializer(serializers.Serializer[Any]):
     """A job as lists show it."""
 
@@ -196,6 +210,9 @@ class JobSerializer(serializers.Serializer[Any]):
         "Mean use of its chips: now while it runs, over its life afterwards.", allow_null=True
     )
     idle = IdleSerializer(allow_null=True)
+    progress = ProgressSerializer(
+        allow_null=True, help_text="Of the last attempt; null where it said nothing."
+    )
     memory_peak_mib = integer(allow_null=True)
     version = integer()
     url = serializers.CharField()
@@ -237,6 +254,7 @@ class AttemptSerializer(serializers.Serializer[Any]):
     use_permille = integer(allow_null=True)
     memory_peak_mib = integer()
     cpu_time_ms = integer()
+    progress = ProgressSerializer(allow_null=True)
     replicas = ReplicaSerializer(many=True)
 
 
