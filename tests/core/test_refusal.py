@@ -9,7 +9,8 @@ from hypothesis import given as for_all
 from hypothesis import settings
 
 from scheduler_core import Policy, Snapshot, SnapshotRefused, check_snapshot, decide
-from scheduler_core.model import AllocationKind, ChipShare, Quota, Window
+from scheduler_core.model import AllocationKind, ChipShare, Pool, Quota, Team, Window
+from scheduler_core.refusal import CONTRADICTED, SetAside, contradictions, set_aside, without
 from tests.core.cells import cells
 from tests.support.engine import a_job, a_node, a_quota, a_slice, a_team, given, live
 
@@ -90,6 +91,55 @@ def test_a_contradiction_is_refused_with_its_rule_and_id(rule, row, change) -> N
     assert (refused.value.rule, refused.value.id) == (rule, row)
     assert str(refused.value).startswith(f"{rule}: ")
     assert str(refused.value).endswith(".")
+
+
+@pytest.mark.parametrize(("rule", "row", "change"), CONTRADICTIONS)
+def test_what_is_contradicted_is_set_aside_and_the_rest_is_decided(rule, row, change) -> None:
+    """A second node and a second organization, of which everything is right, go on; nothing breaks a law."""
+    wrong = change(a_cell())
+    wrong = replace(
+        wrong,
+        pools=(*wrong.pools, Pool(9, "beside")),
+        nodes=(*wrong.nodes, replace(a_cell().nodes[0], id=19, pool=9)),
+        chips=(*wrong.chips, replace(a_cell().chips[0], id=90, node=19)),
+        teams=(*wrong.teams, Team(9, "other", 9)),
+        jobs=(*wrong.jobs, replace(a_cell().jobs[0], id=90, team=9, organization=9)),
+    )
+    found = list(contradictions(wrong))
+    assert rule in {one.rule for one in found}
+    aside = set_aside(found, wrong)
+    contained = without(aside, wrong)
+    decision = decide(contained, Policy())
+    assert not decision.broken
+    places = {unit.start.job: unit.start.placements[0].node for unit in decision.units}
+    assert 90 in places
+    assert not set(places.values()) & aside.nodes
+    assert not {one.rule for one in contradictions(contained)} & {"quantity", "window"}
+
+
+def test_a_node_that_is_set_aside_says_so_to_who_waits_for_it() -> None:
+    wrong = held(a_cell(), ChipShare(1, 1001, 0))
+    contained = without(set_aside(contradictions(wrong), wrong), wrong)
+    (verdict,) = decide(contained, Policy()).verdicts
+    assert CONTRADICTED in " ".join(reason.sentence() for reason in verdict.reasons)
+
+
+def test_nothing_is_set_aside_where_nothing_is_contradicted() -> None:
+    snapshot = a_cell()
+    aside = set_aside(contradictions(snapshot), snapshot)
+    assert aside == SetAside()
+    assert without(aside, snapshot) == snapshot
+
+
+def test_f1_a_team_whose_quota_makes_no_sense_starts_nothing_on_that_type() -> None:
+    snapshot = a_cell()
+    wrong = replace(
+        snapshot, teams=(snapshot.teams[0], replace(snapshot.teams[1], quotas=(Quota("A100", -1),)))
+    )
+    contained = without(set_aside(contradictions(wrong), wrong), wrong)
+    decision = decide(contained, Policy())
+    assert not decision.units
+    assert decision.verdicts[0].reasons[0].code == "team_limit"
 
 
 EXCESSES = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
@@ -28,6 +28,7 @@ from flexai.scheduling.promises import keep, take_back
 from flexai.scheduling.quarantine import quarantine
 from flexai.scheduling.records import CycleNotes, record_cycle
 from scheduler_core.decision import Decision, Unit
+from scheduler_core.refusal import Contradiction
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ IDLE_RECORD_SECONDS = 5.0
 """A cycle that merely ran is put on record no more often."""
 LOCK_WAIT_MS = 300
 """Longer than another process holds the lock (`MAX_SECONDS`)."""
+SET_ASIDE = "The cell's records contradict each other. What this touches is set aside until they are right:"
 NOTHING = Applied(units=(), dropped=(), transaction_id=0, cycle_id=0)
 _LOCK_CLASS = 0x666C6578
 """First key of the advisory locks of cells."""
@@ -120,7 +122,16 @@ def _refresh(cell_id: int, notes: CycleNotes) -> Refreshed:
     notes.rebuilt = bool(refreshed.rebuilt)
     if refreshed.rebuilt:
         log.info("cell %s: the engine's state is read anew: %s", cell_id, refreshed.rebuilt)
+        if refreshed.state.feed.contradictions:
+            _tell_contradictions(cell_id, refreshed.state.feed.contradictions, notes)
     return refreshed
+
+
+def _tell_contradictions(cell_id: int, found: Sequence[Contradiction], notes: CycleNotes) -> None:
+    """A cycle is on record that says by rule and id what the rows contradict each other in, and is set aside."""
+    lines = [f"{one.rule} {one.row.id}: {one.sentence}" for one in found]
+    log.error("cell %s: rows contradict each other and are set aside: %s", cell_id, "; ".join(lines))
+    record_cycle(cell_id, notes, error="\n".join([SET_ASIDE, *lines]))
 
 
 def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:

@@ -19,6 +19,8 @@ FRESH_SECONDS = 10
 that only the rows know, say), not every cycle shall be a slow one."""
 REBUILD_SECONDS = 600
 """At least so often the state is read anew, so that a fault of the feed cannot live long."""
+CONTRADICTED_SECONDS = 30
+"""And so often while something is set aside because its rows contradict each other: putting them right is enough."""
 
 
 @dataclass(slots=True)
@@ -40,6 +42,12 @@ class EngineState:
         """Too young to be doubted: what does not hold now would not hold after a rebuild either."""
         return time.monotonic() - self.built_at < FRESH_SECONDS
 
+    @property
+    def is_old(self) -> bool:
+        """To be read anew whatever the feed says."""
+        lives = CONTRADICTED_SECONDS if self.feed.contradictions else REBUILD_SECONDS
+        return time.monotonic() - self.built_at > lives
+
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
@@ -58,7 +66,7 @@ def refresh(cell_id: int, now: int) -> Refreshed:
     state = _states.get(cell_id)
     if state is None:
         return _rebuild(cell_id, now, "there was none")
-    if time.monotonic() - state.built_at > REBUILD_SECONDS:
+    if state.is_old:
         return _rebuild(cell_id, now, "its time had come")
     changes = state.feed.read(now)
     if changes.rebuild:

@@ -5,7 +5,8 @@ last snapshot, below which every transaction had ended. The next read takes all 
 A transaction that was not visible then has an id of at least that xmin, so it is read once it commits, in
 whatever order commits come. A serial number, or the greatest id seen, would lose the ones that commit late.
 
-The feed keeps a mirror of what it has said, so that a row read twice is said once.
+The feed keeps a mirror of what it has said, so that a row read twice is said once. Rows that contradict each other
+when it begins are set aside: what it says, then and later, is without them (`scheduler_core.refusal`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ from scheduler_core.model import (
 )
 from scheduler_core.policy import Policy
 from scheduler_core.predict import Predictions
+from scheduler_core.refusal import Contradiction, SetAside, contradictions, set_aside
 
+MOST_TOLD = 100
+"""So many contradictions are told; behind more of them lies one cause."""
 KINDS: dict[str, type[Row]] = {
     "pool": Pool,
     "node": Node,
@@ -72,6 +76,9 @@ class Feed:
         self._predictions = Predictions()
         self._sleeping: dict[int, JobRow] = {}
         self._own: set[int] = set()
+        self._aside = SetAside()
+        self.contradictions: tuple[Contradiction, ...] = ()
+        """What the rows contradicted each other in when the feed began, the first `MOST_TOLD` of it."""
 
     def begin(self, now: int) -> Snapshot:
         """The whole cell at this instant (`now` in ms since the epoch); the next `read` continues from it."""
@@ -92,6 +99,13 @@ class Feed:
             Reservation: (row.as_engine() for row in read.reservations),
         }
         self._mirror = {kind: {row.id: row for row in some} for kind, some in rows.items()}
+        snapshot = self.snapshot(now)
+        found = tuple(contradictions(snapshot))
+        if not found:
+            return snapshot
+        self.contradictions, self._aside = found[:MOST_TOLD], set_aside(found, snapshot)
+        for some_rows in self._mirror.values():
+            some_rows.update({row.id: self._aside.of(row) for row in some_rows.values()})
         return self.snapshot(now)
 
     def read(self, now: int) -> Changes:
@@ -191,6 +205,7 @@ class Feed:
             yield from self._remove(kind, removal.row, removal.changed)
 
     def _upsert(self, row: Row, changed: int) -> Iterator[tuple[FeedEvent, bool]]:
+        row = self._aside.of(row)
         told = self._mirror[type(row)]
         old = told.get(row.id)
         if old != row:

@@ -25,7 +25,8 @@ class Cycle(models.Model):
     excesses = models.JSONField(default=list)
     """[{what, id, used, capacity}]: what stands above its capacity or limit (Laws)."""
     error = models.TextField(default="")
-    """Traceback of a cycle that raised; the next one runs all the same."""
+    """Traceback of a cycle that raised, the next one runs all the same; or what was set aside because its records
+    contradict each other, by rule and id."""
 
     class Meta:
         indexes = [models.Index(fields=["cell", "-id"], name="cycle_by_cell")]

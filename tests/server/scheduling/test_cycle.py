@@ -262,3 +262,36 @@ def test_s4_a_policy_that_is_set_holds_from_the_next_cycle_on():
     assert run_cycle(world.cell.pk).error == ""
     policy = engine_state.refresh(world.cell.pk, 0).state.policy
     assert policy == Policy(min_runtime=5, service_levels=(10, 20))
+
+
+def test_records_that_contradict_each_other_are_set_aside_and_told_until_they_are_right(monkeypatch):
+    """More of a chip is allocated than there is. Its node takes nothing new, the other one does."""
+    world = World()
+    twice = world.a_node("twice", chips=2)
+    holds = world.a_job("holds", chips=1)
+    run_cycle(world.cell.pk)
+    held = Allocation.objects.get(attempt__job=holds)
+    Allocation.objects.filter(pk=held.pk).update(milli=1500)
+    first = world.a_job("first", chips=1)
+    engine_state.forget(world.cell.pk)
+
+    assert run_cycle(world.cell.pk).started == 0
+    told = Cycle.objects.filter(cell=world.cell).exclude(error="").get().error
+    assert told.startswith(cycle.SET_ASIDE)
+    assert f"chip_allocated_twice {held.chip_id}: Of chip {held.chip_id} 1500 milli-chips" in told
+    assert "set aside" in Verdict.objects.get(job=first).sentence
+
+    world.a_node("sane", chips=1)
+    assert run_cycle(world.cell.pk).started == 1
+    assert Attempt.objects.get(job=first).replicas.get().node.name == "sane"
+    second = world.a_job("second", chips=1)
+    Node.objects.filter(pk=twice.pk).update(reachable=False)
+    run_cycle(world.cell.pk)
+    Node.objects.filter(pk=twice.pk).update(reachable=True)
+    assert run_cycle(world.cell.pk).started == 0, "the feed does not open what was set aside"
+
+    Allocation.objects.filter(pk=held.pk).update(milli=1000)
+    monkeypatch.setattr(engine_state, "CONTRADICTED_SECONDS", 0)
+    assert run_cycle(world.cell.pk).started == 1
+    assert Attempt.objects.get(job=second).replicas.get().node_id == twice.pk
+    counters_agree(world.cell)
