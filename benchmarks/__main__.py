@@ -7,10 +7,10 @@ import json
 
 from rich.console import Console
 
-from benchmarks import api, idle, short_jobs, submit_latency
+from benchmarks import api, idle, ledger, short_jobs, submit_latency
 from benchmarks.reporting import run, table
 
-ALL = (submit_latency.BENCHMARK, short_jobs.BENCHMARK, api.BENCHMARK, idle.BENCHMARK)
+ALL = (submit_latency.BENCHMARK, short_jobs.BENCHMARK, api.BENCHMARK, idle.BENCHMARK, ledger.BENCHMARK)
 
 
 def main() -> None:

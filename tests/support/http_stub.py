@@ -338,6 +338,16 @@ class _Handler(BaseHTTPRequestHandler):
         }
         return 200, {"cell": "default", "nodes": {"ready": 1, "total": 1}, "chips": chips}
 
+    def get_usage(self, path: list[str], body: Any) -> tuple[int, Any]:
+        amounts = {
+            "chip_ms": 5_400_000, "starting_ms": 0, "running_ms": 5_400_000, "stopping_ms": 0, "borrowed_ms": 0,
+            "used_ms": 2_700_000, "measured_ms": 5_400_000, "attempts": 3, "cost_micro": 3_750_000,
+        }  # fmt: skip
+        return 200, {
+            "from": "2026-03-01", "to": "2026-03-31", "by": ["team"], "currency": "EUR",
+            "rows": [{"team": "vision\x1b[31m", **amounts}], "total": amounts,
+        }  # fmt: skip
+
     def get_teams(self, path: list[str], body: Any) -> tuple[int, Any]:
         if path:
             return 200, next(team for team in self.state.teams if team["id"] == path[0])

@@ -503,6 +503,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/prices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Every price with the day from which it holds. */
+        get: operations["prices_read"];
+        /** @description Set prices from today or a later day on; operators only. Days that are over keep theirs. */
+        put: operations["prices_set"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/recordings": {
         parameters: {
             query?: never;
@@ -713,6 +731,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Sums of the ledger up to this second, broken down as asked. Borrowed chips cost nothing. */
+        get: operations["usage_read"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description As CSV, in hours and in the currency. A text that a spreadsheet would take for a formula begins with '. */
+        get: operations["usage_download"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -773,6 +825,24 @@ export interface components {
             cpus?: string | number;
             /** @description Host memory, such as 16GB; no limit when left out. */
             memory?: string;
+        };
+        /** @description Times are chip-milliseconds: two chips for a second are 2000. */
+        Amounts: {
+            /** @description Held and paid for: starting, running and stopping. */
+            chip_ms: number;
+            starting_ms: number;
+            running_ms: number;
+            stopping_ms: number;
+            /** @description On chips that somebody else held; costs nothing. */
+            borrowed_ms: number;
+            /** @description The part of `measured_ms` in which the chips worked. */
+            used_ms: number;
+            /** @description The part of running whose use was measured. */
+            measured_ms: number;
+            /** @description That ended. */
+            attempts: number;
+            /** @description Millionths of the currency. */
+            cost_micro: number;
         };
         /** @description One try at running a job. */
         Attempt: {
@@ -1322,6 +1392,10 @@ export interface components {
             /** @description 60 when left out. */
             expires_in_minutes?: number;
         };
+        /** @description Prices to be set; others stay. */
+        NewPricesRequest: {
+            prices: components["schemas"]["PriceRequest"][];
+        };
         /** @description A role to be given. */
         NewRoleRequest: {
             role: components["schemas"]["Role"];
@@ -1452,6 +1526,38 @@ export interface components {
             values: {
                 [key: string]: unknown;
             };
+        };
+        /** @description What a chip-hour of a type costs from a day on. */
+        Price: {
+            chip_type: string;
+            /**
+             * Format: date
+             * @description In UTC.
+             */
+            from_day: string;
+            /** @description Millionths of the currency. */
+            micro_per_chip_hour: number;
+        };
+        /** @description What a chip-hour of a type costs from a day on. */
+        PriceRequest: {
+            chip_type: string;
+            /**
+             * Format: date
+             * @description In UTC.
+             */
+            from_day: string;
+            /** @description Millionths of the currency. */
+            micro_per_chip_hour: number;
+        };
+        /** @description All prices, by type and day. */
+        Prices: {
+            currency: string;
+            /**
+             * Format: date
+             * @description In UTC.
+             */
+            today: string;
+            prices: components["schemas"]["Price"][];
         };
         /** @description Why a request was refused (RFC 9457). */
         Problem: {
@@ -1620,6 +1726,40 @@ export interface components {
         /** @description Whether this browser is signed in. */
         Session: {
             authenticated: boolean;
+        };
+        /** @description Use and cost of some days. */
+        Statement: {
+            /** Format: date */
+            to: string;
+            by: string[];
+            currency: string;
+            rows: components["schemas"]["StatementRow"][];
+            total: components["schemas"]["Amounts"];
+            /** Format: date */
+            from: string;
+        };
+        /** @description One line, named by what was asked `by`; labels stand as `label:KEY`. */
+        StatementRow: {
+            /** @description Held and paid for: starting, running and stopping. */
+            chip_ms: number;
+            starting_ms: number;
+            running_ms: number;
+            stopping_ms: number;
+            /** @description On chips that somebody else held; costs nothing. */
+            borrowed_ms: number;
+            /** @description The part of `measured_ms` in which the chips worked. */
+            used_ms: number;
+            /** @description The part of running whose use was measured. */
+            measured_ms: number;
+            /** @description That ended. */
+            attempts: number;
+            /** @description Millionths of the currency. */
+            cost_micro: number;
+            team?: string;
+            user?: string;
+            chip_type?: string;
+            /** Format: date */
+            day?: string;
         };
         /**
          * @description * `held` - held
@@ -2831,6 +2971,66 @@ export interface operations {
             };
         };
     };
+    prices_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Prices"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    prices_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPricesRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Prices"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     recordings_list: {
         parameters: {
             query?: {
@@ -3383,6 +3583,85 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    usage_read: {
+        parameters: {
+            query?: {
+                /** @description Up to three of team, user, chip_type, day, label:KEY, with commas between. */
+                by?: string;
+                /** @description First day, in UTC; 29 days before `to`. */
+                from?: string;
+                /** @description For operators: of which; by short name. */
+                organization?: string;
+                /** @description Name or id; with the teams below it. */
+                team?: string;
+                /** @description Last day; today when left out. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Statement"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    usage_download: {
+        parameters: {
+            query?: {
+                /** @description Up to three of team, user, chip_type, day, label:KEY, with commas between. */
+                by?: string;
+                /** @description First day, in UTC; 29 days before `to`. */
+                from?: string;
+                /** @description For operators: of which; by short name. */
+                organization?: string;
+                /** @description Name or id; with the teams below it. */
+                team?: string;
+                /** @description Last day; today when left out. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Lines with a heading. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
             };
             /** @description Refused. */
             default: {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from flexai.api.schema import SchemaView
-from flexai.api.views import cycles, health, job_actions, jobs, nodes, people, session, teams
+from flexai.api.views import cycles, health, job_actions, jobs, nodes, people, session, teams, usage
 
 urlpatterns = [
     path("health", health.HealthView.as_view()),
@@ -46,6 +46,9 @@ urlpatterns = [
     path("service-accounts", people.AccountsView.as_view()),
     path("service-accounts/<str:id>", people.AccountView.as_view()),
     path("service-accounts/<str:id>/tokens", people.AccountTokensView.as_view()),
+    path("usage", usage.UsageView.as_view()),
+    path("usage.csv", usage.UsageFileView.as_view()),
+    path("prices", usage.PricesView.as_view()),
     path("tokens", teams.TokensView.as_view()),
     path("tokens/<str:id>", teams.TokenView.as_view()),
     path("agents/enrol", nodes.EnrolView.as_view()),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flexai import __version__
-from flexai.cli import account, acting, output, places, submitting, watching
+from flexai.cli import account, acting, output, places, spending, submitting, watching
 from flexai.cli.exits import Refusal, exit_code_of_error
 from flexai.cli.extensions import ExtendedGroup
 from flexai.client import FlexaiError, Problem
@@ -37,6 +37,7 @@ app.command(rich_help_panel=_JOBS, no_args_is_help=True)(acting.requeue)
 app.command(rich_help_panel=_PLACES)(watching.top)
 app.add_typer(places.nodes, name="nodes", rich_help_panel=_PLACES)
 app.add_typer(places.quota, name="quota", rich_help_panel=_PLACES)
+app.command(rich_help_panel=_PLACES)(spending.usage)
 app.command(rich_help_panel=_ACCOUNT)(account.login)
 app.command(rich_help_panel=_ACCOUNT)(account.logout)
 app.add_typer(account.token, name="token", rich_help_panel=_ACCOUNT)

@@ -40,6 +40,13 @@ class Client:
         """Who the token belongs to: user, organization, teams, the server's version and notices."""
         return cast("dict[str, Any]", self._transport.get("/me"))
 
+    def usage(
+        self, *, by: str = "", first: str | None = None, last: str | None = None, team: str | None = None
+    ) -> dict[str, Any]:
+        """Use and cost of some days, the last 30 if none are named; `by` as `team,day` or `label:KEY`."""
+        query: dict[str, object] = {"by": by, "from": first, "to": last, "team": team}
+        return cast("dict[str, Any]", self._transport.send("GET", "/usage", query=query, repeatable=True))
+
     def close(self) -> None:
         """The connections are closed afterwards."""
         self._transport.close()

@@ -48,6 +48,8 @@ DATA_DIR = Path(os.environ.get("FLEXAI_DATA_DIR", "~/.flexai")).expanduser()
 SINGLE_ORGANIZATION = _flag("FLEXAI_SINGLE_ORGANIZATION")
 """True under `flexai up` without root: all jobs run as one user, so a second organization is refused."""
 ALLOWED_HOSTS = _list("FLEXAI_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CURRENCY = os.environ.get("FLEXAI_CURRENCY", "EUR")
+"""In which prices and costs are told."""
 CSRF_TRUSTED_ORIGINS = _list("FLEXAI_TRUSTED_ORIGINS", "")
 
 INSTALLED_APPS = [

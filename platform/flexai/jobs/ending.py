@@ -17,6 +17,7 @@ from django.db import transaction
 from flexai.common.database import Cursor, as_rows, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
 from flexai.jobs.history import MAX_SENTENCE, Happened, write_history
+from flexai.jobs.ledger import write_lines
 from flexai.jobs.locking import LockedAttempt, lock_attempts
 from scheduler_core.lifecycle import (
     FINAL_JOB_STATES,
@@ -94,6 +95,7 @@ def end_locked(
         history += _told(attempt, ending, after, sentence, actor, ended_at)
         hints.append(_hint(attempt, after))
     cursor.execute(_END_ATTEMPTS, [as_rows(attempt_rows)], prepare=True)
+    write_lines(cursor, [attempt.pk for attempt in attempts])
     cursor.execute(_MOVE_JOBS, [as_rows(job_rows)], prepare=True)
     write_history(cursor, history)
     publish_on_commit(hints=hints)

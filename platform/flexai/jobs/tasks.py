@@ -15,7 +15,7 @@ from django.db import connection
 
 from flexai.cluster.leases import Watch
 from flexai.common import clock
-from flexai.jobs import contact
+from flexai.jobs import contact, ledger
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ EVENT_DAYS = 90
 """History of jobs after their end, and of nodes."""
 MINUTE_DAYS = 30
 """Telemetry roll-ups."""
+LEDGER_DAYS = 400
+"""Lines of single attempts; the sums of their days stay for good."""
 ENROLMENT_DAYS = 7
 """Used-up and expired enrolment tokens."""
 ROWS_AT_ONCE = 5_000
@@ -57,6 +59,14 @@ def prune() -> None:
     removed = {rule.kind: _prune(rule) for rule in RULES}
     if any(removed.values()):
         log.info("pruned: %s", ", ".join(f"{count} {kind}" for kind, count in removed.items() if count))
+
+
+@shared_task(name="flexai.jobs.settle_usage", ignore_result=True)  # type: ignore[untyped-decorator]
+def settle_usage() -> None:
+    """What has ended is part of the sums that statements read; what a run leaves the next one takes."""
+    for _ in range(ROUNDS):
+        if ledger.settle() < ledger.SETTLED_AT_ONCE:
+            return
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,12 @@ RULES = (
         "roll-ups",
         MINUTE_DAYS,
         "DELETE FROM cluster_nodeminute WHERE id IN (SELECT id FROM cluster_nodeminute WHERE minute < %s LIMIT %s)",
+    ),
+    Rule(
+        "settled lines of the ledger",
+        LEDGER_DAYS,
+        "DELETE FROM tenancy_usageline WHERE id IN (SELECT id FROM tenancy_usageline "
+        "WHERE settled AND day < %s LIMIT %s)",
     ),
     Rule(
         "enrolment tokens",

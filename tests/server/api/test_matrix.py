@@ -59,6 +59,7 @@ NAMES = (
 
 SPEC = a_spec(team="zebra-team")
 QUOTAS = {"quotas": [{"chip_type": "H100-80GB", "guaranteed_milli": 1000}]}
+PRICE = {"chip_type": "H100-80GB", "from_day": str(clock.now().date()), "micro_per_chip_hour": 1}
 TOKEN = {"name": "ci", "scopes": ["read"], "expires_in_days": 1}
 
 ENDPOINTS: list[tuple[str, str, Any, str]] = [
@@ -117,6 +118,10 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("get", "service-accounts/{account}", None, "401 404 404 ok ok 404 404 404"),
     ("delete", "service-accounts/{account}", None, "401 404 404 ok ok 404 404 404"),
     ("post", "service-accounts/{account}/tokens", TOKEN, "401 404 404 ok ok 404 404 404"),
+    ("get", "usage", None, EVERYBODY),
+    ("get", "usage.csv", None, EVERYBODY),
+    ("get", "prices", None, EVERYBODY),
+    ("put", "prices", {"prices": [PRICE]}, OPERATORS),
     ("get", "tokens", None, EVERYBODY),
     ("post", "tokens", TOKEN, EVERYBODY),
     ("post", "tokens", {**TOKEN, "team": "zebra-team"}, "401 ok ok ok ok 404 404 404"),
