@@ -107,6 +107,54 @@ class Resizing:
 
 
 @dataclass(frozen=True, slots=True)
+class YieldRule:
+    """How a guest makes way by itself, without anybody deciding it (T3). Times in milliseconds."""
+
+    above: int
+    """Permille of the chip's use by its owner from which the owner is back."""
+    pause_after: int
+    """The guest is paused once the owner has been back for so long, and goes on when it is gone again."""
+    stop_after: int
+    """The guest is stopped once the owner has been back for so long."""
+    memory_floor: int
+    """MiB that stay free beside it; below that it is stopped at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """A waiting job starts as a guest, on chips that their owners do not use (T3). A unit of its own (S2)."""
+
+    start: Start
+    lenders: tuple[Id, ...]
+    """The owners' attempts, by id."""
+    rule: YieldRule
+
+
+class RecallGround(StrEnum):
+    """Why a guest must go (T3)."""
+
+    OWNER_BACK = "owner_back"
+    """It uses its chips again, and has for as long as the policy lets a guest stay."""
+    OWNER_GONE = "owner_gone"
+    """It has ended or is leaving: a guest lives by its owner."""
+    OWNER_KEEPS = "owner_keeps"
+    """It does not offer its chips any more."""
+    CHIPS_NEEDED = "chips_needed"
+    """Somebody starts there by right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """A guest is told to leave; its job waits again. A unit of its own (S2)."""
+
+    attempt: Id
+    job: Id
+    ground: RecallGround
+    loss: int
+    """Chip-milliseconds of work that are lost (R3)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Why these jobs (one class, P6) wait, most blocking reason first (X1)."""
 
@@ -152,5 +200,9 @@ class Decision:
     priority and chip type."""
     relief: tuple[Taking, ...] = ()
     """Takings that work off an excess which already stands; each is a unit of its own."""
+    loans: tuple[Loan, ...] = ()
+    """Jobs that start as guests on idle chips (T3)."""
+    recalls: tuple[Recall, ...] = ()
+    """Guests that are told to leave."""
     effort: int = 0
     """S4: samples and candidate classes per request; a stated function of load."""

@@ -15,10 +15,13 @@ from scheduler_core.backfill import Backfill
 from scheduler_core.decision import Decision, Resizing, Start, Unit, Verdict
 from scheduler_core.effort import effort
 from scheduler_core.fairness import FairShares, Standing, fair_shares
+from scheduler_core.guests import guest_use
 from scheduler_core.horizon import Horizon
 from scheduler_core.invariants import enforce, excesses
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import FeedEvent, Id, Job, Remove, Running, Snapshot, Team, Upsert
+from scheduler_core.lending import Lending
+from scheduler_core.lending_laws import enforce_lending
+from scheduler_core.model import AllocationKind, FeedEvent, Id, Job, Remove, Running, Snapshot, Team, Upsert
 from scheduler_core.ordering import JobClass, Turn, Waiting
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
@@ -52,6 +55,7 @@ class Scheduler:
         self._take_back = TakeBack(self._ledger, self._placer, policy)
         self._levels = ServiceLevels(self._ledger, policy)
         self._elasticity = Elasticity(self._ledger, self._placer, policy, self._waiting, self._backfill)
+        self._lending = Lending(self._ledger, policy)
 
     def apply(self, events: Iterable[FeedEvent]) -> None:
         """Know what these events say, in their order. An event told twice changes nothing."""
@@ -75,7 +79,8 @@ class Scheduler:
         self._placer.begin_cycle(thought)
         self._levels.go_to(now)
         shares = fair_shares(self._ledger, self._waiting.demand(self._ledger))
-        standing = Standing(self._ledger, shares, now, self._policy.half_life)
+        guests = guest_use(self._ledger, self._policy.guest_weight)
+        standing = Standing(self._ledger, shares, now, self._policy.half_life, guests)
         living = self._waiting.jobs.keys() & self._ledger.live_of_job.keys()
         over = excesses(self._ledger)
         self._alternatives.begin()
@@ -102,17 +107,22 @@ class Scheduler:
             relief=relief,
             effort=thought,
         )
-        return enforce(self._ledger, self._waiting.jobs, decision)[0]
+        lawful = enforce(self._ledger, self._waiting.jobs, decision)[0]
+        lent = self._lending.lend(lawful, self._waiting.jobs, now)
+        return enforce_lending(self._ledger, self._waiting.jobs, lent)[0]
 
     def _note_for_the_line(self, event: FeedEvent) -> None:
         """Expected ends, and which users are told apart, follow what the ledger was told."""
         if isinstance(event, Upsert):
             if isinstance(event.row, Running):
-                self._horizon.note(event.row)
-                self._levels.note(event.row)
+                self._lending.note(event.row)
+                if event.row.kind is AllocationKind.OWNED:
+                    self._horizon.note(event.row)
+                    self._levels.note(event.row)
             elif isinstance(event.row, Team):
                 self._waiting.note_team(event.row.id, caps_users=bool(event.row.user_caps))
         elif event.kind is Running:
+            self._lending.forget(event.id)
             self._horizon.forget(event.id)
             self._levels.forget(event.id)
         elif event.kind is Team:

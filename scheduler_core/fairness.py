@@ -114,8 +114,17 @@ def fair_shares(ledger: Ledger, waiting: Mapping[Use, int]) -> FairShares:
 class Standing:
     """How each team stands in the order of one cycle (F3)."""
 
-    def __init__(self, ledger: Ledger, shares: FairShares, now: int, half_life: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        shares: FairShares,
+        now: int,
+        half_life: int,
+        guests: Mapping[Use, int] | None = None,
+    ) -> None:
+        """`guests`: milli-chips that each team's guests count for (T3)."""
         self._ledger = ledger
+        self._guests = guests or {}
         self._shares = shares
         self._now, self._half_life = now, half_life
         self._past: dict[Id, dict[str, int]] = {}
@@ -134,6 +143,8 @@ class Standing:
         own, entitled = self._ledger.own, self._shares.entitled
         for chip_type in self._ledger.chip_types():
             used = own.get((team, chip_type), 0)
+            if self._guests:
+                used += self._guests.get((team, chip_type), 0)
             share = entitled.get((team, chip_type), 0)
             if share > 0:
                 if (used := used + past.get(chip_type, 0)) > 0:

@@ -95,7 +95,10 @@ class Horizon:
         ends = self._expected(attempt)
         if self._ends_of.get(attempt.id) == ends:
             return
+        moves_on = attempt.id in self._moving
         self.forget(attempt.id)
+        if moves_on:
+            self._moving.add(attempt.id)
         self._ends_of[attempt.id] = ends
         for end in ends:
             insort(self._ends, end)

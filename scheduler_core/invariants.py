@@ -19,6 +19,7 @@ from scheduler_core.decision import Decision, Excess, Resizing, Start, Taking, U
 from scheduler_core.fairness import budget_spent, user_cap
 from scheduler_core.invariants_takings import given_up, job_of, resize_faults, taking_faults
 from scheduler_core.ledger import Ledger
+from scheduler_core.lending_laws import enforce_lending
 from scheduler_core.model import (
     ISOLATION_STRENGTH,
     WHOLE_CHIP,
@@ -45,8 +46,10 @@ Sums: TypeAlias = defaultdict[Id, int]
 
 
 def check(snapshot: Snapshot, decision: Decision) -> tuple[Violation, ...]:
-    """Every unit of the decision that breaks a safety law on this snapshot; none when all is well."""
-    return enforce(Ledger(snapshot), {job.id: job for job in snapshot.jobs}, decision)[1]
+    """Every unit and loan of the decision that breaks a safety law on this snapshot; none when all is well."""
+    ledger, waiting = Ledger(snapshot), {job.id: job for job in snapshot.jobs}
+    lawful, broken = enforce(ledger, waiting, decision)
+    return broken + enforce_lending(ledger, waiting, lawful)[1]
 
 
 def enforce(

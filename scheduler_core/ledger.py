@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from scheduler_core.model import (
     WHOLE_CHIP,
+    AllocationKind,
     Chip,
     FeedEvent,
     Id,
@@ -57,6 +58,8 @@ class Ledger:
         self.quotas: dict[Use, Quota] = {}
         """Every team's quota rows, found by team and chip type."""
         self.running: dict[Id, Running] = {}
+        self.guests: dict[Id, Running] = {}
+        """Live attempts on lent chips (T3): in no sum but `live_of_job` and `live_of_set` (ADR 0007)."""
         self.preemptible_of: dict[Id, dict[int, list[Listed]]] = {}
         """Of a team, what may be taken from it (F4), by priority, in the order in which to look at it."""
         self.levels: dict[Id, int] = {}  # the service level that live attempts have reached (ADR 0004)
@@ -65,8 +68,9 @@ class Ledger:
         self.promises: dict[Id, Promise] = {promise.job: promise for promise in snapshot.promises}
         self.reservations: dict[Id, Reservation] = {row.job: row for row in snapshot.reservations}
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
-        self.states: dict[Id, NodeState] = {}
-        """What each node has left."""
+        self._plain: dict[Any, dict[Id, Any]]
+        self._plain = {Promise: self.promises, Reservation: self.reservations, Window: self.windows}
+        self.states: dict[Id, NodeState] = {}  # what each node has left
         self.used: dict[Use, int] = {}
         """Milli-chips charged to a team and to all teams below it, per chip type (Q3): what limits bound. What
         is on its way out is charged to nobody: its chips were promised, and are charged, to somebody else (R6)."""
@@ -80,12 +84,10 @@ class Ledger:
         """Milli-chips per type that are healthy and on nodes in service (F2)."""
         self.live_of_set: dict[Id, int] = {}
         self.live_of_job: dict[Id, int] = {}
-        self.overdrawn: set[Id] = set()
-        """Nodes of which more is held than they have."""
+        self.overdrawn: set[Id] = set()  # nodes of which more is held than they have
         self.stamps = Stamps()
         """A number for all nodes and pools as they are now; a rewound trial leaves it as it was."""
-        self.changed: list[Id] = []
-        """Nodes whose state changed, oldest first, since a reader last cleared it."""
+        self.changed: list[Id] = []  # nodes whose state changed, oldest first, since a reader last cleared it
         self._note_nothing()
         self._list(snapshot)
 
@@ -145,6 +147,10 @@ class Ledger:
         """The live attempts that hold something of this node, by id."""
         return [self.running[attempt] for attempt in sorted(self._running_on.get(node, ()))]
 
+    def live(self, attempt: Id) -> Running | None:
+        """The live attempt, guest or not."""
+        return self.running.get(attempt) or self.guests.get(attempt)
+
     def payers(self, team: Id) -> tuple[Id, ...]:
         """The team and every team above it, lowest first: all of them are charged for its work (F1)."""
         line = self._payers.get(team)
@@ -175,7 +181,7 @@ class Ledger:
 
     def _note_row(self, row: Row) -> None:
         if isinstance(row, Running):
-            if self.running.get(row.id) != row:
+            if self.live(row.id) != row:
                 self._end(row.id)
                 self._start(row)
         elif isinstance(row, Chip):
@@ -191,12 +197,8 @@ class Ledger:
                 self._with_work_lifted(self._nodes_of(row.id), lambda: self.pools.__setitem__(row.id, row))
         elif isinstance(row, Team):
             self._with_bills_lifted(row.id, row.parent, lambda: self._list_team(row))
-        elif isinstance(row, Promise):
-            self.promises[row.job] = row
-        elif isinstance(row, Reservation):
-            self.reservations[row.job] = row
-        elif isinstance(row, Window):
-            self.windows[row.id] = row
+        elif (plain := self._plain.get(type(row))) is not None:
+            plain[row.id] = row
 
     def _forget(self, kind: type[Row], row: Id) -> None:
         if kind is Running:
@@ -211,12 +213,8 @@ class Ledger:
             self._with_work_lifted(self._nodes_of(row), lambda: self.pools.pop(row, None))
         elif kind is Team:
             self._with_bills_lifted(row, None, lambda: self._unlist_team(row))
-        elif kind is Promise:
-            self.promises.pop(row, None)
-        elif kind is Reservation:
-            self.reservations.pop(row, None)
-        elif kind is Window:
-            self.windows.pop(row, None)
+        elif kind in self._plain:
+            self._plain[kind].pop(row, None)
 
     def _with_work_lifted(self, nodes: Iterable[Id], change: Callable[[], object]) -> None:
         """Change what these nodes are, with the work on them taken off before and charged anew after."""
@@ -307,8 +305,11 @@ class Ledger:
             self._capacity_of[node_id] = here
 
     def _start(self, attempt: Running) -> None:
-        self.running[attempt.id] = attempt
         self._count_live(attempt.job, attempt.set, 1)
+        if attempt.kind is AllocationKind.GUEST:
+            self.guests[attempt.id] = attempt
+            return
+        self.running[attempt.id] = attempt
         if attempt.gang is not None and attempt.gang.minimum < attempt.gang.maximum:
             self.elastic.add(attempt.id)
         if attempt.preemptible and not attempt.departing:
@@ -322,6 +323,8 @@ class Ledger:
         self._charge_all(attempt, 1)
 
     def _end(self, attempt_id: Id) -> None:
+        if (guest := self.guests.pop(attempt_id, None)) is not None:
+            self._count_live(guest.job, guest.set, -1)
         attempt = self.running.pop(attempt_id, None)
         if attempt is None:
             return

@@ -31,6 +31,15 @@ class AllocationKind(StrEnum):
     GUEST = "guest"
 
 
+class Lend(StrEnum):
+    """Who may use an attempt's idle chips as a guest (T3), fewest first."""
+
+    NEVER = "never"
+    TEAM = "team"
+    ORGANIZATION = "organization"
+    ANY = "any"
+
+
 class Isolation(StrEnum):
     """How strongly a chip keeps its users apart, weakest first (Q4). Order: `ISOLATION_STRENGTH`."""
 
@@ -295,7 +304,16 @@ class Running:
     resized: int | None = None
     """When its number of replicas last changed (E1)."""
     kind: AllocationKind = AllocationKind.OWNED
+    """`GUEST`: its placements name chips that were lent to it (Q7)."""
     curves: tuple[Curve, ...] = ()
+    lend: Lend = Lend.TEAM
+    """Who may be a guest on its chips (T3)."""
+    offered: int | None = None
+    """Since when its idle chips are on offer to guests (T2); None while they are not."""
+    busy: int | None = None
+    """Since when it uses chips that are on offer: no new guest comes, and those who are there yield (T3)."""
+    chip_memory_cap: int | None = None
+    """MiB of each chip that it is really held to; None: all that it reserved (Q7)."""
 
     @property
     def staying(self) -> tuple[Placement, ...]:

@@ -53,6 +53,19 @@ class Policy:
     margin: int = 1200
     """P5: another alternative must finish earlier by this factor, in thousandths."""
 
+    guest_weight: int = 0
+    """Permille of what a team's guests hold that counts as its use in the order of the line (F3, T3)."""
+    max_loans: int = 64
+    """Guests that one cycle lets in; the next cycle goes on (T3)."""
+    yield_above: int = 100
+    """Permille of its chips' use from which the owner is taken to be back, and guests yield (T3)."""
+    yield_pause: int = SECOND
+    """A guest is paused when its owner has been back for so long."""
+    yield_stop: int = 30 * SECOND
+    """And stopped when the owner has been back for so long."""
+    yield_memory_floor: int = 512
+    """MiB of memory that stay free beside a guest; below it the guest is stopped."""
+
     def __post_init__(self) -> None:
         for field in fields(self):
             low, high = BOUNDS[field.name]
@@ -78,5 +91,11 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "resize_interval": (0, 365 * 24 * HOUR),
     "patience": (0, 365 * 24 * HOUR),
     "margin": (1000, 1_000_000),
+    "guest_weight": (0, 1000),
+    "max_loans": (0, 10_000),
+    "yield_above": (1, 1000),
+    "yield_pause": (0, HOUR),
+    "yield_stop": (0, 24 * HOUR),
+    "yield_memory_floor": (0, 2**40),
 }
 """Least and most of every number of the policy."""
