@@ -7,10 +7,18 @@ import json
 
 from rich.console import Console
 
-from benchmarks import api, idle, ledger, short_jobs, submit_latency
+from benchmarks import agent_cost, api, idle, ledger, short_jobs, submit_latency, telemetry
 from benchmarks.reporting import run, table
 
-ALL = (submit_latency.BENCHMARK, short_jobs.BENCHMARK, api.BENCHMARK, idle.BENCHMARK, ledger.BENCHMARK)
+ALL = (
+    submit_latency.BENCHMARK,
+    short_jobs.BENCHMARK,
+    api.BENCHMARK,
+    idle.BENCHMARK,
+    ledger.BENCHMARK,
+    telemetry.BENCHMARK,
+    agent_cost.BENCHMARK,
+)
 
 
 def main() -> None:

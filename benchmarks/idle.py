@@ -22,7 +22,7 @@ def measure() -> Result:
         before, began = live.cpu_seconds(), time.monotonic()
         time.sleep(WATCH_SECONDS)
         after, passed = live.cpu_seconds(), time.monotonic() - began
-        memory = sum(_memory_kib(pid) for pid in live.processes()) / 1024
+        memory = sum(memory_kib(pid) for pid in live.processes()) / 1024
     used = sum(seconds - before.get(pid, 0) for pid, seconds in after.items())
     return {
         "core_percent": round(100 * used / passed, 2),
@@ -31,7 +31,8 @@ def measure() -> Result:
     }
 
 
-def _memory_kib(pid: int) -> int:
+def memory_kib(pid: int) -> int:
+    """Its proportional share of what it holds; 0 when it is gone."""
     for name, word in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
         try:
             lines = Path(f"/proc/{pid}/{name}").read_text().splitlines()

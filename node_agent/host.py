@@ -60,12 +60,26 @@ class TreeUse:
     """Since they started; descendants that ended are counted with their parents."""
     memory_mib: int
     """Resident memory; pages shared between processes count in each."""
+    wait_ms: int | None = None
+    """Time that its processes waited for disks since they started; None where the kernel does not account for it."""
+    waits: bool = False
+    """Something of it waits for a disk or a network file system now."""
+
+
+def counts_waiting() -> bool:
+    """Whether the kernel accounts for the time that processes wait for disks (`kernel.task_delayacct`)."""
+    try:
+        with open("/proc/sys/kernel/task_delayacct", "rb", buffering=0) as file:
+            return file.read(8).strip() == b"1"
+    except OSError:
+        return False
 
 
 def process_trees(roots: list[int]) -> dict[int, TreeUse]:
     """What is below each root, in one pass over /proc. A root that is gone is left out."""
     parent_of: dict[int, int] = {}
-    own: dict[int, tuple[int, int, int]] = {}
+    own: dict[int, tuple[int, int, int, int, bool]] = {}
+    counts = counts_waiting()
     for name in os.listdir("/proc"):
         if name.isdigit():
             fields = _stat_fields(name)
@@ -76,18 +90,27 @@ def process_trees(roots: list[int]) -> dict[int, TreeUse]:
                     int(fields[11]) + int(fields[12]),
                     int(fields[13]) + int(fields[14]),
                     int(fields[21]),
+                    int(fields[39]) if counts else 0,
+                    fields[0] == b"D",
                 )
     wanted = set(roots)
     ticks = {root: own[root][1] for root in roots if root in own}
-    pages = dict.fromkeys(ticks, 0)
-    for pid, (self_ticks, children_ticks, resident) in own.items():
+    pages, waited = dict.fromkeys(ticks, 0), dict.fromkeys(ticks, 0)
+    waiting = set()
+    for pid, (self_ticks, children_ticks, resident, wait_ticks, waits) in own.items():
         root = _root_of(pid, parent_of, wanted)
         if root is not None and root in ticks:
             ticks[root] += self_ticks + children_ticks
             pages[root] += resident
+            waited[root] += wait_ticks
+            if waits:
+                waiting.add(root)
     return {
         root: TreeUse(
-            cpu_ms=ticks[root] * 1000 // _TICKS_PER_SECOND, memory_mib=pages[root] * _PAGE_KIB >> 10
+            cpu_ms=ticks[root] * 1000 // _TICKS_PER_SECOND,
+            memory_mib=pages[root] * _PAGE_KIB >> 10,
+            wait_ms=waited[root] * 1000 // _TICKS_PER_SECOND if counts else None,
+            waits=root in waiting,
         )
         for root in ticks
     }

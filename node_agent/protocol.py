@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 MAX_TEXT_FRAME = 4 * 1024 * 1024
 """Bytes; a larger frame from an agent closes its socket with code 1009."""
 MAX_BINARY_FRAME = 64 * 1024
@@ -34,6 +34,25 @@ class _Message(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields
     """Tagged by its class name in lower case."""
 
 
+class ChipErrors(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a chip's hardware has counted, as it bears on its health (T4)."""
+
+    uncorrected: int = 0
+    """Memory errors that were not corrected, since the driver was loaded."""
+    corrected: int = 0
+    """Memory errors that were, since the driver was loaded; only the leading digit, so that it changes seldom."""
+    remapped_rows: int = 0
+    """Memory rows that were replaced by spare ones for uncorrectable errors, over the chip's life."""
+    remap_pending: bool = False
+    """A row waits for the chip's reset to be replaced."""
+    remap_failed: bool = False
+    """There was no spare row left."""
+    xids: list[int] = []
+    """NVIDIA's error codes since the agent started, oldest first, at most 16."""
+    links_down: int = 0
+    """Links to other chips that should be up and are not."""
+
+
 class ChipInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     """One chip as its driver reports it."""
 
@@ -50,6 +69,13 @@ class ChipInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     host_cpu_milli: int = 0
     """Host millicores claimed by the whole chip (1000 on the `cpu` driver)."""
     link_domain: str = ""
+    parent: str = ""
+    """Uuid of the chip that this one is an instance of (Q5: MIG, vNPU); empty for a chip that is whole."""
+    slices: int = 0
+    of: int = 0
+    """An instance has `slices` of the `of` that its parent has; both 0 for a chip that is whole."""
+    errors: ChipErrors | None = None
+    """What the hardware counted; None where the driver cannot tell."""
 
 
 class Inventory(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -278,9 +304,23 @@ def decode_from_server(frame: bytes | str) -> ServerMessage:
 # --- telemetry: one packed frame a second -------------------------------------------------------------------------
 
 _HEAD = struct.Struct("<4sBBHHqHI")
-_CHIP = struct.Struct("<HHIhIH")
-_REPLICA = struct.Struct("<16sHII")
+_CHIP = struct.Struct("<HHIhIHHH")
+_REPLICA = struct.Struct("<16sHIIH")
+_CHIP_INDEX = struct.Struct("<H18x")
 _MAGIC = b"FXT1"
+
+
+UNHEALTHY = 1
+"""The chip does not answer, or its hardware counted what makes it unfit."""
+FOREIGN = 2
+"""A process that is not ours uses it."""
+HOT = 4
+"""It runs slower because it is too hot."""
+POWER_CAPPED = 8
+"""It runs slower because it would take more power than it may."""
+SLOWED = 16
+"""Its hardware slows it down: a failing power supply, or a brake from outside."""
+MAX_CHIP_INDEX = 1023
 
 
 class ChipSample(msgspec.Struct, frozen=True):
@@ -293,7 +333,11 @@ class ChipSample(msgspec.Struct, frozen=True):
     """0: not reported."""
     power_mw: int = 0
     flags: int = 0
-    """Bit 0: unhealthy. Bit 1: used by a process that is not ours."""
+    """Any of `UNHEALTHY`, `FOREIGN`, `HOT`, `POWER_CAPPED` and `SLOWED`."""
+    clock_permille: int = 0
+    """Of the highest clock of its cores; 0: not reported."""
+    memory_use_permille: int = 0
+    """Share of the time in which its memory was read or written; 0 also where that is not reported."""
 
 
 class ReplicaSample(msgspec.Struct, frozen=True):
@@ -304,6 +348,8 @@ class ReplicaSample(msgspec.Struct, frozen=True):
     """Of one core; 4000 = four cores busy. Capped at 65535."""
     memory_mib: int
     memory_peak_mib: int
+    wait_permille: int = 0
+    """Share of the time in which something of it waited for a disk or a network file system (T1)."""
 
 
 class Telemetry(msgspec.Struct, frozen=True):
@@ -328,28 +374,48 @@ def pack_telemetry(sample: Telemetry) -> bytes:
         sample.host_cpu_permille, sample.host_memory_mib,
     )  # fmt: skip
     chips = b"".join(
-        _CHIP.pack(c.index, c.use_permille, c.memory_mib, c.temperature_c, c.power_mw, c.flags)
+        _CHIP.pack(
+            c.index,
+            c.use_permille,
+            c.memory_mib,
+            c.temperature_c,
+            c.power_mw,
+            c.flags,
+            c.clock_permille,
+            c.memory_use_permille,
+        )
         for c in sample.chips
     )
     replicas = b"".join(
-        _REPLICA.pack(r.key, min(r.cpu_permille, 65535), r.memory_mib, r.memory_peak_mib)
+        _REPLICA.pack(r.key, min(r.cpu_permille, 65535), r.memory_mib, r.memory_peak_mib, r.wait_permille)
         for r in sample.replicas
     )
     return head + chips + replicas
 
 
-def unpack_telemetry(frame: bytes) -> Telemetry:
-    """Raises `ValueError` naming what is wrong: magic, version, or a length that does not match the counts."""
+def check_telemetry(frame: bytes) -> tuple[int, int]:
+    """(chips, replicas) of a frame. Raises `ValueError` naming what is wrong: magic, version, a length that does not
+    match the counts, or a chip's index out of range."""
     if len(frame) < _HEAD.size:
         raise ValueError(f"telemetry frame of {len(frame)} bytes is shorter than its head of {_HEAD.size}")
-    magic, version, _, chip_count, replica_count, at, host_cpu, host_memory = _HEAD.unpack_from(frame)
+    magic, version, _, chips, replicas, _, _, _ = _HEAD.unpack_from(frame)
     if magic != _MAGIC or version != VERSION:
         raise ValueError(
             f"telemetry frame of kind {magic!r} version {version}; expected {_MAGIC!r} version {VERSION}"
         )
-    expected = _HEAD.size + chip_count * _CHIP.size + replica_count * _REPLICA.size
+    chips_end = _HEAD.size + chips * _CHIP.size
+    expected = chips_end + replicas * _REPLICA.size
     if len(frame) != expected:
         raise ValueError(f"telemetry frame has {len(frame)} bytes; its counts need {expected}")
+    if chips and max(_CHIP_INDEX.iter_unpack(frame[_HEAD.size : chips_end]))[0] > MAX_CHIP_INDEX:
+        raise ValueError(f"telemetry frame names a chip beyond index {MAX_CHIP_INDEX}")
+    return chips, replicas
+
+
+def unpack_telemetry(frame: bytes) -> Telemetry:
+    """Raises `ValueError` as `check_telemetry` does."""
+    chip_count, _ = check_telemetry(frame)
+    *_, at, host_cpu, host_memory = _HEAD.unpack_from(frame)
     chips_end = _HEAD.size + chip_count * _CHIP.size
     return Telemetry(
         at=at,

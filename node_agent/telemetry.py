@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from node_agent.clocks import boottime_ms, wall_ms
 from node_agent.drivers import Driver
 from node_agent.executor import Local
-from node_agent.host import ALL_CORES, memory_used_mib, process_trees, read_core_times
+from node_agent.host import ALL_CORES, TreeUse, memory_used_mib, process_trees, read_core_times
 from node_agent.protocol import ReplicaSample, Telemetry, replica_key
 from node_agent.reconcile import Key, Phase
 
@@ -24,6 +24,7 @@ class Sampler:
         self._at = boottime_ms()
         self._cpu_ms: dict[Key, int] = {}
         self._peaks: dict[Key, int] = {}
+        self._wait_ms: dict[Key, int] = {}
 
     def sample(self, replicas: Iterable[Local]) -> Telemetry:
         """Host, chips and live replicas since the last call."""
@@ -58,6 +59,7 @@ class Sampler:
         samples = []
         cpu_ms: dict[Key, int] = {}
         peaks: dict[Key, int] = {}
+        wait_ms: dict[Key, int] = {}
         for local in live:
             use = trees.get(local.shim_pid)
             if use is None:
@@ -65,6 +67,7 @@ class Sampler:
             key = local.track.key
             cpu_ms[key] = use.cpu_ms
             peaks[key] = max(self._peaks.get(key, 0), use.memory_mib)
+            wait_ms[key] = use.wait_ms or 0
             busy_ms = max(0, use.cpu_ms - self._cpu_ms.get(key, use.cpu_ms))
             for index in local.chips:
                 share = use.memory_mib // len(local.chips)
@@ -75,7 +78,17 @@ class Sampler:
                     cpu_permille=busy_ms * 1000 // elapsed_ms,
                     memory_mib=use.memory_mib,
                     memory_peak_mib=peaks[key],
+                    wait_permille=_waiting(use, self._wait_ms.get(key), elapsed_ms),
                 )
             )
-        self._cpu_ms, self._peaks = cpu_ms, peaks
+        self._cpu_ms, self._peaks, self._wait_ms = cpu_ms, peaks, wait_ms
         return samples
+
+
+def _waiting(use: TreeUse, before_ms: int | None, elapsed_ms: int) -> int:
+    """Permille of the time since the last sample in which something waited. Where the kernel does not count it, the one
+    instant of the sample stands for all of it; over a window of many samples that is a fair estimate."""
+    if use.wait_ms is None:
+        return 1000 if use.waits else 0
+    waited = use.wait_ms - (use.wait_ms if before_ms is None else before_ms)
+    return max(0, min(1000, waited * 1000 // elapsed_ms))

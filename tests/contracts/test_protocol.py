@@ -110,12 +110,14 @@ U16 = st.integers(0, 65_535)
 U32 = st.integers(0, 2**32 - 1)
 CHIPS = st.builds(
     ChipSample,
-    index=U16,
+    index=st.integers(0, protocol.MAX_CHIP_INDEX),
     use_permille=U16,
     memory_mib=U32,
     temperature_c=st.integers(-100, 200),
     power_mw=U32,
     flags=U16,
+    clock_permille=U16,
+    memory_use_permille=U16,
 )
 REPLICAS = st.builds(
     ReplicaSample,
@@ -123,6 +125,7 @@ REPLICAS = st.builds(
     cpu_permille=U16,
     memory_mib=U32,
     memory_peak_mib=U32,
+    wait_permille=U16,
 )
 
 
@@ -132,6 +135,12 @@ def test_telemetry_survives_packing(
 ) -> None:
     sample = Telemetry(at=at, host_cpu_permille=cpu, host_memory_mib=memory, chips=chips, replicas=replicas)
     assert unpack_telemetry(pack_telemetry(sample)) == sample
+
+
+def test_a_chip_out_of_range_is_refused() -> None:
+    frame = pack_telemetry(Telemetry(1, 2, 3, chips=[ChipSample(0, 1, 2), ChipSample(1024, 1, 2)]))
+    with pytest.raises(ValueError, match="telemetry frame names a chip beyond index 1023"):
+        protocol.check_telemetry(frame)
 
 
 @given(st.binary(max_size=200))

@@ -210,16 +210,33 @@ class NodeEvent(models.Model):
         indexes = [models.Index(fields=["node", "id"], name="node_event_by_node")]
 
 
-class NodeMinute(models.Model):
-    """Roll-up of one node's telemetry over one minute: arrays by chip index, so a minute of a node is one row."""
+class NodeUse(models.Model):
+    """Telemetry of one node over one span of time: arrays by chip index, so that a span of a node is one row.
 
-    node = models.ForeignKey(Node, models.CASCADE, related_name="+")
-    minute = models.DateTimeField()
+    Means of so many samples, in permille, MiB, °C and mW; 0 where an index has no chip or the chip does not tell. The
+    tables are partitioned by `at` (see `cluster.rollups`).
+    """
+
+    pk = models.CompositePrimaryKey("node_id", "at")
+    node = models.ForeignKey(Node, models.CASCADE, related_name="+", db_constraint=False, db_index=False)
+    at = models.DateTimeField()
+    """When the span began."""
+    samples = models.PositiveIntegerField()
     host_cpu_permille = models.PositiveIntegerField(default=0)
     host_memory_mib = models.PositiveIntegerField(default=0)
     use_permille = ArrayField(models.PositiveIntegerField(), default=list)
+    memory_use_permille = ArrayField(models.PositiveIntegerField(), default=list)
     memory_mib = ArrayField(models.PositiveIntegerField(), default=list)
+    temperature_c = ArrayField(models.IntegerField(), default=list)
+    power_mw = ArrayField(models.PositiveIntegerField(), default=list)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["node", "minute"], name="one_roll_up_per_minute")]
-        indexes = [models.Index(fields=["minute"], name="roll_up_by_minute")]
+        abstract = True
+
+
+class NodeMinute(NodeUse):
+    """One minute; kept for a week."""
+
+
+class NodeHour(NodeUse):
+    """One hour; kept for a year."""

@@ -8,8 +8,9 @@ from typing import Any, TypedDict
 
 from django.db import connection
 
+from flexai.cluster.frames import columns
 from flexai.cluster.models import Cell, Node
-from flexai.cluster.telemetry import Series, cluster_series, latest
+from flexai.cluster.telemetry import Series, cluster_series, latest, latest_frames
 from flexai.common.errors import NotFound
 from node_agent.protocol import ChipSample, Telemetry
 
@@ -116,8 +117,11 @@ def as_lists(series: Series) -> dict[str, list[int]]:
 def mean_use(cell_pk: int) -> int | None:
     """Mean use in permille of the cell's chips that report now; None when none does."""
     pks = list(Node.objects.filter(cell_id=cell_pk, reachable=True).values_list("pk", flat=True))
-    values = [min(chip.use_permille, 1000) for sample in latest(pks).values() for chip in sample.chips]
-    return sum(values) // len(values) if values else None
+    frames = list(latest_frames(pks).values())
+    if not frames:
+        return None
+    use = columns(frames).chips["use"]
+    return int(use.clip(max=1000).sum(dtype=int)) // len(use) if len(use) else None
 
 
 def allocated_milli(cell_pk: int) -> int:

@@ -64,6 +64,10 @@ class Window(msgspec.Struct, frozen=True):
     """Permille by chip index."""
     replicas: dict[str, int]
     """CPU permille of one core, by the replica's key in hex."""
+    waits: dict[str, int] = {}
+    """Permille of the time in which the replica waited for input."""
+    peaks: dict[str, int] = {}
+    """The most memory that the replica has held so far, in MiB."""
 
 
 def keep_windows(windows: Mapping[int, Window]) -> None:
@@ -100,6 +104,11 @@ def forget_frames(node_pks: Iterable[int]) -> None:
 
 def latest(node_pks: Sequence[int]) -> dict[int, Telemetry]:
     """The latest sample of each node that sent one within `STALE_MS`. Empty when the broker is not reached."""
+    return {pk: unpack_telemetry(frame) for pk, frame in latest_frames(node_pks).items()}
+
+
+def latest_frames(node_pks: Sequence[int]) -> dict[int, bytes]:
+    """The same, as they came."""
     if not node_pks:
         return {}
     try:
@@ -109,7 +118,7 @@ def latest(node_pks: Sequence[int]) -> dict[int, Telemetry]:
         return {}
     oldest = clock.to_ms(clock.now()) - STALE_MS
     return {
-        pk: unpack_telemetry(value[_ARRIVAL.size :])
+        pk: value[_ARRIVAL.size :]
         for pk, value in zip(node_pks, raw, strict=True)
         if value is not None and _ARRIVAL.unpack_from(value)[0] >= oldest
     }

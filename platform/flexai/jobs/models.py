@@ -285,3 +285,37 @@ class Event(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["job", "id"], name="event_by_job")]
+
+
+class AttemptUse(models.Model):
+    """What one attempt used over one span of time: totals over its replicas' samples (`total / samples` is the mean of
+    one replica), so that what several web processes heard of it adds up. Partitioned by `at` (see `jobs.usage`)."""
+
+    pk = models.CompositePrimaryKey("attempt_id", "at")
+    attempt = models.ForeignKey(
+        Attempt, models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    at = models.DateTimeField()
+    """When the span began."""
+    samples = models.BigIntegerField()
+    use_total = models.BigIntegerField(null=True)
+    """Permille of what it holds; None for a job without chips."""
+    cpu_total = models.BigIntegerField()
+    """Permille of one core."""
+    memory_total = models.BigIntegerField()
+    """MiB."""
+    wait_total = models.BigIntegerField()
+    """Permille of the time in which something of it waited for input."""
+    memory_peak_mib = models.PositiveIntegerField()
+    """The most that one replica had held by then."""
+
+    class Meta:
+        abstract = True
+
+
+class AttemptMinute(AttemptUse):
+    """One minute; kept for a week."""
+
+
+class AttemptHour(AttemptUse):
+    """One hour; kept for a year."""

@@ -1,4 +1,4 @@
-"""What Celery runs for jobs: looking after leases and contact, and keeping history within bounds.
+"""What Celery runs for jobs: looking after leases and contact, rolling up telemetry, keeping history within bounds.
 
 `flexai.cluster.expire_leases` is about nodes by name and about jobs by deed, so it lives here: `cluster` may not know
 `jobs`.
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from celery import shared_task
-from django.db import connection
+from django.db import connection, transaction
 
+from flexai.cluster import rollups
 from flexai.cluster.leases import Watch
 from flexai.common import clock
-from flexai.jobs import contact, ledger
+from flexai.common.database import prepared_cursor
+from flexai.jobs import contact, ledger, usage
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +28,6 @@ LOG_DAYS = 30
 """Logs are kept so long after their job ended."""
 EVENT_DAYS = 90
 """History of jobs after their end, and of nodes."""
-MINUTE_DAYS = 30
-"""Telemetry roll-ups."""
 LEDGER_DAYS = 400
 """Lines of single attempts; the sums of their days stay for good."""
 ENROLMENT_DAYS = 7
@@ -57,6 +57,7 @@ def expire_leases() -> None:
 def prune() -> None:
     """Logs, history, roll-ups and spent tokens older than the stated days are gone, up to the stated rows."""
     removed = {rule.kind: _prune(rule) for rule in RULES}
+    removed["partitions of telemetry"] = _drop_partitions()
     if any(removed.values()):
         log.info("pruned: %s", ", ".join(f"{count} {kind}" for kind, count in removed.items() if count))
 
@@ -67,6 +68,22 @@ def settle_usage() -> None:
     for _ in range(ROUNDS):
         if ledger.settle() < ledger.SETTLED_AT_ONCE:
             return
+
+
+@shared_task(name="flexai.jobs.roll_up_telemetry", ignore_result=True)  # type: ignore[untyped-decorator]
+def roll_up_telemetry() -> None:
+    """The last whole hour's telemetry, and this hour's so far, is on record by the hour, whatever was missed before."""
+    this_hour = clock.now().replace(minute=0, second=0, microsecond=0)
+    for hour in (this_hour - rollups.HOUR, this_hour):
+        with transaction.atomic(), prepared_cursor() as cursor:
+            rollups.roll_up_hours(cursor, hour)
+            usage.roll_up_hours(cursor, hour)
+
+
+def _drop_partitions() -> int:
+    tables = (rollups.NODE_MINUTES, rollups.NODE_HOURS, usage.ATTEMPT_MINUTES, usage.ATTEMPT_HOURS)
+    with transaction.atomic(), prepared_cursor() as cursor:
+        return sum(len(table.drop_old(cursor, clock.now())) for table in tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +118,6 @@ RULES = (
         "events of nodes",
         EVENT_DAYS,
         "DELETE FROM cluster_nodeevent WHERE id IN (SELECT id FROM cluster_nodeevent WHERE at < %s LIMIT %s)",
-    ),
-    Rule(
-        "roll-ups",
-        MINUTE_DAYS,
-        "DELETE FROM cluster_nodeminute WHERE id IN (SELECT id FROM cluster_nodeminute WHERE minute < %s LIMIT %s)",
     ),
     Rule(
         "settled lines of the ledger",

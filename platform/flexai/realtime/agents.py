@@ -23,7 +23,7 @@ from flexai.jobs.contact import Arrival, arrive
 from flexai.jobs.logs import check_logs
 from flexai.jobs.progress import check_progress
 from flexai.jobs.reports import check_reports
-from flexai.realtime.board import Received, check_frame
+from flexai.realtime.board import Received
 from flexai.realtime.connection import (
     CLOSE_FAILED,
     CLOSE_MALFORMED,
@@ -137,11 +137,16 @@ async def _converse(hub: Hub, connection: AgentConnection, node: Node, receive: 
     hub.join(connection)
     listener = _Listener(hub, connection)
     while True:
-        await connection.room()
+        if connection.is_full:
+            await connection.room()
         message = await receive()
         if message["type"] == "websocket.disconnect" or connection.is_closing:
             return
-        await listener.take(message)
+        data = message.get("bytes")
+        if data is not None:
+            listener.take_telemetry(data)
+        else:
+            await listener.take(message)
 
 
 async def _hello(receive: Receive) -> protocol.Hello | None:
@@ -199,16 +204,9 @@ class _Listener:
         self._inventory_at = -INVENTORY_EVERY_SECONDS
 
     async def take(self, frame: Mapping[str, Any]) -> None:
-        """Decode, bound, hand on. Raises Refusal."""
+        """A text frame: decode, bound, hand on. Raises Refusal."""
         connection = self._connection
-        connection.heard_at = self._clock()
-        connection.frames_this_second += 1
-        if connection.frames_this_second > MAX_FRAMES_A_SECOND:
-            raise Refusal("rate", f"more than {MAX_FRAMES_A_SECOND} frames in a second", CLOSE_RATE)
-        data = frame.get("bytes")
-        if data is not None:
-            self._take_telemetry(data)
-            return
+        self._count()
         text = _text(frame)
         message = _decode(text)
         number = getattr(message, "sent", 0) or getattr(message, "seq", 0)
@@ -224,18 +222,27 @@ class _Listener:
         else:
             raise Refusal("malformed", "a second Hello on one connection", CLOSE_MALFORMED)
 
-    def _take_telemetry(self, data: bytes) -> None:
+    def take_telemetry(self, data: bytes) -> None:
+        """A binary frame: bound, hand on. Raises Refusal."""
+        self._count()
         if len(data) > protocol.MAX_BINARY_FRAME:
             sentence = (
                 f"a binary frame of {len(data)} bytes; at most {protocol.MAX_BINARY_FRAME} are accepted"
             )
             raise Refusal("too_large", sentence, CLOSE_TOO_LARGE)
         try:
-            check_frame(data)
+            protocol.check_telemetry(data)
         except ValueError as error:
             raise Refusal("malformed", str(error), CLOSE_MALFORMED) from error
         connection = self._connection
-        self._hub.board.put(connection.node_pk, Received(connection.node_id, connection.cell_pk, data))
+        self._hub.board.put(Received(connection.node_pk, connection.node_id, connection.cell_pk, data))
+
+    def _count(self) -> None:
+        connection = self._connection
+        connection.heard_at = self._clock()
+        connection.frames_this_second += 1
+        if connection.frames_this_second > MAX_FRAMES_A_SECOND:
+            raise Refusal("rate", f"more than {MAX_FRAMES_A_SECOND} frames in a second", CLOSE_RATE)
 
     def _take_in(self, message: protocol.Reports | protocol.Logs, size: int) -> None:
         try:

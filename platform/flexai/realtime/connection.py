@@ -128,6 +128,11 @@ class AgentConnection:
         if self._queued_bytes <= MAX_QUEUED_BYTES:
             self._room.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more may be read from the socket for now."""
+        return not self._room.is_set()
+
     async def room(self) -> None:
         """Returns when more may be read from the socket."""
         await self._room.wait()

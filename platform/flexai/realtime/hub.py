@@ -26,7 +26,7 @@ from flexai.common import clock
 from flexai.common.events import AGENTS_CHANNEL, HINTS_CHANNEL
 from flexai.jobs import contact
 from flexai.jobs.wanted import attempts_wanted_on
-from flexai.realtime.board import CHIPS_CHANNEL, Board
+from flexai.realtime.board import CHIPS_CHANNEL, WATCHED_KEY, WATCHED_SECONDS, Board
 from flexai.realtime.connection import (
     CLOSE_REPLACED,
     CLOSE_RESTART,
@@ -88,9 +88,13 @@ class Hub:
 
     async def start(self) -> None:
         """The hub listens. Valkey need not be there yet."""
-        self._redis = redis.asyncio.from_url(settings.REDIS_URL, max_connections=8, socket_connect_timeout=2)
+        waits = redis.asyncio.BlockingConnectionPool.from_url(
+            settings.REDIS_URL, max_connections=8, socket_connect_timeout=2
+        )
+        self._redis = redis.asyncio.Redis.from_pool(waits)
         self._spawn(self._listen())
         self._spawn(self._tick())
+        self._spawn(self._keep_telemetry())
 
     async def stop(self) -> None:
         """Agents are told to come back, what they sent is committed, threads and connections are closed."""
@@ -101,6 +105,10 @@ class Hub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self.threads.run(self.board.close)
+        except (*AWAY, redis.RedisError) as error:
+            log.warning("telemetry of the last minute is lost: %s", error)
         if self._redis is not None:
             await self._redis.aclose()
         await asyncio.get_running_loop().run_in_executor(None, self.threads.close)
@@ -300,13 +308,20 @@ class Hub:
                     self.leave(connection)
             for browser in list(self.browsers):
                 browser.close_if_stuck()
-            if self.board.has_something():
-                try:
+
+    async def _keep_telemetry(self) -> None:
+        """Once a second, apart from the rest: a broker that answers slowly holds up nothing else."""
+        while True:
+            await asyncio.sleep(1)
+            try:
+                if self._watchers.get("cluster") and self._redis is not None:
+                    await self._redis.set(WATCHED_KEY, 1, ex=WATCHED_SECONDS)
+                if self.board.has_something():
                     await self.threads.run(self.board.flush)
-                except (*AWAY, redis.RedisError) as error:
-                    log.warning("telemetry of this second is lost: %s", error)
-                except Exception:
-                    log.exception("telemetry of this second is lost")
+            except (*AWAY, redis.RedisError, OSError) as error:
+                log.warning("telemetry of this second is not shown: %s", error)
+            except Exception:
+                log.exception("telemetry of this second is lost")
 
 
 def topics_of(hint: Mapping[str, Any]) -> list[str]:

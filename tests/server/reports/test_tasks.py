@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from flexai.cluster.models import NodeMinute
 from flexai.common import clock
 from flexai.jobs import tasks
 from flexai.jobs.logs import take_logs
@@ -18,7 +17,7 @@ from tests.support.placed import PlacedWorld, report
 pytestmark = pytest.mark.django_db
 
 
-def test_old_logs_history_and_roll_ups_go_and_the_rest_stays(monkeypatch):
+def test_old_logs_and_history_go_and_the_rest_stays(monkeypatch):
     monkeypatch.setattr(tasks, "ROWS_AT_ONCE", 2)
     world = PlacedWorld()
     node = world.a_node()
@@ -30,15 +29,12 @@ def test_old_logs_history_and_roll_ups_go_and_the_rest_stays(monkeypatch):
     take_reports(node.pk, [report(old, "ended"), report(recent, "ended")])
     long_ago = clock.now() - timedelta(days=91)
     Job.objects.filter(pk=old.job_id).update(ended_at=long_ago)
-    NodeMinute.objects.create(node=node, minute=long_ago)
-    NodeMinute.objects.create(node=node, minute=clock.now())
     tasks.prune()
     assert not LogPiece.objects.filter(replica__attempt=old).exists()
     assert not Event.objects.filter(job=old.job).exists()
     for attempt in (recent, running):
         assert LogPiece.objects.filter(replica__attempt=attempt).exists()
         assert Event.objects.filter(job=attempt.job).exists()
-    assert NodeMinute.objects.count() == 1
 
 
 def test_the_first_run_of_the_lease_task_expires_nothing():

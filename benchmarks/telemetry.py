@@ -1,0 +1,139 @@
+"""Telemetry of a whole cluster into one web process: 10,000 nodes of 8 chips, one frame a second each.
+
+Real sockets, PostgreSQL (syncing) and Valkey; the agents are scripted, since as many real ones do not fit a machine.
+First telemetry alone, then with every agent's heartbeats, whose leases are committed before they are answered. What
+was sent is counted here and compared with the samples that PostgreSQL's roll-ups stand for at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.cluster import Fleet, servers
+from benchmarks.reporting import Benchmark, Result, Target, main
+
+NODES = int(os.environ.get("FLEXAI_BENCH_NODES", "10000"))
+CHIPS = 8
+WATCH_SECONDS = 60
+HEARTBEAT_WATCH_SECONDS = 30
+SETTLE_SECONDS = 3
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def measure() -> Result:
+    """What 10,000 nodes x 8 chips at 1 Hz cost one web process, and whether anything is lost."""
+    folder = Path(tempfile.mkdtemp(prefix="flexai-bench-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    try:
+        with servers(folder):
+            return _measure(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measure(folder: Path) -> Result:
+    fleet = Fleet(NODES, CHIPS)
+    said = folder / "web.json"
+    with _web(said) as (port, pid, stop):
+        fleet.connect(port)
+        time.sleep(SETTLE_SECONDS)
+        alone = _watch(fleet, pid, WATCH_SECONDS, heartbeats=False)
+        both = _watch(fleet, pid, HEARTBEAT_WATCH_SECONDS, heartbeats=True)
+        memory = _resident_mib(pid)
+        time.sleep(SETTLE_SECONDS)
+        stop()
+    fleet.close()
+    lags = json.loads(said.read_text())
+    return {
+        "core_percent": alone["core_percent"],
+        "lost": fleet.sent - fleet.stored(),
+        "lag_p99_ms": _percentile_ms(lags, alone),
+        "visible_s": round(max(alone["visible_s"], both["visible_s"]), 2),
+        "nodes": NODES,
+        "chips": NODES * CHIPS,
+        "frames": fleet.sent,
+        "frames_per_second": alone["frames_per_second"],
+        "with_heartbeats_core_percent": both["core_percent"],
+        "with_heartbeats_lag_p99_ms": _percentile_ms(lags, both),
+        "memory_mib": memory,
+    }
+
+
+def _watch(fleet: Fleet, pid: int, seconds: int, *, heartbeats: bool) -> dict[str, float]:
+    """A second is cut into slices, and each node keeps to its own: the frames come evenly."""
+    used, began, sent = _cpu_seconds(pid), time.monotonic(), fleet.sent
+    visible = fleet.run(seconds, heartbeats=heartbeats)
+    passed = time.monotonic() - began
+    return {
+        "began": began,
+        "ended": began + passed,
+        "core_percent": round(100 * (_cpu_seconds(pid) - used) / passed, 1),
+        "frames_per_second": round((fleet.sent - sent) / passed),
+        "visible_s": max(visible),
+    }
+
+
+def _percentile_ms(lags: list[tuple[float, float]], during: dict[str, float]) -> float:
+    ranked = sorted(lag for at, lag in lags if during["began"] <= at <= during["ended"])
+    return round(1000 * ranked[len(ranked) * 99 // 100], 1)
+
+
+@contextmanager
+def _web(said: Path) -> Iterator[tuple[int, int, object]]:
+    """One web process, set up as `flexai up` does it, that also notes how late its event loop is."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
+        port = listening.getsockname()[1]
+        descriptor = listening.fileno()
+        os.set_inheritable(descriptor, True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.web_process", str(descriptor), str(said)],
+            pass_fds=[descriptor], env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )  # fmt: skip
+
+        def stop() -> None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+        try:
+            yield port, process.pid, stop
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _resident_mib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+BENCHMARK = Benchmark(
+    "telemetry",
+    measure,
+    {
+        "core_percent": Target(40, at_least=False, unit="% of a core"),
+        "lost": Target(0, at_least=False, unit="frames"),
+        "lag_p99_ms": Target(100, at_least=False, unit="ms"),
+        "visible_s": Target(2, at_least=False, unit="s"),
+    },
+)
+
+if __name__ == "__main__":
+    main(BENCHMARK)
