@@ -25,7 +25,8 @@ def test_run_writes_every_option_into_the_spec(flexai: Shell, stub: Stub, tmp_pa
     options = (
         "--name t --team vision -a H100:8 --fraction 0.5 --chip-memory 10GB --cpus 0.05 --memory 2GB "
         "--nodes 2-4 --same-node --env A=1=2 -e FROM_HERE --file train.py --file lib/x.py=train.py "
-        "--label k=v --pool a --pool b --priority 60 --preemptible --max-duration 2h --retries 3 --hold"
+        "--label k=v --pool a --pool b --priority 60 --preemptible --max-duration 2h --retries 3 --hold "
+        "--after prep --after afterany:job-1"
     )
     done = flexai("run", *options.split(), "--", "python train.py", FROM_HERE="there")
     assert done.code == 0, done.err
@@ -46,6 +47,7 @@ def test_run_writes_every_option_into_the_spec(flexai: Shell, stub: Stub, tmp_pa
         "preemptible": True,
         "max_duration": "2h",
         "retry": {"limit": 3},
+        "depends_on": [{"job": "prep"}, {"job": "job-1", "on": "afterany"}],
         "hold": True,
     }  # fmt: skip
 
@@ -177,6 +179,27 @@ def test_apply_takes_several_documents_and_reads_local_files(
     assert two == {"name": "two", "commands": ["x"]}
     done = flexai("apply", "-f", "-", "--json", stdin='{"name": "three"}')
     assert [job["name"] for job in done.json] == ["three"]
+
+
+def test_jobs_of_a_file_wait_for_exactly_those_that_stand_before_them(
+    flexai: Shell, stub: Stub, tmp_path: Path
+) -> None:
+    path = tmp_path / "all.yaml"
+    path.write_text(
+        "name: one\n---\nname: two\ndepends_on: one\n---\n"
+        "name: three\ndepends_on: [{job: two, on: afterany}, elsewhere]\n"
+    )
+    done = flexai("apply", "-f", "all.yaml")
+    assert done.code == 0, done.err
+    one, two, three = done.out.split()
+    assert stub.jobs[two]["spec"]["depends_on"] == [{"job": one}]
+    assert stub.jobs[three]["spec"]["depends_on"] == [{"job": two, "on": "afterany"}, {"job": "elsewhere"}]
+    path.write_text("name: late\ndepends_on: later\n---\nname: later\n")
+    done = flexai("apply", "-f", "all.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert "document 1" in done.err
+    assert "'later', which does not stand before it" in done.err
+    assert len(stub.jobs) == 3
 
 
 def test_one_wrong_document_keeps_all_from_being_submitted(flexai: Shell, stub: Stub, tmp_path: Path) -> None:

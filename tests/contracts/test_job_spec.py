@@ -43,6 +43,7 @@ ACCEPTED: dict[str, Any] = {
     "array": "0-99%10",
     "labels": {"project": "x"},
     "utilization_policy": {"min_utilization": 5, "window": "10m", "action": "suspend"},
+    "depends_on": [{"job": "a", "on": "afterany", "otherwise": "cancel"}, "b"],
     "resources.any_of": [{"accelerators": "H100:1"}, {"accelerators": "A100:2"}],
 }
 REFUSED: dict[str, Any] = {
@@ -56,7 +57,6 @@ REFUSED: dict[str, Any] = {
     "schedule": {"cron": "0 2 * * *"},
     "checkpoint.signal": "USR1",
     "matrix": {"lr": [1, 2]},
-    "depends_on": [{"job": "a"}],
     "outputs": ["results/**"],
     "ports": [8080],
     "instances": "0..4",

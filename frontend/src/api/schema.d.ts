@@ -992,6 +992,43 @@ export interface components {
             items: components["schemas"]["Cycle"][];
             next_cursor: string | null;
         };
+        /** @description What a job waits for, or waited for. */
+        Dependency: {
+            id: string;
+            kind: components["schemas"]["KindEnum"];
+            name: string;
+            on: components["schemas"]["On815Enum"];
+            otherwise: components["schemas"]["OtherwiseEnum"];
+            /** @description The job's status, or how far the set is. */
+            status: string;
+            standing: components["schemas"]["StandingEnum"];
+        };
+        /** @description A job, or a set, that has to end first. */
+        DependencySpecRequest: {
+            /** @description Id of a job or a set, or a name: the newest of that name. */
+            job: string;
+            /**
+             * @description afterok
+             *
+             *     * `afterok` - afterok
+             *     * `afterany` - afterany
+             *     * `afternotok` - afternotok
+             */
+            on?: components["schemas"]["On815Enum"];
+            /**
+             * @description What becomes of it when that cannot come; hold.
+             *
+             *     * `hold` - hold
+             *     * `cancel` - cancel
+             */
+            otherwise?: components["schemas"]["OtherwiseEnum"];
+        };
+        /** @description A job that waits for this one, or waited for it. */
+        Dependent: {
+            id: string;
+            name: string;
+            status: components["schemas"]["Status"];
+        };
         /** @description What would become of a spec. */
         DryRun: {
             fits: boolean;
@@ -1225,6 +1262,9 @@ export interface components {
                 [key: string]: unknown;
             };
             attempts: components["schemas"]["Attempt"][];
+            depends_on: components["schemas"]["Dependency"][];
+            /** @description The first fifty of them. */
+            dependents: components["schemas"]["Dependent"][];
             allowed_actions: components["schemas"]["Action"][];
         };
         /** @description A page of jobs. */
@@ -1283,6 +1323,8 @@ export interface components {
             idle_timeout?: string;
             /** @description Indices: 0-99, 0-99%10, 0,3,7-9:2. */
             array?: string;
+            /** @description All of them come first. */
+            depends_on?: components["schemas"]["DependencySpecRequest"][];
             labels?: {
                 [key: string]: string;
             };
@@ -1292,6 +1334,12 @@ export interface components {
             /** @default 3600 */
             seconds: number;
         };
+        /**
+         * @description * `job` - job
+         *     * `set` - set
+         * @enum {string}
+         */
+        KindEnum: "job" | "set";
         /**
          * @description * `never` - never
          *     * `team` - team
@@ -1495,19 +1543,24 @@ export interface components {
          */
         NodeStatus: "ready" | "cordoned" | "draining" | "dead" | "unreachable";
         /**
-         * @description * `exit` - exit
-         *     * `oom` - oom
-         *     * `start_failed` - start_failed
-         *     * `timed_out` - timed_out
+         * @description * `afterok` - afterok
+         *     * `afterany` - afterany
+         *     * `afternotok` - afternotok
          * @enum {string}
          */
-        OnEnum: "exit" | "oom" | "start_failed" | "timed_out";
+        On815Enum: "afterok" | "afterany" | "afternotok";
         /** @description A tenant. */
         Organization: {
             id: string;
             name: string;
             slug: string;
         };
+        /**
+         * @description * `hold` - hold
+         *     * `cancel` - cancel
+         * @enum {string}
+         */
+        OtherwiseEnum: "hold" | "cancel";
         /** @description By which numbers the scheduler decides. */
         Policy: {
             numbers: components["schemas"]["PolicyNumber"][];
@@ -1697,10 +1750,18 @@ export interface components {
              */
             choose?: components["schemas"]["ChooseEnum"];
         };
+        /**
+         * @description * `exit` - exit
+         *     * `oom` - oom
+         *     * `start_failed` - start_failed
+         *     * `timed_out` - timed_out
+         * @enum {string}
+         */
+        RetrySpecOnEnum: "exit" | "oom" | "start_failed" | "timed_out";
         /** @description When a failed attempt is followed by another. */
         RetrySpecRequest: {
             limit?: number;
-            on?: components["schemas"]["OnEnum"][];
+            on?: components["schemas"]["RetrySpecOnEnum"][];
             exit_codes?: number[];
         };
         /**
@@ -1727,6 +1788,13 @@ export interface components {
         Session: {
             authenticated: boolean;
         };
+        /**
+         * @description * `pending` - pending
+         *     * `met` - met
+         *     * `never` - never
+         * @enum {string}
+         */
+        StandingEnum: "pending" | "met" | "never";
         /** @description Use and cost of some days. */
         Statement: {
             /** Format: date */

@@ -127,6 +127,8 @@ export class World {
         type: "task",
       },
       attempts: this.attempts(job),
+      depends_on: [],
+      dependents: [],
       allowed_actions:
         job.status === "queued"
           ? [...actions, "hold"]

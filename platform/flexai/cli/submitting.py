@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from flexai.cli import options, output, waiting
+from flexai.cli import options, ordering, output, waiting
 from flexai.cli.exits import FAILED, INTERRUPTED, OK, USAGE, Refusal
 from flexai.cli.session import connect
 from flexai.cli.specfiles import read_specs, read_text
@@ -65,6 +65,10 @@ def run(
     preemptible: Annotated[bool, typer.Option("--preemptible", help="May be taken back.")] = False,
     max_duration: Annotated[str | None, typer.Option(help="Longest run time: 2h.")] = None,
     retries: Annotated[int | None, typer.Option(help="New attempts after a failure.")] = None,
+    after: Annotated[
+        list[str] | None,
+        typer.Option(help="Start when this job has succeeded; afterany:JOB, afternotok:JOB. Repeatable."),
+    ] = None,
     hold: Annotated[bool, typer.Option("--hold", help="Wait for `flexai resume`.")] = False,
     wait: Wait = False,
     timeout: Timeout = None,
@@ -96,6 +100,7 @@ def run(
         "preemptible": preemptible or None,
         "max_duration": max_duration,
         "retry": None if retries is None else {"limit": retries},
+        "depends_on": [_after(item) for item in after or []],
         "hold": hold or None,
     }
     seconds = _timeout(timeout, wait)
@@ -120,20 +125,29 @@ def apply(
 ) -> None:
     """Submit the jobs that files describe. When one of several is wrong, none is submitted."""
     specs = [spec for source in file for spec in read_specs(source)]
+    ordering.check_order(specs)
     seconds = _timeout(timeout, wait)
     with connect() as client:
         if dry_run:
             raise typer.Exit(_tell_dry_run(client, specs, as_json))
         if len(specs) > 1:
             _check_all(client, specs)
-        key = idempotency_key or str(uuid.uuid4())
-        made = [
-            client.jobs.submit_array(spec, idempotency_key=key if len(specs) == 1 else f"{key}-{number}")
-            for number, (_, spec) in enumerate(specs)
-        ]
+        made = _submit_all(client, specs, idempotency_key or str(uuid.uuid4()))
         raise typer.Exit(
             _after_submit(client, made, wait=wait, timeout=seconds, as_json=as_json, single=False)
         )
+
+
+def _submit_all(client: Client, specs: list[tuple[str, Spec]], key: str) -> list[Submitted]:
+    """One by one, in their order: what waits for an earlier one waits for exactly that one."""
+    made: list[Submitted] = []
+    ids: dict[object, str] = {}
+    for number, (_, spec) in enumerate(specs):
+        own = key if len(specs) == 1 else f"{key}-{number}"
+        submitted = client.jobs.submit_array(ordering.with_ids(spec, ids), idempotency_key=own)
+        made.append(submitted)
+        ids[spec.get("name")] = submitted["set"] or submitted["jobs"][0]["id"]
+    return made
 
 
 def _after_submit(
@@ -191,10 +205,14 @@ def _as_json(client: Client, made: Submitted, *, fresh: bool) -> object:
 
 def _check_all(client: Client, specs: list[tuple[str, Spec]]) -> None:
     """Raises Refusal, naming the document, when one would not be accepted."""
-    for where, spec in specs:
-        answer = _dry_run(client, where, spec)
+    for place, (where, spec) in enumerate(specs):
+        answer = _dry_run(client, where, ordering.without(spec, _names(specs[:place])))
         if not answer["fits"]:
             raise Refusal(f"{where}: {answer['sentence']}", hint="Nothing was submitted.", code="never_fits")
+
+
+def _names(specs: list[tuple[str, Spec]]) -> set[object]:
+    return {spec["name"] for _, spec in specs if isinstance(spec.get("name"), str)}
 
 
 def _dry_run(client: Client, where: str, spec: Spec) -> DryRun:
@@ -207,7 +225,10 @@ def _dry_run(client: Client, where: str, spec: Spec) -> DryRun:
 
 
 def _tell_dry_run(client: Client, specs: list[tuple[str, Spec]], as_json: bool) -> int:
-    answers = [_dry_run(client, where, spec) for where, spec in specs]
+    answers = [
+        _dry_run(client, where, ordering.without(spec, _names(specs[:place])))
+        for place, (where, spec) in enumerate(specs)
+    ]
     if as_json:
         output.emit_json(answers[0] if len(answers) == 1 else answers)
     for (where, _), answer in zip(specs, answers, strict=True):
@@ -254,6 +275,12 @@ def _nodes(text: str) -> int | dict[str, int]:
     if not least.isdecimal() or (dash and not most.isdecimal()):
         raise typer.BadParameter(f"{text!r} is not a number of replicas: write 4 or 2-8.")
     return {"min": int(least), "max": int(most)} if dash else int(least)
+
+
+def _after(text: str) -> dict[str, str]:
+    """`afterany:JOB` as Slurm writes it; a job alone has to succeed."""
+    word, colon, job = text.partition(":")
+    return {"job": job, "on": word} if colon and word.startswith("after") else {"job": text}
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

@@ -85,8 +85,26 @@ class Idle(TypedDict):
     acts_at: str | None
 
 
+class Dependency(TypedDict):
+    """What a job waits for: `standing` is pending, met or never."""
+
+    id: str
+    kind: str
+    name: str
+    on: str
+    otherwise: str
+    status: str
+    standing: str
+
+
+class Dependent(TypedDict):
+    id: str
+    name: str
+    status: str
+
+
 class Job(TypedDict):
-    """A job; `spec` to `allowed_actions` come with `jobs.get` alone."""
+    """A job; `spec` to `dependents` come with `jobs.get` alone."""
 
     id: str
     name: str
@@ -123,6 +141,8 @@ class Job(TypedDict):
     effective_spec: NotRequired[Spec]
     attempts: NotRequired[list[Attempt]]
     allowed_actions: NotRequired[list[str]]
+    depends_on: NotRequired[list[Dependency]]
+    dependents: NotRequired[list[Dependent]]
 
 
 class Submitted(TypedDict):

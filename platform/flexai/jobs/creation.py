@@ -6,7 +6,7 @@ refused, by itself. A job that begins held is no work for the scheduler, and ask
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,10 +20,12 @@ from flexai.common import clock
 from flexai.common.events import Hint, publish_on_commit
 from flexai.common.grouping import GroupCommit
 from flexai.common.ids import new_id
-from flexai.jobs.insertion import Line, Template, as_raw, insert_jobs
+from flexai.jobs.dependencies import WAITS, Found, first_sentence, settle_on_commit
+from flexai.jobs.insertion import Line, Template, Wait, as_raw, insert_jobs
 from flexai.jobs.models import Job, JobSet
 from flexai.tenancy import audit
 from flexai.tenancy.principals import Principal, TeamSeat
+from scheduler_core.dependencies import Standing
 from scheduler_core.lifecycle import JobState
 
 SHOWN_OF_A_SET = 10
@@ -56,6 +58,8 @@ class Prepared:
     roundings: tuple[str, ...]
     team: TeamSeat
     cell: int
+    waits_for: tuple[Found, ...] = ()
+    """Its dependencies, as they were just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +91,12 @@ def create_one(principal: Principal, named: Named, key: Key | None) -> Submissio
         object_id=line.public_id,
         after={"name": named.name, "team": prepared.team.pk},
     )
-    new = _New(template, line, entry, prepared.team.public_id)
-    if connection.in_atomic_block or len(prepared.raw) > ALONE_BYTES:
-        with _savepoint():
+    new = _New(template, line, entry, prepared.team.public_id, _waits(prepared, template))
+    if connection.in_atomic_block or len(prepared.raw) > ALONE_BYTES or prepared.waits_for:
+        with transaction.atomic() if prepared.waits_for else _savepoint():
             [pk] = _write([new])
             _announce_all([new])
+            _settle_if_held(prepared, [pk])
     else:
         pk = _group.submit(new)
     return Submission((_as_job(template, line, pk, principal, None, now),), None, True)
@@ -108,7 +113,9 @@ def create_array(principal: Principal, named: Named, key: Key | None) -> Submiss
     ]
     lines[0] = _with_key(lines[0], key)
     after = {"name": named.name, "team": prepared.team.pk, "count": made.size}
-    pks = insert_jobs([template], lines, [audit.entry(principal, "set.submitted", made, after=after)])
+    entry = audit.entry(principal, "set.submitted", made, after=after)
+    pks = insert_jobs([template], lines, [entry], _waits(prepared, template))
+    _settle_if_held(prepared, pks.values())
     jobs = tuple(
         _as_job(template, line, pks[line.public_id], principal, made, now) for line in lines[:SHOWN_OF_A_SET]
     )
@@ -136,8 +143,11 @@ def create_batch(principal: Principal, named: Sequence[Named]) -> list[str]:
         object_id=ids[0],
         after={"count": len(ids), "last": ids[-1]},
     )
-    with _savepoint():
-        insert_jobs(list(templates.values()), lines, [entry])
+    waits = [wait for key, prepared in distinct.items() for wait in _waits(prepared, templates[key])]
+    with transaction.atomic() if waits else _savepoint():
+        pks = insert_jobs(list(templates.values()), lines, [entry], waits)
+        for item, public_id in zip(named, ids, strict=True):
+            _settle_if_held(item.prepared, [pks[public_id]])
         teams = {prepared.team.public_id for prepared in distinct.values()}
         _announce(teams, _cells_with_work(templates.values()), ids)
     return ids
@@ -145,19 +155,21 @@ def create_batch(principal: Principal, named: Sequence[Named]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _New:
-    """One job to be, with its audit entry and the public id of its team."""
+    """One job to be, with its audit entry, the public id of its team, and what it waits for."""
 
     template: Template
     line: Line
     entry: audit.Entry
     team: str
+    waits: Sequence[Wait] = ()
 
 
 def _write(new: Sequence[_New]) -> list[int]:
     """Primary keys, in order."""
     templates = [msgspec.structs.replace(one.template, t=place) for place, one in enumerate(new)]
     lines = [msgspec.structs.replace(one.line, n=place, t=place) for place, one in enumerate(new)]
-    pks = insert_jobs(templates, lines, [one.entry for one in new])
+    waits = [msgspec.structs.replace(wait, t=place) for place, one in enumerate(new) for wait in one.waits]
+    pks = insert_jobs(templates, lines, [one.entry for one in new], waits)
     return [pks[line.public_id] for line in lines]
 
 
@@ -203,7 +215,7 @@ def _set_of(principal: Principal, named: Named) -> tuple[JobSet, list[int]]:
 
 def _template(principal: Principal, prepared: Prepared, number: int, now: datetime) -> Template:
     effective = prepared.effective
-    state, reason_code, sentence = _first_state(effective, now)
+    state, reason_code, sentence = _first_state(prepared, now)
     return Template(
         t=number,
         organization=principal.organization.pk,
@@ -225,14 +237,29 @@ def _template(principal: Principal, prepared: Prepared, number: int, now: dateti
     )
 
 
-def _first_state(effective: Mapping[str, Any], now: datetime) -> tuple[JobState, str, str]:
-    """Where a job begins, with reason code and sentence: held by its user, held until its time, or queued."""
-    start_after = effective["start_after"]
-    if effective["hold"]:
+def _first_state(prepared: Prepared, now: datetime) -> tuple[JobState, str, str]:
+    """Where a job begins, with reason code and sentence: held by its user, by its dependencies, until its time, or
+    queued."""
+    start_after = prepared.effective["start_after"]
+    if prepared.effective["hold"]:
         return JobState.HELD, "hold", "Held until somebody resumes it."
+    if any(one.standing is not Standing.MET for one in prepared.waits_for):
+        return JobState.HELD, WAITS, first_sentence(prepared.waits_for)
     if start_after is not None and datetime.fromisoformat(start_after) > now:
         return JobState.HELD, "start_after", f"Held until {start_after}."
     return JobState.QUEUED, "submitted", "Waits for the scheduler's next cycle."
+
+
+def _waits(prepared: Prepared, template: Template) -> list[Wait]:
+    return [
+        Wait(template.t, one.job, one.set, one.after.value, one.otherwise.value) for one in prepared.waits_for
+    ]
+
+
+def _settle_if_held(prepared: Prepared, pks: Iterable[int]) -> None:
+    """What it waits for may have ended between being looked at and being written down, or can never come."""
+    if prepared.waits_for:
+        settle_on_commit(list(pks))
 
 
 def _as_job(

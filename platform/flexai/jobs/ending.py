@@ -16,6 +16,7 @@ from django.db import transaction
 
 from flexai.common.database import Cursor, as_rows, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
+from flexai.jobs.dependencies import settle_dependents_on_commit
 from flexai.jobs.history import MAX_SENTENCE, Happened, write_history
 from flexai.jobs.ledger import write_lines
 from flexai.jobs.locking import LockedAttempt, lock_attempts
@@ -99,6 +100,9 @@ def end_locked(
     cursor.execute(_MOVE_JOBS, [as_rows(job_rows)], prepare=True)
     write_history(cursor, history)
     publish_on_commit(hints=hints)
+    final = [a.job_pk for a, after in zip(attempts, nexts, strict=True) if after.state in FINAL_JOB_STATES]
+    if final:
+        settle_dependents_on_commit(final)
     for cell in {attempt.cell_pk for attempt in attempts}:
         publish_on_commit(cell=cell)
 

@@ -55,6 +55,16 @@ class Line(msgspec.Struct, frozen=True):
     hash: str = ""
 
 
+class Wait(msgspec.Struct, frozen=True):
+    """A dependency of every job of a template, on a job or on a set (primary keys)."""
+
+    t: int
+    on_job: int | None
+    on_set: int | None
+    after: str
+    otherwise: str
+
+
 _INSERT = """
 WITH t AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
@@ -83,6 +93,11 @@ WITH t AS MATERIALIZED (
     SELECT t.at, made.organization_id, made.id, 'job.submitted', '', made.state, made.reason_code, made.sentence,
         '{}'::jsonb, t.actor, t.cause
     FROM made JOIN lines USING (public_id) JOIN t USING (t) ORDER BY made.id
+), waiting AS (
+    INSERT INTO jobs_dependency (job_id, on_job_id, on_set_id, after, otherwise)
+    SELECT made.id, w.on_job, w.on_set, w.after, w.otherwise
+    FROM json_to_recordset(%s::json) AS w(t int, on_job bigint, on_set bigint, after text, otherwise text)
+    JOIN lines USING (t) JOIN made USING (public_id)
 ), audited AS (
     INSERT INTO tenancy_auditentry (
         at, organization_id, actor_kind, actor, action, object_kind, object_id, before, after, reason,
@@ -96,15 +111,17 @@ SELECT public_id, id FROM made
 
 
 def insert_jobs(
-    templates: Sequence[Template], lines: Sequence[Line], entries: Sequence[Entry]
+    templates: Sequence[Template], lines: Sequence[Line], entries: Sequence[Entry], waits: Sequence[Wait] = ()
 ) -> dict[str, int]:
-    """The jobs exist with their first event and with the audit's entries; primary keys by public id.
+    """The jobs exist with their first event, their dependencies and the audit's entries; primary keys by public id.
 
     All of it or nothing: in the caller's transaction, or, where there is none, in one of its own. Raises
     psycopg's UniqueViolation when an idempotency key is taken.
     """
     with prepared_cursor() as cursor:
-        rows = cursor.execute(_INSERT, [as_rows(templates), as_rows(lines), as_rows(entries)], prepare=True)
+        rows = cursor.execute(
+            _INSERT, [as_rows(part) for part in (templates, lines, waits, entries)], prepare=True
+        )
         return dict(rows.fetchall())
 
 

@@ -7,12 +7,15 @@ A foreign key that a composite index or constraint begins with has no index of i
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 
 from flexai.common.ids import new_id
+from scheduler_core.dependencies import After, Otherwise
 from scheduler_core.lifecycle import AttemptState, JobState, Outcome
 
 
@@ -28,7 +31,7 @@ def _set_id() -> str:
     return new_id("set")
 
 
-def _choices(states: type[JobState] | type[AttemptState] | type[Outcome]) -> list[tuple[str, str]]:
+def _choices(states: type[StrEnum]) -> list[tuple[str, str]]:
     return [(state.value, state.value) for state in states]
 
 
@@ -116,10 +119,45 @@ class Job(models.Model):
             models.Index(fields=["team", "-id"], name="job_by_team"),
             models.Index(fields=["start_after"], condition=Q(state="held"), name="job_held_until"),
             GinIndex(fields=["labels"], name="job_labels"),
+            models.Index(fields=["set", "state"], condition=Q(set__isnull=False), name="job_state_in_set"),
+            models.Index(
+                fields=["id"],
+                condition=Q(state="held", reason_code__in=["dependency", "dependency_never"]),
+                name="job_held_by_dependency",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.public_id
+
+
+class Dependency(models.Model):
+    """A job that may start only when another, or all jobs of a set, have ended so. A job waits for older ones alone,
+    so nothing can wait for itself."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="dependencies", db_index=False)
+    on_job = models.ForeignKey(Job, models.CASCADE, null=True, related_name="dependents", db_index=False)
+    on_set = models.ForeignKey(JobSet, models.CASCADE, null=True, related_name="dependents", db_index=False)
+    after = models.CharField(max_length=12, choices=_choices(After))
+    otherwise = models.CharField(max_length=8, choices=_choices(Otherwise), default=Otherwise.HOLD.value)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(on_job__isnull=False, on_set__isnull=True)
+                | Q(on_job__isnull=True, on_set__isnull=False),
+                name="dependency_on_job_or_set",
+            ),
+            models.CheckConstraint(
+                condition=Q(on_job__isnull=True) | Q(on_job__lt=models.F("job")),
+                name="dependency_on_older_job",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["job"], name="dependency_of_job"),
+            models.Index(fields=["on_job"], condition=Q(on_job__isnull=False), name="dependency_on_job"),
+            models.Index(fields=["on_set"], condition=Q(on_set__isnull=False), name="dependency_on_set"),
+        ]
 
 
 class Attempt(models.Model):

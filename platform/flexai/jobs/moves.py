@@ -15,12 +15,14 @@ from flexai.common import clock
 from flexai.common.database import prepared_cursor
 from flexai.common.errors import Conflict, FieldError, Forbidden, InvalidInput
 from flexai.common.events import Hint, publish_on_commit
+from flexai.jobs import dependencies
 from flexai.jobs.history import Happened, write_history
 from flexai.jobs.models import Attempt, IdleAttempt, Job, Replica
 from flexai.jobs.quantities import duration_words
 from flexai.tenancy import audit
 from flexai.tenancy.principals import Principal
 from flexai.tenancy.roles import Action
+from scheduler_core.dependencies import Standing
 from scheduler_core.lifecycle import (
     FINAL_JOB_STATES,
     AttemptEvent,
@@ -55,6 +57,8 @@ def allowed_actions(principal: Principal, job: Job) -> list[str]:
     if job.state == JobState.ACTIVE and job.cancel_requested_at is not None:
         return []
     actions = list(ACTIONS[JobState(job.state)])
+    if job.state == JobState.HELD and job.reason_code in dependencies.HELD_BY_DEPENDENCY:
+        actions = ["stop", "hold"]
     if _pauses(job, clock.now()):
         actions.append("resume")
     return actions
@@ -70,8 +74,8 @@ def stop_job(principal: Principal, job: Job, *, reason: str = "") -> Job:
 
 
 def resume_job(principal: Principal, job: Job) -> Job:
-    """A held or suspended job is queued; a held one whose `start_after` has not come is held for that alone; one that
-    pauses because its chips were idle may start at once.
+    """A held or suspended job is queued; a held one whose dependencies or `start_after` have not come is held for those
+    alone; one that pauses because its chips were idle may start at once.
 
     Raises Forbidden, and Conflict in any other state.
     """
@@ -176,6 +180,7 @@ def _move(
     whole = _whole(locked)
     hint = Hint("job", locked.public_id, locked.version, whole.team.public_id)
     publish_on_commit(hints=[hint], nodes=nodes, cell=locked.cell_id)
+    dependencies.settle_dependents_on_commit([locked.pk])
     return whole
 
 
@@ -221,6 +226,8 @@ def _stop_active(job: Job, now: datetime, sentence: str) -> Sequence[int]:
 
 
 def _resume(principal: Principal, job: Job, now: datetime) -> Sequence[int]:
+    if job.state == JobState.HELD and _waits_for_others(job):
+        return ()
     if job.state == JobState.HELD and job.start_after is not None and job.start_after > now:
         if job.reason_code != "start_after":
             job.reason_code, job.sentence = "start_after", f"Held until {job.start_after:%Y-%m-%dT%H:%M:%SZ}."
@@ -240,7 +247,7 @@ def _resume(principal: Principal, job: Job, now: datetime) -> Sequence[int]:
 
 
 def _hold(principal: Principal, job: Job, now: datetime) -> Sequence[int]:
-    if job.state == JobState.HELD and job.reason_code == "start_after":
+    if job.state == JobState.HELD and job.reason_code != "hold":
         job.reason_code, job.version = "hold", job.version + 1
         job.sentence = f"Held by {principal.user.username} until somebody resumes it."
         return ()
@@ -248,6 +255,19 @@ def _hold(principal: Principal, job: Job, now: datetime) -> Sequence[int]:
         raise Conflict(f"Only a queued job can be held; this one is {job.status}.")
     _moved(job, JobEvent.HOLD, "hold", f"Held by {principal.user.username} until somebody resumes it.")
     return ()
+
+
+def _waits_for_others(job: Job) -> bool:
+    """Whether its dependencies alone hold it once nobody else does. Raises Conflict when they held it already."""
+    found = dependencies.dependencies_of(job)
+    if all(one.standing is Standing.MET for one in found):
+        return False
+    if job.reason_code in dependencies.HELD_BY_DEPENDENCY:
+        raise Conflict(f"Its dependencies hold it, and `resume` does not change them. {job.sentence}")
+    job.reason_code, job.version = dependencies.WAITS, job.version + 1
+    job.sentence = dependencies.first_sentence(found)
+    dependencies.settle_on_commit([job.pk])
+    return True
 
 
 def _requeue(principal: Principal, job: Job, now: datetime) -> Sequence[int]:

@@ -11,8 +11,10 @@ from typing import Any
 from django.db.models import Min
 
 from flexai.common import clock
+from flexai.jobs.dependencies import dependencies_of, dependents_of
 from flexai.jobs.models import Allocation, Attempt, AttemptProgress, Event, IdleAttempt, Job, Replica
 from flexai.jobs.queries_live import use_of_jobs
+from flexai.tenancy.principals import Principal
 from scheduler_core.demand import Rung
 from scheduler_core.lifecycle import JobState
 
@@ -73,6 +75,28 @@ def present_attempts(job: Job) -> list[dict[str, Any]]:
             }
         )
     return [_attempt(attempt, replicas.get(attempt.pk, [])) for attempt in attempts]
+
+
+def present_order(job: Job, principal: Principal) -> dict[str, list[dict[str, Any]]]:
+    """What the job waits for, and which jobs, of those that the principal may see, wait for it."""
+    return {
+        "depends_on": [
+            {
+                "id": one.public_id,
+                "kind": "job" if one.job else "set",
+                "name": one.name,
+                "on": one.after.value,
+                "otherwise": one.otherwise.value,
+                "status": one.status,
+                "standing": one.standing.value,
+            }
+            for one in dependencies_of(job)
+        ],
+        "dependents": [
+            {"id": other.public_id, "name": other.name, "status": other.status}
+            for other in dependents_of(principal, job)
+        ],
+    }
 
 
 def present_event(event: Event) -> dict[str, Any]:

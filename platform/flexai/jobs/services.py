@@ -21,7 +21,7 @@ from flexai.common.errors import (
     NeverFits,
     NotFound,
 )
-from flexai.jobs import admission, spec
+from flexai.jobs import admission, dependencies, spec
 from flexai.jobs.creation import (
     HINTS_AT_MOST,
     SHOWN_OF_A_SET,
@@ -117,7 +117,9 @@ def _admitted(principal: Principal, read: spec.Effective, raw: bytes) -> Prepare
     effective["team"] = team.name
     cell = admission.cell_of(effective)
     admitted = admission.admit(effective, cell, team=team.pk, organization=principal.organization.pk)
-    return Prepared(raw, admitted.effective, (*read.roundings, *admitted.roundings), team, cell.cell)
+    waits_for = dependencies.find(principal, admitted.effective) if effective["depends_on"] else ()
+    roundings = (*read.roundings, *admitted.roundings)
+    return Prepared(raw, admitted.effective, roundings, team, cell.cell, waits_for)
 
 
 def _paying_team(principal: Principal, name: str) -> TeamSeat:

@@ -19,6 +19,7 @@ import msgspec
 
 from flexai.common.errors import FieldError, InvalidInput, TooLarge
 from flexai.jobs import quantities
+from flexai.jobs.spec_order import read_depends_on
 from flexai.jobs.spec_reader import Reader
 from flexai.jobs.spec_resources import asks_for_chips, read_resources
 from scheduler_core.demand import BELOW, Rung
@@ -128,6 +129,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         **_checkpoint(reader),
         "idle": _idle(reader, has_chips=all(asks_for_chips(one) for one in (asked.first, *asked.others))),
         "array": _array(reader),
+        "depends_on": read_depends_on(reader),
         "labels": reader.labels("labels", MAX_LABELS),
     }
 

@@ -16,7 +16,7 @@ BUILT: Mapping[str, frozenset[str]] = {
             "name", "team", "type", "commands", "working_dir", "files", "env", "resources", "nodes", "spread",
             "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
             "max_duration",
-            "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout",
+            "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout", "depends_on",
         }
     ),
     "resources": frozenset(
@@ -30,13 +30,14 @@ BUILT: Mapping[str, frozenset[str]] = {
     "retry": frozenset({"limit", "on", "exit_codes"}),
     "checkpoint": frozenset({"path", "grace_period"}),
     "utilization_policy": frozenset({"min_utilization", "window", "action"}),
+    "depends_on": frozenset({"job", "on", "otherwise"}),
 }  # fmt: skip
 """Keys by the object they stand in."""
 
 NOT_BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
-            "image", "setup", "secrets", "topology", "matrix", "depends_on", "schedule", "outputs", "ports",
+            "image", "setup", "secrets", "topology", "matrix", "schedule", "outputs", "ports",
             "instances", "scaling", "probes", "volumes", "notify", "deadline",
         }
     ),
@@ -70,6 +71,10 @@ SAID_ELSEWHERE: Mapping[str, str] = {
     "cwd": "working_dir",
     "mem": "resources.memory",
     "restarts": "retry",
+    "dependency": "depends_on",
+    "dependencies": "depends_on",
+    "after": "depends_on",
+    "needs": "depends_on",
     "tags": "labels",
 }
 """What other systems call it."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from flexai.common import clock
+from flexai.jobs.dependencies import Found, dependencies_of
 from flexai.jobs.models import Job
 from flexai.scheduling.forecasts import forecast_of
 from flexai.scheduling.models import Cycle, Recording, Verdict
 from flexai.scheduling.policies import policy_of
 from flexai.scheduling.snapshot import take_snapshot
+from scheduler_core.dependencies import Standing
 from scheduler_core.explain import Explanation, NotWaiting, explain
 from scheduler_core.lifecycle import JobState
 
@@ -32,6 +34,10 @@ def explain_job(job: Job) -> dict[str, Any]:
         "ahead": None,
         "forecast": None,
     }
+    if job.state == JobState.HELD:
+        answer["reasons"] = [
+            _as_reason(one) for one in dependencies_of(job) if one.standing is not Standing.MET
+        ]
     if job.state != JobState.QUEUED:
         return answer
     answer["forecast"] = forecast_of(job, clock.now())
@@ -57,6 +63,11 @@ def explain_job(job: Job) -> dict[str, Any]:
         if not answer["reasons"]:
             answer.update(sentence=verdict.sentence, reasons=verdict.reasons)
     return answer
+
+
+def _as_reason(found: Found) -> dict[str, Any]:
+    facts = {"id": found.public_id, "name": found.name, "on": found.after.value, "status": found.status}
+    return {"code": f"dependency_{found.standing.value}", "sentence": found.sentence(), "facts": facts}
 
 
 def last_recordings(cell_id: int, limit: int) -> list[Recording]:

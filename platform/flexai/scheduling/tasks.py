@@ -14,6 +14,7 @@ from flexai.cluster.models import Cell
 from flexai.common import clock
 from flexai.common.broker import valkey
 from flexai.common.events import CYCLE_TASK, request_cycle
+from flexai.jobs.dependencies import settle_all
 from flexai.jobs.services import release_due
 from flexai.scheduling import cycle, demand, forecasts, past_use, records, speeds
 
@@ -41,8 +42,10 @@ def run_cycle(cell_id: int) -> None:
 
 @shared_task(name="flexai.scheduling.tick", ignore_result=True)  # type: ignore[untyped-decorator]
 def tick() -> None:
-    """Jobs whose time has come wait, and every cell runs a cycle, whatever messages were lost."""
+    """Jobs whose time has come, or whose dependencies have, wait, and every cell runs a cycle, whatever messages were
+    lost."""
     release_due(clock.now())
+    settle_all()
     for cell_id in Cell.objects.values_list("pk", flat=True):
         request_cycle(cell_id)
 

@@ -5,6 +5,7 @@ import { Meter } from "../../ui/Meter";
 import { Facts, Panel } from "../../ui/Panel";
 import classes from "./JobPage.module.css";
 import { LastLines } from "./LastLines";
+import { Order } from "./Order";
 
 export function Summary({ job }: { job: JobDetail }) {
   const { t } = useTranslation();
@@ -15,6 +16,7 @@ export function Summary({ job }: { job: JobDetail }) {
       <div className={classes.column}>
         {job.started_at && <LastLines job={job} />}
         {job.progress && <Said progress={job.progress} />}
+        <Order job={job} />
         <Panel title={t("job.result")}>
           <Facts
             facts={[

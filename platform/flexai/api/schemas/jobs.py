@@ -19,6 +19,8 @@ from flexai.api.schemas.common import (
 from flexai.jobs.moves import MAX_KEEP_MS
 from flexai.jobs.spec import IDLE_ACTIONS
 
+AFTER_CHOICES = [(word, word) for word in ("afterok", "afterany", "afternotok")]
+OTHERWISE_CHOICES = [(word, word) for word in ("hold", "cancel")]
 _TEXT_OR_NUMBER = {"type": ["string", "number"]}
 
 
@@ -106,6 +108,16 @@ class CheckpointSpecSerializer(serializers.Serializer[Any]):
     grace_period = serializers.CharField(required=False, help_text="Between the signal and the kill; 10s.")
 
 
+class DependencySpecSerializer(serializers.Serializer[Any]):
+    """A job, or a set, that has to end first."""
+
+    job = serializers.CharField(help_text="Id of a job or a set, or a name: the newest of that name.")
+    on = serializers.ChoiceField(AFTER_CHOICES, required=False, help_text="afterok")
+    otherwise = serializers.ChoiceField(
+        OTHERWISE_CHOICES, required=False, help_text="What becomes of it when that cannot come; hold."
+    )
+
+
 class JobSpecSerializer(serializers.Serializer[Any]):
     """One job, or an array of equal ones. Unknown keys are refused, and so are words that are not built
     yet."""
@@ -136,6 +148,7 @@ class JobSpecSerializer(serializers.Serializer[Any]):
     utilization_policy = UtilizationPolicySpecSerializer(required=False)
     idle_timeout = serializers.CharField(required=False, help_text="Stop after so long idle, such as 2h.")
     array = serializers.CharField(required=False, help_text="Indices: 0-99, 0-99%10, 0,3,7-9:2.")
+    depends_on = DependencySpecSerializer(required=False, many=True, help_text="All of them come first.")
     labels = TextMapField(required=False)
 
 
@@ -258,12 +271,34 @@ class AttemptSerializer(serializers.Serializer[Any]):
     replicas = ReplicaSerializer(many=True)
 
 
+class DependencySerializer(serializers.Serializer[Any]):
+    """What a job waits for, or waited for."""
+
+    id = serializers.CharField()
+    kind = serializers.ChoiceField([("job", "job"), ("set", "set")])
+    name = serializers.CharField()
+    on = serializers.ChoiceField(AFTER_CHOICES)
+    otherwise = serializers.ChoiceField(OTHERWISE_CHOICES)
+    status = serializers.CharField(help_text="The job's status, or how far the set is.")
+    standing = serializers.ChoiceField([("pending", "pending"), ("met", "met"), ("never", "never")])
+
+
+class DependentSerializer(serializers.Serializer[Any]):
+    """A job that waits for this one, or waited for it."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    status = serializers.ChoiceField(STATUS_CHOICES)
+
+
 class JobDetailSerializer(JobSerializer):
     """A job with its spec, its attempts and what you may do with it."""
 
     spec = ObjectField(help_text="As submitted.")
     effective_spec = ObjectField(help_text="With defaults and roundings.")
     attempts = AttemptSerializer(many=True)
+    depends_on = DependencySerializer(many=True)
+    dependents = DependentSerializer(many=True, help_text="The first fifty of them.")
     allowed_actions = serializers.ListField(child=serializers.ChoiceField(ACTION_CHOICES))
 
 

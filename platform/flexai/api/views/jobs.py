@@ -178,6 +178,7 @@ class JobView(View):
                 "spec": job.spec,
                 "effective_spec": job.effective_spec,
                 "attempts": presenting.present_attempts(job),
+                **presenting.present_order(job, principal),
                 "allowed_actions": services.allowed_actions(principal, job),
             }
         )
