@@ -661,6 +661,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/teams/{id}/budget": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * @description Set the budget of the team and all below it; owners and operators. Once a hard one is spent, nothing with
+         *     chips starts.
+         */
+        put: operations["team_budget_set"];
+        post?: never;
+        /** @description Remove the budget of the team; those of the teams above it stay. */
+        delete: operations["team_budget_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/teams/{id}/members/{username}": {
         parameters: {
             query?: never;
@@ -689,6 +710,23 @@ export interface paths {
         get?: never;
         /** @description Set all quotas of the team; owners and operators. */
         put: operations["team_quotas_set"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/teams/{id}/user-caps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** @description Set all caps of the team; owners and operators. What runs goes on. */
+        put: operations["team_user_caps_set"];
         post?: never;
         delete?: never;
         options?: never;
@@ -872,6 +910,29 @@ export interface components {
         BatchRequest: {
             jobs: components["schemas"]["JobSpecRequest"][];
         };
+        /** @description A budget, with what was spent of it in its period. */
+        Budget: {
+            period: components["schemas"]["Period"];
+            /** Format: date */
+            since: string;
+            chip_hours: number | null;
+            /** @description Millionths of the currency. */
+            money_micro: number | null;
+            soft_percent: number;
+            hard: boolean;
+            /** @description By the team and all below it; live attempts up to now. */
+            spent_chip_ms: number;
+            /** @description Millionths of the currency. */
+            spent_micro: number;
+            state: components["schemas"]["BudgetStateEnum"];
+        };
+        /**
+         * @description * `ok` - ok
+         *     * `warned` - warned
+         *     * `spent` - spent
+         * @enum {string}
+         */
+        BudgetStateEnum: "ok" | "warned" | "spent";
         /** @description How the job saves itself before it is taken back. */
         CheckpointSpecRequest: {
             path?: string;
@@ -1431,6 +1492,28 @@ export interface components {
             scopes: components["schemas"]["ScopesEnum"][];
             expires_in_days: number;
         };
+        /** @description What a team and all below it may spend; in hours or money, or both. */
+        NewBudgetRequest: {
+            /**
+             * @description month: anew each month, in UTC; total: once, from `since` on.
+             *
+             *     * `month` - month
+             *     * `total` - total
+             */
+            period?: components["schemas"]["Period"];
+            /**
+             * Format: date
+             * @description Today when left out.
+             */
+            since?: string | null;
+            chip_hours?: number | null;
+            /** @description Millionths of the currency. */
+            money_micro?: number | null;
+            /** @description From here on it is told; 80 when left out. */
+            soft_percent?: number;
+            /** @description Once it is spent, nothing with chips starts; true when left out. */
+            hard?: boolean;
+        };
         /** @description A token with which agents enrol. */
         NewEnrolmentTokenRequest: {
             /** @description Name of the pool; the first when left out. */
@@ -1561,6 +1644,12 @@ export interface components {
          * @enum {string}
          */
         OtherwiseEnum: "hold" | "cancel";
+        /**
+         * @description * `month` - month
+         *     * `total` - total
+         * @enum {string}
+         */
+        Period: "month" | "total";
         /** @description By which numbers the scheduler decides. */
         Policy: {
             numbers: components["schemas"]["PolicyNumber"][];
@@ -1863,6 +1952,8 @@ export interface components {
              */
             role: components["schemas"]["MyRole"];
             quotas: components["schemas"]["Quota"][];
+            user_caps: components["schemas"]["UserCap"][];
+            budget: components["schemas"]["Budget"] | null;
             members: components["schemas"]["Member"][];
         };
         /** @description A page of teams. */
@@ -1940,6 +2031,22 @@ export interface components {
             cpu_permille: number | null;
             memory_mib: number | null;
             memory_peak_mib: number | null;
+        };
+        /** @description What each single user of a team may hold of a type in it. */
+        UserCap: {
+            chip_type: string;
+            /** @description Milli-chips. */
+            limit_milli: number;
+        };
+        /** @description What each single user of a team may hold of a type in it. */
+        UserCapRequest: {
+            chip_type: string;
+            /** @description Milli-chips. */
+            limit_milli: number;
+        };
+        /** @description All caps of a team; those left out are gone. */
+        UserCapsRequest: {
+            user_caps: components["schemas"]["UserCapRequest"][];
         };
         /** @description What may be done when the job's chips are idle. */
         UtilizationPolicySpecRequest: {
@@ -3464,6 +3571,71 @@ export interface operations {
             };
         };
     };
+    team_budget_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewBudgetRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Team"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    team_budget_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     team_member_set: {
         parameters: {
             query?: never;
@@ -3546,6 +3718,41 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["QuotasRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Team"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    team_user_caps_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserCapsRequest"];
             };
         };
         responses: {

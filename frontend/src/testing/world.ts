@@ -470,7 +470,16 @@ function team(id: string, name: string, quotas: Team["quotas"]): Team {
     username,
     role: (index === 0 ? "owner" : "member") as Role,
   }));
-  return { id, name, organization: ORGANIZATION, role: "owner", quotas, members };
+  return {
+    id,
+    name,
+    organization: ORGANIZATION,
+    role: "owner",
+    quotas,
+    user_caps: [],
+    budget: null,
+    members,
+  };
 }
 
 export function iso(at: number): string {

@@ -40,6 +40,8 @@ urlpatterns = [
     path("teams", teams.TeamsView.as_view()),
     path("teams/<str:id>", teams.TeamView.as_view()),
     path("teams/<str:id>/quotas", teams.QuotasView.as_view()),
+    path("teams/<str:id>/user-caps", teams.UserCapsView.as_view()),
+    path("teams/<str:id>/budget", teams.BudgetView.as_view()),
     path("teams/<str:id>/members/<str:username>", people.TeamMemberView.as_view()),
     path("members", people.MembersView.as_view()),
     path("members/<str:username>", people.MemberView.as_view()),

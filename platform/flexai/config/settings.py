@@ -167,6 +167,7 @@ SPECTACULAR_SETTINGS = {
         "Contact": "flexai.api.schemas.common.CONTACT_CHOICES",
         "NodeState": "flexai.api.schemas.common.NODE_STATE_CHOICES",
         "NodeStatus": "flexai.api.schemas.common.NODE_STATUS_CHOICES",
+        "Period": "flexai.api.schemas.tenancy.PERIOD_CHOICES",
         "Action": "flexai.api.schemas.common.ACTION_CHOICES",
     },
 }

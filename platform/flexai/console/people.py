@@ -24,10 +24,13 @@ from flexai.console.base import (
     record,
     told,
 )
+from flexai.tenancy.budgets import remove_budget, set_budget, set_user_caps
 from flexai.tenancy.models import (
     AuditEntry,
+    Budget,
     Membership,
     Organization,
+    Price,
     Quota,
     ServiceAccount,
     Team,
@@ -35,7 +38,9 @@ from flexai.tenancy.models import (
     TeamUse,
     Token,
     User,
+    UserCap,
 )
+from flexai.tenancy.prices import check_prices, write_prices
 from flexai.tenancy.services import (
     QuotaLine,
     check_new_organization,
@@ -100,6 +105,25 @@ class QuotaInline(ConsoleInline):
     tab = True
 
 
+class UserCapInline(ConsoleInline):
+    """What each single user may hold in this team. In milli-chips: 1000 is one chip."""
+
+    model = UserCap
+    adds = changes = deletes = True
+    fields = ("cell", "chip_type", "limit_milli")
+    tab = True
+
+
+class BudgetInline(ConsoleInline):
+    """What the team and all below it may spend, in chip-hours, or in millionths of the currency, or both."""
+
+    model = Budget
+    adds = changes = deletes = True
+    fields = ("period", "since", "chip_hours", "money_micro", "soft_percent", "hard", "is_warned", "is_spent")
+    readonly_fields = ("is_warned", "is_spent")
+    tab = True
+
+
 class TeamMemberInline(ConsoleInline):
     """Roles in this team, beside those in the organization."""
 
@@ -130,7 +154,7 @@ class TeamAdmin(ConsoleAdmin):
     search_fields = ("name", "public_id")
     fields = ("organization", "parent", "name", "public_id", "created_at")
     readonly_fields = ("public_id", "created_at")
-    inlines = (QuotaInline, TeamUseInline, TeamMemberInline)
+    inlines = (QuotaInline, UserCapInline, BudgetInline, TeamUseInline, TeamMemberInline)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
         found: QuerySet[Team] = super().get_queryset(request)
@@ -154,6 +178,12 @@ class TeamAdmin(ConsoleAdmin):
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         if formset.model is Quota:
             _set_quotas(request, form.instance, formset)
+            return
+        if formset.model is UserCap:
+            _set_user_caps(request, form.instance, formset)
+            return
+        if formset.model is Budget:
+            _set_budget(request, form.instance, formset)
             return
         super().save_formset(request, form, formset, change)
         _record_rows(request, formset, form.instance)
@@ -213,6 +243,33 @@ class TokenAdmin(ConsoleAdmin):
                 messages.success(request, f"{token.public_id} is refused from now on.")
 
 
+class PriceForm(ConsoleForm):
+    """A new price, refused where the service would refuse it."""
+
+    def check_new(self, values: dict[str, Any]) -> None:
+        check_prices([_price_line(values)], timezone.now().date())
+
+
+@admin.register(Price)
+class PriceAdmin(ConsoleAdmin):
+    """What a chip-hour of a type costs from a day on, in millionths of the currency."""
+
+    form = PriceForm
+    adds = True
+    list_display = ("chip_type", "from_day", "micro_per_chip_hour")
+    list_filter = ("chip_type",)
+    ordering = ("chip_type", "-from_day")
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        [row] = write_prices([_price_line(form.cleaned_data)], timezone.now().date())
+        obj.pk = row.pk
+        record(request, "price.set", row, None, _price_line(form.cleaned_data))
+
+
+def _price_line(values: dict[str, Any]) -> dict[str, Any]:
+    return {**values, "from_day": values["from_day"].isoformat()}
+
+
 @admin.register(ServiceAccount)
 class ServiceAccountAdmin(ConsoleAdmin):
     """Programs that act by tokens. Made and removed by those who manage them, by the API."""
@@ -254,6 +311,36 @@ def _set_quotas(request: HttpRequest, team: Team, formset: Any) -> None:
     for cell, lines in wanted.items():
         with told(request, f"Quotas of {team}"):
             set_quotas(principal_of(request, team.organization), team, lines, cell_id=cell)
+
+
+def _set_user_caps(request: HttpRequest, team: Team, formset: Any) -> None:
+    """The service sets each cell's caps as the form has them; what it refuses is told and stays."""
+    wanted: dict[int, list[dict[str, Any]]] = {
+        cell: [] for cell in UserCap.objects.filter(team=team).values_list("cell_id", flat=True)
+    }
+    formset.save(commit=False)
+    for row in formset.cleaned_data:
+        if row and not row.get("DELETE"):
+            line = {"chip_type": row["chip_type"], "limit_milli": row["limit_milli"]}
+            wanted.setdefault(row["cell"].pk, []).append(line)
+    if formset.has_changed():
+        for cell, lines in wanted.items():
+            with told(request, f"Caps of {team}"):
+                set_user_caps(principal_of(request, team.organization), team, lines, cell_id=cell)
+
+
+def _set_budget(request: HttpRequest, team: Team, formset: Any) -> None:
+    """The service sets the budget as the form has it, or removes it."""
+    formset.save(commit=False)
+    principal = principal_of(request, team.organization)
+    for row in [row for row in formset.cleaned_data if row and formset.has_changed()]:
+        with told(request, f"Budget of {team}"):
+            if row.get("DELETE"):
+                remove_budget(principal, team)
+            else:
+                names = ("period", "chip_hours", "money_micro", "soft_percent", "hard")
+                values = {name: row[name] for name in names} | {"since": row["since"].isoformat()}
+                set_budget(principal, team, values, timezone.now().date())
 
 
 def _record_rows(request: HttpRequest, formset: Any, parent: Any) -> None:

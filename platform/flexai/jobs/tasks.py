@@ -18,6 +18,7 @@ from flexai.cluster.leases import Watch
 from flexai.common import clock
 from flexai.common.database import prepared_cursor
 from flexai.jobs import contact, ledger, usage
+from flexai.jobs.spending import look_at_budgets
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +65,12 @@ def prune() -> None:
 
 @shared_task(name="flexai.jobs.settle_usage", ignore_result=True)  # type: ignore[untyped-decorator]
 def settle_usage() -> None:
-    """What has ended is part of the sums that statements read; what a run leaves the next one takes."""
+    """What has ended is part of the sums that statements read, and budgets know whether they are spent; what a run
+    leaves the next one takes."""
     for _ in range(ROUNDS):
         if ledger.settle() < ledger.SETTLED_AT_ONCE:
-            return
+            break
+    look_at_budgets(clock.now())
 
 
 @shared_task(name="flexai.jobs.roll_up_telemetry", ignore_result=True)  # type: ignore[untyped-decorator]

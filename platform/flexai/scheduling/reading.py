@@ -141,7 +141,10 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
                          ORDER BY q.chip_type)
            FROM tenancy_quota q WHERE q.team_id = t.id AND q.cell_id = %(cell)s),
         (SELECT json_agg(json_build_array(u.chip_type, u.service, {milliseconds("u.as_of")}) ORDER BY u.chip_type)
-           FROM scheduling_pastuse u WHERE u.team_id = t.id AND u.cell_id = %(cell)s)) ORDER BY t.id)::text
+           FROM scheduling_pastuse u WHERE u.team_id = t.id AND u.cell_id = %(cell)s),
+        (SELECT json_agg(json_build_array(l.chip_type, l.limit_milli) ORDER BY l.chip_type)
+           FROM tenancy_usercap l WHERE l.team_id = t.id AND l.cell_id = %(cell)s),
+        EXISTS (SELECT 1 FROM tenancy_budget b WHERE b.team_id = t.id AND b.hard AND b.is_spent)) ORDER BY t.id)::text
    FROM tenancy_team t {teams}),
 (SELECT json_agg(json_build_array(j.id, j.changed, j.name, j.team_id, j.organization_id, j.user_id,
         j.priority, j.preemptible, {milliseconds("j.submitted_at")}, {milliseconds("j.start_after")},

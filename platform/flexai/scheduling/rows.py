@@ -27,6 +27,7 @@ from scheduler_core.model import (
     Reservation,
     Running,
     Team,
+    UserCap,
 )
 from scheduler_core.predict import Predictions
 
@@ -133,6 +134,10 @@ class TeamRow(msgspec.Struct, array_like=True, gc=False):
     quotas: list[QuotaRow] | None
     past_use: list[tuple[str, int, int]] | None
     """Chip type, chip-milliseconds, as of."""
+    user_caps: list[tuple[str, int]] | None
+    """Chip type, milli-chips."""
+    is_spent: bool
+    """A hard budget of the team itself is spent; how much of it is left is no matter before that."""
 
     def as_engine(self) -> Team:
         quotas = tuple(
@@ -140,7 +145,9 @@ class TeamRow(msgspec.Struct, array_like=True, gc=False):
             for quota in self.quotas or ()
         )
         past_use = tuple(PastUse(*use) for use in self.past_use or ())
-        return Team(self.id, self.name, self.organization, self.parent, quotas, past_use)
+        caps = tuple(UserCap(*cap) for cap in self.user_caps or ())
+        left = 0 if self.is_spent else None
+        return Team(self.id, self.name, self.organization, self.parent, quotas, past_use, caps, left)
 
 
 class JobRow(msgspec.Struct, array_like=True, gc=False):

@@ -140,6 +140,59 @@ class Quota(models.Model):
         indexes = [models.Index(fields=["cell", "changed"], name="quota_changed")]
 
 
+class UserCap(models.Model):
+    """Every single user of the team holds at most so many milli-chips of the type in it (F5). A change of these rows
+    changes their team's, so that the feed reads it anew."""
+
+    team = models.ForeignKey(Team, models.CASCADE, related_name="user_caps", db_index=False)
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+")
+    chip_type = models.CharField(max_length=64)
+    limit_milli = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["team", "cell", "chip_type"], name="one_user_cap_per_type"),
+            models.CheckConstraint(condition=Q(limit_milli__gte=0), name="user_cap_not_negative"),
+        ]
+
+
+class Budget(models.Model):
+    """What a team and all teams below it may spend, in chip-hours or money or both. How much is spent stands in the
+    ledger; `is_spent` and `is_warned` are looked after by the worker."""
+
+    class Period(models.TextChoices):
+        MONTH = "month"
+        """Anew on the first of each month, in UTC."""
+        TOTAL = "total"
+        """Once, from `since` on."""
+
+    team = models.OneToOneField(Team, models.CASCADE, related_name="budget")
+    period = models.CharField(max_length=8, choices=Period.choices, default=Period.MONTH.value)
+    since = models.DateField()
+    chip_hours = models.BigIntegerField(null=True, blank=True)
+    money_micro = models.BigIntegerField(null=True, blank=True)
+    """Millionths of the currency."""
+    soft_percent = models.PositiveSmallIntegerField(default=80)
+    """From here on it is told (the soft stop)."""
+    hard = models.BooleanField(default=True)
+    """Once it is spent, nothing with chips starts (F5)."""
+    is_warned = models.BooleanField(default=False)
+    is_spent = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(chip_hours__isnull=False) | Q(money_micro__isnull=False),
+                name="budget_of_something",
+            ),
+            models.CheckConstraint(
+                condition=(Q(chip_hours__isnull=True) | Q(chip_hours__gte=0))
+                & (Q(money_micro__isnull=True) | Q(money_micro__gte=0)),
+                name="budget_not_negative",
+            ),
+        ]
+
+
 class TeamUse(models.Model):
     """Milli-chips of a type that the live attempts of a team and of all teams below it hold (law 8).
 

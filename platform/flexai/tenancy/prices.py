@@ -36,13 +36,25 @@ def set_prices(principal: Principal, given: object, today: date) -> None:
     The earliest day is today. Raises Forbidden, and InvalidInput naming every wrong line.
     """
     principal.require(Action.SET_PRICES)
-    lines = _read(given, today)
-    for chip_type, day, micro in lines:
-        row, _ = Price.objects.update_or_create(
+    for row in write_prices(given, today):
+        after = {"from_day": row.from_day.isoformat(), "micro_per_chip_hour": row.micro_per_chip_hour}
+        audit.record(principal, "price.set", object_kind="chip_type", object_id=row.chip_type, after=after)
+
+
+@transaction.atomic
+def write_prices(given: object, today: date) -> list[Price]:
+    """The rows of `set_prices`, for a caller that has asked for the right and records it. Raises InvalidInput."""
+    return [
+        Price.objects.update_or_create(
             chip_type=chip_type, from_day=day, defaults={"micro_per_chip_hour": micro}
-        )
-        after = {"from_day": day.isoformat(), "micro_per_chip_hour": micro}
-        audit.record(principal, "price.set", row, object_kind="chip_type", object_id=chip_type, after=after)
+        )[0]
+        for chip_type, day, micro in _read(given, today)
+    ]
+
+
+def check_prices(given: object, today: date) -> None:
+    """Raises what `set_prices` would."""
+    _read(given, today)
 
 
 def _read(given: object, today: date) -> list[tuple[str, date, int]]:

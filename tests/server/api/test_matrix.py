@@ -21,6 +21,7 @@ from flexai.realtime.browsers import TOPICS, _visible
 from flexai.scheduling.models import Recording
 from flexai.tenancy.models import (
     AuditEntry,
+    Budget,
     Organization,
     Role,
     ServiceAccount,
@@ -102,6 +103,9 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("get", "teams", None, EVERYBODY),
     ("get", "teams/{team}", None, "401 ok ok ok ok ok 404 404"),
     ("put", "teams/{team}/quotas", QUOTAS, "401 403 403 403 ok ok 404 404"),
+    ("put", "teams/{team}/user-caps", {"user_caps": []}, "401 403 403 403 ok ok 404 404"),
+    ("put", "teams/{team}/budget", {"chip_hours": 1}, "401 403 403 403 ok ok 404 404"),
+    ("delete", "teams/{team}/budget", None, "401 403 403 403 ok ok 404 404"),
     ("put", "teams/{team}/members/zebra-viewer", {"role": "member"}, "401 403 403 ok ok ok 404 404"),
     ("put", "teams/{team}/members/zebra-viewer", {"role": "owner"}, "401 403 403 403 ok ok 404 404"),
     ("put", "teams/{team}/members/giraffe-owner", {"role": "viewer"}, "401 403 403 404 404 404 404 404"),
@@ -140,6 +144,7 @@ SOCKETS = [
 CONSOLE = {
     "tenancy.organization": "list add change", "tenancy.team": "list add change", "tenancy.user": "list add change",
     "tenancy.token": "list", "tenancy.auditentry": "list", "tenancy.serviceaccount": "list",
+    "tenancy.price": "list add",
     "cluster.pool": "list add change", "cluster.node": "list", "cluster.chip": "list", "cluster.nodeevent": "list",
     "jobs.job": "list", "jobs.attempt": "list", "jobs.event": "list", "scheduling.cycle": "list",
     "scheduling.verdict": "list", "scheduling.quarantine": "list",
@@ -193,6 +198,7 @@ def _jobs(matrix: Matrix) -> dict[str, str]:
 
 
 def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
+    Budget.objects.create(team=team, since=clock.now().date(), chip_hours=1000)
     seated = User.objects.create(username="zebra-seated")
     TeamMember.objects.create(team=team, user=seated, role="viewer")
     account = (

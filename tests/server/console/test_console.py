@@ -12,13 +12,25 @@ from django.utils import timezone
 from flexai.cluster.models import Cell, Chip, Node, NodeContact, Pool
 from flexai.jobs.models import Attempt, Event, Job
 from flexai.scheduling.models import Cycle, Quarantine, Verdict
-from flexai.tenancy.models import AuditEntry, Membership, Organization, Quota, Role, Team, Token, User
+from flexai.tenancy.models import (
+    AuditEntry,
+    Budget,
+    Membership,
+    Organization,
+    Price,
+    Quota,
+    Role,
+    Team,
+    Token,
+    User,
+    UserCap,
+)
 
 pytestmark = pytest.mark.django_db
 
 PAGES = [
     "tenancy/organization", "tenancy/team", "tenancy/user", "tenancy/token", "tenancy/auditentry",
-    "tenancy/serviceaccount",
+    "tenancy/serviceaccount", "tenancy/price",
     "cluster/pool", "cluster/node", "cluster/chip", "cluster/nodeevent", "jobs/job", "jobs/attempt", "jobs/event",
     "scheduling/cycle", "scheduling/verdict", "scheduling/quarantine",
 ]  # fmt: skip
@@ -273,7 +285,8 @@ def _team_form(team: Team, lines: list[dict[str, Any]], existing: int = 0) -> di
     for number, line in enumerate(lines):
         form.update({f"quotas-{number}-{key}": value for key, value in line.items()})
         form[f"quotas-{number}-team"] = team.pk
-    return {**form, **_management("members", 0, 0), **_management("uses", 0, 0)}
+    others = ("members", "uses", "user_caps", "budget")
+    return {**form, **{key: value for name in others for key, value in _management(name, 0, 0).items()}}
 
 
 def _management(prefix: str, total: int, existing: int) -> dict[str, Any]:
@@ -283,3 +296,28 @@ def _management(prefix: str, total: int, existing: int) -> dict[str, Any]:
         f"{prefix}-MIN_NUM_FORMS": 0,
         f"{prefix}-MAX_NUM_FORMS": 1000,
     }
+
+
+def test_caps_and_a_budget_are_set_through_their_services(browser: Browser, rows: dict[str, Any]) -> None:
+    team, cell = rows["team"], rows["cell"]
+    page = f"/console/tenancy/team/{team.pk}/change/"
+    form = {
+        **_team_form(team, []), **_management("user_caps", 1, 0), **_management("budget", 1, 0),
+        "user_caps-0-cell": cell.pk, "user_caps-0-chip_type": "cpu", "user_caps-0-limit_milli": 3000,
+        "budget-0-period": "month", "budget-0-since": "2026-01-01", "budget-0-chip_hours": 100,
+        "budget-0-soft_percent": 80, "budget-0-hard": "on",
+    }  # fmt: skip
+    assert browser.post(page, form).status_code == 302
+    assert UserCap.objects.get().limit_milli == 3000
+    assert (Budget.objects.get().chip_hours, Budget.objects.get().hard) == (100, True)
+    actions = set(AuditEntry.objects.filter(actor="olga").values_list("action", flat=True))
+    assert {"team.user_caps_set", "team.budget_set"} <= actions
+
+
+def test_a_price_is_set_through_the_service(browser: Browser, rows: dict[str, Any]) -> None:
+    page, today = "/console/tenancy/price/add/", timezone.now().date().isoformat()
+    values = {"chip_type": "H100-80GB", "from_day": "2020-01-01", "micro_per_chip_hour": 2_000_000}
+    assert b"is over" in browser.post(page, values).content
+    assert browser.post(page, {**values, "from_day": today}).status_code == 302
+    assert Price.objects.get().micro_per_chip_hour == 2_000_000
+    assert AuditEntry.objects.latest("id").action == "price.set"

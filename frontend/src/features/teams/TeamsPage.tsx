@@ -2,11 +2,13 @@
 
 import { IconAffiliate } from "@tabler/icons-react";
 import { useSearch } from "@tanstack/react-router";
+import type { TFunction } from "i18next";
 import { useTranslation } from "react-i18next";
 import { query } from "../../api/client";
 import { usePolling } from "../../api/live";
 import type { Team } from "../../api/types";
 import { Empty, Failed, Loading } from "../../ui/Faces";
+import { figure } from "../../ui/format";
 import { TextLink } from "../../ui/links";
 import { PageHead, Panel } from "../../ui/Panel";
 import { QuotaBar, QuotaLegend } from "../../ui/QuotaBar";
@@ -65,6 +67,7 @@ function TeamPanel({ team }: { team: Team }) {
           <QuotaBar key={quota.chip_type} label={quota.chip_type} share={quota} />
         ))}
       </div>
+      {team.budget && <p className="quiet">{budgetLine(t, team.budget)}</p>}
       {team.members.length > 0 && (
         <ul className={classes.members} aria-label={t("teams.members")}>
           {team.members.map((member) => (
@@ -79,4 +82,21 @@ function TeamPanel({ team }: { team: Team }) {
       )}
     </Panel>
   );
+}
+
+const HOUR_MS = 3_600_000;
+const MICRO = 1_000_000;
+
+/** How much of its budget the team and those below it have spent, in whichever of hours and money it is. */
+function budgetLine(t: TFunction, budget: NonNullable<Team["budget"]>) {
+  const parts = [];
+  if (budget.chip_hours !== null) {
+    const used = figure(Math.round(budget.spent_chip_ms / HOUR_MS));
+    parts.push(t("teams.budgetHours", { used, all: figure(budget.chip_hours) }));
+  }
+  if (budget.money_micro !== null) {
+    const used = figure(Math.round(budget.spent_micro / MICRO));
+    parts.push(t("teams.budgetMoney", { used, all: figure(Math.round(budget.money_micro / MICRO)) }));
+  }
+  return t(`teams.budget.${budget.state}`, { spent: parts.join(", ") });
 }

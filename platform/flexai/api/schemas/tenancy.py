@@ -8,6 +8,8 @@ from rest_framework import serializers
 
 from flexai.api.schemas.common import MY_ROLE_CHOICES, ROLE_CHOICES, InstantOrNullField, integer
 
+PERIOD_CHOICES = [(word, word) for word in ("month", "total")]
+
 
 class CredentialsSerializer(serializers.Serializer[Any]):
     """Who signs in."""
@@ -101,6 +103,52 @@ class NewRoleSerializer(serializers.Serializer[Any]):
     role = serializers.ChoiceField(ROLE_CHOICES)
 
 
+class UserCapSerializer(serializers.Serializer[Any]):
+    """What each single user of a team may hold of a type in it."""
+
+    chip_type = serializers.CharField()
+    limit_milli = integer("Milli-chips.", min_value=0)
+
+
+class UserCapsSerializer(serializers.Serializer[Any]):
+    """All caps of a team; those left out are gone."""
+
+    user_caps = UserCapSerializer(many=True)
+
+
+class NewBudgetSerializer(serializers.Serializer[Any]):
+    """What a team and all below it may spend; in hours or money, or both."""
+
+    period = serializers.ChoiceField(
+        PERIOD_CHOICES,
+        required=False,
+        help_text="month: anew each month, in UTC; total: once, from `since` on.",
+    )
+    since = serializers.DateField(required=False, allow_null=True, help_text="Today when left out.")
+    chip_hours = integer(required=False, allow_null=True, min_value=0)
+    money_micro = integer("Millionths of the currency.", required=False, allow_null=True, min_value=0)
+    soft_percent = integer(
+        "From here on it is told; 80 when left out.", required=False, min_value=1, max_value=100
+    )
+    hard = serializers.BooleanField(
+        required=False, help_text="Once it is spent, nothing with chips starts; true when left out."
+    )
+
+
+class BudgetSerializer(serializers.Serializer[Any]):
+    """A budget, with what was spent of it in its period."""
+
+    period = serializers.ChoiceField(PERIOD_CHOICES)
+    since = serializers.DateField()
+    chip_hours = integer(allow_null=True)
+    money_micro = integer("Millionths of the currency.", allow_null=True)
+    soft_percent = integer()
+    hard = serializers.BooleanField()
+    spent_chip_ms = integer("By the team and all below it; live attempts up to now.")
+    spent_micro = integer("Millionths of the currency.")
+    state = serializers.ChoiceField([(word, word) for word in ("ok", "warned", "spent")])
+
+
 class TeamSerializer(serializers.Serializer[Any]):
     """A team."""
 
@@ -109,6 +157,8 @@ class TeamSerializer(serializers.Serializer[Any]):
     organization = OrganizationSerializer()
     role = serializers.ChoiceField(MY_ROLE_CHOICES, help_text="Yours; operator where you are no member.")
     quotas = QuotaSerializer(many=True)
+    user_caps = UserCapSerializer(many=True)
+    budget = BudgetSerializer(allow_null=True)
     members = MemberSerializer(many=True)
 
 

@@ -19,7 +19,7 @@ from flexai.api.schemas.common import PROBLEM, answers
 from flexai.api.throttling import SignInThrottle, note_failed_sign_in
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
 from flexai.common.errors import Unauthenticated
-from flexai.tenancy.models import User
+from flexai.tenancy.models import Budget, User
 from flexai.tenancy.principals import Principal, principal_for_user
 
 
@@ -90,8 +90,24 @@ def _me(principal: Principal) -> dict[str, Any]:
             {"id": seat.public_id, "name": seat.name, "role": seat.role.value} for seat in principal.teams
         ],
         "version": __version__,
-        "notices": _notices(),
+        "notices": [*_notices(), *_budget_notices(principal)],
     }
+
+
+def _budget_notices(principal: Principal) -> list[str]:
+    """What the caller should know of the budgets of its teams."""
+    rows = Budget.objects.filter(team__in=[seat.pk for seat in principal.teams], is_warned=True)
+    told = []
+    for name, soft, hard, is_spent in rows.order_by("team__name").values_list(
+        "team__name", "soft_percent", "hard", "is_spent"
+    ):
+        if is_spent and hard:
+            told.append(f"The budget of team {name} is spent: nothing with chips starts there.")
+        else:
+            told.append(
+                f"The budget of team {name} is {'spent' if is_spent else f'used to {soft} % or more'}."
+            )
+    return told
 
 
 def _notices() -> list[str]:

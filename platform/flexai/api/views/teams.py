@@ -14,10 +14,13 @@ from flexai.api.pagination import Order, page_of
 from flexai.api.schemas import tenancy as shapes
 from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers, public_id
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
+from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput, NotFound
 from flexai.jobs.presenting import stamp
-from flexai.tenancy import services
-from flexai.tenancy.models import Quota, Team, TeamMember, TeamUse, Token
+from flexai.jobs.spending import spent_of
+from flexai.tenancy import budgets, services
+from flexai.tenancy.budgets import Spent
+from flexai.tenancy.models import Budget, Quota, Team, TeamMember, TeamUse, Token, UserCap
 from flexai.tenancy.principals import Principal, visible_teams, visible_tokens
 
 
@@ -31,7 +34,7 @@ class TeamsView(View):
         """Teams with quotas, use and members."""
         principal = principal_of(request)
         page = page_of(_with_relations(principal), request, Order("id"))
-        return Response(page.present(lambda teams: [_team(principal, team) for team in teams]))
+        return Response(page.present(lambda teams: _shown(principal, teams)))
 
 
 class TeamView(View):
@@ -43,7 +46,7 @@ class TeamView(View):
     def get(self, request: Request, id: str) -> Response:
         """The team with quotas, use and members."""
         principal = principal_of(request)
-        return Response(_team(principal, team_named(principal, id)))
+        return Response(_shown(principal, [team_named(principal, id)])[0])
 
 
 class QuotasView(View):
@@ -62,7 +65,56 @@ class QuotasView(View):
         body = body_of(request)
         only_known(body, {"quotas"})
         services.set_quotas(principal, team, _lines(body.get("quotas")))
-        return Response(_team(principal, team_named(principal, id)))
+        return Response(_shown(principal, [team_named(principal, id)])[0])
+
+
+class UserCapsView(View):
+    """What each user of a team may hold at most."""
+
+    @extend_schema(
+        operation_id="team_user_caps_set",
+        parameters=[public_id("team")],
+        request=shapes.UserCapsSerializer,
+        responses=answers(shapes.TeamSerializer),
+    )
+    def put(self, request: Request, id: str) -> Response:
+        """Set all caps of the team; owners and operators. What runs goes on."""
+        principal = principal_of(request)
+        team = team_named(principal, id)
+        body = body_of(request)
+        only_known(body, {"user_caps"})
+        budgets.set_user_caps(principal, team, body.get("user_caps"), cell_id=services.DEFAULT_CELL)
+        return Response(_shown(principal, [team_named(principal, id)])[0])
+
+
+class BudgetView(View):
+    """What a team may spend."""
+
+    @extend_schema(
+        operation_id="team_budget_set",
+        parameters=[public_id("team")],
+        request=shapes.NewBudgetSerializer,
+        responses=answers(shapes.TeamSerializer),
+    )
+    def put(self, request: Request, id: str) -> Response:
+        """Set the budget of the team and all below it; owners and operators. Once a hard one is spent, nothing with
+        chips starts."""
+        principal = principal_of(request)
+        team = team_named(principal, id)
+        budgets.set_budget(principal, team, body_of(request), clock.now().date())
+        return Response(_shown(principal, [team_named(principal, id)])[0])
+
+    @extend_schema(
+        operation_id="team_budget_remove",
+        parameters=[public_id("team")],
+        request=None,
+        responses={204: OpenApiResponse(description="Removed."), **PROBLEM},
+    )
+    def delete(self, request: Request, id: str) -> Response:
+        """Remove the budget of the team; those of the teams above it stay."""
+        principal = principal_of(request)
+        budgets.remove_budget(principal, team_named(principal, id))
+        return Response(status=204)
 
 
 class TokensView(View):
@@ -114,10 +166,11 @@ class TokenView(View):
 def _with_relations(principal: Principal) -> Any:
     return (
         visible_teams(principal)
-        .select_related("organization")
+        .select_related("organization", "budget")
         .prefetch_related(
             Prefetch("quotas", Quota.objects.order_by("chip_type")),
             Prefetch("uses", TeamUse.objects.order_by("chip_type")),
+            Prefetch("user_caps", UserCap.objects.order_by("chip_type")),
             Prefetch("members", TeamMember.objects.select_related("user").order_by("id")),
         )
     )
@@ -131,7 +184,14 @@ def team_named(principal: Principal, public_id: str) -> Team:
     return cast(Team, team)
 
 
-def _team(principal: Principal, team: Team) -> dict[str, Any]:
+def _shown(principal: Principal, teams: Sequence[Team]) -> list[dict[str, Any]]:
+    """The teams as they are told; what budgets spent is read for all of them at once."""
+    there = [team.budget for team in teams if hasattr(team, "budget")]
+    spent = spent_of(there, clock.now())
+    return [_team(principal, team, spent.get(team.pk)) for team in teams]
+
+
+def _team(principal: Principal, team: Team, spent: Spent | None) -> dict[str, Any]:
     role = principal.role_in(team.pk)
     return {
         "id": team.public_id,
@@ -143,6 +203,10 @@ def _team(principal: Principal, team: Team) -> dict[str, Any]:
         },
         "role": role.value if role else "operator",
         "quotas": _quotas(list(team.quotas.all()), list(team.uses.all())),
+        "user_caps": [
+            {"chip_type": cap.chip_type, "limit_milli": cap.limit_milli} for cap in team.user_caps.all()
+        ],
+        "budget": _budget(team.budget, spent) if spent is not None else None,
         "members": [{"username": seat.user.username, "role": seat.role} for seat in team.members.all()],
     }
 
@@ -172,6 +236,16 @@ def _quotas(quotas: Sequence[Quota], uses: Sequence[TeamUse]) -> list[dict[str, 
                 "used_milli": milli,
             }
     return [lines[chip_type] for chip_type in sorted(lines)]
+
+
+def _budget(budget: Budget, spent: Spent) -> dict[str, Any]:
+    is_over = budgets.is_over(budget, spent)
+    return {
+        **budgets.facts(budget),
+        "spent_chip_ms": spent.chip_ms,
+        "spent_micro": spent.micro,
+        "state": "spent" if is_over else "warned" if budgets.is_warned(budget, spent) else "ok",
+    }
 
 
 def token_shown(token: Token) -> dict[str, Any]:
