@@ -32,7 +32,7 @@ up: setup ## Start the platform; Ctrl-C stops it
 	@$(VENV)/bin/flexai up $(ARGS)
 
 # The engine's tests need no server: they run beside the others, and what they print follows.
-ENGINE_TESTS := tests/core tests/simulation
+ENGINE_TESTS := tests/core tests/simulation tests/faults
 test: setup frontend/node_modules/.package-lock.json ## Run all tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
@@ -18,26 +17,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from node_agent import enrol
 from node_agent.clocks import boottime_ms
+from node_agent.conversation import Conversation, Executor, RefusedError, TurnedAwayError
 from node_agent.enrol import Credential, Enrolment
 from node_agent.outbox import Outbox, Track
 from node_agent.protocol import (
-    HEARTBEAT_SECONDS,
     TELEMETRY_SECONDS,
-    VERSION,
-    Ack,
-    Heartbeat,
-    Hello,
-    Inventory,
-    InventoryChanged,
-    Refused,
-    Renewed,
     ServerMessage,
-    Telemetry,
-    Wanted,
-    WantedReplica,
     Welcome,
     decode_from_server,
-    encode,
     pack_telemetry,
 )
 
@@ -49,48 +36,9 @@ REFUSED_SECONDS = 30.0
 """Between attempts with a credential that the server refuses."""
 BATCH_SECONDS = 0.002
 """How long a move waits for company."""
-MISSED_HEARTBEATS = 3
-"""So many without an answer, and the connection is taken for dead."""
 
 _OPEN_SECONDS = 15.0
-_CREDENTIAL_CODES = ("credential", "revoked", "unauthorized", "forbidden")
-"""Codes of `Refused` that no quick retry can mend."""
-_AGENT_VERSION = "0.1.0"
-
 log = logging.getLogger(__name__)
-
-
-class Executor(Protocol):
-    """What carries out wanted states: real processes, or simulated ones."""
-
-    def apply(self, wanted: list[WantedReplica]) -> None:
-        """Make it so."""
-
-    def live(self) -> list[tuple[str, int]]:
-        """(attempt, replica) of everything that has not ended."""
-
-    def tracks(self) -> list[Track]:
-        """What the server may not have yet."""
-
-    def acknowledged(self, track: Track) -> None:
-        """The server has all of this replica."""
-
-    def renewed(self, sent: int) -> None:
-        """Leases run from this boot-time instant."""
-
-    def inventory(self) -> Inventory:
-        """What the node has; the same object as long as nothing changes, where that is easy."""
-
-    def telemetry(self) -> Telemetry:
-        """What it does now."""
-
-
-class RefusedError(Exception):
-    """The server does not accept this node's credential."""
-
-
-class TurnedAwayError(Exception):
-    """The server will not go on with this connection, for a reason that may pass."""
 
 
 @dataclass
@@ -98,15 +46,8 @@ class _Session:
     """What belongs to one connection only."""
 
     socket: ClientConnection
+    said: Conversation
     welcomed: asyncio.Event
-    heartbeat_seconds: float = HEARTBEAT_SECONDS
-    last_answer: int = 0
-    wanted_version: int = -1
-    unapplied: Wanted | None = None
-    """A wanted state that waits for the first renewal: without one no lease could be honoured."""
-    renewed: bool = False
-    told: Inventory | None = None
-    """The inventory that the server has."""
 
 
 class Link:
@@ -200,14 +141,18 @@ class Link:
             if error.response.status_code in (401, 403):
                 raise RefusedError(f"credential not accepted ({error.response.status_code})") from error
             raise
-        session = _Session(socket, asyncio.Event())
+        said = Conversation(
+            self._executor, self._outbox, boot_id=self._boot_id, name=self._name, now=boottime_ms()
+        )
+        session = _Session(socket, said, asyncio.Event())
         async with socket:
             tasks = [
                 asyncio.create_task(job(session))
                 for job in (self._receive, self._send, self._beat, self._sample)
             ]
             try:
-                await self._hello(session)
+                for frame in said.opening(boottime_ms()):
+                    await socket.send(frame, text=True)
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
@@ -215,18 +160,6 @@ class Link:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _hello(self, session: _Session) -> None:
-        session.told = self._executor.inventory()
-        hello = Hello(
-            version=VERSION,
-            boot_id=self._boot_id,
-            agent_version=_AGENT_VERSION,
-            inventory=session.told,
-            live=self._executor.live(),
-        )
-        await session.socket.send(encode(hello), text=True)
-        await self._heartbeat(session)
 
     async def _receive(self, session: _Session) -> None:
         why = "closed by the server"
@@ -254,45 +187,13 @@ class Link:
             self._take(session, message)
 
     def _take(self, session: _Session, message: ServerMessage) -> None:
-        if isinstance(message, Ack):
-            self._outbox.acknowledge(message.seq)
-            if self._outbox.has_something():
-                self._something.set()
-        elif isinstance(message, Wanted):
-            self._take_wanted(session, message)
-        elif isinstance(message, Renewed):
-            self._take_renewal(session, message.sent)
-        elif isinstance(message, Welcome):
+        session.said.take(message, boottime_ms())
+        if isinstance(message, Welcome):
             log.info("%s: connected to %s as %s.", self._name, self._enrolment.server, message.name)
             self._failures = 0
-            session.heartbeat_seconds = max(1, message.heartbeat_seconds)
-            self._outbox.restart(self._executor.tracks())
             session.welcomed.set()
+        if self._outbox.has_something():
             self._something.set()
-        elif isinstance(message, Refused):
-            sentence = f"{message.message[:300]} ({message.code[:50]})"
-            raise RefusedError(sentence) if message.code in _CREDENTIAL_CODES else TurnedAwayError(sentence)
-
-    def _take_wanted(self, session: _Session, wanted: Wanted) -> None:
-        if wanted.version < session.wanted_version:
-            return
-        session.wanted_version = wanted.version
-        if session.renewed:
-            self._executor.apply(wanted.replicas)
-        else:
-            session.unapplied = wanted
-
-    def _take_renewal(self, session: _Session, sent: int) -> None:
-        now = boottime_ms()
-        if not 0 < sent <= now:
-            log.error("%s: ignored a renewal from an instant that is not in the past.", self._name)
-            return
-        session.last_answer = now
-        session.renewed = True
-        self._executor.renewed(sent)
-        if session.unapplied is not None:
-            waiting, session.unapplied = session.unapplied, None
-            self._executor.apply(waiting.replicas)
 
     async def _send(self, session: _Session) -> None:
         await session.welcomed.wait()
@@ -305,32 +206,18 @@ class Link:
                     await session.socket.send(frame, text=True)
 
     async def _beat(self, session: _Session) -> None:
-        session.last_answer = boottime_ms()
-        await session.welcomed.wait()
         while True:
-            await asyncio.sleep(session.heartbeat_seconds)
-            silent_ms = boottime_ms() - session.last_answer
-            if silent_ms > MISSED_HEARTBEATS * session.heartbeat_seconds * 1000:
-                raise TimeoutError(f"the server has not answered for {silent_ms // 1000} s")
-            await self._heartbeat(session)
-
-    async def _heartbeat(self, session: _Session) -> None:
-        beat = Heartbeat(sent=boottime_ms(), wanted_version=max(0, session.wanted_version))
-        await session.socket.send(encode(beat), text=True)
+            await asyncio.sleep(session.said.heartbeat_seconds)
+            if (frame := session.said.heartbeat(boottime_ms())) is not None:
+                await session.socket.send(frame, text=True)
 
     async def _sample(self, session: _Session) -> None:
         await session.welcomed.wait()
         while True:
             await session.socket.send(pack_telemetry(self._executor.telemetry()))
-            await self._tell_inventory(session)
+            if (frame := session.said.news_of_inventory()) is not None:
+                await session.socket.send(frame, text=True)
             await asyncio.sleep(TELEMETRY_SECONDS)
-
-    async def _tell_inventory(self, session: _Session) -> None:
-        now = self._executor.inventory()
-        if now is not session.told and now != session.told:
-            log.warning("%s: the chips, or their health, have changed.", self._name)
-            await session.socket.send(encode(InventoryChanged(inventory=now)), text=True)
-        session.told = now
 
 
 def _short(error: BaseException) -> str:

@@ -108,22 +108,22 @@ class Node:
                 next_tidy = now + TIDY_SECONDS
             await asyncio.sleep(LOG_LOOK_SECONDS)
 
-    # --- link.Executor -----------------------------------------------------------------------------------------------
+    # --- conversation.Executor ---
 
     def apply(self, wanted: list[WantedReplica]) -> None:
-        """See `link.Executor`."""
+        """See `conversation.Executor`."""
         self.executor.apply(wanted)
 
     def live(self) -> list[tuple[str, int]]:
-        """See `link.Executor`."""
+        """See `conversation.Executor`."""
         return self.executor.live()
 
     def tracks(self) -> list[Track]:
-        """See `link.Executor`."""
+        """See `conversation.Executor`."""
         return self.executor.tracks()
 
     def acknowledged(self, track: Track) -> None:
-        """See `link.Executor`."""
+        """See `conversation.Executor`."""
         self.executor.acknowledged(track)
 
     def renewed(self, sent: int) -> None:

@@ -103,7 +103,8 @@ class Outbox:
         return bool(self._waiting) and not self._is_full()
 
     def restart(self, tracks: list[Track]) -> None:
-        """A new connection: whatever is not acknowledged is to be sent again."""
+        """A new connection: whatever is not acknowledged is to be sent again, numbered from 1."""
+        self._seq = 0
         self._unacknowledged.clear()
         self._unacknowledged_bytes = 0
         self._waiting.clear()

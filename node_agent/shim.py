@@ -54,6 +54,11 @@ class Node:
         self.supervisor = supervisor
 
 
+def lease_margin_ms(lease_ms: int, grace_ms: int) -> int:
+    """Stopping starts so long before the lease is over that it is done by then."""
+    return min(grace_ms + END_MARGIN_MS, lease_ms // 2)
+
+
 def read_lease(fd: int) -> int:
     """Boot-time ms at which the last answered renewal was sent; 0: none ever was."""
     data = os.pread(fd, _LEASE.size, 0)
@@ -346,8 +351,7 @@ class Shim:
         return read_lease(self._node.lease) + (self._launch.lease_ms or 0) - self._lease_margin()
 
     def _lease_margin(self) -> int:
-        """Stopping starts so long before the lease is over that it is done by then."""
-        return min(self._launch.grace_ms + END_MARGIN_MS, (self._launch.lease_ms or 0) // 2)
+        return lease_margin_ms(self._launch.lease_ms or 0, self._launch.grace_ms)
 
     def _next_deadline(self) -> int:
         deadlines = [self._retry_at, self._kill_at, self._share_at]

@@ -61,7 +61,7 @@ class SimulatedExecutor:
         self._on_change = on_change
 
     def apply(self, wanted: list[WantedReplica]) -> None:
-        """See `link.Executor`."""
+        """See `conversation.Executor`."""
         self._wanted = {(item.attempt, item.replica, item.generation) for item in wanted}
         found = [Found(key, replica.phase) for key, replica in self._replicas.items()]
         for action in plan(wanted, found):
@@ -78,15 +78,15 @@ class SimulatedExecutor:
                 del self._replicas[action.key]
 
     def live(self) -> list[tuple[str, int]]:
-        """See `link.Executor`."""
+        """See `conversation.Executor`."""
         return [(key[0], key[1]) for key, replica in self._replicas.items() if replica.phase is Phase.LIVE]
 
     def tracks(self) -> list[Track]:
-        """See `link.Executor`."""
+        """See `conversation.Executor`."""
         return [item.track for item in self._replicas.values() if item.phase is not Phase.ACKNOWLEDGED]
 
     def acknowledged(self, track: Track) -> None:
-        """See `link.Executor`."""
+        """See `conversation.Executor`."""
         replica = self._replicas.get(track.key)
         if replica is not None:
             replica.phase = Phase.ACKNOWLEDGED
@@ -97,7 +97,7 @@ class SimulatedExecutor:
         """Nothing: a simulated replica ends with the agent."""
 
     def inventory(self) -> Inventory:
-        """See `link.Executor`."""
+        """See `conversation.Executor`."""
         return self._inventory
 
     def telemetry(self) -> Telemetry:

@@ -20,6 +20,7 @@ _NEED_NO_SERVER = (
     "tests/core",
     "tests/agent",
     "tests/simulation",
+    "tests/faults",
     "tests/architecture",
     "tests/client",
     "tests/cli",

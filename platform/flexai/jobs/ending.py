@@ -81,7 +81,7 @@ def end_locked(
     }
     held_ms = {attempt.pk: (ended[attempt.pk] - attempt.placed_at) // _MILLISECOND for attempt in attempts}
     charges = _free(cursor, attempts, held_ms)
-    nexts = [_next(attempt, ending) for attempt, ending in endings]
+    nexts = [next_of(attempt, ending) for attempt, ending in endings]
     history: list[Happened] = []
     hints: list[Hint] = []
     attempt_rows: list[dict[str, object]] = []
@@ -144,7 +144,8 @@ def _replica_row(ending: Ending) -> dict[str, object]:
     }
 
 
-def _next(attempt: LockedAttempt, ending: Ending) -> Next:
+def next_of(attempt: LockedAttempt, ending: Ending) -> Next:
+    """What becomes of the job of an attempt that ends so. Raises IllegalMove where it cannot end or move on."""
     move_attempt(attempt.state, AttemptEvent.END)
     after = after_attempt(
         ending.outcome,

@@ -78,7 +78,7 @@ def take_logs(node_pk: int, pieces: Sequence[protocol.LogPiece], *, at: datetime
 
 
 @dataclass(slots=True)
-class _Track:
+class LogTrack:
     """One replica while pieces are laid down."""
 
     pk: int
@@ -129,7 +129,7 @@ def take_logs_of(pieces: Mapping[int, Sequence[protocol.LogPiece]], *, at: datet
     with transaction.atomic(), prepared_cursor() as cursor:
         names = {item.attempt for items in pieces.values() for item in items}
         rows = cursor.execute(_LOCK, [sorted(names), sorted(pieces)], prepare=True)
-        tracks = {(row[3], row[1], row[2]): _Track(*row) for row in rows}
+        tracks = {(row[3], row[1], row[2]): LogTrack(*row) for row in rows}
         for node_pk, items in pieces.items():
             for item in items:
                 track = tracks.get((node_pk, item.attempt, item.replica))
@@ -159,7 +159,7 @@ def _leave_unknown_out(cursor: Cursor, foreign: dict[int, list[str]]) -> None:
             del foreign[node_pk]
 
 
-def _store(cursor: Cursor, grown: Sequence[_Track]) -> None:
+def _store(cursor: Cursor, grown: Sequence[LogTrack]) -> None:
     if not grown:
         return
     rows = [(track.pk, offset, bytes(data)) for track in grown for offset, data in track.rows]
@@ -169,7 +169,7 @@ def _store(cursor: Cursor, grown: Sequence[_Track]) -> None:
     )
 
 
-def _hint(track: _Track) -> Hint:
+def _hint(track: LogTrack) -> Hint:
     data = {"attempt": track.number, "replica": track.index, "size": track.stored}
     return Hint("logs", track.job, 0, track.team, data)
 

@@ -78,11 +78,11 @@ def take_reports_of(reports: Mapping[int, Sequence[protocol.ReplicaReport]], *, 
                 attempt = attempts.get(item.attempt)
                 if attempt is None:
                     taken.ignored += 1
-                elif not _lives_on(attempt, item.replica, node_pk):
+                elif not lives_on(attempt, item.replica, node_pk):
                     taken.foreign.setdefault(node_pk, []).append(item.attempt)
                 else:
                     taken.moved += 1
-                    moves[item.attempt].append(_as_move(item, at))
+                    moves[item.attempt].append(as_move(item, at))
         folded = [fold(attempts[name], items) for name, items in moves.items()]
         _write(cursor, folded, at=at, actor="agent")
         _record_foreign(cursor, taken.foreign, at)
@@ -117,11 +117,13 @@ def end_replicas(
     return sum(len(fold.replicas) for fold in folded)
 
 
-def _lives_on(attempt: LockedAttempt, index: int, node_pk: int) -> bool:
+def lives_on(attempt: LockedAttempt, index: int, node_pk: int) -> bool:
+    """Whether the node may speak of this replica."""
     return any(replica.index == index and replica.node_pk == node_pk for replica in attempt.replicas)
 
 
-def _as_move(item: protocol.ReplicaReport, now: datetime) -> ReplicaMove:
+def as_move(item: protocol.ReplicaReport, now: datetime) -> ReplicaMove:
+    """What the report says, within bounds; nothing happened later than `now`."""
     at = now
     if 0 < item.at < clock.to_ms(now):
         at = clock.from_ms(item.at)

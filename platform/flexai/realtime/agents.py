@@ -26,6 +26,7 @@ from flexai.jobs.reports import check_reports
 from flexai.realtime.board import Received
 from flexai.realtime.connection import (
     CLOSE_FAILED,
+    CLOSE_GAP,
     CLOSE_MALFORMED,
     CLOSE_RATE,
     CLOSE_SILENT,
@@ -36,6 +37,7 @@ from flexai.realtime.connection import (
 )
 from flexai.realtime.hub import Hub
 from flexai.realtime.intake import AWAY
+from flexai.realtime.said import Order
 from node_agent import protocol
 
 log = logging.getLogger(__name__)
@@ -130,7 +132,7 @@ async def _converse(hub: Hub, connection: AgentConnection, node: Node, receive: 
     if hello is None:
         return
     arrival = await _arrive(hub, connection, hello)
-    connection.node_id, connection.missing = arrival.node_id, arrival.missing
+    connection.node_id, connection.said.missing = arrival.node_id, arrival.missing
     connection.post(
         protocol.Welcome(node=arrival.node_id, name=arrival.name, server_time=clock.to_ms(clock.now()))
     )
@@ -214,6 +216,7 @@ class _Listener:
             raise Refusal("malformed", "sent or seq is out of range", CLOSE_MALFORMED)
         if isinstance(message, protocol.Heartbeat):
             self._hub.renewals.put(connection, message.sent)
+            connection.said.heartbeat(message.wanted_version)
             self._hub.wake([connection.node_pk])
         elif isinstance(message, protocol.Reports | protocol.Logs):
             self._take_in(message, len(text))
@@ -253,7 +256,12 @@ class _Listener:
                 check_logs(message.items)
         except InvalidInput as error:
             raise Refusal("malformed", error.detail, CLOSE_MALFORMED) from error
-        self._hub.intake.put(self._connection, message, size)
+        order = self._connection.said.order_of(message.seq)
+        if order is Order.GAP:
+            sentence = "a message before this one is missing; everything not acknowledged is to be sent again"
+            raise Refusal("gap", sentence, CLOSE_GAP)
+        if order is Order.NEXT:
+            self._hub.intake.put(self._connection, message, size)
 
     async def _change_inventory(self, inventory: protocol.Inventory) -> None:
         wait = self._inventory_at + INVENTORY_EVERY_SECONDS - self._clock()

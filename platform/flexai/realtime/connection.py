@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from flexai.jobs.wanted import as_missing
+from flexai.realtime.said import Said
 from node_agent import protocol
 
 SendFrame: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
@@ -25,6 +25,7 @@ CLOSE_FORBIDDEN = 4403
 CLOSE_VERSION = 4406
 CLOSE_SILENT = 4408
 CLOSE_REPLACED = 4409
+CLOSE_GAP = 4410
 CLOSE_RATE = 4429
 CLOSE_TOO_LARGE = 1009
 CLOSE_RESTART = 1012
@@ -50,8 +51,7 @@ class AgentConnection:
         self.cell_pk = cell_pk
         self.peer = peer
         self.node_id = ""
-        self.missing: frozenset[tuple[str, int]] = frozenset()
-        """Replicas to be stopped because the node does not have them (see `jobs.contact.Arrival`)."""
+        self.said = Said()
         self.heard_at = asyncio.get_running_loop().time()
         self.frames_this_second = 0
         self.queue: deque[Queued] = deque()
@@ -62,8 +62,6 @@ class AgentConnection:
         self._send = send
         self._unsent: deque[dict[str, Any]] = deque()
         self._something = asyncio.Event()
-        self._wanted_version = 0
-        self._wanted_sent: list[protocol.WantedReplica] | None = None
 
     # --- to the agent
 
@@ -79,15 +77,8 @@ class AgentConnection:
 
     def post_wanted(self, wanted: protocol.Wanted) -> None:
         """The wanted state will be sent, unless the agent was sent the same before."""
-        replicas = [self._as_wanted(replica) for replica in wanted.replicas]
-        if replicas == self._wanted_sent:
-            return
-        self._wanted_sent = replicas
-        self._wanted_version += 1
-        self.post(protocol.Wanted(version=self._wanted_version, replicas=replicas))
-
-    def _as_wanted(self, replica: protocol.WantedReplica) -> protocol.WantedReplica:
-        return as_missing(replica) if (replica.attempt, replica.replica) in self.missing else replica
+        if (message := self.said.wanted(wanted.replicas)) is not None:
+            self.post(message)
 
     def refuse(self, code: str, message: str, close_code: int) -> None:
         """The agent is told why, then the connection closes."""

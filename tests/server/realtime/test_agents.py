@@ -167,6 +167,32 @@ def test_a_replay_after_a_lost_acknowledgement_changes_nothing(server, world):
     world.assert_counters_agree()
 
 
+def test_a_missing_message_ends_the_connection_and_a_doubled_one_changes_nothing(server, world):
+    node = world.a_node(chips=1)
+    attempt = world.placed(node, milli=1000)
+    with server.agent(node) as socket:
+        agent = Agent(socket)
+        for _ in range(2):
+            agent.say(protocol.Reports(seq=1, items=[report(attempt, "running")]))
+        assert agent.hear(protocol.Ack).seq == 1
+        agent.say(protocol.Reports(seq=3, items=[report(attempt, "ended")]))
+        assert agent.hear(protocol.Refused).code == "gap"
+        closes(agent, 4410)
+    assert Attempt.objects.get(pk=attempt.pk).state == "running"
+
+
+def test_a_wanted_state_that_never_arrived_is_sent_again(server, world):
+    node = world.a_node()
+    world.placed(node)
+    with server.agent(node) as socket:
+        agent = Agent(socket)
+        first = agent.hear_wanted(lambda state: bool(state.replicas))
+        for sent in (1, 2):
+            agent.say(protocol.Heartbeat(sent=sent, wanted_version=0))
+            agent.hear(protocol.Renewed)
+        assert agent.hear(protocol.Wanted).replicas == first.replicas
+
+
 def test_an_agent_that_speaks_for_another_node_is_refused_and_nothing_changes(server, world):
     mine, other = world.a_node(), world.a_node()
     attempt = world.placed(other)
