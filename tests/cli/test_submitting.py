@@ -26,7 +26,7 @@ def test_run_writes_every_option_into_the_spec(flexai: Shell, stub: Stub, tmp_pa
         "--name t --team vision -a H100:8 --fraction 0.5 --chip-memory 10GB --cpus 0.05 --memory 2GB "
         "--nodes 2-4 --same-node --env A=1=2 -e FROM_HERE --file train.py --file lib/x.py=train.py "
         "--label k=v --pool a --pool b --priority 60 --preemptible --max-duration 2h --retries 3 --hold "
-        "--after prep --after afterany:job-1"
+        "--after prep --after afterany:job-1 --matrix lr=1,2 --matrix b=x"
     )
     done = flexai("run", *options.split(), "--", "python train.py", FROM_HERE="there")
     assert done.code == 0, done.err
@@ -43,6 +43,7 @@ def test_run_writes_every_option_into_the_spec(flexai: Shell, stub: Stub, tmp_pa
         "nodes": {"min": 2, "max": 4},
         "spread": False,
         "node_pools": ["a", "b"],
+        "matrix": {"lr": ["1", "2"], "b": ["x"]},
         "priority": 60,
         "preemptible": True,
         "max_duration": "2h",

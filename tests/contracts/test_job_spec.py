@@ -44,6 +44,7 @@ ACCEPTED: dict[str, Any] = {
     "labels": {"project": "x"},
     "utilization_policy": {"min_utilization": 5, "window": "10m", "action": "suspend"},
     "depends_on": [{"job": "a", "on": "afterany", "otherwise": "cancel"}, "b"],
+    "matrix": {"lr": [1, 2], "exclude": [{"lr": 2}], "include": [{"note": "x"}], "max_parallel": 2},
     "resources.any_of": [{"accelerators": "H100:1"}, {"accelerators": "A100:2"}],
 }
 REFUSED: dict[str, Any] = {
@@ -56,7 +57,6 @@ REFUSED: dict[str, Any] = {
     "deadline": "2030-01-01T00:00:00Z",
     "schedule": {"cron": "0 2 * * *"},
     "checkpoint.signal": "USR1",
-    "matrix": {"lr": [1, 2]},
     "outputs": ["results/**"],
     "ports": [8080],
     "instances": "0..4",

@@ -1384,6 +1384,10 @@ export interface components {
             idle_timeout?: string;
             /** @description Indices: 0-99, 0-99%10, 0,3,7-9:2. */
             array?: string;
+            /** @description A task for each combination of lists: {lr: [0.1, 0.01], seed: [1, 2]}; with include, exclude and max_parallel. */
+            matrix?: {
+                [key: string]: unknown[] | number;
+            };
             /** @description All of them come first. */
             depends_on?: components["schemas"]["DependencySpecRequest"][];
             labels?: {

@@ -61,6 +61,10 @@ def run(
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="K=V. Repeatable.")] = None,
     pool: Annotated[list[str] | None, typer.Option(help="Allowed node pool. Repeatable.")] = None,
     array: Annotated[str | None, typer.Option(help="Indices and how many at once: 0-99%10.")] = None,
+    matrix: Annotated[
+        list[str] | None,
+        typer.Option(help="A task for each combination: lr=0.1,0.01. Repeatable."),
+    ] = None,
     priority: Annotated[str | None, typer.Option(help="low, normal, high, or 0 to 100.")] = None,
     preemptible: Annotated[bool, typer.Option("--preemptible", help="May be taken back.")] = False,
     max_duration: Annotated[str | None, typer.Option(help="Longest run time: 2h.")] = None,
@@ -96,6 +100,7 @@ def run(
         "spread": False if same_node else None,
         "node_pools": pool or [],
         "array": array,
+        "matrix": {name: values.split(",") for name, values in (_list(item) for item in matrix or [])},
         "priority": int(priority) if priority and priority.isdecimal() else priority,
         "preemptible": preemptible or None,
         "max_duration": max_duration,
@@ -281,6 +286,10 @@ def _after(text: str) -> dict[str, str]:
     """`afterany:JOB` as Slurm writes it; a job alone has to succeed."""
     word, colon, job = text.partition(":")
     return {"job": job, "on": word} if colon and word.startswith("after") else {"job": text}
+
+
+def _list(text: str) -> tuple[str, str]:
+    return options.pair(text, "a list of values")
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from flexai.common.ids import new_id
 from flexai.jobs.dependencies import WAITS, Found, first_sentence, settle_on_commit
 from flexai.jobs.insertion import Line, Template, Wait, as_raw, insert_jobs
 from flexai.jobs.models import Job, JobSet
+from flexai.jobs.spec_matrix import Task
 from flexai.tenancy import audit
 from flexai.tenancy.principals import Principal, TeamSeat
 from scheduler_core.dependencies import Standing
@@ -60,6 +61,13 @@ class Prepared:
     cell: int
     waits_for: tuple[Found, ...] = ()
     """Its dependencies, as they were just now."""
+    tasks: tuple[Task, ...] = ()
+    """Of its matrix."""
+
+    @property
+    def makes_a_set(self) -> bool:
+        """Whether it makes many jobs: an array or a matrix."""
+        return bool(self.tasks) or self.effective["array"] is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +111,14 @@ def create_one(principal: Principal, named: Named, key: Key | None) -> Submissio
 
 
 @transaction.atomic
-def create_array(principal: Principal, named: Named, key: Key | None) -> Submission:
+def create_set(principal: Principal, named: Named, key: Key | None) -> Submission:
     """The set and its jobs exist and are announced. Raises psycopg's UniqueViolation when the key is taken."""
     prepared, now = named.prepared, clock.now()
     template = _template(principal, prepared, 0, now)
     made, indices = _set_of(principal, named)
     lines = [
-        Line(n, 0, new_id("job"), named.name, named.given, made.pk, index) for n, index in enumerate(indices)
+        Line(n, 0, new_id("job"), named.name, named.given, made.pk, index, own=own)
+        for n, (index, own) in enumerate(indices)
     ]
     lines[0] = _with_key(lines[0], key)
     after = {"name": named.name, "team": prepared.team.pk, "count": made.size}
@@ -200,17 +209,21 @@ def _with_key(line: Line, key: Key | None) -> Line:
     return line if key is None else msgspec.structs.replace(line, key=key.key, hash=key.hash)
 
 
-def _set_of(principal: Principal, named: Named) -> tuple[JobSet, list[int]]:
-    array = named.prepared.effective["array"]
-    indices = [index for first, last, step in array["indices"] for index in range(first, last + 1, step)]
+def _set_of(principal: Principal, named: Named) -> tuple[JobSet, list[tuple[int, Task | None]]]:
+    """The set, and the index of each of its jobs with its values of the matrix."""
+    effective, tasks = named.prepared.effective, named.prepared.tasks
+    indices: list[tuple[int, Task | None]] = list(enumerate(tasks))
+    if not tasks:
+        ranges = effective["array"]["indices"]
+        indices = [(index, None) for first, last, step in ranges for index in range(first, last + 1, step)]
     made = JobSet.objects.create(
         organization=principal.organization,
         team_id=named.prepared.team.pk,
         name=named.name,
         size=len(indices),
-        cap=array["cap"],
+        cap=effective["matrix" if tasks else "array"]["cap"],
     )
-    return made, sorted(indices)
+    return made, sorted(indices, key=lambda one: one[0])
 
 
 def _template(principal: Principal, prepared: Prepared, number: int, now: datetime) -> Template:
@@ -267,6 +280,10 @@ def _as_job(
 ) -> Job:
     """The row that was just written, without reading it."""
     start_after = template.start_after
+    effective = msgspec.json.decode(template.effective) | {"name": line.name}
+    labels = template.labels | (line.own or {})
+    if line.own is not None:
+        effective |= {"matrix": line.own, "env": effective["env"] | line.own, "labels": labels}
     return Job(
         id=pk,
         public_id=line.public_id,
@@ -284,8 +301,8 @@ def _as_job(
         priority=template.priority,
         preemptible=template.preemptible,
         spec=msgspec.json.decode(template.spec) | ({} if line.given is None else {"name": line.given}),
-        effective_spec=msgspec.json.decode(template.effective) | {"name": line.name},
-        labels=template.labels,
+        effective_spec=effective,
+        labels=labels,
         idempotency_key=line.key,
         idempotency_hash=line.hash,
         submitted_at=now,

@@ -53,6 +53,8 @@ class Line(msgspec.Struct, frozen=True):
     index: int | None = None
     key: str | None = None
     hash: str = ""
+    own: dict[str, str] | None = None
+    """Its values of the set's matrix: variables, labels, and `matrix` of its effective spec."""
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -73,7 +75,8 @@ WITH t AS MATERIALIZED (
         effective jsonb, at timestamptz, actor text, cause text)
 ), lines AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
-        n int, t int, public_id text, name text, given text, "set" bigint, index int, key text, hash text)
+        n int, t int, public_id text, name text, given text, "set" bigint, index int, key text, hash text,
+        own jsonb)
 ), made AS (
     INSERT INTO jobs_job (
         public_id, organization_id, team_id, cell_id, user_id, set_id, index, name, type, state, status,
@@ -83,7 +86,10 @@ WITH t AS MATERIALIZED (
     SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", l.index, l.name, 'task', t.state,
         t.state, t.reason_code, t.sentence, t.priority, t.preemptible,
         CASE WHEN l.given IS NULL THEN t.spec ELSE t.spec || jsonb_build_object('name', l.given) END,
-        t.effective || jsonb_build_object('name', l.name), 1, t.labels, l.key, l.hash, t.at, t.start_after, 0,
+        t.effective || jsonb_build_object('name', l.name) || CASE WHEN l.own IS NULL THEN '{}'::jsonb ELSE
+            jsonb_build_object('matrix', l.own, 'env', (t.effective->'env') || l.own,
+                'labels', t.labels || l.own) END,
+        1, t.labels || coalesce(l.own, '{}'::jsonb), l.key, l.hash, t.at, t.start_after, 0,
         0, '', 1, 0
     FROM lines l JOIN t USING (t) ORDER BY l.n
     RETURNING id, public_id, organization_id, state, reason_code, sentence

@@ -29,9 +29,9 @@ from flexai.jobs.creation import (
     Named,
     Prepared,
     Submission,
-    create_array,
     create_batch,
     create_one,
+    create_set,
 )
 from flexai.jobs.models import Job
 from flexai.jobs.moves import (
@@ -72,7 +72,7 @@ MAX_BATCH_ERRORS = 100
 
 
 def submit(principal: Principal, raw_spec: object, *, idempotency_key: str | None = None) -> Submission:
-    """The job, or the array's set of jobs, is queued or held; the scheduler is asked for a cycle.
+    """The job, or the set of jobs of an array or a matrix, is queued or held; the scheduler is asked for a cycle.
 
     The same key with the same body answers what it made before, `created` False. Raises InvalidInput,
     TooLarge, NotFound or Forbidden (team), NeverFits (F6), and Conflict for a key that came with another
@@ -81,9 +81,9 @@ def submit(principal: Principal, raw_spec: object, *, idempotency_key: str | Non
     key = _key(principal, raw_spec, idempotency_key)
     try:
         named = _prepare_once(principal, raw_spec, {})
-        if named.prepared.effective["array"] is None:
+        if not named.prepared.makes_a_set:
             return create_one(principal, named, key)
-        return _made_before(principal, key) or create_array(principal, named, key)
+        return _made_before(principal, key) or create_set(principal, named, key)
     except (FlexaiError, psycopg.errors.UniqueViolation):
         known = _made_before(principal, key)
         if known is None:
@@ -119,7 +119,7 @@ def _admitted(principal: Principal, read: spec.Effective, raw: bytes) -> Prepare
     admitted = admission.admit(effective, cell, team=team.pk, organization=principal.organization.pk)
     waits_for = dependencies.find(principal, admitted.effective) if effective["depends_on"] else ()
     roundings = (*read.roundings, *admitted.roundings)
-    return Prepared(raw, admitted.effective, roundings, team, cell.cell, waits_for)
+    return Prepared(raw, admitted.effective, roundings, team, cell.cell, waits_for, read.tasks)
 
 
 def _paying_team(principal: Principal, name: str) -> TeamSeat:
@@ -178,10 +178,11 @@ def _prepare_once(
         name = spec.parse_name({"name": given} if given else {})
         return Named(found, name, given or None)
     read = spec.parse(raw)
-    if read.spec["array"] is not None and not arrays:
+    if not arrays and (read.tasks or read.spec["array"] is not None):
+        field = "matrix" if read.tasks else "array"
         raise InvalidInput(
-            "An array is a set of its own; submit it by itself.",
-            errors=[FieldError("array", "does not go into a batch", "submit it by itself")],
+            f"`{field}` makes a set of its own; submit it by itself.",
+            errors=[FieldError(field, "does not go into a batch", "submit it by itself")],
         )
     found = made[encoded] = _admitted(principal, read, encoded)
     return Named(found, read.spec["name"], given or None)

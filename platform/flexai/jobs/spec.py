@@ -19,6 +19,7 @@ import msgspec
 
 from flexai.common.errors import FieldError, InvalidInput, TooLarge
 from flexai.jobs import quantities
+from flexai.jobs.spec_matrix import Task, read_matrix
 from flexai.jobs.spec_order import read_depends_on
 from flexai.jobs.spec_reader import Reader
 from flexai.jobs.spec_resources import asks_for_chips, read_resources
@@ -54,10 +55,11 @@ _BY_DEFAULT_RETRIED = ["exit", "oom", "start_failed"]
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """The canonical spec with every default filled in, and each rounding as a sentence."""
+    """The canonical spec with every default filled in, each rounding as a sentence, and the tasks of a matrix."""
 
     spec: dict[str, Any]
     roundings: list[str] = field(default_factory=list)
+    tasks: tuple[Task, ...] = ()
 
 
 def parse(raw: object) -> Effective:
@@ -69,10 +71,12 @@ def parse(raw: object) -> Effective:
     if not isinstance(raw, Mapping):
         raise InvalidInput("A job spec is an object with keys such as `name` and `commands`.")
     reader = Reader(raw)
-    spec = _read(reader)
+    spec, matrix = _read(reader), read_matrix(reader)
     if reader.errors:
         raise InvalidInput(_summary(reader.errors), errors=reader.errors)
-    return Effective(spec, reader.roundings)
+    if matrix is None:
+        return Effective(spec, reader.roundings)
+    return Effective(spec | {"matrix": {"cap": matrix.cap}}, reader.roundings, matrix.tasks)
 
 
 def parse_name(raw: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ BUILT: Mapping[str, frozenset[str]] = {
             "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
             "max_duration",
             "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout", "depends_on",
+            "matrix",
         }
     ),
     "resources": frozenset(
@@ -37,7 +38,7 @@ BUILT: Mapping[str, frozenset[str]] = {
 NOT_BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
-            "image", "setup", "secrets", "topology", "matrix", "schedule", "outputs", "ports",
+            "image", "setup", "secrets", "topology", "schedule", "outputs", "ports",
             "instances", "scaling", "probes", "volumes", "notify", "deadline",
         }
     ),
@@ -72,6 +73,8 @@ SAID_ELSEWHERE: Mapping[str, str] = {
     "mem": "resources.memory",
     "restarts": "retry",
     "dependency": "depends_on",
+    "strategy": "matrix",
+    "sweep": "matrix",
     "dependencies": "depends_on",
     "after": "depends_on",
     "needs": "depends_on",

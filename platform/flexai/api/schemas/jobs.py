@@ -47,6 +47,11 @@ class AmountField(serializers.JSONField):
     """A number, or its text."""
 
 
+@extend_schema_field({"type": "object", "additionalProperties": {"type": ["array", "integer"]}})
+class MatrixField(serializers.JSONField):
+    """Lists of values by name, and what is said of their combinations."""
+
+
 @extend_schema_field({"oneOf": [{"type": "string", "enum": ["low", "normal", "high"]}, {"type": "integer"}]})
 class PriorityField(serializers.JSONField):
     """A name or 0 to 100."""
@@ -148,6 +153,11 @@ class JobSpecSerializer(serializers.Serializer[Any]):
     utilization_policy = UtilizationPolicySpecSerializer(required=False)
     idle_timeout = serializers.CharField(required=False, help_text="Stop after so long idle, such as 2h.")
     array = serializers.CharField(required=False, help_text="Indices: 0-99, 0-99%10, 0,3,7-9:2.")
+    matrix = MatrixField(
+        required=False,
+        help_text="A task for each combination of lists: {lr: [0.1, 0.01], seed: [1, 2]}; with include, exclude and "
+        "max_parallel.",
+    )
     depends_on = DependencySpecSerializer(required=False, many=True, help_text="All of them come first.")
     labels = TextMapField(required=False)
 

@@ -224,7 +224,8 @@ def _dry_run(principal: Principal, raw: object) -> dict[str, Any]:
             "roundings": [],
             "spec": services.effective_of(raw),
         }
-    sentence = "This cluster can run it; when it starts depends on what is free."
+    tasks = f" as {len(prepared.tasks)} tasks" if prepared.tasks else ""
+    sentence = f"This cluster can run it{tasks}; when it starts depends on what is free."
     return {
         "fits": True,
         "sentence": sentence,
