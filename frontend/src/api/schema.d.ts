@@ -948,7 +948,12 @@ export interface components {
             healthy: boolean;
             /** @description Reported by the agent now. */
             present: boolean;
+            /** @description 0 (takes no new work) to 100. */
+            health: number;
+            /** @description Why it is not 100, in words. */
             health_note: string;
+            /** @description Index of the chip that this one is an instance of. */
+            part_of: number | null;
             isolation: string[];
             /** @description Allocated, of 1000. */
             used_milli: number;
@@ -1589,7 +1594,12 @@ export interface components {
             healthy: boolean;
             /** @description Reported by the agent now. */
             present: boolean;
+            /** @description 0 (takes no new work) to 100. */
+            health: number;
+            /** @description Why it is not 100, in words. */
             health_note: string;
+            /** @description Index of the chip that this one is an instance of. */
+            part_of: number | null;
             isolation: string[];
             /** @description Allocated, of 1000. */
             used_milli: number;

@@ -329,6 +329,8 @@ export class World {
       type,
       memory_mib: memory,
       healthy: this.random() > 0.01,
+      health: 100,
+      part_of: null,
       present: true,
       health_note: "",
       isolation: ["exclusive", "enforced"],

@@ -196,11 +196,13 @@ def _chip_memory(chip: Chip) -> str:
 
 def _holder(chip: Chip) -> Text:
     if not chip["healthy"]:
-        return output.status_text("offline")
+        why = f" {output.printable(chip['health_note'])}" if chip["health_note"] else ""
+        return output.status_text("offline").append(why, style="dim")
+    weak = f" (health {chip['health']})" if chip["health"] < 100 else ""
     if chip["job"] is None:
-        return output.status_text("idle")
+        return output.status_text("idle").append(weak, style="dim")
     part = "" if chip["used_milli"] >= 1000 else f" ({output.milli(chip['used_milli'])})"
-    return Text(output.printable(chip["job"]["name"]) + part)
+    return Text(output.printable(chip["job"]["name"]) + part).append(weak, style="dim")
 
 
 def _or_nothing(value: int | None) -> str:

@@ -227,6 +227,9 @@ class Chip(TypedDict):
     type: str
     memory_mib: int
     healthy: bool
+    health: int
+    health_note: str
+    part_of: int | None
     isolation: list[str]
     used_milli: int
     used_memory_mib: int

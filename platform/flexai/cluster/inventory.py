@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from flexai.cluster.models import Node
 from flexai.common.database import Cursor, as_rows
 from flexai.common.errors import FieldError, InvalidInput
-from node_agent.protocol import ChipInfo, Inventory
+from node_agent.protocol import ChipErrors, ChipInfo, Inventory
 
 MAX_CHIPS = 256
 """So many fit a telemetry frame."""
 MAX_CHIP_INDEX = 1023
 MAX_AMOUNT = 2**31 - 1
+MAX_COUNT = 2**53
+MAX_XIDS = 16
+MAX_SLICES = 64
 MAX_NOTES = 20
 MAX_TOPOLOGY = 8
 ISOLATION = frozenset({"exclusive", "hardware", "enforced", "cooperative"})
@@ -68,10 +71,31 @@ def _chip_errors(chip: ChipInfo) -> list[FieldError]:
         errors.append(FieldError(path, f"amounts must be 0 to {MAX_AMOUNT}"))
     if not set(chip.isolation) <= ISOLATION:
         errors.append(FieldError(f"{path}.isolation", f"must be of {', '.join(sorted(ISOLATION))}"))
-    texts = (chip.uuid, chip.driver, chip.link_domain, chip.health_note)
+    if not 0 <= chip.slices <= chip.of <= MAX_SLICES or (chip.slices == 0) != (chip.of == 0):
+        errors.append(FieldError(path, f"slices must be 1 to `of`, and that at most {MAX_SLICES}; or both 0"))
+    if (chip.slices == 0) != (chip.parent == "") or chip.parent == chip.uuid != "":
+        errors.append(
+            FieldError(f"{path}.parent", "an instance, and it alone, names its parent and its slices")
+        )
+    if chip.errors is not None:
+        errors += _counter_errors(path, chip.errors)
+    texts = (chip.uuid, chip.driver, chip.link_domain, chip.health_note, chip.parent)
     if any("\x00" in text for text in texts) or len(chip.uuid) > 64 or len(chip.driver) > 16:
         errors.append(FieldError(path, "uuid, driver or note is too long or contains NUL"))
     return errors
+
+
+def _counter_errors(path: str, counted: ChipErrors) -> list[FieldError]:
+    numbers = (
+        counted.uncorrected,
+        counted.corrected,
+        counted.remapped_rows,
+        counted.links_down,
+        *counted.xids,
+    )
+    if len(counted.xids) > MAX_XIDS or not all(0 <= number <= MAX_COUNT for number in numbers):
+        return [FieldError(f"{path}.errors", f"must be 0 to {MAX_COUNT} each, with at most {MAX_XIDS} xids")]
+    return []
 
 
 _NODE = """
@@ -91,29 +115,42 @@ WHERE id = %s AND
 
 _CHIPS = """
 INSERT INTO cluster_chip AS c
-    (public_id, node_id, cell_id, index, type, uuid, driver, memory_mib, memory_ceiling_mib, present, healthy, health,
-     health_note, isolation, host_cpu_milli, link_domain, used_milli, used_memory_mib, guest_milli,
-     guest_memory_mib, changed)
-SELECT u.public_id, %s, %s, u.index, u.type, u.uuid, u.driver, u.memory, u.memory, true, u.healthy,
+    (public_id, node_id, cell_id, index, type, uuid, driver, memory_mib, memory_ceiling_mib, present, answers, healthy,
+     health, health_note, isolation, host_cpu_milli, link_domain, errors, slices, "of", health_reason, used_milli,
+     used_memory_mib, guest_milli, guest_memory_mib, changed)
+SELECT u.public_id, %s, %s, u.index, u.type, u.uuid, u.driver, u.memory, u.memory, true, u.healthy, u.healthy,
        CASE WHEN u.healthy THEN 100 ELSE 0 END, u.note, ARRAY(SELECT json_array_elements_text(u.isolation)),
-       u.host_cpu, u.link_domain, 0, 0, 0, 0, 0
+       u.host_cpu, u.link_domain, u.errors, u.slices, u."of", '', 0, 0, 0, 0, 0
 FROM json_to_recordset(%s::json) AS u(public_id text, index int, type text, uuid text, driver text, memory int,
-     healthy bool, note text, isolation json, host_cpu int, link_domain text)
+     healthy bool, note text, isolation json, host_cpu int, link_domain text, errors jsonb, slices int, "of" int)
 ORDER BY u.index
 ON CONFLICT (node_id, index) DO UPDATE SET
     type = CASE WHEN c.used_milli + c.guest_milli > 0 THEN c.type ELSE excluded.type END,
     host_cpu_milli = CASE WHEN c.used_milli + c.guest_milli > 0 THEN c.host_cpu_milli ELSE excluded.host_cpu_milli END,
     uuid = excluded.uuid, driver = excluded.driver, memory_mib = excluded.memory_mib,
     memory_ceiling_mib = greatest(excluded.memory_mib, c.used_memory_mib + c.guest_memory_mib), present = true,
-    healthy = excluded.healthy AND (c.type = excluded.type OR c.used_milli + c.guest_milli = 0),
-    health = CASE WHEN excluded.healthy THEN greatest(c.health, 1) ELSE 0 END,
+    answers = excluded.healthy,
+    healthy = excluded.healthy AND c.drained_at IS NULL
+        AND (c.type = excluded.type OR c.used_milli + c.guest_milli = 0),
+    health = CASE WHEN NOT excluded.healthy OR c.drained_at IS NOT NULL THEN 0 WHEN c.health = 0 THEN 100
+        ELSE c.health END,
     health_note = CASE WHEN c.type <> excluded.type AND c.used_milli + c.guest_milli > 0
         THEN 'Now a ' || excluded.type || '; counted as before until its work ends.' ELSE excluded.health_note END,
-    isolation = excluded.isolation, link_domain = excluded.link_domain
-WHERE (c.type, c.uuid, c.driver, c.memory_mib, c.present, c.healthy, c.health_note, c.isolation::text[],
-       c.host_cpu_milli, c.link_domain)
+    isolation = excluded.isolation, link_domain = excluded.link_domain, errors = excluded.errors,
+    slices = excluded.slices, "of" = excluded."of"
+WHERE (c.type, c.uuid, c.driver, c.memory_mib, c.present, c.answers, c.health_note, c.isolation::text[],
+       c.host_cpu_milli, c.link_domain, c.errors, c.slices, c."of",
+       c.healthy OR c.drained_at IS NOT NULL)
     IS DISTINCT FROM (excluded.type, excluded.uuid, excluded.driver, excluded.memory_mib, true, excluded.healthy,
-       excluded.health_note, excluded.isolation::text[], excluded.host_cpu_milli, excluded.link_domain)
+       excluded.health_note, excluded.isolation::text[], excluded.host_cpu_milli, excluded.link_domain,
+       excluded.errors, excluded.slices, excluded."of", excluded.healthy OR c.drained_at IS NOT NULL)
+"""
+
+_PARENTS = """
+UPDATE cluster_chip c SET parent_id = p.id
+FROM json_to_recordset(%s::json) AS u(index int, parent text)
+LEFT JOIN cluster_chip p ON p.node_id = %s AND p.uuid = u.parent AND u.parent <> ''
+WHERE c.node_id = %s AND c.index = u.index AND c.parent_id IS DISTINCT FROM p.id
 """
 
 _GONE = "UPDATE cluster_chip SET present = false WHERE node_id = %s AND present AND NOT index = ANY(%s)"
@@ -149,6 +186,8 @@ def lay_down(
     cursor.execute(_TYPES, [as_rows(list(types.values()))])
     rows = [_chip_row(chip, fresh) for chip, fresh in zip(inventory.chips, chip_ids, strict=True)]
     changed += cursor.execute(_CHIPS, [node.pk, node.cell_id, as_rows(rows)]).rowcount
+    if any(chip.parent for chip in inventory.chips):
+        changed += cursor.execute(_PARENTS, [as_rows(rows), node.pk, node.pk]).rowcount
     changed += cursor.execute(_GONE, [node.pk, [chip.index for chip in inventory.chips]]).rowcount
     return changed > 0
 
@@ -170,4 +209,8 @@ def _chip_row(chip: ChipInfo, fresh: str) -> dict[str, object]:
         "isolation": chip.isolation,
         "host_cpu": chip.host_cpu_milli,
         "link_domain": chip.link_domain[:63],
+        "errors": chip.errors,
+        "slices": chip.slices,
+        "of": chip.of,
+        "parent": chip.parent,
     }

@@ -149,9 +149,21 @@ class Chip(models.Model):
     memory_ceiling_mib = models.PositiveIntegerField(default=0)
     present = models.BooleanField(default=True)
     """False when the agent no longer reports it; its allocations stand until they end."""
+    answers = models.BooleanField(default=True)
+    """What the agent says: it answers, and nobody else uses it."""
     healthy = models.BooleanField(default=True)
+    """It answers and is not drained."""
     health = models.PositiveIntegerField(default=100)
     health_note = models.CharField(max_length=200, default="")
+    """The agent's words."""
+    errors = models.JSONField(null=True)
+    """`protocol.ChipErrors`; None where nothing was counted, or nothing can be."""
+    drained_at = models.DateTimeField(null=True)
+    health_reason = models.CharField(max_length=200, default="")
+    """Why its score is what it is, in words (T4)."""
+    slices = models.PositiveIntegerField(default=0)
+    of = models.PositiveIntegerField(default=0)
+    """An instance has so many of the slices of its parent (Q5); 0 for a chip that is whole."""
     isolation = ArrayField(models.CharField(max_length=16), default=list)
     host_cpu_milli = models.PositiveIntegerField(default=0)
     link_domain = models.CharField(max_length=63, default="")
@@ -181,6 +193,21 @@ class Chip(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_id}:{self.index}"
+
+
+class ChipHealth(models.Model):
+    """What is remembered of a chip that was not always well (T4); the rule is `scheduler_core.health`."""
+
+    chip = models.OneToOneField(Chip, models.CASCADE, related_name="+", primary_key=True)
+    score = models.PositiveIntegerField()
+    rises_at = models.BigIntegerField()
+    """Instants in milliseconds since the epoch."""
+    drained_at = models.BigIntegerField(null=True)
+    quiet_since = models.BigIntegerField(null=True)
+    drains = models.PositiveIntegerField()
+    faulted_at = models.BigIntegerField(null=True)
+    uncorrected = models.BigIntegerField()
+    grave_xids = models.PositiveIntegerField()
 
 
 class EnrolmentToken(models.Model):

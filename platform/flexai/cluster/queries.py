@@ -28,7 +28,9 @@ class ChipNow(TypedDict):
     memory_mib: int
     present: bool
     healthy: bool
+    health: int
     health_note: str
+    part_of: int | None
     isolation: list[str]
     used_milli: int
     used_memory_mib: int
@@ -133,8 +135,10 @@ def allocated_milli(cell_pk: int) -> int:
 
 
 _TYPES = """
-SELECT type, count(*), coalesce(sum(used_milli), 0) FROM cluster_chip
-WHERE cell_id = %s AND (present OR used_milli > 0) GROUP BY type ORDER BY type
+SELECT c.type, count(*), coalesce(sum(c.used_milli), 0) FROM cluster_chip c
+WHERE c.cell_id = %s AND (c.present OR c.used_milli > 0)
+  AND NOT EXISTS (SELECT FROM cluster_chip i WHERE i.parent_id = c.id AND i.present)
+GROUP BY c.type ORDER BY c.type
 """
 _NODES = """
 SELECT count(*) FILTER (WHERE reachable AND state = 'ready'), count(*) FILTER (WHERE state <> 'dead')
@@ -145,12 +149,14 @@ SELECT count(*), coalesce(sum(c.used_milli), 0), count(*) FILTER (WHERE live AND
        count(*) FILTER (WHERE live AND c.used_milli = 0), count(*) FILTER (WHERE NOT live)
 FROM (SELECT c.*, c.present AND c.healthy AND n.reachable AND n.state <> 'dead' AS live
       FROM cluster_chip c JOIN cluster_node n ON n.id = c.node_id
-      WHERE c.cell_id = %s AND (c.present OR c.used_milli > 0)) c
+      WHERE c.cell_id = %s AND (c.present OR c.used_milli > 0)
+        AND NOT EXISTS (SELECT FROM cluster_chip i WHERE i.parent_id = c.id AND i.present)) c
 """
 _CHIPS_OF = """
-SELECT node_id, id, public_id, index, type, memory_mib, present, healthy, health_note, isolation, used_milli,
-       used_memory_mib
-FROM cluster_chip WHERE node_id = ANY(%s) AND (present OR used_milli > 0) ORDER BY node_id, index
+SELECT c.node_id, c.id, c.public_id, c.index, c.type, c.memory_mib, c.present, c.healthy, c.health,
+       coalesce(nullif(c.health_note, ''), c.health_reason), p.index, c.isolation, c.used_milli, c.used_memory_mib
+FROM cluster_chip c LEFT JOIN cluster_chip p ON p.id = c.parent_id
+WHERE c.node_id = ANY(%s) AND (c.present OR c.used_milli > 0) ORDER BY c.node_id, c.index
 """
 
 
@@ -171,7 +177,8 @@ def _by_index(sample: Telemetry | None) -> dict[int, ChipSample]:
 
 
 def _chip(values: Sequence[Any], samples: dict[int, ChipSample]) -> ChipNow:
-    pk, public_id, index, kind, memory, present, healthy, note, isolation, used_milli, used_memory = values
+    (pk, public_id, index, kind, memory, present, healthy, health, note, parent, isolation, used_milli,
+     used_memory) = values  # fmt: skip
     sample = samples.get(index)
     return {
         "pk": pk,
@@ -181,7 +188,9 @@ def _chip(values: Sequence[Any], samples: dict[int, ChipSample]) -> ChipNow:
         "memory_mib": memory,
         "present": present,
         "healthy": healthy,
+        "health": health,
         "health_note": note,
+        "part_of": parent,
         "isolation": isolation,
         "used_milli": used_milli,
         "used_memory_mib": used_memory,

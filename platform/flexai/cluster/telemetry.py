@@ -68,6 +68,14 @@ class Window(msgspec.Struct, frozen=True):
     """Permille of the time in which the replica waited for input."""
     peaks: dict[str, int] = {}
     """The most memory that the replica has held so far, in MiB."""
+    hot: dict[int, int] = {}
+    """Permille of the window in which heat slowed a chip, by index; only of those that it did."""
+    slowed: dict[int, int] = {}
+    """The same, where the hardware slowed it for another reason than its power limit."""
+    clocks: dict[int, int] = {}
+    """Permille of the highest clock, of chips that tell."""
+    temperatures: dict[int, int] = {}
+    """°C, of chips that tell."""
 
 
 def keep_windows(windows: Mapping[int, Window]) -> None:

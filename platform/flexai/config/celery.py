@@ -102,6 +102,7 @@ app.conf.update(
             "flexai.scheduling.roll_up": 300.0,
             "flexai.scheduling.forecast": 30.0,
             "flexai.scheduling.demand": 10.0,
+            "flexai.scheduling.chip_health": 10.0,
             "flexai.scheduling.speeds": 10.0,
         }.items()
     },

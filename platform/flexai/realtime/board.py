@@ -24,6 +24,7 @@ from flexai.common import clock
 from flexai.common.broker import valkey
 from flexai.common.database import prepared_cursor
 from flexai.jobs.usage import ReplicaRow, write_attempt_minutes
+from node_agent.protocol import HOT, SLOWED
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Board:
         self._window_since = 0
         self._minute = 0
         self._hosts = Tally(sums=2)
-        self._chips = Tally(sums=5)
+        self._chips = Tally(sums=8)
         self._replicas = Tally(sums=3, peaks=1)
         self._one_at_a_time = threading.Lock()
         self._unwritten: list[tuple[int, list[NodeRow], list[ReplicaRow]]] = []
@@ -157,7 +158,8 @@ class Board:
             ((nodes[read.chip_frame] << _INDEX_BITS) | chips["index"]).tolist(),
             [
                 np.minimum(chips["use"], 1000), np.minimum(chips["memory_use"], 1000), chips["memory"],
-                chips["temperature"], chips["power"],
+                chips["temperature"], chips["power"], (chips["flags"] & HOT) > 0, (chips["flags"] & SLOWED) > 0,
+                chips["clock"],
             ],
         )  # fmt: skip
         keys = np.empty(len(replicas), [("node", "<i8"), ("key", "V16")])
@@ -207,9 +209,20 @@ def _by_index(indexes: Sequence[int], values: Sequence[int]) -> list[int | None]
 def _windows(
     since: int, until: int, hosts: Ended, chips: Ended, replicas: Ended
 ) -> dict[int, telemetry.Window]:
-    windows = {node: telemetry.Window(since, until, {}, {}, {}, {}) for node in hosts[0]}
-    for key, (samples, use, *_) in zip(chips[0], chips[1].tolist(), strict=True):
-        windows[key >> _INDEX_BITS].chips[key & _LAST_INDEX] = use // samples
+    windows = {node: telemetry.Window(since, until, *({} for _ in range(8))) for node in hosts[0]}
+    for key, row in zip(chips[0], chips[1].tolist(), strict=True):
+        samples, use, _, _, temperature, _, hot, slowed, clock = row
+        window, index = windows[key >> _INDEX_BITS], key & _LAST_INDEX
+        window.chips[index] = use // samples
+        signs = (
+            (window.temperatures, temperature),
+            (window.hot, hot * 1000),
+            (window.slowed, slowed * 1000),
+            (window.clocks, clock),
+        )
+        for told, total in signs:
+            if total:
+                told[index] = total // samples
     for key, (samples, cpu, _, wait, peak) in zip(replicas[0], replicas[1].tolist(), strict=True):
         window, name = windows[_node_of(key)], key[_NODE_BYTES:].hex()
         window.replicas[name], window.waits[name], window.peaks[name] = cpu // samples, wait // samples, peak
@@ -227,7 +240,7 @@ def _node_rows(hosts: Ended, chips: Ended) -> list[NodeRow]:
         last = max((index for index, _ in found), default=-1)
         arrays = [[0] * (last + 1) for _ in range(5)]
         for index, means in found:
-            for array, mean in zip(arrays, means, strict=True):
+            for array, mean in zip(arrays, means, strict=False):
                 array[index] = mean
         rows.append((node, samples, cpu // samples, memory // samples, *arrays))
     return rows

@@ -16,7 +16,7 @@ from flexai.common.broker import valkey
 from flexai.common.events import CYCLE_TASK, request_cycle
 from flexai.jobs.dependencies import settle_all
 from flexai.jobs.services import release_due
-from flexai.scheduling import cycle, demand, forecasts, past_use, records, speeds
+from flexai.scheduling import chip_health, cycle, demand, forecasts, past_use, records, speeds
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,16 @@ def learn_speeds() -> None:
     """What running work says of its speed and its checkpoints is known to the scheduler."""
     for cell_id in Cell.objects.values_list("pk", flat=True):
         speeds.learn(cell_id, clock.now())
+
+
+@shared_task(name="flexai.scheduling.chip_health", ignore_result=True)  # type: ignore[untyped-decorator]
+def look_at_health() -> None:
+    """Chips have the score that their hardware gives them; bad ones are drained, those that recovered are back."""
+    for cell_id in Cell.objects.values_list("pk", flat=True):
+        try:
+            chip_health.look_at_health(cell_id, clock.now())
+        except redis.RedisError as error:
+            log.warning("broker not reached, no chip is judged: %s", error)
 
 
 @shared_task(name="flexai.scheduling.forecast", ignore_result=True)  # type: ignore[untyped-decorator]

@@ -59,6 +59,11 @@ export function NodePanel({ node, close }: { node: Node; close: () => void }) {
         rows={node.chips}
         rowKey={(chip) => chip.id}
       />
+      {node.chips
+        .filter((chip) => chip.health_note !== "")
+        .map((chip) => (
+          <p key={chip.id}>{t("cluster.healthOf", { index: chip.index, note: chip.health_note })}</p>
+        ))}
     </Drawer>
   );
 }

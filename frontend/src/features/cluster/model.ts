@@ -2,6 +2,9 @@
 
 import type { Chip, Node } from "../../api/types";
 
+/** A chip whose health is below is shown as weak (T4). */
+const WEAK_BELOW = 90;
+
 export type ColourBy = "use" | "memory" | "allocated" | "temperature" | "health";
 export const COLOURS: readonly ColourBy[] = ["use", "memory", "allocated", "temperature", "health"];
 
@@ -105,7 +108,7 @@ function shadeOf(chip: Chip, node: Node, by: ColourBy, now: number | null | unde
           : (1000 * (chip.temperature_c - COLDEST_C)) / (HOTTEST_C - COLDEST_C),
       );
     case "health":
-      return !chip.healthy ? 1000 : node.state === "ready" ? 0 : 500;
+      return !chip.healthy ? 1000 : node.state === "ready" && chip.health >= WEAK_BELOW ? 0 : 500;
   }
 }
 
