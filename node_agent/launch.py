@@ -26,6 +26,7 @@ class Launch:
         "log_limit",
         "max_duration_ms",
         "memory_mib",
+        "notice_signal",
         "preempt_file",
         "script",
         "uid",
@@ -55,6 +56,7 @@ class Launch:
         lease_ms: int | None,
         max_duration_ms: int | None,
         grace_ms: int,
+        notice_signal: int,
         log_limit: int,
     ) -> None:
         self.base = base
@@ -89,6 +91,8 @@ class Launch:
         self.lease_ms = lease_ms
         self.max_duration_ms = max_duration_ms
         self.grace_ms = grace_ms
+        self.notice_signal = notice_signal
+        """By which it is asked to make room."""
         self.log_limit = log_limit
 
     def encode(self) -> bytes:

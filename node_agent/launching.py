@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -48,12 +49,13 @@ def build_launch(wanted: WantedReplica, place: Place) -> Launch:
             f"Chip {missing[0]} is not on this node, which has {len(place.driver.chips)}."
         )
     job_dir = f"{place.data_dir}/{JOBS}/{wanted.job}"
-    checkpoint_dir = f"{job_dir}/checkpoint"
+    checkpoint_dir = _inside("checkpoint.path", wanted.checkpoint_dir or "checkpoint", job_dir)
     preempt_file = f"{job_dir}/.flexai-preempt-{wanted.number}-{wanted.replica}-{wanted.generation}"
     own = {
         **place.driver.environment(indexes),
         "FLEXAI_CHECKPOINT_DIR": checkpoint_dir,
         "FLEXAI_PREEMPT_FILE": preempt_file,
+        "FLEXAI_PREEMPT_SIGNAL": wanted.notice_signal,
         "FLEXAI_PROGRESS_FILE": f"{job_dir}/{progress_name((wanted.attempt, wanted.replica, wanted.generation))}",
     }
     cores = sorted(set(place.driver.cores(indexes)))
@@ -64,7 +66,7 @@ def build_launch(wanted: WantedReplica, place: Place) -> Launch:
         boot_id=place.boot_id,
         job=wanted.job,
         job_dir=job_dir,
-        working_dir=_working_dir(wanted.working_dir, job_dir),
+        working_dir=_inside("working_dir", wanted.working_dir, job_dir),
         checkpoint_dir=checkpoint_dir,
         preempt_file=preempt_file,
         script="\n".join(wanted.commands),
@@ -80,6 +82,7 @@ def build_launch(wanted: WantedReplica, place: Place) -> Launch:
         lease_ms=wanted.lease_ms,
         max_duration_ms=wanted.max_duration_ms,
         grace_ms=wanted.grace_ms,
+        notice_signal=_notice_signal(wanted.notice_signal),
         log_limit=wanted.log_limit,
     )
 
@@ -113,13 +116,21 @@ def _slice_milli(wanted: WantedReplica) -> int:
     return sum(chip.milli for chip in wanted.chips)
 
 
-def _working_dir(asked: str, job_dir: str) -> str:
+def _inside(what: str, asked: str, job_dir: str) -> str:
+    """The folder as an absolute path; a relative one stays inside the job's directory."""
     if os.path.isabs(asked):
         return os.path.normpath(asked)
     path = os.path.normpath(os.path.join(job_dir, asked))
     if path != job_dir and not path.startswith(job_dir + "/"):
-        raise LaunchRefusedError(f"working_dir {asked!r} leaves the job's own directory.")
+        raise LaunchRefusedError(f"{what} {asked!r} leaves the job's own directory.")
     return path
+
+
+def _notice_signal(name: str) -> int:
+    try:
+        return signal.Signals[name].value
+    except KeyError:
+        raise LaunchRefusedError(f"There is no signal {name[:40]!r}.") from None
 
 
 def _refuse_unsafe_names(wanted: WantedReplica) -> None:
@@ -141,5 +152,5 @@ def _refuse_unsafe_names(wanted: WantedReplica) -> None:
         raise LaunchRefusedError("There is no command to run.")
     if any("\0" in command for command in wanted.commands):
         raise LaunchRefusedError("A command contains a zero byte.")
-    if "\0" in wanted.working_dir:
-        raise LaunchRefusedError("working_dir contains a zero byte.")
+    if "\0" in wanted.working_dir + wanted.checkpoint_dir:
+        raise LaunchRefusedError("working_dir or checkpoint.path contains a zero byte.")

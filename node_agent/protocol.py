@@ -247,6 +247,10 @@ class WantedReplica(msgspec.Struct, frozen=True, omit_defaults=True):
     max_duration_ms: int | None = None
     grace_ms: int = 10_000
     """Between SIGTERM and SIGKILL."""
+    notice_signal: str = "SIGTERM"
+    """Sent in place of SIGTERM where the replica is stopped to make room and goes on later."""
+    checkpoint_dir: str = ""
+    """For FLEXAI_CHECKPOINT_DIR: absolute, or relative to the job's own directory; empty: `checkpoint` there."""
     generation: int = 1
     log_limit: int = 64 * 1024 * 1024
     """Bytes of log kept; what follows is dropped and a last line says so."""

@@ -36,7 +36,8 @@ SUPERVISOR_GRACE_MS = 5_000
 """Longest grace once the platform itself has gone."""
 
 _LEASE = struct.Struct("<q")
-_ROOM_MAKING = ("preempted", "idle_suspended", "resized")
+_ROOM_MAKING = ("preempted", "idle_suspended", "resized", "moved")
+"""Outcomes of a stop after which the job goes on later: it has notice, and time to save itself."""
 
 
 class Node:
@@ -371,7 +372,9 @@ class Shim:
     # --- end -------------------------------------------------------------------------------------------------------
 
     def _stop(self, outcome: str, *, grace_ms: int, sentence: str) -> None:
-        """SIGTERM to everything now, SIGKILL after the grace. A second stop can only shorten the grace."""
+        """SIGTERM, or the signal that it asked for, to everything now; SIGKILL after the grace. A second stop can
+        only shorten the grace.
+        """
         kill_at = boottime_ms() + grace_ms
         if self._stop_outcome:
             self._kill_at = min(self._kill_at, kill_at)
@@ -382,8 +385,10 @@ class Shim:
             self._record("stopping")
             self._hint()
             if outcome in _ROOM_MAKING:
-                _touch(self._launch.preempt_file)
-            process.end(self._group, signal.SIGTERM)
+                _leave_notice(self._launch.preempt_file, outcome, grace_ms)
+                process.end(self._group, self._launch.notice_signal)
+            else:
+                process.end(self._group, signal.SIGTERM)
         self._check_deadlines()
 
     def _record_end(self) -> None:
@@ -439,12 +444,16 @@ def _ignore(_number: int, _frame: object) -> None:
     """The wake-up pipe carries the signal."""
 
 
-def _touch(path: str) -> None:
-    """Make the empty file, never through a link that the job has planted."""
+def _leave_notice(path: str, outcome: str, grace_ms: int) -> None:
+    """Why and for how long, as JSON; never through a link that the job has planted."""
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, f'{{"reason":"{outcome}","grace_ms":{grace_ms},"at":{wall_ms()}}}\n'.encode())
+        finally:
+            os.close(fd)
     except OSError:
-        pass  # the job removed its own directory, or made something else of the name: SIGTERM tells it as well
+        pass  # the job removed its own directory, or made something else of the name: the signal tells it as well
 
 
 def _exit_code(status: int | None) -> int:

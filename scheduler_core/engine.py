@@ -68,6 +68,11 @@ class Scheduler:
                 self._ledger.note(event)
                 self._note_for_the_line(event)
 
+    @property
+    def has_elastic(self) -> bool:
+        """Whether elastic work runs: then time alone may change the decision (E1)."""
+        return bool(self._ledger.elastic)
+
     def decide(self, now: int) -> Decision:
         """What to start now, and why everybody else waits (S2, X1).
 

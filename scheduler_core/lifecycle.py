@@ -70,6 +70,7 @@ class Outcome(StrEnum):
     PREEMPTED = "preempted"
     IDLE_SUSPENDED = "idle_suspended"
     RESIZED = "resized"
+    MOVED = "moved"
     NODE_LOST = "node_lost"
     START_FAILED = "start_failed"
     PLATFORM_STOPPED = "platform_stopped"
@@ -87,6 +88,7 @@ INTERRUPTIONS = frozenset(
         Outcome.PREEMPTED,
         Outcome.IDLE_SUSPENDED,
         Outcome.RESIZED,
+        Outcome.MOVED,
         Outcome.NODE_LOST,
         Outcome.PLATFORM_STOPPED,
     },
@@ -267,7 +269,8 @@ _WORDS: Mapping[Outcome, str] = {
     Outcome.CANCELLED: "the attempt was cancelled",
     Outcome.PREEMPTED: "the attempt was taken back for other work",
     Outcome.IDLE_SUSPENDED: "the attempt was suspended because its chips were idle",
-    Outcome.RESIZED: "the attempt ended to be resized",
+    Outcome.RESIZED: "the attempt ended to go on with more or fewer replicas",
+    Outcome.MOVED: "the attempt ended to go on elsewhere",
     Outcome.NODE_LOST: "the attempt's node was lost",
     Outcome.START_FAILED: "the attempt could not be started",
     Outcome.PLATFORM_STOPPED: "the attempt ended because the platform stopped",

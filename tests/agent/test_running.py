@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +20,15 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 Node = tuple[FakeServer, Agent]
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Where everybody may write, as on storage that nodes share."""
+    folder = Path(tempfile.mkdtemp(prefix="flexai-shared-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
 
 
 async def test_a_job_runs_is_logged_and_leaves_nothing_behind(node: Node) -> None:
@@ -54,6 +68,49 @@ async def test_what_a_job_says_of_itself_arrives_and_its_last_words_before_its_e
     )
 
 
+async def test_who_is_to_make_room_hears_by_file_and_by_its_own_signal_and_may_save(
+    node: Node, open_folder: Path
+) -> None:
+    server, _ = node
+    shared = open_folder / "shared" / "checkpoints"
+    script = (
+        "trap 'cat $FLEXAI_PREEMPT_FILE; echo saved > $FLEXAI_CHECKPOINT_DIR/state; exit 0' USR1; "
+        "trap 'echo terminated; exit 1' TERM; echo ready; while :; do sleep 0.02; done"
+    )
+    asks = {"notice_signal": "SIGUSR1", "checkpoint_dir": str(shared), "grace_ms": 5000}
+    await server.want(a_replica("resized", script, **asks))
+    await server.until(lambda: b"ready" in server.log("resized"), what="the trap")
+    await server.want(a_replica("resized", script, desired="stop", stop_outcome="resized", **asks))
+    end = await server.ended("resized")
+    assert (end.outcome, end.exit_code) == ("resized", 0)
+    notice = json.loads(server.log("resized").decode().splitlines()[1])
+    assert (notice["reason"], notice["grace_ms"]) == ("resized", 5000)
+    assert (shared / "state").read_text() == "saved\n"
+    assert server.states("resized") == ["starting", "running", "stopping", "ended"]
+
+
+async def test_who_is_cancelled_is_terminated_and_hears_no_notice(node: Node) -> None:
+    server, _ = node
+    trap = "trap 'test -e $FLEXAI_PREEMPT_FILE || echo no notice; exit 3' TERM"
+    script = f"{trap}; echo ready; while :; do sleep 0.02; done"
+    await server.want(a_replica("cancelled", script, notice_signal="SIGUSR1"))
+    await server.until(lambda: b"ready" in server.log("cancelled"), what="the trap")
+    await server.want(a_replica("cancelled", script, desired="stop", notice_signal="SIGUSR1"))
+    assert (await server.ended("cancelled")).outcome == "cancelled"
+    assert b"no notice" in server.log("cancelled")
+
+
+async def test_who_saves_nothing_within_its_grace_is_ended(node: Node) -> None:
+    server, _ = node
+    script = "trap '' USR1 TERM; echo ready; while :; do sleep 0.02; done"
+    asks = {"notice_signal": "SIGUSR1", "grace_ms": 200}
+    await server.want(a_replica("deaf", script, **asks))
+    await server.until(lambda: b"ready" in server.log("deaf"), what="the trap")
+    await server.want(a_replica("deaf", script, desired="stop", stop_outcome="preempted", **asks))
+    end = await server.ended("deaf")
+    assert (end.outcome, end.exit_code) == ("preempted", 137)
+
+
 async def test_the_shell_stops_at_the_first_failure_with_its_exit_code(node: Node) -> None:
     server, _ = node
     await server.want(a_replica("fails", "echo one", "(exit 7)", "echo never"))
@@ -80,6 +137,9 @@ async def test_a_command_that_does_not_exist_is_named(node: Node) -> None:
     ("attempt", "changes", "says"),
     [
         ("far", {"working_dir": "../.."}, "leaves the job's own directory"),
+        ("away", {"checkpoint_dir": "../other"}, "checkpoint.path '../other' leaves the job's own directory"),
+        ("nobody", {"checkpoint_dir": "/proc/nowhere"}, "No such file or directory: '/proc/nowhere'"),
+        ("signal", {"notice_signal": "SIGSEGFAULT"}, "There is no signal 'SIGSEGFAULT'"),
         ("nowhere", {"working_dir": "/does/not/exist"}, "No such file or directory: '/does/not/exist'"),
         ("climbing", {"files": {"../../x": "y"}}, "is not a relative path"),
         ("rooted", {"files": {"/etc/x": "y"}}, "is not a relative path"),
@@ -150,7 +210,13 @@ async def test_the_environment_is_the_jobs_own(node: Node, monkeypatch: pytest.M
         "_",
         "PYTHONUNBUFFERED",
     }
-    known |= {"FLEXAI_CHECKPOINT_DIR", "FLEXAI_PREEMPT_FILE", "FLEXAI_PROGRESS_FILE", "FLEXAI_CPUS"}
+    known |= {
+        "FLEXAI_CHECKPOINT_DIR",
+        "FLEXAI_PREEMPT_FILE",
+        "FLEXAI_PREEMPT_SIGNAL",
+        "FLEXAI_PROGRESS_FILE",
+        "FLEXAI_CPUS",
+    }
     assert set(env) <= known, "something of the agent's own environment was passed on"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,32 @@ def test_who_is_asked_for_its_chips_hears_of_it(file: ProgressFile, tmp_path: Pa
     assert not inside.preempted()
     (tmp_path / "preempt").touch()
     assert inside.preempted()
+
+
+LOOP = """
+import sys, time
+from flexai.client.inside import preempted
+preempted()
+print("ready", flush=True)
+while not preempted():
+    time.sleep(0.01)
+print("saved", flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+@pytest.mark.parametrize("notice", [True, False])
+def test_the_notice_ends_nobody_who_listens_and_a_cancel_does(
+    tmp_path: Path, name: str, notice: bool
+) -> None:
+    told = {"FLEXAI_PREEMPT_FILE": str(tmp_path / "preempt"), "FLEXAI_PREEMPT_SIGNAL": name}
+    with subprocess.Popen(
+        [sys.executable, "-c", LOOP], stdout=subprocess.PIPE, text=True, env={**os.environ, **told}
+    ) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "ready\n"
+        if notice:
+            (tmp_path / "preempt").touch()
+        job.send_signal(signal.Signals[name])
+        said = job.stdout.read()
+    assert (said, job.returncode) == (("saved\n", 0) if notice else ("", -signal.Signals[name]))

@@ -24,6 +24,7 @@ ACCEPTED: dict[str, Any] = {
     "resources.cpus": 2,
     "resources.memory": "8GiB",
     "nodes": 4,
+    "nodes.max": 8,
     "spread": True,
     "node_pools": ["a", "b"],
     "priority": "high",
@@ -39,6 +40,7 @@ ACCEPTED: dict[str, Any] = {
     "retry.exit_codes": [7],
     "lease": "10m",
     "checkpoint.path": "/checkpoints",
+    "checkpoint.signal": "USR1",
     "checkpoint.grace_period": "30s",
     "array": "0-99%10",
     "labels": {"project": "x"},
@@ -56,7 +58,6 @@ REFUSED: dict[str, Any] = {
     "topology": {"required": "rack"},
     "deadline": "2030-01-01T00:00:00Z",
     "schedule": {"cron": "0 2 * * *"},
-    "checkpoint.signal": "USR1",
     "outputs": ["results/**"],
     "ports": [8080],
     "instances": "0..4",
@@ -68,7 +69,6 @@ REFUSED: dict[str, Any] = {
 VALUES_NOT_BUILT: list[tuple[str, Any]] = [
     ("type", "workspace"),
     ("type", "service"),
-    ("nodes", {"min": 2, "max": 8}),
     ("resources.accelerators", {"vendor": "nvidia", "memory": "40GB..", "count": 2}),
 ]
 

@@ -381,6 +381,8 @@ export class World {
         type: "H100-80GB",
         milli_per_replica: (chips / replicas) * 1000,
         replicas,
+        min_replicas: replicas,
+        max_replicas: replicas,
         total_milli: chips * 1000,
       },
       cpu_milli: 8000,

@@ -41,6 +41,7 @@ const FACES: { [status: string]: Face } = {
   oom: { icon: IconX, colour: colour("failed"), word: "out of memory" },
   preempted: { icon: IconArrowBackUp, colour: colour("preempted"), word: "preempted" },
   idle_suspended: { icon: IconPlayerPause, colour: colour("suspended"), word: "suspended for idling" },
+  moved: { icon: IconArrowBackUp, colour: colour("preempted"), word: "moved" },
   resized: { icon: IconArrowBackUp, colour: colour("preempted"), word: "resized" },
   node_lost: { icon: IconPlugConnectedX, colour: colour("preempted"), word: "node lost" },
   start_failed: { icon: IconX, colour: colour("failed"), word: "did not start" },

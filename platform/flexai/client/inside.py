@@ -21,6 +21,7 @@ import atexit
 import json
 import operator
 import os
+import signal
 import threading
 import time
 from typing import Literal, SupportsFloat, SupportsIndex
@@ -112,6 +113,27 @@ def _checkpoint(said: Checkpoint, step: object) -> dict[str, object]:
 
 
 def preempted() -> bool:
-    """True once the platform has asked for the chips: save, and end within the grace period of the spec."""
+    """True once the platform has asked for the chips: save, and end within the grace period of the spec.
+
+    The platform also sends a signal, which ends a program that does not handle it. From the first call in the main
+    thread on it does not, unless the job is cancelled; a handler that the program has of its own is left as it is.
+    """
     path = os.environ.get("FLEXAI_PREEMPT_FILE")
-    return path is not None and os.path.exists(path)
+    if path is None:
+        return False
+    _outlive_the_notice()
+    return os.path.exists(path)
+
+
+def _outlive_the_notice() -> None:
+    number = getattr(signal, os.environ.get("FLEXAI_PREEMPT_SIGNAL", "SIGTERM"), signal.SIGTERM)
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+        signal.signal(number, _hear)
+
+
+def _hear(number: int, _frame: object) -> None:
+    """Of a notice the loop learns by `preempted`; without one the signal means what it always means."""
+    if not os.path.exists(os.environ.get("FLEXAI_PREEMPT_FILE", "")):
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

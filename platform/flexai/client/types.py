@@ -27,6 +27,8 @@ class JobChips(TypedDict):
     type: str | None
     milli_per_replica: int
     replicas: int
+    min_replicas: int
+    max_replicas: int
     total_milli: int
 
 

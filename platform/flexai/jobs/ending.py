@@ -36,6 +36,10 @@ from scheduler_core.lifecycle import (
 )
 
 
+TAKEN_FOR_OTHERS = frozenset({Outcome.PREEMPTED, Outcome.RESIZED, Outcome.MOVED})
+"""What an attempt that ended so had since its last checkpoint is no past use of its team: it was taken for others (R3)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How one attempt ended."""
@@ -80,7 +84,12 @@ def end_locked(
         attempt.pk: max(min(ending.ended_at or at, at), attempt.placed_at) for attempt, ending in endings
     }
     held_ms = {attempt.pk: (ended[attempt.pk] - attempt.placed_at) // _MILLISECOND for attempt in attempts}
-    charges = _free(cursor, attempts, held_ms)
+    lost_ms = {
+        attempt.pk: _lost_ms(attempt, ended[attempt.pk])
+        for attempt, ending in endings
+        if ending.outcome in TAKEN_FOR_OTHERS
+    }
+    charges = _free(cursor, attempts, {pk: held - lost_ms.get(pk, 0) for pk, held in held_ms.items()})
     nexts = [next_of(attempt, ending) for attempt, ending in endings]
     history: list[Happened] = []
     hints: list[Hint] = []
@@ -165,6 +174,12 @@ _JOB_EVENT: Mapping[JobState, JobEvent] = {
     JobState.CANCELLED: JobEvent.CANCEL,
     JobState.TIMED_OUT: JobEvent.TIME_OUT,
 }
+
+
+def _lost_ms(attempt: LockedAttempt, ended_at: datetime) -> int:
+    """For how long it had its chips in vain: since its last observed checkpoint, without one since its start (R3)."""
+    saved_at = min(max(attempt.saved_at or attempt.placed_at, attempt.placed_at), ended_at)
+    return (ended_at - saved_at) // _MILLISECOND
 
 
 def _retry(given: Mapping[str, Any]) -> Retry:
@@ -269,7 +284,7 @@ class _Held:
 
 
 def _free(cursor: Cursor, attempts: Sequence[LockedAttempt], held_ms: Mapping[int, int]) -> Counter[int]:
-    """What the attempts held is free, and their teams are credited with it as past use; `held_ms` says how long.
+    """What the attempts held is free, and is past use of their teams; `held_ms` says how long.
     Returns what quota charged each of them, in milli-chips.
     """
     held = _held(cursor, attempts, held_ms)

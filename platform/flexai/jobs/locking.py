@@ -68,6 +68,8 @@ class LockedAttempt:
     organization_pk: int
     team_pk: int
     team_id: str
+    saved_at: datetime | None
+    """Its last observed checkpoint, where its job goes on from one (R3)."""
     replicas: list[LockedReplica] = field(default_factory=list)
 
 
@@ -75,8 +77,10 @@ _ATTEMPTS = """
 SELECT a.id, a.public_id, a.number, a.state, a.stop_outcome, a.contact_ok, a.exit_code, a.reason_code, a.sentence,
        a.placed_at, a.running_at, a.stopping_at, a.cpu_time_ms, a.memory_peak_mib, a.use_permille,
        j.id, j.public_id, j.state, j.version, j.failures, j.cancel_requested_at IS NOT NULL,
-       (j.effective_spec->'retry')::text, a.cell_id, j.organization_id, j.team_id, t.public_id
+       (j.effective_spec->'retry')::text, a.cell_id, j.organization_id, j.team_id, t.public_id,
+       CASE WHEN coalesce(j.effective_spec->>'checkpoint_path', '') <> '' THEN g.saved_at END
 FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id JOIN tenancy_team t ON t.id = j.team_id
+LEFT JOIN jobs_attemptprogress g ON g.attempt_id = a.id
 WHERE a.{column} = ANY(%s) AND a.state <> 'ended'
 ORDER BY j.id, a.id FOR NO KEY UPDATE OF j, a
 """

@@ -30,6 +30,7 @@ class Whereabouts:
     nodes: list[str] = field(default_factory=list)
     chips: list[tuple[str, int]] = field(default_factory=list)
     """Type and milli."""
+    replicas: int = 0
 
 
 def present_jobs(jobs: Sequence[Job], *, now: datetime | None = None) -> list[dict[str, Any]]:
@@ -210,6 +211,7 @@ def _whereabouts_of(jobs: Sequence[Job]) -> dict[int, Whereabouts]:
     }
     replicas = Replica.objects.filter(attempt_id__in=found).order_by("index")
     for attempt_pk, node in replicas.values_list("attempt_id", "node__name"):
+        found[attempt_pk].replicas += 1
         if node not in found[attempt_pk].nodes:
             found[attempt_pk].nodes.append(node)
     allocations = Allocation.objects.filter(attempt_id__in=found).order_by("id")
@@ -234,7 +236,8 @@ def _sentence(job: Job) -> str:
 
 
 def _chips(effective: Mapping[str, Any], place: Whereabouts | None) -> dict[str, Any]:
-    resources, replicas = effective["resources"], effective["replicas"]["min"]
+    resources, asked_for = effective["resources"], effective["replicas"]
+    replicas = (place.replicas if place else 0) or asked_for["min"]
     asked = [resources, *effective.get("alternatives", ())]
     milli = resources["chips"] * 1000 or resources["milli"]
     held = sorted({kind for kind, _ in place.chips}) if place else []
@@ -248,6 +251,8 @@ def _chips(effective: Mapping[str, Any], place: Whereabouts | None) -> dict[str,
         "type": kind,
         "milli_per_replica": milli,
         "replicas": replicas,
+        "min_replicas": asked_for["min"],
+        "max_replicas": asked_for["max"],
         "total_milli": total or milli * replicas,
     }
 

@@ -11,6 +11,7 @@ because on nodes whose chips are cores the chip is the CPU (Q6). Without `memory
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -36,6 +37,8 @@ MAX_FILE_BYTES = 512 * 1024
 MAX_ENV = 500
 MAX_LABELS = 64
 MAX_REPLICAS = 10_000
+MAX_ELASTIC = 1024
+"""The most replicas of a range: the rule looks at every size between."""
 MAX_RETRIES = 100
 DEFAULT_LEASE_MS = 600_000
 LEAST_LEASE_MS = 30_000
@@ -48,8 +51,11 @@ LEAST_WINDOW_MS = 30_000
 MAX_WINDOW_MS = 7 * 86_400_000
 PRIORITIES = {"low": 25, "normal": 50, "high": 75}
 IDLE_ACTIONS = tuple(rung.value for rung in Rung)
+SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGHUP")
+"""By which work may be asked to save itself and make room."""
 LEND = ("never", "team", "organization", "any")
 RETRIED = ("exit", "oom", "start_failed", "timed_out")
+_RANGE = re.compile(r"(\d{1,4})\s*(?:\.\.|-)\s*(\d{1,4})")
 _BY_DEFAULT_RETRIED = ["exit", "oom", "start_failed"]
 
 
@@ -107,8 +113,8 @@ def _read(reader: Reader) -> dict[str, Any]:
     if kind in ("workspace", "service"):
         reader.wrong("type", f"`type: {kind}` is not built yet", "give task")
     hold, start_after = reader.flag("hold", False), reader.read("start_after", quantities.instant)
-    replicas, asked = _replicas(reader), read_resources(reader)
-    return {
+    (least, most), asked = _replicas(reader), read_resources(reader)
+    spec = {
         "name": _name(reader),
         "team": reader.slug("team"),
         "type": kind,
@@ -119,7 +125,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         "resources": asked.first,
         "alternatives": asked.others,
         "choose": asked.choose,
-        "replicas": {"min": replicas, "max": replicas, "spread": reader.flag("spread", True)},
+        "replicas": {"min": least, "max": most, "spread": reader.flag("spread", True)},
         "node_pools": reader.slugs("node_pools", 32),
         "priority": _priority(reader),
         "preemptible": reader.flag("preemptible", False),
@@ -136,6 +142,8 @@ def _read(reader: Reader) -> dict[str, Any]:
         "depends_on": read_depends_on(reader),
         "labels": reader.labels("labels", MAX_LABELS),
     }
+    _say_if_not_resized(reader, spec)
+    return spec
 
 
 def _name(reader: Reader) -> str:
@@ -158,14 +166,36 @@ def _commands(reader: Reader) -> list[str]:
     return commands
 
 
-def _replicas(reader: Reader) -> int:
+def _replicas(reader: Reader) -> tuple[int, int]:
+    """Least and most replicas: one number, or the range of an elastic gang."""
     given = reader.raw.get("nodes", 1)
-    if isinstance(given, Mapping) or (
-        isinstance(given, str) and any(mark in given for mark in ("..", "-", "+"))
-    ):
-        reader.wrong("nodes", "`nodes` as min..max is not built yet", "give one number")
-        return 1
-    return reader.checked("nodes", given, lambda value: quantities.whole(value, 1, MAX_REPLICAS), 1)
+    if isinstance(given, Mapping):
+        inner = reader.inside("nodes")
+        least = inner.whole("min", 1, 1, MAX_ELASTIC)
+        if "max" not in given:
+            inner.wrong("max", "is missing", "give the most replicas, such as {min: 1, max: 4}")
+        most = inner.whole("max", least, 1, MAX_ELASTIC)
+    elif isinstance(given, str) and (found := _RANGE.fullmatch(given.strip())):
+        least, most = (
+            reader.checked("nodes", int(part), lambda value: quantities.whole(value, 1, MAX_ELASTIC), 1)
+            for part in found.groups()
+        )
+    else:
+        least = most = reader.checked(
+            "nodes", given, lambda value: quantities.whole(value, 1, MAX_REPLICAS), 1
+        )
+    if most < least and not any(error.field.startswith("nodes") for error in reader.errors):
+        reader.wrong("nodes", f"goes from {least} down to {most}", f"give {most}..{least}")
+    return least, max(least, most)
+
+
+def _say_if_not_resized(reader: Reader, spec: Mapping[str, Any]) -> None:
+    """Elastic work that may not be stopped, or could not go on, keeps the size that it starts with (E1)."""
+    if spec["replicas"]["min"] < spec["replicas"]["max"] and not reader.errors:
+        lacks = "preemptible: true" if not spec["preemptible"] else ""
+        lacks = lacks or ("" if spec["checkpoint_path"] else "checkpoint.path")
+        if lacks:
+            reader.rounded(f"It keeps the number of replicas that it starts with: resizing needs `{lacks}`.")
 
 
 def _priority(reader: Reader) -> int:
@@ -205,7 +235,9 @@ def _checkpoint(reader: Reader) -> dict[str, Any]:
     given = inner.raw.get("path")
     path = "" if given is None else inner.text_at("checkpoint.path", given, 4096, filled=True)
     grace = inner.duration("grace_period", DEFAULT_GRACE_MS, least=0, most=MAX_GRACE_MS)
-    return {"grace_ms": grace, "checkpoint_path": path}
+    name = inner.choice("signal", [*SIGNALS, *(name.removeprefix("SIG") for name in SIGNALS)], SIGNALS[0])
+    signal = name if name.startswith("SIG") else f"SIG{name}"
+    return {"grace_ms": grace, "checkpoint_path": path, "checkpoint_signal": signal}
 
 
 def _idle(reader: Reader, *, has_chips: bool) -> dict[str, Any] | None:

@@ -29,7 +29,8 @@ BUILT: Mapping[str, frozenset[str]] = {
         {"accelerators", "fraction", "chip_memory", "isolation", "cpus", "memory"}
     ),
     "retry": frozenset({"limit", "on", "exit_codes"}),
-    "checkpoint": frozenset({"path", "grace_period"}),
+    "checkpoint": frozenset({"path", "signal", "grace_period"}),
+    "nodes": frozenset({"min", "max"}),
     "utilization_policy": frozenset({"min_utilization", "window", "action"}),
     "depends_on": frozenset({"job", "on", "otherwise"}),
 }  # fmt: skip
@@ -43,7 +44,6 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
         }
     ),
     "resources": frozenset({"shm_size", "disk"}),
-    "checkpoint": frozenset({"signal"}),
 }  # fmt: skip
 
 SAID_ELSEWHERE: Mapping[str, str] = {

@@ -127,6 +127,8 @@ def _replica(row: tuple[Any, ...]) -> WantedReplica:
         lease_ms=lease_ms,
         max_duration_ms=spec.get("max_duration_ms"),
         grace_ms=spec.get("grace_ms", 10_000),
+        notice_signal=spec.get("checkpoint_signal") or "SIGTERM",
+        checkpoint_dir=spec.get("checkpoint_path") or "",
         generation=generation,
     )
 

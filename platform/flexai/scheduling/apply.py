@@ -21,6 +21,7 @@ from django.db import IntegrityError, transaction
 from flexai.common.database import Cursor, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
 from flexai.scheduling.claims import DoesNotHold, Locked, Placed, claim, lock
+from flexai.scheduling.promises import Changing
 from flexai.scheduling.records import CycleNotes, write_cycle
 from scheduler_core.decision import Unit
 
@@ -39,7 +40,7 @@ class Applied:
 
     units: tuple[Unit, ...]
     """Those that are attempts now."""
-    dropped: tuple[Unit, ...]
+    dropped: tuple[Changing, ...]
     """Those that did not hold."""
     transaction_id: int
     """The one that wrote; the feed knows the loop's own rows by it."""

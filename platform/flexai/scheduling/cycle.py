@@ -24,10 +24,10 @@ from flexai.common.database import prepared_cursor
 from flexai.common.events import cycle_begins
 from flexai.scheduling.apply import Applied, apply
 from flexai.scheduling.engine_state import EngineState, Refreshed, forget, refresh
-from flexai.scheduling.promises import keep, take_back
+from flexai.scheduling.promises import Changing, keep, take_back
 from flexai.scheduling.quarantine import quarantine
 from flexai.scheduling.records import CycleNotes, record_cycle
-from scheduler_core.decision import Decision, Unit
+from scheduler_core.decision import Decision
 from scheduler_core.refusal import Contradiction
 
 log = logging.getLogger(__name__)
@@ -152,18 +152,19 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
         applied = apply(cell_id, starts, now=notes.started_at, notes=notes)
         state.feed.applied(applied.transaction_id)
         state.verdicts.started(unit.start.job for unit in applied.units)
-    elif (
-        decision.units or decision.relief or decision.broken or notes.rebuilt or _idle_record_is_due(cell_id)
-    ):
+    elif notes.units or decision.relief or decision.broken or notes.rebuilt or _idle_record_is_due(cell_id):
         record_cycle(cell_id, notes)
     dropped = _remember(cell_id, state, decision, notes)
     applied = replace(applied, dropped=applied.dropped + dropped)
+    state.decided_at = time.monotonic()
     state.unfinished = len(decision.units) >= state.policy.max_starts
     state.verdicts.keep(decision.verdicts, notes.started_at)
     return applied
 
 
-def _remember(cell_id: int, state: EngineState, decision: Decision, notes: CycleNotes) -> tuple[Unit, ...]:
+def _remember(
+    cell_id: int, state: EngineState, decision: Decision, notes: CycleNotes
+) -> tuple[Changing, ...]:
     """Promises and reservations are stored as decided, and what is taken back has been told to leave. Answers
     the units that no longer held.
 
@@ -172,20 +173,21 @@ def _remember(cell_id: int, state: EngineState, decision: Decision, notes: Cycle
     """
     taking = [unit for unit in decision.units if unit.takings]
     anew = {unit.start.job for unit in taking} | {taken.job for unit in taking for taken in unit.takings}
+    anew |= {job for resizing in decision.resizings for job, _ in resizing.promised}
     served = {unit.start.job for unit in decision.units if not unit.takings}
     forgotten = sorted(state.feed.promises().keys() - served - (set(decision.promises) - anew))
     kept = keep(cell_id, decision.reservations, state.feed.reservations(), forgotten)
     if kept:
         state.feed.applied(kept)
-    if not (taking or decision.relief):
+    if not (taking or decision.relief or decision.resizings):
         return ()
-    taken = take_back(cell_id, taking, decision.relief, now=notes.started_at)
+    taken = take_back(cell_id, taking, decision.relief, now=notes.started_at, resizings=decision.resizings)
     state.feed.applied(taken.transaction_id)
     return taken.dropped
 
 
 def _note(decision: Decision, notes: CycleNotes) -> None:
-    notes.units = len(decision.units)
+    notes.units = len(decision.units) + len(decision.resizings)
     notes.waiting = sum(len(verdict.jobs) for verdict in decision.verdicts)
     notes.broken_laws = [asdict(violation) for violation in decision.broken]
     notes.excesses = [asdict(excess) for excess in decision.excesses]

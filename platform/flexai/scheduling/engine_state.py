@@ -17,6 +17,8 @@ from scheduler_core.policy import Policy
 FRESH_SECONDS = 10
 """A doubted state is read anew no more often than this: where engine and rows disagree for good (over a limit
 that only the rows know, say), not every cycle shall be a slow one."""
+ELASTIC_SECONDS = 10
+"""While elastic work runs, it is decided at least so often, news or not (E1)."""
 REBUILD_SECONDS = 600
 """At least so often the state is read anew, so that a fault of the feed cannot live long."""
 CONTRADICTED_SECONDS = 30
@@ -34,8 +36,14 @@ class EngineState:
     recorder: Recorder
     built_at: float = field(default_factory=time.monotonic)
     """Seconds of the monotonic clock."""
+    decided_at: float = 0.0
     unfinished: bool = False
     """The last decision stopped at its bound, or some of it did not hold: decide again even without news."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether time alone may have changed what is right: elastic work keeps its size for a while, then grows."""
+        return self.scheduler.has_elastic and time.monotonic() - self.decided_at >= ELASTIC_SECONDS
 
     @property
     def is_fresh(self) -> bool:
@@ -73,7 +81,7 @@ def refresh(cell_id: int, now: int) -> Refreshed:
         return _rebuild(cell_id, now, changes.rebuild)
     state.scheduler.apply(changes.events)
     state.recorder.heard(changes.events)
-    return Refreshed(state, news=changes.news or state.unfinished or state.verdicts.due)
+    return Refreshed(state, news=changes.news or state.unfinished or state.verdicts.due or state.is_due)
 
 
 def forget(cell_id: int) -> None:

@@ -94,7 +94,7 @@ class Feed:
             Chip: (row.as_engine() for row in read.chips if row.counts),
             Team: (row.as_engine() for row in read.teams or ()),
             Job: (row.as_engine(self._pools, self._predictions) for row in read.waiting if row.is_due(now)),
-            Running: (row.as_engine(self._predictions) for row in read.live),
+            Running: (row.as_engine(self._pools, self._predictions) for row in read.live),
             Promise: (row.as_engine() for row in read.promises),
             Reservation: (row.as_engine() for row in read.reservations),
         }
@@ -175,7 +175,7 @@ class Feed:
             else:
                 yield from self._remove(Chip, chip.id, chip.changed)
         for attempt in read.live:
-            yield from self._upsert(attempt.as_engine(self._predictions), attempt.changed)
+            yield from self._upsert(attempt.as_engine(self._pools, self._predictions), attempt.changed)
         for promise in read.promises:
             yield from self._upsert(promise.as_engine(), promise.changed)
         for reservation in read.reservations:

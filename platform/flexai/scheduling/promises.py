@@ -1,16 +1,19 @@
-"""Applies what a decision takes back (R1, R6): attempts are told to leave, and what was taken for a waiting job
-is promised to it. Each unit whole, or not at all (law 2).
+"""Applies what a decision takes back or shares out anew (R1, R6, E1): attempts are told to leave, and what was decided
+for those who start or go on is promised to them. Each unit whole, or not at all (law 2).
 
 Nothing is freed here: chips are free when their attempt has ended (law 5). The promise keeps anybody else
 from taking them meanwhile, and the cycle that sees the last of them ended starts the job.
+
+What is shrunk goes on by a checkpoint and a new attempt: it leaves whole, and is promised the places that it keeps.
+All promises of one unit name the same attempts, so that each thing that comes back serves one of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TypeAlias
 
 from django.db import transaction
 
@@ -18,45 +21,23 @@ from flexai.common import clock
 from flexai.common.database import Cursor, as_rows, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
 from flexai.jobs.history import Happened, write_history
-from flexai.scheduling.rows import as_rows_of
-from scheduler_core.decision import Ground, Rung, Taking, Unit
-from scheduler_core.lifecycle import AttemptEvent, AttemptState, Outcome, move_attempt
+from flexai.scheduling.leaving import Live, leaves_of, leaves_of_resizing, lock_live, send_away
+from flexai.scheduling.rows import PlacementRow, as_rows_of
+from scheduler_core.decision import Resizing, Rung, Start, Taking, Unit
 from scheduler_core.model import Placement, Reservation
 
-WHY: dict[Ground, str] = {
-    Ground.GUARANTEE: "its team takes back what it is guaranteed",
-    Ground.FAIR_SHARE: "its team has less than its fair share",
-    Ground.PRIORITY: "it has a higher priority",
-    Ground.SERVICE_LEVEL: "it has had less chip time so far",
-    Ground.CONSOLIDATION: "it fits once this work has moved together",
-    Ground.EXCESS: "more is held than there is",
-}
-"""The right by which chips are taken, as the end of a sentence."""
+Changing: TypeAlias = Unit | Resizing
+"""What makes live attempts leave."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What became of the units."""
 
-    promised: tuple[Unit, ...]
-    dropped: tuple[Unit, ...]
-    """Those whose job or victims were no longer as decided."""
+    promised: tuple[Changing, ...]
+    dropped: tuple[Changing, ...]
+    """Those whose jobs or attempts were no longer as decided."""
     transaction_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """A live attempt, locked together with its job."""
-
-    id: int
-    number: int
-    state: AttemptState
-    job: int
-    job_name: str
-    job_public_id: str
-    job_version: int
-    team_public_id: str
-    organization: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +52,35 @@ class _Waits:
     organization: int
 
 
-def take_back(cell_id: int, units: Sequence[Unit], relief: Sequence[Taking], *, now: datetime) -> Taken:
-    """The victims of every unit that still holds are told to leave, and its job has their promise; relief is
-    told to leave for nobody. The others changed nothing.
+def take_back(
+    cell_id: int,
+    units: Sequence[Unit],
+    relief: Sequence[Taking],
+    *,
+    now: datetime,
+    resizings: Sequence[Resizing] = (),
+) -> Taken:
+    """The victims of every unit that still holds are told to leave, and its job has their promise; so are those who
+    are resized, and each of them has the promise of its new place; relief is told to leave for nobody. The others
+    changed nothing.
     """
-    takings = [taking for unit in units for taking in unit.takings] + list(relief)
+    changing: list[Changing] = [*units, *resizings]
     with transaction.atomic(), prepared_cursor() as cursor:
-        starters = {unit.start.job: unit.start.version for unit in units}
-        jobs = sorted({taking.job for taking in takings} | set(starters))
-        cursor.execute(_LOCK_JOBS, [jobs, cell_id])
-        waiting = {row[0]: _Waits(*row) for row in cursor.execute(_WAITING, [sorted(starters)])}
-        live = {
-            row[0]: _Live(row[0], row[1], AttemptState(row[2]), *row[3:])
-            for row in cursor.execute(_LOCK_ATTEMPTS, [sorted({taking.attempt for taking in takings})])
-        }
-        standing = [unit for unit in units if _holds(unit, waiting, live)]
-        for unit in standing:
-            _promise(cursor, cell_id, unit, waiting[unit.start.job], now)
-            _send_away(cursor, unit.takings, live, waiting[unit.start.job], now)
-            _promise_moves(cursor, cell_id, unit.takings, now)
-        _send_away(cursor, [taking for taking in relief if taking.attempt in live], live, None, now)
+        starts = {start.job for one in changing for start in _starts_of(one)}
+        leaving = {attempt: job for one in changing for attempt, job in _leaving_of(one).items()}
+        leaving |= {taking.attempt: taking.job for taking in relief}
+        cursor.execute(_LOCK_JOBS, [sorted(starts | set(leaving.values())), cell_id])
+        waiting = {row[0]: _Waits(*row) for row in cursor.execute(_WAITING, [sorted(starts)])}
+        live = lock_live(cursor, leaving)
+        standing = [one for one in changing if _holds(one, waiting, live)]
+        for one in standing:
+            if isinstance(one, Unit):
+                _carry_out(cursor, cell_id, one, waiting[one.start.job], live, now)
+            else:
+                _resize(cursor, cell_id, one, waiting, live, now)
+        _relieve(cursor, cell_id, [taking for taking in relief if taking.attempt in live], live, now)
         row = cursor.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
-    kept = {unit.start.job for unit in standing}
-    dropped = tuple(unit for unit in units if unit.start.job not in kept)
+    dropped = tuple(one for one in changing if one not in standing)
     return Taken(tuple(standing), dropped, row[0] if row else 0)
 
 
@@ -126,16 +113,78 @@ def keep(
     return row[0] if row else 0
 
 
-def _holds(unit: Unit, waiting: dict[int, _Waits], live: dict[int, _Live]) -> bool:
-    job = waiting.get(unit.start.job)
-    if job is None or job.version != unit.start.version:
-        return False
-    return all(taking.attempt in live for taking in unit.takings)
+def _starts_of(one: Changing) -> Sequence[Start]:
+    return (one.start,) if isinstance(one, Unit) else one.starts
 
 
-def _promise(cursor: Cursor, cell_id: int, unit: Unit, job: _Waits, now: datetime) -> None:
+def _leaving_of(one: Changing) -> dict[int, int]:
+    """Attempt → job."""
+    leaving = one.takings if isinstance(one, Unit) else one.resizes
+    return {row.attempt: row.job for row in leaving}
+
+
+def _holds(one: Changing, waiting: Mapping[int, _Waits], live: Mapping[int, Live]) -> bool:
+    jobs = [(waiting.get(start.job), start.version) for start in _starts_of(one)]
+    waits = all(job is not None and job.version == version for job, version in jobs)
+    return waits and all(attempt in live for attempt in _leaving_of(one))
+
+
+def _carry_out(
+    cursor: Cursor, cell_id: int, unit: Unit, job: _Waits, live: Mapping[int, Live], now: datetime
+) -> None:
+    """The job has the promise of its place, and its victims leave; who moves or is shrunk has one of its own."""
     attempts = [taking.attempt for taking in unit.takings]
-    _write_promise(cursor, cell_id, job.id, attempts, unit.start.placements, now)
+    _promise(cursor, cell_id, unit.start, attempts, job, unit.takings[0].ground.value, now)
+    send_away(cursor, leaves_of(unit.takings, live, job.name), live, now)
+    for taking in unit.takings:
+        if taking.rung is Rung.MOVE:
+            _write_promise(cursor, cell_id, taking.job, [taking.attempt], taking.placements, now)
+        elif taking.rung is Rung.SHRINK:
+            _write_promise(cursor, cell_id, taking.job, attempts, _kept(cursor, taking), now)
+
+
+def _resize(
+    cursor: Cursor,
+    cell_id: int,
+    resizing: Resizing,
+    waiting: Mapping[int, _Waits],
+    live: Mapping[int, Live],
+    now: datetime,
+) -> None:
+    """All its attempts leave, and each of its jobs has the promise of its place (E1)."""
+    attempts = list(resizing.attempts)
+    for start in resizing.starts:
+        _promise(cursor, cell_id, start, attempts, waiting[start.job], "elastic", now)
+    starting = [waiting[start.job].name for start in resizing.starts]
+    send_away(cursor, leaves_of_resizing(resizing, live, starting), live, now)
+    for resize in resizing.resizes:
+        _write_promise(cursor, cell_id, resize.job, attempts, resize.placements, now)
+
+
+def _relieve(
+    cursor: Cursor, cell_id: int, relief: Sequence[Taking], live: Mapping[int, Live], now: datetime
+) -> None:
+    """An excess is worked off: nobody gets the chips, and who is shrunk keeps the rest of its places."""
+    send_away(cursor, leaves_of(relief, live, ""), live, now)
+    for taking in relief:
+        if taking.rung is Rung.SHRINK:
+            _write_promise(cursor, cell_id, taking.job, [taking.attempt], _kept(cursor, taking), now)
+
+
+def _kept(cursor: Cursor, taking: Taking) -> tuple[Placement, ...]:
+    """The places of the replicas that stay, numbered anew."""
+    rows = cursor.execute(_PLACES, [taking.attempt, list(taking.keeps)]).fetchall()
+    places = [
+        PlacementRow(replica, node, cpu, memory, shares).as_engine()
+        for replica, node, cpu, memory, shares in rows
+    ]
+    return tuple(replace(place, replica=number) for number, place in enumerate(places))
+
+
+def _promise(
+    cursor: Cursor, cell_id: int, start: Start, attempts: list[int], job: _Waits, ground: str, now: datetime
+) -> None:
+    _write_promise(cursor, cell_id, job.id, attempts, start.placements, now)
     sentence = (
         f"Its chips are promised: it starts when {_count(len(attempts), 'attempt')} before it has left."
     )
@@ -145,18 +194,11 @@ def _promise(cursor: Cursor, cell_id: int, unit: Unit, job: _Waits, now: datetim
             Happened(
                 at=now, kind="job.promised", sentence=sentence, actor="scheduler", organization=job.organization,
                 job=job.id, from_state="queued", to_state="queued", reason_code="promised",
-                facts={"attempts": len(attempts), "ground": unit.takings[0].ground.value},
+                facts={"attempts": len(attempts), "ground": ground},
             )
         ],
     )  # fmt: skip
     publish_on_commit(hints=[Hint("job", job.public_id, job.version, job.team_public_id)])
-
-
-def _promise_moves(cursor: Cursor, cell_id: int, takings: Iterable[Taking], now: datetime) -> None:
-    """Work that moves has a promise of its own: it goes on in its new place."""
-    for taking in takings:
-        if taking.rung is Rung.MOVE:
-            _write_promise(cursor, cell_id, taking.job, [taking.attempt], taking.placements, now)
 
 
 def _write_promise(
@@ -171,43 +213,6 @@ def _write_promise(
     cursor.execute(_PROMISE, {"cell": cell_id, "rows": as_rows([row])})
 
 
-def _send_away(
-    cursor: Cursor, takings: Sequence[Taking], live: dict[int, _Live], for_whom: _Waits | None, now: datetime
-) -> None:
-    """These attempts stop with the outcome `preempted`; their nodes and everybody who looks hear of it."""
-    if not takings:
-        return
-    rows: list[dict[str, Any]] = []
-    history: list[Happened] = []
-    hints: list[Hint] = []
-    for taking in takings:
-        attempt = live[taking.attempt]
-        sentence = _sentence(taking, for_whom)
-        rows.append({"id": attempt.id, "sentence": sentence, "job": attempt.job})
-        history.append(
-            Happened(
-                at=now, kind="attempt.stopping", sentence=sentence, actor="scheduler",
-                organization=attempt.organization, job=attempt.job, attempt=attempt.number,
-                from_state=attempt.state, to_state=move_attempt(attempt.state, AttemptEvent.STOP),
-                reason_code=Outcome.PREEMPTED.value,
-                facts={"ground": taking.ground.value, "rung": taking.rung.name.lower(), "loss_ms": taking.loss},
-            )
-        )  # fmt: skip
-        hints.append(Hint("job", attempt.job_public_id, attempt.job_version + 1, attempt.team_public_id))
-    given = {"now": now, "rows": as_rows(rows)}
-    cursor.execute(_STOP_ATTEMPTS, given)
-    cursor.execute(_STOP_JOBS, given)
-    write_history(cursor, history)
-    nodes = [row[0] for row in cursor.execute(_NODES, [[row["id"] for row in rows]])]
-    publish_on_commit(hints=hints, nodes=nodes)
-
-
-def _sentence(taking: Taking, for_whom: _Waits | None) -> str:
-    if for_whom is None:
-        return f"Its chips are taken back: {WHY[taking.ground]}."
-    return f"Its chips go to {for_whom.name}: {WHY[taking.ground]}."
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
@@ -220,11 +225,11 @@ SELECT j.id, j.name, j.public_id, j.version, t.public_id, j.organization_id
  WHERE j.id = ANY(%s) AND j.state = 'queued'
    AND NOT EXISTS (SELECT 1 FROM scheduling_promise p WHERE p.id = j.id)"""
 
-_LOCK_ATTEMPTS = """
-SELECT a.id, a.number, a.state, j.id, j.name, j.public_id, j.version, t.public_id, j.organization_id
-  FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id JOIN tenancy_team t ON t.id = j.team_id
- WHERE a.id = ANY(%s) AND a.state NOT IN ('stopping', 'ended') AND j.cancel_requested_at IS NULL
- ORDER BY a.id FOR NO KEY UPDATE OF a"""
+_PLACES = """
+SELECT r.index, r.node_id, r.cpu_milli, r.memory_mib,
+       (SELECT json_agg(json_build_array(l.chip_id, l.milli, l.memory_mib) ORDER BY l.chip_id)
+          FROM jobs_allocation l WHERE l.replica_id = r.id AND l.active AND l.kind = 'owned')
+  FROM jobs_replica r WHERE r.attempt_id = %s AND r.index = ANY(%s) ORDER BY r.index"""
 
 _PROMISE = """
 INSERT INTO scheduling_promise (id, cell_id, attempts, placements, since, changed)
@@ -238,15 +243,3 @@ SELECT u.job, %(cell)s, u.at, u.placements, 0
   FROM json_to_recordset(%(rows)s::json) AS u (job bigint, at timestamptz, placements jsonb)
   JOIN jobs_job j ON j.id = u.job
     ON CONFLICT (id) DO UPDATE SET at = excluded.at, placements = excluded.placements"""
-
-_STOP_ATTEMPTS = """
-UPDATE jobs_attempt a SET state = 'stopping', stop_outcome = 'preempted', stopping_at = %(now)s,
-       reason_code = 'preempted', sentence = u.sentence, version = a.version + 1
-  FROM json_to_recordset(%(rows)s::json) AS u (id bigint, sentence text) WHERE a.id = u.id"""
-
-_STOP_JOBS = """
-UPDATE jobs_job j SET status = 'stopping', reason_code = 'preempted', sentence = u.sentence,
-       version = j.version + 1
-  FROM json_to_recordset(%(rows)s::json) AS u (job bigint, sentence text) WHERE j.id = u.job"""
-
-_NODES = "SELECT DISTINCT node_id FROM jobs_replica WHERE attempt_id = ANY(%s) ORDER BY node_id"

@@ -164,7 +164,9 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
                 ORDER BY r.index)
            FROM jobs_replica r WHERE r.attempt_id = a.id),
         j.user_id, {milliseconds("j.submitted_at")}, j.attained, j.times_taken, {_KEEPS_STATE}, {_ENDLESS},
-        a.state = 'stopping', j.name, j.restart_ms, {milliseconds("g.saved_at")}) ORDER BY a.id)::text
+        a.state = 'stopping', j.name, j.effective_spec->'resources', j.effective_spec->'alternatives',
+        j.effective_spec->'replicas', j.effective_spec->'node_pools', {_SPEEDS}, j.restart_ms,
+        {milliseconds("g.saved_at")}) ORDER BY a.id)::text
    FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
    LEFT JOIN jobs_attemptprogress g ON g.attempt_id = a.id
   WHERE a.cell_id = %(cell)s AND a.state <> 'ended' {changed.format("a")}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 
 import msgspec
@@ -282,11 +283,17 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
     leaving: bool
     name: str
     """The job's."""
+    resources: msgspec.Raw
+    alternatives: msgspec.Raw
+    replicas: msgspec.Raw
+    node_pools: list[str] | None
+    speeds: dict[str, dict[str, int]] | None
     restart_cost: int
     saved: int | None
 
-    def as_engine(self, predictions: Predictions) -> Running:
-        """`predictions` are what was learned of ended runs."""
+    def as_engine(self, pools: dict[str, int], predictions: Predictions) -> Running:
+        """`pools` are the cell's pools by name; `predictions` what was learned of ended runs."""
+        gang = self._gang()
         return Running(
             id=self.id,
             job=self.job,
@@ -308,9 +315,22 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
             checkpoint=self.checkpoint,
             endless=self.endless,
             leaving=self.leaving,
+            gang=gang,
+            pools=tuple(pools.get(name, NO_SUCH_POOL) for name in self.node_pools or ()),
+            curves=_curves(self.speeds, gang.maximum) if gang is not None else (),
             restart_cost=self.restart_cost,
             checkpointed=self.saved,
         )
+
+    def _gang(self) -> Gang | None:
+        """What it asked for; None where it had alternatives, and so may not be placed anew as it is. Without a
+        checkpoint it keeps its size: a resize ends the attempt, and all that it did would be lost.
+        """
+        gang, *others = _gangs(bytes(self.resources), bytes(self.alternatives), bytes(self.replicas))
+        if others:
+            return None
+        size = len(self.placements or ())
+        return gang if self.checkpoint or not size else replace(gang, minimum=size, maximum=size)
 
 
 def _curves(speeds: dict[str, dict[str, int]] | None, maximum: int) -> tuple[Curve, ...]:

@@ -47,7 +47,8 @@ def test_the_defaults() -> None:
         "preemptible": False,
         "min_runtime_ms": 0, "hold": False, "start_after": None, "max_duration_ms": None,
         "retry": {"limit": 0, "on": ["exit", "oom", "start_failed"], "exit_codes": []}, "lease_ms": 600_000,
-        "lend": "team", "grace_ms": 10_000, "checkpoint_path": "", "idle": None, "array": None, "labels": {},
+        "lend": "team", "grace_ms": 10_000, "checkpoint_path": "", "checkpoint_signal": "SIGTERM", "idle": None,
+        "array": None, "labels": {},
     }  # fmt: skip
 
 
@@ -140,6 +141,24 @@ def test_t2_a_policy_for_idle_chips_that_is_wrong(fields: dict[str, Any], path: 
     assert said in wrong(spec(**({"resources": {"accelerators": "H100:1"}} | fields)))[path]
 
 
+@pytest.mark.parametrize("nodes", [{"min": 2, "max": 8}, "2..8", "2-8", " 2 .. 8 "])
+def test_a_range_of_nodes_is_an_elastic_gang(nodes: object) -> None:
+    given = {"commands": "true", "nodes": nodes, "preemptible": True, "checkpoint": {"path": "ckpt"}}
+    assert parse(given).spec["replicas"] == {"min": 2, "max": 8, "spread": True}
+    assert parse(given).roundings == []
+    assert parse({"commands": "true", "nodes": {"max": 3}}).spec["replicas"]["min"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "needs"), [({"preemptible": True}, "checkpoint.path"), ({}, "preemptible: true")]
+)
+def test_elastic_work_that_could_not_go_on_is_told_that_it_keeps_its_size(
+    given: dict[str, Any], needs: str
+) -> None:
+    (told,) = parse({"commands": "true", "nodes": "1..4", **given}).roundings
+    assert told == f"It keeps the number of replicas that it starts with: resizing needs `{needs}`."
+
+
 def test_everything_at_once() -> None:
     made = effective(
         name="träin 7", team="research", files={"src/train.py": "print(1)\n"}, env={"EPOCHS": 3, "LR": "0.1"},
@@ -147,7 +166,7 @@ def test_everything_at_once() -> None:
         min_runtime="30m", lend="never", hold=True, start_after="2030-01-01T02:00:00+02:00",
         max_duration="1h30m",
         retry={"limit": 3, "on": ["oom"], "exit_codes": [7]}, lease="never", labels={"team/x": "y", "n": 1},
-        checkpoint={"path": "/ckpt", "grace_period": "1m"}, array="0-99:3%10",
+        checkpoint={"path": "/ckpt", "signal": "USR1", "grace_period": "1m"}, array="0-99:3%10",
     )  # fmt: skip
     assert made["name"] == "träin 7"
     assert made["env"] == {"EPOCHS": "3", "LR": "0.1"}
@@ -156,6 +175,7 @@ def test_everything_at_once() -> None:
     assert made["start_after"] == "2030-01-01T00:00:00Z"
     assert made["retry"] == {"limit": 3, "on": ["oom"], "exit_codes": [7]}
     assert (made["lease_ms"], made["grace_ms"], made["checkpoint_path"]) == (None, 60_000, "/ckpt")
+    assert made["checkpoint_signal"] == "SIGUSR1"
     assert made["array"] == {"indices": [[0, 99, 3]], "cap": 10}
     assert made["labels"] == {"team/x": "y", "n": "1"}
 
@@ -224,8 +244,6 @@ def test_what_is_not_built_is_refused_by_name(key: str, inside: str) -> None:
     ("raw", "path", "said"),
     [
         ({"type": "service"}, "type", "`type: service` is not built yet"),
-        ({"nodes": {"min": 1, "max": 2}}, "nodes", "`nodes` as min..max is not built yet"),
-        ({"nodes": "2-8"}, "nodes", "`nodes` as min..max is not built yet"),
         (
             {"resources": {"accelerators": {"vendor": "amd"}}},
             "resources.accelerators",
@@ -296,6 +314,15 @@ def test_an_unknown_key_names_the_nearest(raw: dict[str, Any], path: str, hint: 
         ({"resources": {"isolation": "hard", "fraction": 0.5}}, "resources.isolation", "`hardware`"),
         ({"resources": 5}, "resources", "must be an object"),
         ({"nodes": 0}, "nodes", "must be 1 to 10000, not 0"),
+        ({"nodes": {"min": 1}}, "nodes.max", "is missing"),
+        ({"nodes": {"min": 0, "max": 2}}, "nodes.min", "must be 1 to 1024, not 0"),
+        ({"nodes": {"min": 1, "max": 2000}}, "nodes.max", "must be 1 to 1024, not 2000"),
+        ({"nodes": {"min": 4, "max": 2}}, "nodes", "goes from 4 down to 2"),
+        ({"nodes": "8..2"}, "nodes", "goes from 8 down to 2"),
+        ({"nodes": "2..9999"}, "nodes", "must be 1 to 1024, not 9999"),
+        ({"nodes": "2.."}, "nodes", "must be a whole number"),
+        ({"nodes": {"least": 1, "max": 2}}, "nodes.least", "unknown key"),
+        ({"checkpoint": {"signal": "KILL"}}, "checkpoint.signal", "SIGTERM"),
         ({"nodes": 1.5}, "nodes", "whole number"),
         ({"nodes": True}, "nodes", "whole number"),
         ({"nodes": 10**40}, "nodes", "very many digits"),

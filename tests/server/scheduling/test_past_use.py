@@ -8,7 +8,7 @@ import pytest
 
 from flexai.common import clock
 from flexai.jobs.ending import Ending, end_attempts
-from flexai.jobs.models import Attempt
+from flexai.jobs.models import Attempt, AttemptProgress
 from flexai.scheduling.apply import apply
 from flexai.scheduling.feed import Feed
 from flexai.scheduling.models import PastUse
@@ -63,3 +63,33 @@ def test_f3_what_was_there_decays_by_the_half_life_before_more_is_added() -> Non
     TeamUse.objects.create(cell=world.cell, team=world.team, chip_type="H100", used_milli=0, accrued=7)
     roll_up(before + timedelta(milliseconds=Policy().half_life))
     assert PastUse.objects.get().service == 500_007
+
+
+@pytest.mark.parametrize(
+    ("outcome", "checkpoint", "hours"),
+    [
+        (Outcome.PREEMPTED, "ckpt", 3),
+        (Outcome.MOVED, "ckpt", 3),
+        (Outcome.RESIZED, "ckpt", 3),
+        (Outcome.PREEMPTED, "", 0),
+        (Outcome.CANCELLED, "ckpt", 4),
+        (Outcome.NODE_LOST, "ckpt", 4),
+    ],
+)
+def test_r3_what_is_lost_to_others_is_no_past_use(outcome: Outcome, checkpoint: str, hours: int) -> None:
+    """Four hours on a chip, the last checkpoint after three."""
+    world = World()
+    world.a_node(chips=1)
+    job = world.a_job("train", chips=1)
+    job.effective_spec["checkpoint_path"] = checkpoint
+    job.save()
+    now = clock.now()
+    units = decide(take_snapshot(world.cell.pk, now), Policy()).units
+    apply(world.cell.pk, units, now=now, notes=CycleNotes(started_at=now, units=1))
+    attempt = Attempt.objects.get()
+    saved = attempt.placed_at + 3 * HOUR
+    AttemptProgress.objects.create(attempt=attempt, replica=0, first_at=saved, at=saved, saved_at=saved)
+    end_attempts([Ending(attempt.pk, outcome)], actor="agent", at=attempt.placed_at + 4 * HOUR)
+    job.refresh_from_db()
+    assert TeamUse.objects.get(team=world.team).accrued == hours * 3_600_000
+    assert job.attained == 4 * 3_600_000, "its own service stays what it had"

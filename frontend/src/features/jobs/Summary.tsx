@@ -9,7 +9,8 @@ import { Order } from "./Order";
 
 export function Summary({ job }: { job: JobDetail }) {
   const { t } = useTranslation();
-  const { type, total_milli, replicas, milli_per_replica } = job.chips;
+  const { type, total_milli, replicas, min_replicas, max_replicas, milli_per_replica } = job.chips;
+  const range = max_replicas > min_replicas ? ` (${min_replicas}–${max_replicas})` : "";
   const chips = total_milli === 0 ? t("jobs.cpuOnly") : `${milli(total_milli)} × ${type ?? t("job.anyChip")}`;
   return (
     <div className={classes.grid}>
@@ -36,7 +37,7 @@ export function Summary({ job }: { job: JobDetail }) {
             { label: t("job.chips"), value: chips },
             {
               label: t("job.replicas"),
-              value: replicas > 1 ? `${replicas} × ${milli(milli_per_replica)}` : String(replicas),
+              value: `${replicas}${range}${replicas > 1 ? ` × ${milli(milli_per_replica)}` : ""}`,
             },
             { label: t("job.cpus"), value: job.cpu_milli > 0 ? milli(job.cpu_milli) : t("job.withChips") },
             { label: t("job.memory"), value: job.memory_mib > 0 ? memory(job.memory_mib) : t("job.noLimit") },

@@ -17,7 +17,7 @@ from flexai.api.schemas.common import (
     integer,
 )
 from flexai.jobs.moves import MAX_KEEP_MS
-from flexai.jobs.spec import IDLE_ACTIONS
+from flexai.jobs.spec import IDLE_ACTIONS, SIGNALS
 
 AFTER_CHOICES = [(word, word) for word in ("afterok", "afterany", "afternotok")]
 OTHERWISE_CHOICES = [(word, word) for word in ("hold", "cancel")]
@@ -109,7 +109,13 @@ class RetrySpecSerializer(serializers.Serializer[Any]):
 class CheckpointSpecSerializer(serializers.Serializer[Any]):
     """How the job saves itself before it is taken back."""
 
-    path = serializers.CharField(required=False)
+    path = serializers.CharField(
+        required=False,
+        help_text="FLEXAI_CHECKPOINT_DIR; absolute on storage that all nodes share, or relative.",
+    )
+    signal = serializers.ChoiceField(
+        SIGNALS, required=False, help_text="Asks it to save and make room; SIGTERM."
+    )
     grace_period = serializers.CharField(required=False, help_text="Between the signal and the kill; 10s.")
 
 
@@ -121,6 +127,23 @@ class DependencySpecSerializer(serializers.Serializer[Any]):
     otherwise = serializers.ChoiceField(
         OTHERWISE_CHOICES, required=False, help_text="What becomes of it when that cannot come; hold."
     )
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "integer", "minimum": 1},
+            {"type": "string", "description": "1..4"},
+            {
+                "type": "object",
+                "properties": {"min": {"type": "integer"}, "max": {"type": "integer"}},
+                "required": ["max"],
+            },
+        ]
+    }
+)
+class NodesField(serializers.JSONField):
+    """How many replicas."""
 
 
 class JobSpecSerializer(serializers.Serializer[Any]):
@@ -137,7 +160,7 @@ class JobSpecSerializer(serializers.Serializer[Any]):
     files = TextMapField(required=False, help_text="Relative path → text.")
     env = TextMapField(required=False)
     resources = ResourcesSpecSerializer(required=False)
-    nodes = serializers.IntegerField(required=False, min_value=1, help_text="Replicas, all or none.")
+    nodes = NodesField(required=False, help_text="Replicas, all or none; a range for an elastic gang.")
     spread = serializers.BooleanField(required=False, help_text="Each replica on a node of its own; true.")
     node_pools = serializers.ListField(child=serializers.CharField(), required=False)
     priority = PriorityField(required=False, help_text="Higher first; normal is 50.")
@@ -174,7 +197,9 @@ class JobChipsSerializer(serializers.Serializer[Any]):
 
     type = serializers.CharField(allow_null=True, help_text="Null for a job without chips.")
     milli_per_replica = integer("1000 = one chip.")
-    replicas = integer()
+    replicas = integer("Of its last attempt; before the first, the fewest it asks for.")
+    min_replicas = integer()
+    max_replicas = integer("More than the minimum for an elastic gang.")
     total_milli = integer()
 
 
