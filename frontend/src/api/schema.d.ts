@@ -935,7 +935,18 @@ export interface components {
         BudgetStateEnum: "ok" | "warned" | "spent";
         /** @description How the job saves itself before it is taken back. */
         CheckpointSpecRequest: {
+            /** @description FLEXAI_CHECKPOINT_DIR; absolute on storage that all nodes share, or relative. */
             path?: string;
+            /**
+             * @description Asks it to save and make room; SIGTERM.
+             *
+             *     * `SIGTERM` - SIGTERM
+             *     * `SIGUSR1` - SIGUSR1
+             *     * `SIGUSR2` - SIGUSR2
+             *     * `SIGINT` - SIGINT
+             *     * `SIGHUP` - SIGHUP
+             */
+            signal?: components["schemas"]["SignalEnum"];
             /** @description Between the signal and the kill; 10s. */
             grace_period?: string;
         };
@@ -1270,7 +1281,11 @@ export interface components {
             type: string | null;
             /** @description 1000 = one chip. */
             milli_per_replica: number;
+            /** @description Of its last attempt; before the first, the fewest it asks for. */
             replicas: number;
+            min_replicas: number;
+            /** @description More than the minimum for an elastic gang. */
+            max_replicas: number;
             total_milli: number;
         };
         /** @description A job with its spec, its attempts and what you may do with it. */
@@ -1364,8 +1379,11 @@ export interface components {
                 [key: string]: string;
             };
             resources?: components["schemas"]["ResourcesSpecRequest"];
-            /** @description Replicas, all or none. */
-            nodes?: number;
+            /** @description Replicas, all or none; a range for an elastic gang. */
+            nodes?: number | string | {
+                min?: number;
+                max: number;
+            };
             /** @description Each replica on a node of its own; true. */
             spread?: boolean;
             node_pools?: string[];
@@ -1891,6 +1909,15 @@ export interface components {
         Session: {
             authenticated: boolean;
         };
+        /**
+         * @description * `SIGTERM` - SIGTERM
+         *     * `SIGUSR1` - SIGUSR1
+         *     * `SIGUSR2` - SIGUSR2
+         *     * `SIGINT` - SIGINT
+         *     * `SIGHUP` - SIGHUP
+         * @enum {string}
+         */
+        SignalEnum: "SIGTERM" | "SIGUSR1" | "SIGUSR2" | "SIGINT" | "SIGHUP";
         /**
          * @description * `pending` - pending
          *     * `met` - met

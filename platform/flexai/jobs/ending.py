@@ -35,9 +35,8 @@ from scheduler_core.lifecycle import (
     status_word,
 )
 
-
 TAKEN_FOR_OTHERS = frozenset({Outcome.PREEMPTED, Outcome.RESIZED, Outcome.MOVED})
-"""What an attempt that ended so had since its last checkpoint is no past use of its team: it was taken for others (R3)."""
+"""What an attempt that ended so had since its last checkpoint was lost for others: no past use of its team (R3)."""
 
 
 @dataclass(frozen=True, slots=True)
