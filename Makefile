@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help setup demo up test test-fast check format types schema lock bench clean
+.PHONY: help setup demo up test test-fast test-long check format types schema lock bench clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -45,6 +45,9 @@ endif
 
 test-fast: setup ## Run the tests that start no whole platform
 	$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-long: setup ## Run the tests that take minutes each
+	$(PY) -m pytest -m long $(ARGS)
 
 check: setup frontend/node_modules/.package-lock.json ## Lint, formatting, types, import contracts
 	$(VENV)/bin/ruff check

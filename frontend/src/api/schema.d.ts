@@ -840,6 +840,13 @@ export interface components {
          * @enum {string}
          */
         ActionEnum: "notify" | "suspend" | "stop";
+        /**
+         * @description * `afterok` - afterok
+         *     * `afterany` - afterany
+         *     * `afternotok` - afternotok
+         * @enum {string}
+         */
+        After: "afterok" | "afterany" | "afternotok";
         /** @description One way to give a replica what it needs; what it leaves out is taken from beside `any_of`. */
         AlternativeSpecRequest: {
             /** @description TYPE:COUNT; without it the job has no chips. */
@@ -1074,7 +1081,7 @@ export interface components {
             id: string;
             kind: components["schemas"]["KindEnum"];
             name: string;
-            on: components["schemas"]["On815Enum"];
+            on: components["schemas"]["After"];
             otherwise: components["schemas"]["OtherwiseEnum"];
             /** @description The job's status, or how far the set is. */
             status: string;
@@ -1091,7 +1098,7 @@ export interface components {
              *     * `afterany` - afterany
              *     * `afternotok` - afternotok
              */
-            on?: components["schemas"]["On815Enum"];
+            on?: components["schemas"]["After"];
             /**
              * @description What becomes of it when that cannot come; hold.
              *
@@ -1657,13 +1664,6 @@ export interface components {
          * @enum {string}
          */
         NodeStatus: "ready" | "cordoned" | "draining" | "dead" | "unreachable";
-        /**
-         * @description * `afterok` - afterok
-         *     * `afterany` - afterany
-         *     * `afternotok` - afternotok
-         * @enum {string}
-         */
-        On815Enum: "afterok" | "afterany" | "afternotok";
         /** @description A tenant. */
         Organization: {
             id: string;
@@ -3295,7 +3295,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

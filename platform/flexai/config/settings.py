@@ -169,6 +169,7 @@ SPECTACULAR_SETTINGS = {
         "NodeStatus": "flexai.api.schemas.common.NODE_STATUS_CHOICES",
         "Period": "flexai.api.schemas.tenancy.PERIOD_CHOICES",
         "Action": "flexai.api.schemas.common.ACTION_CHOICES",
+        "After": "flexai.api.schemas.jobs.AFTER_CHOICES",
     },
 }
 
