@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -114,6 +115,33 @@ def process_trees(roots: list[int]) -> dict[int, TreeUse]:
         )
         for root in ticks
     }
+
+
+def processes_outside(pids: Iterable[int], roots: Collection[int]) -> list[int]:
+    """Those of the processes that are there and neither are nor descend from one of these."""
+    outside = []
+    for pid in pids:
+        current: int | None = pid
+        while current is not None and current > 1 and current not in roots:
+            current = _parent_of(current)
+        if current is None or current in roots:
+            continue
+        outside.append(pid)
+    return outside
+
+
+def process_name(pid: int) -> str:
+    """What the kernel calls it; empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
+            return file.read(64).decode("utf-8", "replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _parent_of(pid: int) -> int | None:
+    fields = _stat_fields(str(pid))
+    return None if fields is None else int(fields[1])
 
 
 def _root_of(pid: int, parent_of: dict[int, int], roots: set[int]) -> int | None:

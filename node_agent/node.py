@@ -11,17 +11,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from node_agent import cgroups, datadir, progress, shim, visibility
 from node_agent.clocks import boot_id
 from node_agent.drivers import Driver
+from node_agent.drivers.amd import AmdDriver
+from node_agent.drivers.ascend import AscendDriver
+from node_agent.drivers.contained import found_in_time
 from node_agent.drivers.cpu import CpuDriver
 from node_agent.drivers.nvidia import NvidiaDriver
 from node_agent.executor import ProcessExecutor
 from node_agent.forking import Descriptors, ForkServer
-from node_agent.host import memory_total_mib
+from node_agent.host import memory_total_mib, process_name, processes_outside
 from node_agent.launching import Place
 from node_agent.outbox import Track
-from node_agent.protocol import Inventory, Telemetry, WantedReplica
+from node_agent.protocol import ChipInfo, Inventory, Telemetry, WantedReplica
 from node_agent.telemetry import Sampler
 from node_agent.users import Users
 
@@ -53,6 +58,7 @@ class Node:
         self._groups = cgroups.detect(group_name(data_dir))
         self._driver, driver_notes = _choose_driver(cpu_chips=cpu_chips, enforced=self._groups.cpu)
         self._notes = driver_notes + self._groups.notes + ([] if self._is_root else [NO_ROOT_NOTE])
+        self._foreign = foreign_processes(self._driver, set())
         self._inventory = self._take_stock()
         self._sampler = Sampler(self._driver)
 
@@ -99,6 +105,8 @@ class Node:
                 next_sweep = now + SWEEP_SECONDS
             if now >= next_look:
                 await asyncio.to_thread(self._driver.look_again)
+                shims = {local.shim_pid for local in self.executor.locals() if local.shim_pid}
+                self._foreign = await asyncio.to_thread(foreign_processes, self._driver, shims)
                 self._inventory = self._take_stock()
                 next_look = now + INVENTORY_SECONDS
             if now >= next_tidy:
@@ -139,7 +147,7 @@ class Node:
         return Inventory(
             cpu_milli=len(os.sched_getaffinity(os.getpid())) * 1000,
             memory_mib=memory_total_mib(),
-            chips=list(self._driver.chips),
+            chips=[_said_foreign(chip, self._foreign.get(chip.index)) for chip in self._driver.chips],
             topology=self._topology,
             separate_users=self._is_root,
             notes=[*self._notes, *self._driver.notes],
@@ -147,7 +155,7 @@ class Node:
 
     def telemetry(self) -> Telemetry:
         """What it does now."""
-        return self._sampler.sample(self.executor.locals())
+        return self._sampler.sample(self.executor.locals(), self._foreign)
 
     def _take_hints(self) -> None:
         try:
@@ -173,9 +181,31 @@ def remove_old_jobs(root: Path, in_use: set[str], kept_seconds: float) -> list[s
     return removed
 
 
+def foreign_processes(driver: Driver, shims: set[int]) -> dict[int, list[int]]:
+    """By chip, the processes that use it and are none of our replicas'; chips without any are left out."""
+    found = {index: processes_outside(pids, shims) for index, pids in driver.processes().items()}
+    return {index: pids for index, pids in found.items() if pids}
+
+
+def _said_foreign(chip: ChipInfo, pids: list[int] | None) -> ChipInfo:
+    """Nothing is placed on a chip that somebody else uses."""
+    if not pids or not chip.healthy:
+        return chip
+    who = ", ".join(f"{process_name(pid)} (process {pid})" for pid in pids[:3])
+    more = f" and {len(pids) - 3} more" if len(pids) > 3 else ""
+    note = f"Used by {who}{more}, not by a job of this platform."
+    return msgspec.structs.replace(chip, healthy=False, health_note=note[:200])
+
+
 def _choose_driver(*, cpu_chips: bool, enforced: bool) -> tuple[Driver, list[str]]:
     """Accelerators if there are any; else, or when asked, the cores. With sentences about what was not chosen."""
-    nvidia = NvidiaDriver()
-    if nvidia.chips and not cpu_chips:
-        return nvidia, []
-    return CpuDriver(enforced=enforced), nvidia.notes
+    notes: list[str] = []
+    makes: tuple[tuple[str, Callable[[], Driver]], ...] = (
+        ("nvidia", NvidiaDriver), ("amd", AmdDriver), ("ascend", AscendDriver),
+    )  # fmt: skip
+    for name, make in makes:
+        driver, said = found_in_time(make, name)
+        notes += said
+        if driver is not None and not cpu_chips:
+            return driver, notes
+    return CpuDriver(enforced=enforced), notes

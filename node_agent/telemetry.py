@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+import msgspec
 
 from node_agent.clocks import boottime_ms, wall_ms
 from node_agent.drivers import Driver
 from node_agent.executor import Local
 from node_agent.host import ALL_CORES, TreeUse, memory_used_mib, process_trees, read_core_times
-from node_agent.protocol import ReplicaSample, Telemetry, replica_key
+from node_agent.protocol import FOREIGN, ReplicaSample, Telemetry, replica_key
 from node_agent.reconcile import Key, Phase
 
 MAX_REPLICAS = 1_000
@@ -26,8 +28,8 @@ class Sampler:
         self._peaks: dict[Key, int] = {}
         self._wait_ms: dict[Key, int] = {}
 
-    def sample(self, replicas: Iterable[Local]) -> Telemetry:
-        """Host, chips and live replicas since the last call."""
+    def sample(self, replicas: Iterable[Local], foreign: Collection[int] = ()) -> Telemetry:
+        """Host, chips and live replicas since the last call. `foreign`: chips that somebody else uses."""
         now = boottime_ms()
         elapsed_ms = max(1, now - self._at)
         self._at = now
@@ -37,9 +39,11 @@ class Sampler:
         memory_of_chip: dict[int, int] = {}
         samples = self._sample_replicas(live, elapsed_ms, memory_of_chip)
         chips = self._driver.sample(memory_of_chip)
+        use = {chip.index: chip.use_permille for chip in chips}
         for local in live:
-            if self._driver.name != "cpu" and local.chips:
-                local.use_sum += sum(chips[index].use_permille for index in local.chips) // len(local.chips)
+            told = [use[index] for index in local.chips if index in use]
+            if self._driver.name != "cpu" and told:
+                local.use_sum += sum(told) // len(told)
                 local.use_samples += 1
         host = read_core_times()[ALL_CORES]
         host_use = host.use_permille_since(self._host)
@@ -48,7 +52,10 @@ class Sampler:
             at=wall_ms(),
             host_cpu_permille=host_use,
             host_memory_mib=memory_used_mib(),
-            chips=chips,
+            chips=[
+                msgspec.structs.replace(chip, flags=chip.flags | FOREIGN) if chip.index in foreign else chip
+                for chip in chips
+            ],
             replicas=samples,
         )
 

@@ -30,7 +30,11 @@ class Driver(Protocol):
         """
 
     def sample(self, memory_mib: Mapping[int, int]) -> list[ChipSample]:
-        """All chips now. `memory_mib`: what our own replicas use per chip, for drivers that cannot measure it."""
+        """All chips now, but for those of which no use can be told. `memory_mib`: what our own replicas use per chip,
+        for drivers that cannot measure it."""
+
+    def processes(self) -> Mapping[int, Sequence[int]]:
+        """Ids of the processes that use each chip, by index; chips that cannot tell are left out."""
 
     def environment(self, indexes: Sequence[int]) -> dict[str, str]:
         """Variables that make exactly these chips visible to a job (none of them, when it holds none)."""

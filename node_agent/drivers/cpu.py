@@ -58,6 +58,10 @@ class CpuDriver:
         self._before = now
         return samples
 
+    def processes(self) -> Mapping[int, Sequence[int]]:
+        """The whole host may use its cores: none is told."""
+        return {}
+
     def environment(self, indexes: Sequence[int]) -> dict[str, str]:
         """`FLEXAI_CPUS`: the cores held, comma-separated; empty without chips."""
         return {"FLEXAI_CPUS": ",".join(str(core) for core in self.cores(indexes))}

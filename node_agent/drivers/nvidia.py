@@ -1,21 +1,40 @@
-"""The `nvidia` driver: detects and reports NVIDIA chips through NVML (the optional package `nvidia-ml-py`)."""
+"""The `nvidia` driver: detects and reports NVIDIA chips through NVML (the optional package `nvidia-ml-py`).
+
+A chip in MIG mode is offered as its instances, each a chip with a parent (Q5); nobody is given the parent. Of an
+instance NVML tells no use: it is not sampled, and what is not measured is not idle (T1).
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-import msgspec
+from node_agent.drivers.keeping import kept, leading_digit, nominal_gib
+from node_agent.protocol import (
+    HOT,
+    POWER_CAPPED,
+    SLOWED,
+    UNHEALTHY,
+    ChipErrors,
+    ChipInfo,
+    ChipSample,
+)
 
-from node_agent.protocol import ChipInfo, ChipSample
-
-UNHEALTHY = 1
-"""Bit 0 of a sample's flags."""
-_NOMINAL_GIB = (4, 6, 8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 64, 80, 94, 96, 141, 144, 180, 192, 288)
-"""Sizes that the chips are sold as; measured memory is a little more or less."""
+DIVIDED = "It is divided into instances, which are offered instead."
+MAX_XIDS = 16
+_POWER_CAP = 0x4
+_HARDWARE_SLOWDOWN = 0x8
+_HEAT = 0x20 | 0x40
+_POWER_BRAKE = 0x80
+"""Bits of NVML's reasons for lower clocks."""
+_PROFILE = re.compile(r"(\d+)g\.\d+gb\S*$")
+_SLICES = {"A30": 4}
+"""Of the chips that have another number than 7."""
+_MOST_SLICES = 7
 
 
 class NvidiaDriver:
@@ -27,7 +46,10 @@ class NvidiaDriver:
         """`nvml` stands in for the `pynvml` module (tests give a recorded one)."""
         self.chips: list[ChipInfo] = []
         self.notes: list[str] = []
-        self._handles: list[Any] = []
+        self._handles: dict[str, Any] = {}
+        self._most_links: dict[str, int] = {}
+        self._xids: dict[str, list[int]] = {}
+        self._events: Any = None
         self._missing_module: list[str] = []
         self._nvml: Any = nvml or self._import()
         self.look_again()
@@ -35,20 +57,23 @@ class NvidiaDriver:
     def look_again(self) -> None:
         """A chip that does not answer any more stays, not healthy; one that is new comes last."""
         notes = list(self._missing_module)
-        found = dict(self._detect(notes)) if self._nvml is not None else {}
-        chips, handles = [], []
-        for known, handle in zip(self.chips, self._handles, strict=True):
-            chip, new_handle = found.pop(known.uuid, (None, handle))
-            chips.append(_at(chip, known.index) if chip is not None else _gone(known))
-            handles.append(new_handle)
-        for chip, handle in found.values():
-            chips.append(_at(chip, len(chips)))
-            handles.append(handle)
-        self._handles, self.chips, self.notes = handles, chips, notes
+        found = list(self._detect(notes)) if self._nvml is not None else []
+        self._handles |= {chip.uuid: handle for chip, handle in found}
+        self.chips, self.notes = kept(self.chips, [chip for chip, _ in found]), notes
 
     def sample(self, memory_mib: Mapping[int, int]) -> list[ChipSample]:
         """All chips now. A value that a chip does not report is 0; a chip that does not answer is unhealthy."""
-        return [self._sample_one(index, handle) for index, handle in enumerate(self._handles)]
+        samples = (self._sample_one(chip, self._handles[chip.uuid]) for chip in self.chips)
+        return [sample for sample in samples if sample is not None]
+
+    def processes(self) -> dict[int, list[int]]:
+        """Ids of the processes that compute on each chip, by index."""
+        found = {}
+        for chip in self.chips:
+            handle = self._handles[chip.uuid]
+            running = self._ask(lambda: self._nvml.nvmlDeviceGetComputeRunningProcesses(handle), [])  # noqa: B023
+            found[chip.index] = [int(process.pid) for process in running]
+        return found
 
     def environment(self, indexes: Sequence[int]) -> dict[str, str]:
         """`CUDA_VISIBLE_DEVICES` by uuid, which no renumbering can confuse; empty hides all."""
@@ -68,8 +93,8 @@ class NvidiaDriver:
                 )
             return None
 
-    def _detect(self, notes: list[str]) -> Iterator[tuple[str, tuple[ChipInfo, Any]]]:
-        """(uuid, (chip, handle)) of all that answer and can be offered; `notes` gets a sentence for each other."""
+    def _detect(self, notes: list[str]) -> Iterator[tuple[ChipInfo, Any]]:
+        """All that answer and can be offered, with their handles; `notes` gets a sentence for each other."""
         try:
             self._nvml.nvmlInit()
             count = self._nvml.nvmlDeviceGetCount()
@@ -77,12 +102,11 @@ class NvidiaDriver:
             if os.path.exists("/proc/driver/nvidia"):
                 notes.append(f"The NVIDIA driver does not answer: {error}.")
             return
+        self._take_xids()
         for number in range(count):
-            found = self._detect_one(number, notes)
-            if found is not None:
-                yield found[0].uuid, found
+            yield from self._detect_one(number, notes)
 
-    def _detect_one(self, number: int, notes: list[str]) -> tuple[ChipInfo, Any] | None:
+    def _detect_one(self, number: int, notes: list[str]) -> Iterator[tuple[ChipInfo, Any]]:
         try:
             handle = self._nvml.nvmlDeviceGetHandleByIndex(number)
             name = _text(self._nvml.nvmlDeviceGetName(handle))
@@ -90,57 +114,131 @@ class NvidiaDriver:
             uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))
         except self._nvml.NVMLError as error:
             notes.append(f"NVIDIA chip {number} does not answer and is left out: {error}.")
-            return None
-        if self._is_partitioned(handle):
-            notes.append(f"NVIDIA chip {number} is in MIG mode; its instances are not offered yet.")
-            return None
-        note = self._health_note(handle)
+            return
+        if uuid not in self._handles:
+            self._listen(handle)
+        divided = bool(self._ask(lambda: self._nvml.nvmlDeviceGetMigMode(handle)[0], 0))
         chip = ChipInfo(
             index=number,
             type=chip_type(name, memory_bytes),
             memory_mib=memory_bytes >> 20,
             uuid=uuid,
             driver="nvidia",
-            healthy=not note,
-            health_note=note,
+            healthy=not divided,
+            health_note=DIVIDED if divided else "",
             isolation=["exclusive", "cooperative"],
+            errors=self._errors(uuid, handle),
         )
-        return chip, handle
+        yield chip, handle
+        if divided:
+            yield from self._instances(chip, handle, name)
 
-    def _is_partitioned(self, handle: Any) -> bool:
-        mode = self._ask(lambda: self._nvml.nvmlDeviceGetMigMode(handle)[0], 0)
-        return bool(mode)
+    def _instances(self, parent: ChipInfo, handle: Any, name: str) -> Iterator[tuple[ChipInfo, Any]]:
+        of = next((count for kind, count in _SLICES.items() if kind in name.split()), _MOST_SLICES)
+        for number in range(self._ask(lambda: self._nvml.nvmlDeviceGetMaxMigDeviceCount(handle), 0)):
+            try:
+                instance = self._nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
+                profile = _PROFILE.search(_text(self._nvml.nvmlDeviceGetName(instance)))
+                uuid = _text(self._nvml.nvmlDeviceGetUUID(instance))
+                memory_mib = self._nvml.nvmlDeviceGetMemoryInfo(instance).total >> 20
+            except self._nvml.NVMLError:
+                continue  # no instance has this number
+            if profile is not None:
+                chip = ChipInfo(
+                    index=number, type=f"{parent.type}/{profile[0]}", memory_mib=memory_mib, uuid=uuid,
+                    driver="nvidia", isolation=["exclusive", "hardware"], parent=parent.uuid,
+                    slices=min(int(profile[1]), of), of=of, errors=parent.errors,
+                )  # fmt: skip
+                yield chip, instance
 
-    def _health_note(self, handle: Any) -> str:
-        uncorrected = self._ask(
-            lambda: self._nvml.nvmlDeviceGetTotalEccErrors(
-                handle, self._nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, self._nvml.NVML_VOLATILE_ECC
-            ),
-            0,
+    # --- errors
+
+    def _errors(self, uuid: str, handle: Any) -> ChipErrors | None:
+        """None where nothing was counted."""
+        nvml = self._nvml
+        corrected, uncorrected = (
+            self._ask(lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, kind, nvml.NVML_VOLATILE_ECC), 0)  # noqa: B023
+            for kind in (nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED)
         )
-        return f"{uncorrected} uncorrected memory errors since the driver was loaded." if uncorrected else ""
+        _, remapped, pending, failed = self._ask(lambda: nvml.nvmlDeviceGetRemappedRows(handle), (0, 0, 0, 0))
+        errors = ChipErrors(
+            uncorrected=uncorrected,
+            corrected=leading_digit(corrected),
+            remapped_rows=remapped,
+            remap_pending=bool(pending),
+            remap_failed=bool(failed),
+            xids=list(self._xids.get(uuid, [])),
+            links_down=self._links_down(uuid, handle),
+        )
+        return errors if errors != ChipErrors() else None
 
-    def _sample_one(self, index: int, handle: Any) -> ChipSample:
+    def _links_down(self, uuid: str, handle: Any) -> int:
+        """Links that were up since the agent started and are not: how many there should be, nobody says."""
+        up: int = sum(
+            self._ask(lambda: self._nvml.nvmlDeviceGetNvLinkState(handle, link), 0)  # noqa: B023
+            for link in range(self._nvml.NVML_NVLINK_MAX_LINKS)
+        )
+        self._most_links[uuid] = max(up, self._most_links.get(uuid, 0))
+        return self._most_links[uuid] - up
+
+    def _listen(self, handle: Any) -> None:
+        """From now on the chip's XIDs are told; where that is not supported there are none."""
+        nvml = self._nvml
+        try:
+            self._events = self._events or nvml.nvmlEventSetCreate()
+            nvml.nvmlDeviceRegisterEvents(handle, nvml.nvmlEventTypeXidCriticalError, self._events)
+        except nvml.NVMLError:
+            return
+
+    def _take_xids(self) -> None:
+        while self._events is not None:
+            try:
+                event = self._nvml.nvmlEventSetWait(self._events, 0)
+                uuid = _text(self._nvml.nvmlDeviceGetUUID(event.device))
+            except self._nvml.NVMLError:
+                return  # nothing waits
+            self._xids[uuid] = [*self._xids.get(uuid, []), int(event.eventData)][-MAX_XIDS:]
+
+    # --- samples
+
+    def _sample_one(self, chip: ChipInfo, handle: Any) -> ChipSample | None:
         nvml = self._nvml
         try:
             used_bytes = nvml.nvmlDeviceGetMemoryInfo(handle).used
         except nvml.NVMLError:
-            return ChipSample(index=index, use_permille=0, memory_mib=0, flags=UNHEALTHY)
+            return ChipSample(index=chip.index, use_permille=0, memory_mib=0, flags=UNHEALTHY)
+        rates = self._ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle), None)
+        if rates is None and chip.parent:
+            return None
         return ChipSample(
-            index=index,
-            use_permille=self._ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu, 0) * 10,
+            index=chip.index,
+            use_permille=0 if rates is None else rates.gpu * 10,
             memory_mib=used_bytes >> 20,
             temperature_c=self._ask(
                 lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU), 0
             ),
             power_mw=self._ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle), 0),
-            flags=UNHEALTHY if self._health_note(handle) else 0,
+            flags=self._flags(handle),
+            clock_permille=self._clock_permille(handle),
+            memory_use_permille=0 if rates is None else rates.memory * 10,
         )
 
-    def _ask(self, question: Callable[[], int], otherwise: int) -> int:
+    def _flags(self, handle: Any) -> int:
+        reasons = self._ask(lambda: self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle), 0)
+        hot = HOT if reasons & _HEAT else 0
+        slowed = SLOWED if reasons & _POWER_BRAKE or (reasons & _HARDWARE_SLOWDOWN and not hot) else 0
+        return hot | slowed | (POWER_CAPPED if reasons & _POWER_CAP else 0)
+
+    def _clock_permille(self, handle: Any) -> int:
+        nvml = self._nvml
+        most = self._ask(lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM), 0)
+        now = self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM), 0)
+        return min(1000, now * 1000 // most) if most else 0
+
+    def _ask(self, question: Callable[[], Any], otherwise: Any) -> Any:
         """The answer, or `otherwise` where this chip does not support the question."""
         try:
-            return int(question())
+            return question()
         except self._nvml.NVMLError:
             return otherwise
 
@@ -155,18 +253,7 @@ def chip_type(name: str, memory_bytes: int) -> str:
         and not word.startswith("HBM")
         and not (word[:1].isdigit() and word.upper().endswith(("GB", "G")))
     ]
-    gib = memory_bytes / (1 << 30)
-    nominal = min(_NOMINAL_GIB, key=lambda size: abs(size - gib))
-    return f"{'-'.join(words) or 'NVIDIA'}-{nominal}GB"
-
-
-def _at(chip: ChipInfo, index: int) -> ChipInfo:
-    return msgspec.structs.replace(chip, index=index)
-
-
-def _gone(chip: ChipInfo) -> ChipInfo:
-    note = "It is not offered any more: it does not answer, or was divided."
-    return msgspec.structs.replace(chip, healthy=False, health_note=note)
+    return f"{'-'.join(words) or 'NVIDIA'}-{nominal_gib(memory_bytes)}GB"
 
 
 def _text(value: str | bytes) -> str:

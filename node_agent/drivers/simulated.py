@@ -89,6 +89,10 @@ class SimulatedDriver:
             for index, use in enumerate(self._use)
         ]
 
+    def processes(self) -> Mapping[int, Sequence[int]]:
+        """Nobody uses them: none is told."""
+        return {}
+
     def environment(self, indexes: Sequence[int]) -> dict[str, str]:
         """Nothing sees it."""
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from types import ModuleType
 from typing import cast
@@ -10,9 +11,12 @@ from typing import cast
 import pytest
 
 from node_agent.drivers.cpu import CpuDriver
-from node_agent.drivers.nvidia import UNHEALTHY, NvidiaDriver, chip_type
+from node_agent.drivers.nvidia import NvidiaDriver, chip_type
 from node_agent.drivers.simulated import Shape, SimulatedDriver, declared_use
 from node_agent.host import CoreTimes, memory_total_mib, memory_used_mib, process_trees, read_core_times
+from node_agent.node import foreign_processes
+from node_agent.protocol import FOREIGN, HOT, POWER_CAPPED, SLOWED, UNHEALTHY, ChipErrors
+from node_agent.telemetry import Sampler
 from tests.agent.recorded_nvml import Nvml
 
 
@@ -88,18 +92,54 @@ def test_an_nvidia_chip_that_does_not_answer_is_left_out_and_said() -> None:
     assert driver.notes == ["NVIDIA chip 1 does not answer and is left out: GPU is lost."]
 
 
-def test_an_nvidia_chip_in_mig_mode_is_not_offered_whole() -> None:
+def test_q5_an_nvidia_chip_in_mig_mode_is_offered_as_its_instances() -> None:
     driver = nvidia(mig=2)
-    assert len(driver.chips) == 2
-    assert "MIG" in driver.notes[0]
+    parent, small, large = driver.chips[2:]
+    assert (parent.uuid, parent.healthy) == ("GPU-2", False)
+    assert "divided" in parent.health_note
+    assert (small.type, small.parent, small.slices, small.of) == ("H100-80GB/1g.10gb", "GPU-2", 1, 7)
+    assert (large.type, large.slices, large.isolation) == ("H100-80GB/3g.40gb", 3, ["exclusive", "hardware"])
+    assert driver.environment([small.index]) == {"CUDA_VISIBLE_DEVICES": "MIG-2-0"}
+    assert [sample.index for sample in driver.sample({})] == [0, 1, 2], "of an instance no use is told"
 
 
-def test_memory_errors_make_an_nvidia_chip_unhealthy() -> None:
-    driver = nvidia(ecc_errors=4)
-    assert not driver.chips[0].healthy
-    assert driver.chips[0].health_note.startswith("4 uncorrected memory errors")
-    assert driver.chips[1].healthy
-    assert driver.sample({})[0].flags == UNHEALTHY
+def test_t4_an_nvidia_chip_tells_what_its_hardware_counted() -> None:
+    recorded = Nvml(ecc_errors=4)
+    recorded.remapped = (2, 1, 1, 0)
+    driver = NvidiaDriver(cast(ModuleType, recorded))
+    recorded.waiting_xids, recorded.links = [(0, 79), (0, 13)], 17
+    driver.look_again()
+    first, second, _ = driver.chips
+    assert first.healthy, "what follows is the server's to decide"
+    assert first.errors == ChipErrors(
+        uncorrected=4, corrected=4000, remapped_rows=1, remap_pending=True, xids=[79, 13], links_down=1
+    )
+    assert second.errors == ChipErrors(links_down=1)
+    recorded.links = 18
+    driver.look_again()
+    assert driver.chips[1].errors is None
+
+
+@pytest.mark.parametrize(
+    ("reasons", "flags"),
+    [(0, 0), (0x1, 0), (0x4, POWER_CAPPED), (0x20, HOT), (0x8 | 0x40, HOT), (0x8, SLOWED), (0x80, SLOWED)],
+)
+def test_t4_an_nvidia_chip_tells_why_it_is_slow(reasons: int, flags: int) -> None:
+    recorded = Nvml()
+    recorded.reasons = reasons
+    [sample, *_] = NvidiaDriver(cast(ModuleType, recorded)).sample({})
+    assert (sample.flags, sample.clock_permille, sample.memory_use_permille) == (flags, 886, 400)
+
+
+def test_foreign_processes_are_seen_and_our_own_are_not_foreign() -> None:
+    recorded = Nvml()
+    driver = NvidiaDriver(cast(ModuleType, recorded))
+    with subprocess.Popen(["sleep", "60"]) as ours:
+        recorded.pids = {0: [ours.pid], 1: [ours.pid, os.getppid()], 2: [999_999_999]}
+        assert foreign_processes(driver, {os.getpid()}) == {1: [os.getppid()]}
+        [marked] = Sampler(driver).sample([], {1}).chips[1:2]
+        assert marked.flags == FOREIGN
+        ours.kill()
 
 
 def test_a_second_look_keeps_every_index() -> None:
@@ -117,9 +157,9 @@ def test_a_second_look_keeps_every_index() -> None:
     ]
     assert "not offered any more" in driver.chips[0].health_note
     assert driver.environment([2]) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
-    recorded.broken, recorded.ecc_errors = -1, 3
+    recorded.broken = -1
     driver.look_again()
-    assert driver.chips[0].health_note.startswith("3 uncorrected")
+    assert all(chip.healthy for chip in driver.chips)
     recorded.installed = False
     driver.look_again()
     assert [chip.index for chip in driver.chips] == [0, 1, 2]
