@@ -267,9 +267,15 @@ class ProcessExecutor:
         else:
             self._fork_server.send(local.frame)
 
-    def _stop(self, stop: Stop) -> None:
+    def stop(self, stop: Stop, sentence: str = "") -> None:
+        """Ask a replica's shim to end it, for this reason."""
+        self._stop(stop, sentence)
+
+    def _stop(self, stop: Stop, sentence: str = "") -> None:
         local = self._locals[stop.key]
         request: spool.Move = {"outcome": stop.outcome}
+        if sentence:
+            request["sentence"] = sentence
         if stop.grace_ms is not None:
             request["grace_ms"] = stop.grace_ms
         if not local.read:

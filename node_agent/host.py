@@ -53,6 +53,11 @@ def memory_used_mib() -> int:
     return (total - available) >> 10
 
 
+def memory_available_mib() -> int:
+    """Memory of the host that is free, or can be had by giving up caches."""
+    return _meminfo_kib()[1] >> 10
+
+
 @dataclass(frozen=True, slots=True)
 class TreeUse:
     """One process with all its descendants, the process itself left out."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from node_agent import cgroups, datadir, progress, shim, visibility
+from node_agent import cgroups, datadir, progress, shim, visibility, yielding
 from node_agent.clocks import boot_id
 from node_agent.drivers import Driver
 from node_agent.drivers.amd import AmdDriver
@@ -82,6 +82,8 @@ class Node:
         )
         self.executor = ProcessExecutor(place, fork_server, on_change)
         self.executor.find()
+        self._yielding = yielding.Yielding(self.executor.stop, on_change)
+        self._yielding.find(self.executor.locals())
         cgroups.remove_stale(self._groups.groups, self.executor.names())
         await fork_server.start(self.executor.fork_server_restarted)
         self._notes += fork_server.notes
@@ -91,7 +93,7 @@ class Node:
     async def make_rounds(self) -> None:
         """Follow logs, find what hints did not tell, look at the chips, remove old job directories; until
         cancelled."""
-        next_sweep = next_tidy = next_words = 0.0
+        next_sweep = next_tidy = next_words = next_owners = 0.0
         next_look = time.monotonic() + INVENTORY_SECONDS
         while True:
             now = time.monotonic()
@@ -100,6 +102,9 @@ class Node:
             if now >= next_words:
                 self.executor.look_for_progress()
                 next_words = now + progress.LOOK_SECONDS
+            if now >= next_owners:
+                self._yielding.look(self.executor.locals())
+                next_owners = now + yielding.LOOK_SECONDS
             if now >= next_sweep:
                 self.executor.sweep()
                 next_sweep = now + SWEEP_SECONDS
@@ -121,6 +126,7 @@ class Node:
     def apply(self, wanted: list[WantedReplica]) -> None:
         """See `conversation.Executor`."""
         self.executor.apply(wanted)
+        self._yielding.know(wanted, self.executor.locals())
 
     def live(self) -> list[tuple[str, int]]:
         """See `conversation.Executor`."""

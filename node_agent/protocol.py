@@ -116,6 +116,8 @@ class ReplicaReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """With `ended`: bytes of log in all; the log is complete when the server has so many."""
     cpu_time_ms: int = 0
     memory_peak_mib: int = 0
+    note: Literal["", "paused", "resumed"] = ""
+    """With `running`: no move of its own; its node has halted a guest, or lets it go on (T3)."""
     use_permille: int | None = None
     """Mean use of the chips it held (or of the CPU it asked for) over its life."""
 
@@ -216,6 +218,19 @@ class WantedChip(msgspec.Struct, frozen=True, omit_defaults=True):
     memory_mib: int = 0
 
 
+class WantedGuest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The replica runs on chips lent to it, and makes way by this rule, with or without contact (T3)."""
+
+    owners: list[tuple[str, int, int]]
+    """(attempt, replica, milli-chips held) of each owner on this node."""
+    above: int
+    """Permille of what an owner holds from which it is back."""
+    pause_after_ms: int
+    stop_after_ms: int
+    memory_floor_mib: int = 0
+    """Free memory of the node, or of its chips, below which it is stopped at once."""
+
+
 class WantedReplica(msgspec.Struct, frozen=True, omit_defaults=True):
     """One replica that should live here, or should be stopped and reported as ended."""
 
@@ -252,6 +267,8 @@ class WantedReplica(msgspec.Struct, frozen=True, omit_defaults=True):
     checkpoint_dir: str = ""
     """For FLEXAI_CHECKPOINT_DIR: absolute, or relative to the job's own directory; empty: `checkpoint` there."""
     generation: int = 1
+    guest: WantedGuest | None = None
+    """None: it holds its chips by right."""
     log_limit: int = 64 * 1024 * 1024
     """Bytes of log kept; what follows is dropped and a last line says so."""
 

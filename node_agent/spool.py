@@ -141,7 +141,7 @@ def append_for_a_dead_shim(base: str, move: Move) -> None:
 
 def remove(base: str) -> None:
     """Forget the replica: its files are gone afterwards. Harmless when they already are."""
-    for path in (f"{base}.log", f"{base}.state"):
+    for path in (f"{base}.log", f"{base}.guest", f"{base}.state"):
         try:
             os.unlink(path)
         except FileNotFoundError:

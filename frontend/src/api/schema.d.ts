@@ -1079,7 +1079,7 @@ export interface components {
         /** @description What a job waits for, or waited for. */
         Dependency: {
             id: string;
-            kind: components["schemas"]["KindEnum"];
+            kind: components["schemas"]["DependencyKindEnum"];
             name: string;
             on: components["schemas"]["After"];
             otherwise: components["schemas"]["OtherwiseEnum"];
@@ -1087,6 +1087,12 @@ export interface components {
             status: string;
             standing: components["schemas"]["StandingEnum"];
         };
+        /**
+         * @description * `job` - job
+         *     * `set` - set
+         * @enum {string}
+         */
+        DependencyKindEnum: "job" | "set";
         /** @description A job, or a set, that has to end first. */
         DependencySpecRequest: {
             /** @description Id of a job or a set, or a name: the newest of that name. */
@@ -1208,9 +1214,22 @@ export interface components {
             id: string;
             index: number;
             type: string;
+            /**
+             * @description guest: lent to it.
+             *
+             *     * `owned` - owned
+             *     * `guest` - guest
+             */
+            kind: components["schemas"]["HeldChipKindEnum"];
             milli: number;
             memory_mib: number;
         };
+        /**
+         * @description * `owned` - owned
+         *     * `guest` - guest
+         * @enum {string}
+         */
+        HeldChipKindEnum: "owned" | "guest";
         /** @description The host now. */
         HostUse: {
             /** @description Of all cores. */
@@ -1276,6 +1295,8 @@ export interface components {
             /** @description Mean use of its chips: now while it runs, over its life afterwards. */
             use_permille: number | null;
             idle: components["schemas"]["Idle"] | null;
+            /** @description Null where it is no guest and offers nothing to guests. */
+            lending: components["schemas"]["Lending"] | null;
             /** @description Of the last attempt; null where it said nothing. */
             progress: components["schemas"]["Progress"] | null;
             memory_peak_mib: number | null;
@@ -1336,6 +1357,8 @@ export interface components {
             /** @description Mean use of its chips: now while it runs, over its life afterwards. */
             use_permille: number | null;
             idle: components["schemas"]["Idle"] | null;
+            /** @description Null where it is no guest and offers nothing to guests. */
+            lending: components["schemas"]["Lending"] | null;
             /** @description Of the last attempt; null where it said nothing. */
             progress: components["schemas"]["Progress"] | null;
             memory_peak_mib: number | null;
@@ -1399,7 +1422,12 @@ export interface components {
             preemptible?: boolean;
             /** @description Not taken back before, such as 30m. */
             min_runtime?: string;
-            lend?: components["schemas"]["LendEnum"];
+            /** @description Who may use its idle chips; or `to` and `after`, for how long idle, such as 5m. */
+            lend?: ("never" | "team" | "organization" | "any") | {
+                /** @enum {string} */
+                to?: "never" | "team" | "organization" | "any";
+                after?: string;
+            };
             hold?: boolean;
             /** Format: date-time */
             start_after?: string;
@@ -1429,20 +1457,23 @@ export interface components {
             /** @default 3600 */
             seconds: number;
         };
+        /** @description That it runs on chips lent to it, or that its own idle chips are on offer to guests. */
+        Lending: {
+            role: components["schemas"]["LendingRoleEnum"];
+            /** Format: date-time */
+            since: string;
+            /**
+             * Format: date-time
+             * @description Since when the owner is back: the guest is halted meanwhile.
+             */
+            halted_at: string | null;
+        };
         /**
-         * @description * `job` - job
-         *     * `set` - set
+         * @description * `guest` - guest
+         *     * `owner` - owner
          * @enum {string}
          */
-        KindEnum: "job" | "set";
-        /**
-         * @description * `never` - never
-         *     * `team` - team
-         *     * `organization` - organization
-         *     * `any` - any
-         * @enum {string}
-         */
-        LendEnum: "never" | "team" | "organization" | "any";
+        LendingRoleEnum: "guest" | "owner";
         /** @description A log there is. */
         LogReplica: {
             attempt: number;

@@ -105,6 +105,14 @@ class Dependent(TypedDict):
     status: str
 
 
+class Lending(TypedDict):
+    """That it runs on chips lent to it (`role` guest), or offers its own idle ones (owner)."""
+
+    role: str
+    since: str
+    halted_at: str | None
+
+
 class Job(TypedDict):
     """A job; `spec` to `dependents` come with `jobs.get` alone."""
 
@@ -135,6 +143,7 @@ class Job(TypedDict):
     nodes: list[str]
     use_permille: int | None
     idle: Idle | None
+    lending: Lending | None
     progress: Progress | None
     memory_peak_mib: int | None
     version: int

@@ -136,7 +136,9 @@ _MOVE_JOBS = """
 UPDATE jobs_job j SET state = u.state, status = u.state, reason_code = u.reason_code, sentence = u.sentence,
     exit_code = u.exit_code, outcome = u.outcome, failures = u.failures, ended_at = u.ended_at,
     started_at = coalesce(u.started_at, j.started_at), version = u.version,
-    attained = j.attained + u.service, times_taken = j.times_taken + u.taken
+    attained = j.attained + u.service, times_taken = j.times_taken + CASE
+        WHEN u.taken = 0 OR EXISTS (SELECT 1 FROM jobs_attempt a JOIN jobs_guest g ON g.attempt_id = a.id
+                                     WHERE a.job_id = j.id AND a.number = j.attempts_count) THEN 0 ELSE 1 END
 FROM json_to_recordset(%s::json) AS u(
     id bigint, state text, reason_code text, sentence text, exit_code int, outcome text, failures int,
     ended_at timestamptz, started_at timestamptz, version int, service bigint, taken int)

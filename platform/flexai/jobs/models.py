@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
@@ -236,6 +237,34 @@ class AttemptProgress(models.Model):
     """The one that the scheduler has heard of."""
     problem = models.CharField(max_length=200, default="")
     """What of its words was refused."""
+
+
+class Offer(models.Model):
+    """A running attempt that is idle, or whose chips are on offer to guests (T2); see `scheduler_core.offers`."""
+
+    attempt = models.OneToOneField(Attempt, models.CASCADE, primary_key=True, related_name="offer")
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+")
+    idle_since = models.DateTimeField(null=True)
+    offered_at = models.DateTimeField(null=True)
+    busy_at = models.DateTimeField(null=True)
+    """Since when its owner has been back; only while it offers."""
+    ended = models.PositiveSmallIntegerField(default=0, db_default=0)
+    """How many of its offers its return has ended."""
+    use_permille = models.PositiveIntegerField(default=0, db_default=0)
+    """When it was last changed."""
+
+
+class Guest(models.Model):
+    """An attempt that runs on chips lent to it (T3)."""
+
+    attempt = models.OneToOneField(Attempt, models.CASCADE, primary_key=True, related_name="guest")
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+")
+    lenders = ArrayField(models.BigIntegerField())
+    """Attempts of the owners."""
+    rule = models.JSONField()
+    """Its yield rule: `above`, `pause_after`, `stop_after`, `memory_floor`."""
+    paused_at = models.DateTimeField(null=True)
+    """Since when its node has halted it, because its owner is back."""
 
 
 class Replica(models.Model):

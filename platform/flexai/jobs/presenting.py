@@ -12,7 +12,17 @@ from django.db.models import Min
 
 from flexai.common import clock
 from flexai.jobs.dependencies import dependencies_of, dependents_of
-from flexai.jobs.models import Allocation, Attempt, AttemptProgress, Event, IdleAttempt, Job, Replica
+from flexai.jobs.models import (
+    Allocation,
+    Attempt,
+    AttemptProgress,
+    Event,
+    Guest,
+    IdleAttempt,
+    Job,
+    Offer,
+    Replica,
+)
 from flexai.jobs.queries_live import use_of_jobs
 from flexai.tenancy.principals import Principal
 from scheduler_core.demand import Rung
@@ -71,6 +81,7 @@ def present_attempts(job: Job) -> list[dict[str, Any]]:
                 "id": allocation.chip.public_id,
                 "index": allocation.chip.index,
                 "type": allocation.chip.type,
+                "kind": allocation.kind,
                 "milli": allocation.milli,
                 "memory_mib": allocation.memory_mib,
             }
@@ -152,6 +163,7 @@ def _job(job: Job, place: Whereabouts | None, live_use: int | None, now: datetim
         "nodes": place.nodes if place else [],
         "use_permille": place.attempt.use_permille if place and place.attempt.state == "ended" else live_use,
         "idle": _idle(job, place),
+        "lending": _lending(place),
         "progress": present_progress(place.attempt) if place else None,
         "memory_peak_mib": place.attempt.memory_peak_mib or None if place else None,
         "version": job.version,
@@ -173,6 +185,19 @@ def _idle(job: Job, place: Whereabouts | None) -> dict[str, Any] | None:
         "action": policy["action"],
         "acts_at": stamp(idle.acts_at),
     }
+
+
+def _lending(place: Whereabouts | None) -> dict[str, Any] | None:
+    """Whether it is a guest on chips of others, or offers its own; None where neither is so."""
+    if place is None or place.attempt.state == "ended":
+        return None
+    guest: Guest | None = getattr(place.attempt, "guest", None)
+    if guest is not None:
+        return {"role": "guest", "since": stamp(place.attempt.placed_at), "halted_at": stamp(guest.paused_at)}
+    offer: Offer | None = getattr(place.attempt, "offer", None)
+    if offer is None or offer.offered_at is None:
+        return None
+    return {"role": "owner", "since": stamp(offer.offered_at), "halted_at": stamp(offer.busy_at)}
 
 
 def present_progress(attempt: Attempt) -> dict[str, Any] | None:
@@ -200,7 +225,7 @@ def _whereabouts_of(jobs: Sequence[Job]) -> dict[int, Whereabouts]:
     attempts = [
         attempt
         for attempt in Attempt.objects.filter(job_id__in=tried, number__in=numbers).select_related(
-            "idle", "progress"
+            "idle", "progress", "guest", "offer"
         )
         if attempt.number == tried[attempt.job_id].attempts_count
     ]

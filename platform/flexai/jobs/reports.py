@@ -20,6 +20,7 @@ from flexai.common.errors import InvalidInput
 from flexai.common.events import Hint, publish_on_commit
 from flexai.jobs.ending import Ending, end_locked
 from flexai.jobs.folding import Folded, ReplicaMove, fold
+from flexai.jobs.guests import take_notes
 from flexai.jobs.history import MAX_SENTENCE, Happened, write_history
 from flexai.jobs.locking import LockedAttempt, LockedReplica, lock_attempts, lock_attempts_named
 from node_agent import protocol
@@ -73,6 +74,7 @@ def take_reports_of(reports: Mapping[int, Sequence[protocol.ReplicaReport]], *, 
         names = {item.attempt for items in reports.values() for item in items}
         attempts = {attempt.attempt_id: attempt for attempt in lock_attempts_named(cursor, names)}
         moves: dict[str, list[ReplicaMove]] = defaultdict(list)
+        notes: list[tuple[LockedAttempt, protocol.ReplicaReport]] = []
         for node_pk, items in reports.items():
             for item in items:
                 attempt = attempts.get(item.attempt)
@@ -80,10 +82,14 @@ def take_reports_of(reports: Mapping[int, Sequence[protocol.ReplicaReport]], *, 
                     taken.ignored += 1
                 elif not lives_on(attempt, item.replica, node_pk):
                     taken.foreign.setdefault(node_pk, []).append(item.attempt)
+                elif item.note:
+                    taken.moved += 1
+                    notes.append((attempt, item))
                 else:
                     taken.moved += 1
                     moves[item.attempt].append(as_move(item, at))
         folded = [fold(attempts[name], items) for name, items in moves.items()]
+        take_notes(cursor, notes, at)
         _write(cursor, folded, at=at, actor="agent")
         _record_foreign(cursor, taken.foreign, at)
     return taken

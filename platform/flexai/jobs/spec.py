@@ -3,7 +3,7 @@
 Pure: no clock, no database. Everything wrong is reported at once, each with its path. Whether a request fits
 the cell is another question (`jobs.admission`).
 
-Defaults that people meet: `name` job, `type` task, `nodes` 1, `priority` normal (50), `lend` team, `lease`
+Defaults that people meet: `name` job, `type` task, `nodes` 1, `priority` normal (50), `lend` team (after 5m), `lease`
 10m, `checkpoint.grace_period` 10s, no retries; a `utilization_policy` looks for less than 5% over 10m, and
 notifies. A job without chips gets 1 CPU; a job with chips asks for 0 host CPUs unless it says otherwise,
 because on nodes whose chips are cores the chip is the CPU (Q6). Without `memory` no limit is set.
@@ -25,6 +25,8 @@ from flexai.jobs.spec_order import read_depends_on
 from flexai.jobs.spec_reader import Reader
 from flexai.jobs.spec_resources import asks_for_chips, read_resources
 from scheduler_core.demand import BELOW, Rung
+from scheduler_core.model import Lend
+from scheduler_core.offers import LEND_AFTER
 
 MAX_SPEC_BYTES = 1024 * 1024
 """1 MiB of JSON, files included."""
@@ -53,7 +55,9 @@ PRIORITIES = {"low": 25, "normal": 50, "high": 75}
 IDLE_ACTIONS = tuple(rung.value for rung in Rung)
 SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGHUP")
 """By which work may be asked to save itself and make room."""
-LEND = ("never", "team", "organization", "any")
+LEND = tuple(who.value for who in Lend)
+LEAST_LEND_AFTER_MS = 2_000
+"""One look at what is idle."""
 RETRIED = ("exit", "oom", "start_failed", "timed_out")
 _RANGE = re.compile(r"(\d{1,4})\s*(?:\.\.|-)\s*(\d{1,4})")
 _BY_DEFAULT_RETRIED = ["exit", "oom", "start_failed"]
@@ -135,7 +139,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         "max_duration_ms": reader.duration("max_duration", None, least=1000),
         "retry": _retry(reader),
         "lease_ms": _lease(reader),
-        "lend": reader.choice("lend", LEND, "team"),
+        **_lend(reader),
         **_checkpoint(reader),
         "idle": _idle(reader, has_chips=all(asks_for_chips(one) for one in (asked.first, *asked.others))),
         "array": _array(reader),
@@ -228,6 +232,15 @@ def _lease(reader: Reader) -> int | None:
         return None
     lease: int = reader.duration("lease", DEFAULT_LEASE_MS, least=LEAST_LEASE_MS)
     return lease
+
+
+def _lend(reader: Reader) -> dict[str, Any]:
+    """Who may use its idle chips (T3): a word, or `to` and `after`, for how long they must have been idle."""
+    if not isinstance(reader.raw.get("lend"), Mapping):
+        return {"lend": reader.choice("lend", LEND, Lend.TEAM.value), "lend_after_ms": LEND_AFTER}
+    inner = reader.inside("lend")
+    after = inner.duration("after", LEND_AFTER, least=LEAST_LEND_AFTER_MS, most=MAX_WINDOW_MS)
+    return {"lend": inner.choice("to", LEND, Lend.TEAM.value), "lend_after_ms": after}
 
 
 def _checkpoint(reader: Reader) -> dict[str, Any]:

@@ -33,6 +33,7 @@ BUILT: Mapping[str, frozenset[str]] = {
     "nodes": frozenset({"min", "max"}),
     "utilization_policy": frozenset({"min_utilization", "window", "action"}),
     "depends_on": frozenset({"job", "on", "otherwise"}),
+    "lend": frozenset({"to", "after"}),
 }  # fmt: skip
 """Keys by the object they stand in."""
 

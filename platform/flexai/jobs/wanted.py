@@ -15,7 +15,7 @@ import msgspec
 
 from flexai.common.database import Cursor, prepared_cursor
 from flexai.jobs.folding import OWN_DOING
-from node_agent.protocol import Wanted, WantedChip, WantedReplica
+from node_agent.protocol import Wanted, WantedChip, WantedGuest, WantedReplica
 from scheduler_core.lifecycle import AttemptState, Outcome
 
 FIRST_PORT = 20_000
@@ -39,9 +39,16 @@ SELECT r.id, r.generation, r.index, r.cpu_milli, r.memory_mib, a.id, a.public_id
        (SELECT n.address FROM jobs_replica p JOIN cluster_node n ON n.id = p.node_id
         WHERE p.attempt_id = a.id ORDER BY p.index LIMIT 1),
        (SELECT coalesce(json_agg(json_build_array(c.index, l.milli, l.memory_mib) ORDER BY c.index), '[]')
-        FROM jobs_allocation l JOIN cluster_chip c ON c.id = l.chip_id WHERE l.replica_id = r.id AND l.active)
+        FROM jobs_allocation l JOIN cluster_chip c ON c.id = l.chip_id WHERE l.replica_id = r.id AND l.active),
+       g.rule::text,
+       CASE WHEN g.attempt_id IS NOT NULL THEN (
+           SELECT json_agg(json_build_array(o.public_id, p.index, held.milli) ORDER BY o.id, p.index)
+           FROM jobs_attempt o JOIN jobs_replica p ON p.attempt_id = o.id AND p.node_id = r.node_id
+           JOIN LATERAL (SELECT sum(h.milli)::int AS milli FROM jobs_allocation h
+                         WHERE h.replica_id = p.id AND h.active AND h.kind = 'owned') held ON held.milli > 0
+           WHERE o.id = ANY(g.lenders)) END
 FROM jobs_replica r JOIN jobs_attempt a ON a.id = r.attempt_id JOIN jobs_job j ON j.id = a.job_id
-JOIN tenancy_organization o ON o.id = j.organization_id
+JOIN tenancy_organization o ON o.id = j.organization_id LEFT JOIN jobs_guest g ON g.attempt_id = a.id
 WHERE r.id = ANY(%s)
 """
 
@@ -103,7 +110,7 @@ def _describe(cursor: Cursor, wanted: Sequence[tuple[int, int, str]]) -> dict[in
 
 def _replica(row: tuple[Any, ...]) -> WantedReplica:
     (_, generation, index, cpu_milli, memory_mib, attempt_pk, attempt, number, lease_ms, job, name, array_index, spec,
-     organization, replicas, address, chips) = row  # fmt: skip
+     organization, replicas, address, chips, rule, owners) = row  # fmt: skip
     spec = msgspec.json.decode(spec)
     environment = _environment(
         attempt_pk=attempt_pk, number=number, index=index, replicas=replicas, chips=len(chips),
@@ -130,6 +137,17 @@ def _replica(row: tuple[Any, ...]) -> WantedReplica:
         notice_signal=spec.get("checkpoint_signal") or "SIGTERM",
         checkpoint_dir=spec.get("checkpoint_path") or "",
         generation=generation,
+        guest=None if rule is None else _guest(msgspec.json.decode(rule), owners or []),
+    )
+
+
+def _guest(rule: Mapping[str, int], owners: Sequence[tuple[str, int, int]]) -> WantedGuest:
+    return WantedGuest(
+        owners=[(attempt, replica, milli) for attempt, replica, milli in owners],
+        above=rule["above"],
+        pause_after_ms=rule["pause_after"],
+        stop_after_ms=rule["stop_after"],
+        memory_floor_mib=rule["memory_floor"],
     )
 
 

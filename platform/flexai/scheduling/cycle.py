@@ -24,6 +24,7 @@ from flexai.common.database import prepared_cursor
 from flexai.common.events import cycle_begins
 from flexai.scheduling.apply import Applied, apply
 from flexai.scheduling.engine_state import EngineState, Refreshed, forget, refresh
+from flexai.scheduling.lending import lend_and_recall
 from flexai.scheduling.promises import Changing, keep, take_back
 from flexai.scheduling.quarantine import quarantine
 from flexai.scheduling.records import CycleNotes, record_cycle
@@ -154,6 +155,11 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
         state.verdicts.started(unit.start.job for unit in applied.units)
     elif notes.units or decision.relief or decision.broken or notes.rebuilt or _idle_record_is_due(cell_id):
         record_cycle(cell_id, notes)
+    if decision.loans or decision.recalls:
+        lent = lend_and_recall(cell_id, decision.loans, decision.recalls, now=notes.started_at)
+        for transaction_id in lent.transaction_ids:
+            state.feed.applied(transaction_id)
+        state.verdicts.started(lent.jobs)
     dropped = _remember(cell_id, state, decision, notes)
     applied = replace(applied, dropped=applied.dropped + dropped)
     state.decided_at = time.monotonic()

@@ -218,5 +218,8 @@ class Feed:
 
 
 def _only_began(old: Row | None, new: Row) -> bool:
-    """An attempt that holds what it held frees nothing: its first sign of life is no reason to decide."""
-    return isinstance(old, Running) and isinstance(new, Running) and old.placements == new.placements
+    """An attempt that holds what it held, and offers what it offered, frees nothing: its first sign of life is no
+    reason to decide."""
+    if not (isinstance(old, Running) and isinstance(new, Running)):
+        return False
+    return (old.placements, old.offered, old.busy) == (new.placements, new.offered, new.busy)

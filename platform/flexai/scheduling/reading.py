@@ -160,15 +160,17 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
         j.effective_spec->'resources'->'isolation',
         (SELECT json_agg(json_build_array(r.index, r.node_id, r.cpu_milli, r.memory_mib,
                 (SELECT json_agg(json_build_array(h.chip_id, h.milli, h.memory_mib) ORDER BY h.chip_id)
-                   FROM jobs_allocation h WHERE h.replica_id = r.id AND h.active AND h.kind = 'owned'))
+                   FROM jobs_allocation h WHERE h.replica_id = r.id AND h.active))
                 ORDER BY r.index)
            FROM jobs_replica r WHERE r.attempt_id = a.id),
         j.user_id, {milliseconds("j.submitted_at")}, j.attained, j.times_taken, {_KEEPS_STATE}, {_ENDLESS},
         a.state = 'stopping', j.name, j.effective_spec->'resources', j.effective_spec->'alternatives',
         j.effective_spec->'replicas', j.effective_spec->'node_pools', {_SPEEDS}, j.restart_ms,
-        {milliseconds("g.saved_at")}) ORDER BY a.id)::text
+        {milliseconds("g.saved_at")}, u.attempt_id IS NOT NULL,
+        j.effective_spec->>'lend', {milliseconds("o.offered_at")}, {milliseconds("o.busy_at")}) ORDER BY a.id)::text
    FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
    LEFT JOIN jobs_attemptprogress g ON g.attempt_id = a.id
+   LEFT JOIN jobs_guest u ON u.attempt_id = a.id LEFT JOIN jobs_offer o ON o.attempt_id = a.id
   WHERE a.cell_id = %(cell)s AND a.state <> 'ended' {changed.format("a")}),
 (SELECT json_agg(json_build_array(p.id, p.changed, p.attempts, p.placements) ORDER BY p.id)::text
    FROM scheduling_promise p WHERE p.cell_id = %(cell)s {changed.format("p")}),

@@ -12,6 +12,7 @@ from flexai.jobs.requests import gangs_from
 from flexai.scheduling.predictions import NO_IMAGE
 from scheduler_core.curves import curve_of
 from scheduler_core.model import (
+    AllocationKind,
     Chip,
     ChipShare,
     Choose,
@@ -19,6 +20,7 @@ from scheduler_core.model import (
     Gang,
     Isolation,
     Job,
+    Lend,
     Node,
     PastUse,
     Placement,
@@ -290,6 +292,10 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
     speeds: dict[str, dict[str, int]] | None
     restart_cost: int
     saved: int | None
+    is_guest: bool
+    lend: str | None
+    offered: int | None
+    busy: int | None
 
     def as_engine(self, pools: dict[str, int], predictions: Predictions) -> Running:
         """`pools` are the cell's pools by name; `predictions` what was learned of ended runs."""
@@ -320,6 +326,10 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
             curves=_curves(self.speeds, gang.maximum) if gang is not None else (),
             restart_cost=self.restart_cost,
             checkpointed=self.saved,
+            kind=AllocationKind.GUEST if self.is_guest else AllocationKind.OWNED,
+            lend=Lend(self.lend) if self.lend else Lend.NEVER,
+            offered=self.offered,
+            busy=self.busy,
         )
 
     def _gang(self) -> Gang | None:

@@ -16,7 +16,7 @@ from flexai.common.broker import valkey
 from flexai.common.events import CYCLE_TASK, request_cycle
 from flexai.jobs.dependencies import settle_all
 from flexai.jobs.services import release_due
-from flexai.scheduling import chip_health, cycle, demand, forecasts, past_use, records, speeds
+from flexai.scheduling import chip_health, cycle, demand, forecasts, offers, past_use, records, speeds
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,13 @@ def look_at_demand() -> None:
             demand.look_at_demand(cell_id, clock.now())
         except redis.RedisError as error:
             log.warning("broker not reached, nothing is measured: %s", error)
+
+
+@shared_task(name="flexai.scheduling.offers", ignore_result=True)  # type: ignore[untyped-decorator]
+def look_at_offers() -> None:
+    """What idle chips may be lent is on record, for every cell."""
+    for cell_id in Cell.objects.values_list("pk", flat=True):
+        offers.look_at_offers(cell_id, clock.now())
 
 
 @shared_task(name="flexai.scheduling.speeds", ignore_result=True)  # type: ignore[untyped-decorator]

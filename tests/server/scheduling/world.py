@@ -181,10 +181,14 @@ _SUMS = {
     "chips": """
         SELECT c.id, c.used_milli, c.used_memory_mib, l.milli, l.memory
           FROM cluster_chip c LEFT JOIN (
-               SELECT chip_id, sum(milli) AS milli, sum(memory_mib) AS memory
+               SELECT chip_id, sum(milli) FILTER (WHERE kind = 'owned') AS milli,
+                      sum(memory_mib) FILTER (WHERE kind = 'owned') AS memory,
+                      sum(milli) FILTER (WHERE kind = 'guest') AS guest,
+                      sum(memory_mib) FILTER (WHERE kind = 'guest') AS guest_memory
                  FROM jobs_allocation WHERE active GROUP BY chip_id) l ON l.chip_id = c.id
          WHERE c.cell_id = %(cell)s
-           AND (c.used_milli <> coalesce(l.milli, 0) OR c.used_memory_mib <> coalesce(l.memory, 0))""",
+           AND (c.guest_milli <> coalesce(l.guest, 0) OR c.guest_memory_mib <> coalesce(l.guest_memory, 0)
+                OR c.used_milli <> coalesce(l.milli, 0) OR c.used_memory_mib <> coalesce(l.memory, 0))""",
     "team use": """
         WITH RECURSIVE line (base, team) AS (
              SELECT id, id FROM tenancy_team

@@ -1,7 +1,7 @@
 /** One job: what it is doing, why, and what can be done about it. */
 
 import { Anchor, CopyButton, Tabs, UnstyledButton } from "@mantine/core";
-import { IconChevronLeft, IconCopy, IconZzz } from "@tabler/icons-react";
+import { IconArrowsExchange, IconChevronLeft, IconCopy, IconZzz } from "@tabler/icons-react";
 import { useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { useTranslation } from "react-i18next";
@@ -56,6 +56,7 @@ function JobView({ job }: { job: JobDetail }) {
         <Phases job={job} />
         {job.sentence && <p className={classes.sentence}>{job.sentence}</p>}
         {job.idle && <Idle idle={job.idle} />}
+        {job.lending && <Lending lending={job.lending} />}
       </Panel>
       <Tabs
         className={classes.tabs}
@@ -113,6 +114,23 @@ function Idle({ idle }: { idle: NonNullable<JobDetail["idle"]> }) {
         {t("job.idle", { use: percent(idle.use_permille), time: duration(now - Date.parse(idle.since)) })}{" "}
         {idle.acts_at && next[idle.action] && t(next[idle.action], { at: timeOfDay(idle.acts_at) })}
       </span>
+    </p>
+  );
+}
+
+/** That it is a guest on chips lent to it, or that its own idle ones are lent. */
+function Lending({ lending }: { lending: NonNullable<JobDetail["lending"]> }) {
+  const { t } = useTranslation();
+  const now = useNow();
+  const halted = lending.halted_at;
+  const said = {
+    guest: halted ? "job.guestHalted" : "job.guest",
+    owner: halted ? "job.offerHalted" : "job.offer",
+  } as const;
+  return (
+    <p className={classes.idle} role="status">
+      <IconArrowsExchange size={16} aria-hidden />
+      <span>{t(said[lending.role], { time: duration(now - Date.parse(halted ?? lending.since)) })}</span>
     </p>
   );
 }

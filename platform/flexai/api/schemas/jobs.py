@@ -57,6 +57,25 @@ class PriorityField(serializers.JSONField):
     """A name or 0 to 100."""
 
 
+_WHO = {"type": "string", "enum": ["never", "team", "organization", "any"]}
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            _WHO,
+            {
+                "type": "object",
+                "properties": {"to": _WHO, "after": {"type": "string"}},
+                "additionalProperties": False,
+            },
+        ]
+    }
+)
+class LendField(serializers.JSONField):
+    """Who may use idle chips, and after how long."""
+
+
 class AlternativeSpecSerializer(serializers.Serializer[Any]):
     """One way to give a replica what it needs; what it leaves out is taken from beside `any_of`."""
 
@@ -166,7 +185,10 @@ class JobSpecSerializer(serializers.Serializer[Any]):
     priority = PriorityField(required=False, help_text="Higher first; normal is 50.")
     preemptible = serializers.BooleanField(required=False)
     min_runtime = serializers.CharField(required=False, help_text="Not taken back before, such as 30m.")
-    lend = serializers.ChoiceField(["never", "team", "organization", "any"], required=False)
+    lend = LendField(
+        required=False,
+        help_text="Who may use its idle chips; or `to` and `after`, for how long idle, such as 5m.",
+    )
     hold = serializers.BooleanField(required=False)
     start_after = serializers.DateTimeField(required=False)
     max_duration = serializers.CharField(required=False, help_text="Such as 2h.")
@@ -210,6 +232,14 @@ class IdleSerializer(serializers.Serializer[Any]):
     use_permille = integer("When it was last looked at.")
     action = serializers.ChoiceField([(action, action) for action in IDLE_ACTIONS])
     acts_at = InstantOrNullField()
+
+
+class LendingSerializer(serializers.Serializer[Any]):
+    """That it runs on chips lent to it, or that its own idle chips are on offer to guests."""
+
+    role = serializers.ChoiceField(["guest", "owner"])
+    since = serializers.DateTimeField()
+    halted_at = InstantOrNullField(help_text="Since when the owner is back: the guest is halted meanwhile.")
 
 
 class ProgressSerializer(serializers.Serializer[Any]):
@@ -258,6 +288,9 @@ class JobSerializer(serializers.Serializer[Any]):
         "Mean use of its chips: now while it runs, over its life afterwards.", allow_null=True
     )
     idle = IdleSerializer(allow_null=True)
+    lending = LendingSerializer(
+        allow_null=True, help_text="Null where it is no guest and offers nothing to guests."
+    )
     progress = ProgressSerializer(
         allow_null=True, help_text="Of the last attempt; null where it said nothing."
     )
@@ -272,6 +305,7 @@ class HeldChipSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     index = integer()
     type = serializers.CharField()
+    kind = serializers.ChoiceField(["owned", "guest"], help_text="guest: lent to it.")
     milli = integer()
     memory_mib = integer()
 
