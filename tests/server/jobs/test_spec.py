@@ -47,8 +47,8 @@ def test_the_defaults() -> None:
         "preemptible": False,
         "min_runtime_ms": 0, "hold": False, "start_after": None, "max_duration_ms": None,
         "retry": {"limit": 0, "on": ["exit", "oom", "start_failed"], "exit_codes": []}, "lease_ms": 600_000,
-        "lend": "team", "grace_ms": 10_000, "checkpoint_path": "", "checkpoint_signal": "SIGTERM", "idle": None,
-        "array": None, "labels": {},
+        "lend": "team", "lend_after_ms": 300_000, "grace_ms": 10_000, "checkpoint_path": "",
+        "checkpoint_signal": "SIGTERM", "idle": None, "array": None, "depends_on": [], "labels": {},
     }  # fmt: skip
 
 
