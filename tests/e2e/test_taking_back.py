@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flexai.cli.specfiles import read_specs
 from flexai.client import Client
 from flexai.client.types import is_final
 from tests.support.platform import LivePlatform, wait_for
 
 pytestmark = pytest.mark.slow
+EXAMPLE = Path(__file__).parents[2] / "examples/checkpoint/pi.yaml"
 
 
 @pytest.fixture
@@ -46,6 +50,13 @@ def spec(name: str, command: str, *, chips: int, priority: int, preemptible: boo
     }
 
 
+def darts(chips: int) -> dict[str, Any]:
+    """The example of a job with a checkpoint, on all these chips and without an end of its own."""
+    ((_, spec),) = read_specs(str(EXAMPLE))
+    resources = {**spec["resources"], "accelerators": f"cpu:{chips}"}
+    return {**spec, "team": "research", "priority": 10, "resources": resources, "env": {"ROUNDS": 1_000_000}}
+
+
 def read(client: Client, job: str) -> dict[str, Any]:
     return client.jobs.get(job)
 
@@ -55,8 +66,8 @@ def test_r1_urgent_work_takes_chips_back_and_the_victim_goes_on(
 ) -> None:
     client = platform.client()
     chips = sum(len(node["chips"]) for node in client.nodes.list())
-    low = client.jobs.submit(spec("patient", "sleep 600", chips=chips, priority=10, preemptible=True))["id"]
-    wait_for(lambda: read(client, low)["status"] == "running", "the patient job to run", 60)
+    low = client.jobs.submit(darts(chips))["id"]
+    wait_for(lambda: (read(client, low)["progress"] or {}).get("step"), "the patient job to run", 60)
     urgent = client.jobs.submit(
         spec("urgent", "echo on time; sleep 2", chips=1, priority=90, preemptible=False)
     )["id"]
@@ -70,5 +81,13 @@ def test_r1_urgent_work_takes_chips_back_and_the_victim_goes_on(
     assert "Its chips go to urgent: it has a higher priority." in {event["sentence"] for event in taken}
     promised = [event["kind"] for event in client.jobs.events(urgent)]
     assert promised.index("job.promised") < promised.index("attempt.placed")
+    first = "".join(client.jobs.logs(low, attempt=1))
+    saved = re.search(r"until (round \d+, \d+ hits)", first)
+    assert saved, first
+    wait_for(
+        lambda: "from round" in "".join(client.jobs.logs(low, attempt=2)), "it to say where it goes on", 60
+    )
+    assert f"from {saved[1]}" in "".join(client.jobs.logs(low, attempt=2))
+    assert job["attempts"][0]["progress"]["saved_step"] == int(saved[1].split()[1].rstrip(","))
     client.jobs.stop(low)
     wait_for(lambda: is_final(read(client, low)["status"]), "the patient job to stop", 60)
