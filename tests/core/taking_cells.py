@@ -162,6 +162,7 @@ class Platform:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.mirror = Mirror(snapshot)
+        self.now = NOW
         self._serial = 10_000
 
     def take(self, decision: Decision) -> list[FeedEvent]:
@@ -180,7 +181,7 @@ class Platform:
         standing = {row.job for row in decision.reservations}
         told += [Remove(Reservation, r.job) for r in self.mirror.of(Reservation) if r.job not in standing]
         told += [Upsert(row) for row in decision.reservations]
-        return self._tell(told)
+        return self.tell(told)
 
     def leave(self, now: int, attempts: Iterable[Id] | None = None) -> list[FeedEvent]:
         """These of the attempts that were told to go have gone, or given up what they were told to; all of
@@ -191,12 +192,13 @@ class Platform:
             if attempts is not None and attempt.id not in attempts:
                 continue
             if attempt.leaving:
-                told += [Remove(Running, attempt.id), Upsert(self._back_in_line(attempt, now))]
+                told += [Remove(Running, attempt.id), Upsert(self.back_in_line(attempt, now))]
             elif attempt.going:
                 told.append(Upsert(replace(attempt, placements=attempt.staying, going=(), resized=now)))
-        return self._tell(told)
+        return self.tell(told)
 
-    def _tell(self, told: list[FeedEvent]) -> list[FeedEvent]:
+    def tell(self, told: list[FeedEvent]) -> list[FeedEvent]:
+        """These are the rows now."""
         for event in told:
             self.mirror.apply(event)
         return told
@@ -205,7 +207,9 @@ class Platform:
         job = self._job(unit.start.job)
         self._serial += 1
         attempt = replace(
-            attempt_of(job, self._serial, unit.start.placements), started=NOW, times_taken=job.times_taken
+            attempt_of(job, self._serial, unit.start.placements),
+            started=self.now,
+            times_taken=job.times_taken,
         )
         return [Upsert(attempt), Remove(Job, job.id), Remove(Promise, job.id)]
 
@@ -225,7 +229,8 @@ class Platform:
             return [Upsert(replace(attempt, going=going))]
         return [Upsert(replace(attempt, leaving=True))]
 
-    def _back_in_line(self, attempt: Running, now: int) -> Job:
+    def back_in_line(self, attempt: Running, now: int) -> Job:
+        """Its job, waiting as before it was taken from."""
         milli = sum(share.milli for place in attempt.placements for share in place.chips)
         assert attempt.gang is not None
         return Job(

@@ -163,6 +163,16 @@ def test_x1_the_emptiest_node_may_be_one_that_is_too_small() -> None:
     assert case.decision.waits("big", because=NotEnoughFreeChips(needed=8, free=2))
 
 
+def test_x1_a_node_out_of_service_is_not_the_emptiest_ready_one() -> None:
+    """Nobody may have the free chip of a node that is away, be it large enough or not."""
+    case = given(
+        nodes=[a_node("full", chips=2), a_node("away", chips=1, ready=False)],
+        running=[live(a_job("x", chips=2), ("full", [0, 1]))],
+        waiting=[a_job("big", chips=2)],
+    )
+    assert case.decision.waits("big", because=NotEnoughFreeChips(needed=2, free=0))
+
+
 def test_x1_borrowed_use_is_not_blamed_on_the_guarantee() -> None:
     case = given(
         nodes=[a_node("n", chips=5)],
