@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import redis
 import redis.asyncio
 from django.conf import settings
+from prometheus_client import Counter, Gauge
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -52,6 +53,15 @@ QUIET_SECONDS = 15
 """Valkey is asked for a sign of life after so long without a hint; a second such silence ends the connection."""
 
 
+AGENTS = Gauge("flexai_web_agents", "Agents connected to this web process.")
+BROWSERS = Gauge("flexai_web_browsers", "Browsers that look at something through this web process.")
+LAG = Gauge(
+    "flexai_web_loop_lag_seconds", "By how much this web process's event loop was late in the last second."
+)
+FRAMES = Counter("flexai_web_telemetry_frames", "Telemetry frames that this web process received.")
+DROPPED = Counter("flexai_web_telemetry_dropped", "Of these, frames that could not be counted in.")
+
+
 class Browser(Protocol):
     """What the hub needs of a browser's connection."""
 
@@ -82,6 +92,7 @@ class Hub:
         self._waking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refusals: dict[int, tuple[float, int]] = {}
+        self._told_received = self._told_dropped = 0
         self._redis: redis.asyncio.Redis | None = None
         self._retry_seconds = FIRST_RETRY_SECONDS / 2
         self._is_stopping = False
@@ -299,7 +310,14 @@ class Hub:
 
     async def _tick(self) -> None:
         while True:
+            began = asyncio.get_running_loop().time()
             await asyncio.sleep(1)
+            LAG.set(asyncio.get_running_loop().time() - began - 1)
+            AGENTS.set(len(self.agents))
+            BROWSERS.set(len(self.browsers))
+            FRAMES.inc(self.board.received - self._told_received)
+            DROPPED.inc(self.board.dropped - self._told_dropped)
+            self._told_received, self._told_dropped = self.board.received, self.board.dropped
             now = asyncio.get_running_loop().time()
             for connection in list(self.agents.values()):
                 connection.frames_this_second = 0
