@@ -320,7 +320,7 @@ def test_x3_a_cycle_that_lends_is_replayed_bit_for_bit() -> None:
 # -- random cells -------------------------------------------------------------------------------------------
 
 seen: Counter[str] = Counter()
-SEEDS = int(os.environ.get("FLEXAI_TEST_EXAMPLES", "80"))
+SEEDS = int(os.environ.get("FLEXAI_TEST_EXAMPLES", "40"))
 ENFORCED = frozenset({Isolation.EXCLUSIVE, Isolation.ENFORCED, Isolation.COOPERATIVE})
 LOOSE = frozenset({Isolation.EXCLUSIVE, Isolation.COOPERATIVE})
 TEAMS = {1: 1, 2: 1, 3: 2}
