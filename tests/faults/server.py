@@ -398,9 +398,12 @@ class Server:
         ]
         retry = {"limit": job.retries, "on": ["exit"]}
         self.live[name] = LockedAttempt(
-            job.pk * 1000 + job.attempts, name, job.attempts, AttemptState.PLACED, "", True, None, "", "",
-            clock.from_ms(self.wall()), None, None, 0, 0, None, job.pk, f"job-{job.pk}", job.state, 0,
-            job.failures, job.cancel_requested, retry, 1, 1, 1, "team", replicas,
+            pk=job.pk * 1000 + job.attempts, attempt_id=name, number=job.attempts, state=AttemptState.PLACED,
+            stop_outcome="", contact_ok=True, exit_code=None, reason_code="", sentence="",
+            placed_at=clock.from_ms(self.wall()), running_at=None, stopping_at=None, cpu_time_ms=0,
+            memory_peak_mib=0, use_permille=None, job_pk=job.pk, job_id=f"job-{job.pk}", job_state=job.state,
+            job_version=0, failures=job.failures, cancel_requested=job.cancel_requested, retry=retry, cell_pk=1,
+            organization_pk=1, team_pk=1, team_id="team", replicas=replicas,
         )  # fmt: skip
         self.placed[name] = placements
         for place in placements:
