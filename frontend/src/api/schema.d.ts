@@ -126,6 +126,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/job-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Defaults and bounds; empty where none are set. */
+        get: operations["job_policy_read"];
+        /** @description Set both; owners and operators. Jobs that exist keep theirs. */
+        put: operations["job_policy_set"];
+        post?: never;
+        /** @description Remove it; those of teams stay. */
+        delete: operations["job_policy_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs": {
         parameters: {
             query?: never;
@@ -677,6 +696,25 @@ export interface paths {
         post?: never;
         /** @description Remove the budget of the team; those of the teams above it stay. */
         delete: operations["team_budget_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/teams/{id}/job-policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Defaults and bounds of the team itself; empty where none are set. */
+        get: operations["team_job_policy_read"];
+        /** @description Set both; owners and operators. Jobs that exist keep theirs. */
+        put: operations["team_job_policy_set"];
+        post?: never;
+        /** @description Remove it; those of the organization and the teams above stay. */
+        delete: operations["team_job_policy_remove"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1382,6 +1420,28 @@ export interface components {
         JobList: {
             items: components["schemas"]["Job"][];
             next_cursor: string | null;
+        };
+        /** @description What jobs get that leave a field out, and what they may ask for. */
+        JobPolicy: {
+            /** @description Fields of the spec: priority, max_duration, idle_timeout, lend, retry, … */
+            defaults?: {
+                [key: string]: unknown;
+            };
+            /** @description max_duration (then needed), priority and chips and retries at most, isolation (the weakest that slices may have), node_pools (allowed), labels (needed). */
+            bounds?: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description What jobs get that leave a field out, and what they may ask for. */
+        JobPolicyRequest: {
+            /** @description Fields of the spec: priority, max_duration, idle_timeout, lend, retry, … */
+            defaults?: {
+                [key: string]: unknown;
+            };
+            /** @description max_duration (then needed), priority and chips and retries at most, isolation (the weakest that slices may have), node_pools (allowed), labels (needed). */
+            bounds?: {
+                [key: string]: unknown;
+            };
         };
         /** @description An array's set: how many jobs, and the first ten. */
         JobSetCreated: {
@@ -2352,6 +2412,93 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+        };
+    };
+    job_policy_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobPolicy"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job_policy_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["JobPolicyRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobPolicy"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job_policy_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3688,6 +3835,102 @@ export interface operations {
         };
     };
     team_budget_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    team_job_policy_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobPolicy"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    team_job_policy_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["JobPolicyRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobPolicy"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    team_job_policy_remove: {
         parameters: {
             query?: never;
             header?: never;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from flexai.api.schema import SchemaView
-from flexai.api.views import cycles, health, job_actions, jobs, nodes, people, session, teams, usage
+from flexai.api.views import cycles, health, job_actions, jobs, nodes, people, policies, session, teams, usage
 
 urlpatterns = [
     path("health", health.HealthView.as_view()),
@@ -43,6 +43,8 @@ urlpatterns = [
     path("teams/<str:id>/user-caps", teams.UserCapsView.as_view()),
     path("teams/<str:id>/budget", teams.BudgetView.as_view()),
     path("teams/<str:id>/members/<str:username>", people.TeamMemberView.as_view()),
+    path("teams/<str:id>/job-policy", policies.TeamPolicyView.as_view()),
+    path("job-policy", policies.OrganizationPolicyView.as_view()),
     path("members", people.MembersView.as_view()),
     path("members/<str:username>", people.MemberView.as_view()),
     path("service-accounts", people.AccountsView.as_view()),

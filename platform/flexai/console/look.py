@@ -45,6 +45,7 @@ UNFOLD: dict[str, Any] = {
                     _link("Organizations", "domain", "tenancy_organization"),
                     _link("Teams and quotas", "groups", "tenancy_team"),
                     _link("Users", "person", "tenancy_user"),
+                    _link("Job policies", "policy", "tenancy_jobpolicy"),
                     _link("Prices", "payments", "tenancy_price"),
                     _link("Service accounts", "smart_toy", "tenancy_serviceaccount"),
                     _link("Tokens", "key", "tenancy_token"),

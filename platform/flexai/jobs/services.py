@@ -21,7 +21,7 @@ from flexai.common.errors import (
     NeverFits,
     NotFound,
 )
-from flexai.jobs import admission, dependencies, spec
+from flexai.jobs import admission, dependencies, policies, spec
 from flexai.jobs.creation import (
     HINTS_AT_MOST,
     SHOWN_OF_A_SET,
@@ -111,9 +111,10 @@ def submit_batch(principal: Principal, raw_specs: Sequence[object]) -> list[str]
     return create_batch(principal, _prepare_all(principal, raw_specs))
 
 
-def _admitted(principal: Principal, read: spec.Effective, raw: bytes) -> Prepared:
+def _admitted(principal: Principal, given: object, read: spec.Effective, raw: bytes) -> Prepared:
+    team = _paying_team(principal, read.spec["team"])
+    read = policies.under_policy(principal, team, given, read)
     effective = read.spec
-    team = _paying_team(principal, effective["team"])
     effective["team"] = team.name
     cell = admission.cell_of(effective)
     admitted = admission.admit(effective, cell, team=team.pk, organization=principal.organization.pk)
@@ -184,7 +185,7 @@ def _prepare_once(
             f"`{field}` makes a set of its own; submit it by itself.",
             errors=[FieldError(field, "does not go into a batch", "submit it by itself")],
         )
-    found = made[encoded] = _admitted(principal, read, encoded)
+    found = made[encoded] = _admitted(principal, raw, read, encoded)
     return Named(found, read.spec["name"], given or None)
 
 

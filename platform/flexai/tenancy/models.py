@@ -213,6 +213,25 @@ class TeamUse(models.Model):
         ]
 
 
+class JobPolicy(models.Model):
+    """What the jobs of an organization, or of one team and those below it, get and may ask for (`jobs.policies`)."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="job_policies")
+    team = models.OneToOneField(Team, models.CASCADE, null=True, blank=True, related_name="job_policy")
+    """None: of the whole organization."""
+    defaults = models.JSONField(default=dict)
+    """Fields of the spec, as a user writes them, for jobs that leave them out."""
+    bounds = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "job policies"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization"], condition=Q(team=None), name="one_policy_of_an_organization"
+            )
+        ]
+
+
 class Price(models.Model):
     """What a chip-hour of a type costs from a day (UTC) on, in millionths of the installation's currency. Never changed
     for a day that is over, so that what was reported stays true."""

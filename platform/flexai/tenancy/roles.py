@@ -38,6 +38,7 @@ class Action(StrEnum):
     NAME_MEMBERS = "name members"
     SET_QUOTAS = "set quotas"
     SET_BUDGETS = "set budgets and caps"
+    SET_JOB_POLICY = "set policies for jobs"
     SEE_USAGE = "see usage"
     # in an organization
     MANAGE_ACCOUNTS = "manage service accounts"
@@ -68,6 +69,7 @@ TABLE: Final[Mapping[Action, frozenset[str]]] = {
     Action.NAME_MEMBERS:    _row("-      -       x           x      x"),
     Action.SET_QUOTAS:      _row("-      -       -           x      x"),
     Action.SET_BUDGETS:     _row("-      -       -           x      x"),
+    Action.SET_JOB_POLICY:  _row("-      -       -           x      x"),
     Action.SEE_USAGE:       _row("x      x       x           x      x"),
     Action.MANAGE_ACCOUNTS: _row("-      -       x           x      x"),
     Action.RUN_NODES:       _row("-      -       -           -      x"),

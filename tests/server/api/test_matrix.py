@@ -22,6 +22,7 @@ from flexai.scheduling.models import Recording
 from flexai.tenancy.models import (
     AuditEntry,
     Budget,
+    JobPolicy,
     Organization,
     Role,
     ServiceAccount,
@@ -122,6 +123,12 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("get", "service-accounts/{account}", None, "401 404 404 ok ok 404 404 404"),
     ("delete", "service-accounts/{account}", None, "401 404 404 ok ok 404 404 404"),
     ("post", "service-accounts/{account}/tokens", TOKEN, "401 404 404 ok ok 404 404 404"),
+    ("get", "job-policy", None, EVERYBODY),
+    ("put", "job-policy", {"bounds": {"priority": 60}}, "401 403 403 403 ok ok ok 403"),
+    ("delete", "job-policy", None, "401 403 403 403 ok 404 404 403"),
+    ("get", "teams/{team}/job-policy", None, "401 ok ok ok ok ok 404 404"),
+    ("put", "teams/{team}/job-policy", {"bounds": {"priority": 60}}, "401 403 403 403 ok ok 404 404"),
+    ("delete", "teams/{team}/job-policy", None, "401 403 403 403 ok ok 404 404"),
     ("get", "usage", None, EVERYBODY),
     ("get", "usage.csv", None, EVERYBODY),
     ("get", "prices", None, EVERYBODY),
@@ -144,7 +151,7 @@ SOCKETS = [
 CONSOLE = {
     "tenancy.organization": "list add change", "tenancy.team": "list add change", "tenancy.user": "list add change",
     "tenancy.token": "list", "tenancy.auditentry": "list", "tenancy.serviceaccount": "list",
-    "tenancy.price": "list add",
+    "tenancy.price": "list add", "tenancy.jobpolicy": "list",
     "cluster.pool": "list add change", "cluster.node": "list", "cluster.chip": "list", "cluster.nodeevent": "list",
     "jobs.job": "list", "jobs.attempt": "list", "jobs.event": "list", "scheduling.cycle": "list",
     "scheduling.verdict": "list", "scheduling.quarantine": "list",
@@ -199,6 +206,8 @@ def _jobs(matrix: Matrix) -> dict[str, str]:
 
 def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
     Budget.objects.create(team=team, since=clock.now().date(), chip_hours=1000)
+    JobPolicy.objects.create(organization=zebra, team=team)
+    JobPolicy.objects.create(organization=zebra)
     seated = User.objects.create(username="zebra-seated")
     TeamMember.objects.create(team=team, user=seated, role="viewer")
     account = (

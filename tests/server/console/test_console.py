@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 PAGES = [
     "tenancy/organization", "tenancy/team", "tenancy/user", "tenancy/token", "tenancy/auditentry",
-    "tenancy/serviceaccount", "tenancy/price",
+    "tenancy/serviceaccount", "tenancy/price", "tenancy/jobpolicy",
     "cluster/pool", "cluster/node", "cluster/chip", "cluster/nodeevent", "jobs/job", "jobs/attempt", "jobs/event",
     "scheduling/cycle", "scheduling/verdict", "scheduling/quarantine",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from flexai.api.schemas.common import MY_ROLE_CHOICES, ROLE_CHOICES, InstantOrNullField, integer
+from flexai.api.schemas.common import MY_ROLE_CHOICES, ROLE_CHOICES, InstantOrNullField, ObjectField, integer
 
 PERIOD_CHOICES = [(word, word) for word in ("month", "total")]
 
@@ -239,3 +239,16 @@ class AccountListSerializer(serializers.Serializer[Any]):
 
     items = AccountSerializer(many=True)
     next_cursor = serializers.CharField(allow_null=True)
+
+
+class JobPolicySerializer(serializers.Serializer[Any]):
+    """What jobs get that leave a field out, and what they may ask for."""
+
+    defaults = ObjectField(
+        required=False, help_text="Fields of the spec: priority, max_duration, idle_timeout, lend, retry, …"
+    )
+    bounds = ObjectField(
+        required=False,
+        help_text="max_duration (then needed), priority and chips and retries at most, isolation (the weakest that "
+        "slices may have), node_pools (allowed), labels (needed).",
+    )

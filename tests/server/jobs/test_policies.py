@@ -1,0 +1,151 @@
+"""Policies for jobs: defaults fill in what a spec leaves out, bounds refuse and name the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flexai.jobs import admission, policies
+from flexai.jobs.models import Job
+from flexai.tenancy.models import AuditEntry, JobPolicy
+from flexai.tenancy.services import create_team
+from tests.support.tenants import Tenant, a_cell, a_node, a_spec, a_tenant
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def tenant(db: None) -> Iterator[Tenant]:
+    a_cell()
+    a_node(chips=4)
+    admission.forget()
+    policies.forget()
+    yield a_tenant("acme")
+    policies.forget()
+
+
+def set_policy(tenant: Tenant, where: str = "/job-policy", **policy: Any) -> None:
+    answer = tenant.api.put(where, policy)
+    assert answer.status_code == 200, answer.content
+    policies.forget()
+
+
+def submitted(tenant: Tenant, **fields: Any) -> Job:
+    answer = tenant.api.post("/jobs", a_spec(**fields))
+    assert answer.status_code == 201, answer.content
+    return Job.objects.get(public_id=answer.json()["id"])
+
+
+def refused(tenant: Tenant, **fields: Any) -> dict[str, str]:
+    answer = tenant.api.post("/jobs", a_spec(**fields))
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid"), answer.content
+    assert not Job.objects.exists()
+    return {error["field"]: error["message"] for error in answer.json()["errors"]}
+
+
+def test_defaults_fill_in_what_is_left_out_and_the_spec_stays_as_sent(tenant: Tenant) -> None:
+    set_policy(tenant, defaults={"max_duration": "4h", "priority": "low", "idle_timeout": "30m"})
+    job = submitted(tenant)
+    assert (job.effective_spec["max_duration_ms"], job.priority) == (4 * 3_600_000, 25)
+    assert job.effective_spec["idle"] is None, "it has no chips that could be idle"
+    assert "max_duration" not in job.spec
+    job = submitted(tenant, max_duration="1h", priority=60, resources={"accelerators": "H100"})
+    assert (job.effective_spec["max_duration_ms"], job.priority) == (3_600_000, 60)
+    assert job.effective_spec["idle"]["window_ms"] > 0
+
+
+def test_the_nearer_default_goes_first_and_dry_run_tells_whose_it_is(tenant: Tenant) -> None:
+    below = create_team(tenant.organization, "below", parent=tenant.team)
+    set_policy(tenant, defaults={"priority": 30, "lend": "never"})
+    set_policy(tenant, f"/teams/{tenant.team.public_id}/job-policy", defaults={"priority": 40})
+    told = tenant.api.post("/jobs?dry_run=1", a_spec(team=below.name)).json()
+    assert (told["spec"]["priority"], told["spec"]["lend"]) == (40, "never")
+    assert told["roundings"] == [
+        "`priority` is set by the policy of team research.", "`lend` is set by the policy of organization acme."
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bounds", "fields", "field", "message"),
+    [
+        ({"max_duration": "2h"}, {}, "max_duration", "must be given, and at most 2 h"),
+        ({"max_duration": "2h"}, {"max_duration": "3h"}, "max_duration", "must be given, and at most 2 h"),
+        ({"priority": 50}, {"priority": "high"}, "priority", "must be at most 50"),
+        ({"chips": 2}, {"resources": {"accelerators": "H100:3"}}, "resources.accelerators",
+         "asks for more than 2 chips"),
+        ({"retries": 1}, {"retry": {"limit": 2}}, "retry.limit", "must be at most 1"),
+        ({"isolation": "enforced"},
+         {"resources": {"accelerators": "H100", "fraction": 0.5, "isolation": "cooperative"}},
+         "resources.isolation", "must be enforced or stricter"),
+        ({"node_pools": ["a", "b"]}, {}, "node_pools", "must be of a, b"),
+        ({"labels": ["project"]}, {"labels": {"other": "x"}}, "labels", "must have project"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_policy(
+    tenant: Tenant, bounds: Any, fields: Any, field: str, message: str
+) -> None:
+    set_policy(tenant, bounds=bounds)
+    assert refused(tenant, **fields) == {field: f"{message}, by the policy of organization acme"}
+
+
+def test_what_keeps_within_the_bounds_is_accepted(tenant: Tenant) -> None:
+    set_policy(
+        tenant,
+        bounds={"max_duration": "2h", "priority": 50, "chips": 2, "retries": 1, "labels": ["project"],
+                "node_pools": ["default"]},
+    )  # fmt: skip
+    submitted(
+        tenant, max_duration="2h", priority=50, resources={"accelerators": "H100:2"}, retry=1,
+        labels={"project": "x"}, node_pools=["default"],
+    )  # fmt: skip
+
+
+def test_a_slice_gets_the_floor_of_isolation(tenant: Tenant) -> None:
+    set_policy(tenant, bounds={"isolation": "enforced"})
+    told = tenant.api.post(
+        "/jobs?dry_run=1", a_spec(resources={"accelerators": "H100", "fraction": 0.5})
+    ).json()
+    assert not told["fits"], "no chip here enforces slices"
+    assert (
+        submitted(tenant, resources={"accelerators": "H100"}).effective_spec["resources"]["isolation"] is None
+    )
+
+
+def test_a_whole_batch_is_held_to_it(tenant: Tenant) -> None:
+    set_policy(tenant, bounds={"priority": 50})
+    answer = tenant.api.post("/jobs/batch", {"jobs": [a_spec(), a_spec(priority=90)]})
+    assert answer.json()["errors"][0]["field"] == "jobs.1.priority"
+    assert not Job.objects.exists()
+
+
+def test_another_organization_is_not_bound_by_it(tenant: Tenant) -> None:
+    set_policy(tenant, bounds={"priority": 10})
+    other = a_tenant("globex")
+    assert other.api.post("/jobs", a_spec(priority=90)).status_code == 201
+    assert other.api.get("/job-policy").json() == {"defaults": {}, "bounds": {}}
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"defaults": []}, {"defaults": {"commands": ["x"]}}, {"defaults": {"priority": "urgent"}},
+        {"bounds": {"color": 1}}, {"bounds": {"priority": 101}}, {"bounds": {"max_duration": "soon"}},
+        {"bounds": {"isolation": "some"}}, {"bounds": {"labels": []}}, {"bounds": {"node_pools": [1]}}, {"x": {}},
+        {"bounds": {"isolation": []}}, {"bounds": {"chips": True}},
+    ],
+)  # fmt: skip
+def test_other_policies_are_refused(tenant: Tenant, policy: Any) -> None:
+    assert tenant.api.put("/job-policy", policy).status_code == 400
+    assert not JobPolicy.objects.exists()
+
+
+def test_it_is_removed_and_recorded(tenant: Tenant) -> None:
+    set_policy(tenant, bounds={"priority": 10})
+    assert tenant.api.delete("/job-policy").status_code == 204
+    policies.forget()
+    submitted(tenant)
+    assert tenant.api.delete("/job-policy").status_code == 404
+    actions = AuditEntry.objects.order_by("id").values_list("action", flat=True)
+    assert list(actions)[:2] == ["job_policy.set", "job_policy.removed"]
