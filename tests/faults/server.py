@@ -392,10 +392,11 @@ class Server:
         name = f"a-{job.pk}-{job.attempts}"
         replicas = [
             LockedReplica(
-                0, 0, place.replica, place.node, f"node-{place.node}", "placed", "", None, "", 0, 0, None
+                pk=0, attempt_pk=0, index=place.replica, node_pk=place.node, node_name=f"node-{place.node}",
+                state="placed", outcome="", exit_code=None, sentence="", cpu_milli=0, memory_mib=0, log_size=None,
             )
             for place in placements
-        ]
+        ]  # fmt: skip
         retry = {"limit": job.retries, "on": ["exit"]}
         self.live[name] = LockedAttempt(
             pk=job.pk * 1000 + job.attempts, attempt_id=name, number=job.attempts, state=AttemptState.PLACED,
@@ -403,7 +404,7 @@ class Server:
             placed_at=clock.from_ms(self.wall()), running_at=None, stopping_at=None, cpu_time_ms=0,
             memory_peak_mib=0, use_permille=None, job_pk=job.pk, job_id=f"job-{job.pk}", job_state=job.state,
             job_version=0, failures=job.failures, cancel_requested=job.cancel_requested, retry=retry, cell_pk=1,
-            organization_pk=1, team_pk=1, team_id="team", replicas=replicas,
+            organization_pk=1, team_pk=1, team_id="team", saved_at=None, replicas=replicas,
         )  # fmt: skip
         self.placed[name] = placements
         for place in placements:
