@@ -95,6 +95,9 @@ INTERRUPTIONS = frozenset(
 )
 """Outcomes that are the platform's doing: they never count, and the job waits again."""
 
+AT_WORK = frozenset({AttemptState.RUNNING, AttemptState.CHECKPOINTING})
+"""States in which an attempt may work: saving a checkpoint is work, and no hiding place for idle chips (T2)."""
+
 JOB_MOVES: Mapping[JobState, Mapping[JobEvent, JobState]] = {
     JobState.HELD: {
         JobEvent.RELEASE: JobState.QUEUED,

@@ -400,7 +400,18 @@ export class World {
       use_permille: started ? 250 + ((index * 137) % 700) : null,
       idle: null,
       lending: null,
-      progress: null,
+      progress:
+        status === "running"
+          ? {
+              at: iso(this.now - 700),
+              step: 1200 * (index + 1),
+              throughput: 350.5,
+              loss: 1 / (index + 2),
+              saved_step: 1200 * index + 600,
+              saved_at: iso(this.now - 95_000),
+              problem: "",
+            }
+          : null,
       memory_peak_mib: started ? 52_000 : null,
       version: 3,
       url: `/jobs/${id}`,

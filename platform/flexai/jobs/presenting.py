@@ -26,7 +26,7 @@ from flexai.jobs.models import (
 from flexai.jobs.queries_live import use_of_jobs
 from flexai.tenancy.principals import Principal
 from scheduler_core.demand import Rung
-from scheduler_core.lifecycle import JobState
+from scheduler_core.lifecycle import AT_WORK, JobState
 
 _WAITS = {JobState.QUEUED, JobState.HELD, JobState.SUSPENDED}
 
@@ -173,7 +173,7 @@ def _job(job: Job, place: Whereabouts | None, live_use: int | None, now: datetim
 
 def _idle(job: Job, place: Whereabouts | None) -> dict[str, Any] | None:
     """That its chips have not been used for a while, and what its policy does about it; None while they are."""
-    if place is None or place.attempt.state != "running":
+    if place is None or place.attempt.state not in AT_WORK:
         return None
     idle: IdleAttempt | None = getattr(place.attempt, "idle", None)
     if idle is None or idle.notified_at is None:

@@ -24,7 +24,7 @@ from flexai.jobs.locking import LockedAttempt, lock_attempts
 from flexai.jobs.quantities import duration_words
 from node_agent.protocol import replica_key
 from scheduler_core.demand import Demand, IdlePolicy, Rung, Step, below_since, steps
-from scheduler_core.lifecycle import AttemptEvent, AttemptState, Outcome, move_attempt, status_word
+from scheduler_core.lifecycle import AT_WORK, AttemptEvent, AttemptState, Outcome, move_attempt, status_word
 
 LOOK_SECONDS = WINDOW_MS / 1000
 """How often: as often as there is something new to see."""
@@ -131,7 +131,7 @@ def _use(attempt: _Running, windows: Mapping[int, Window]) -> int | None:
 
 
 def _still_runs(attempt: LockedAttempt | None) -> bool:
-    return attempt is not None and attempt.state is AttemptState.RUNNING and not attempt.cancel_requested
+    return attempt is not None and attempt.state in AT_WORK and not attempt.cancel_requested
 
 
 def _write_down(
@@ -227,13 +227,14 @@ FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
 JOIN jobs_replica r ON r.attempt_id = a.id
 JOIN jobs_allocation l ON l.replica_id = r.id AND l.active AND l.kind = 'owned' JOIN cluster_chip c ON c.id = l.chip_id
 LEFT JOIN jobs_idleattempt i ON i.attempt_id = a.id
-WHERE a.cell_id = %s AND a.state = 'running' AND a.running_at IS NOT NULL AND j.cancel_requested_at IS NULL
+WHERE a.cell_id = %s AND a.state IN ('running', 'checkpointing') AND a.running_at IS NOT NULL
+  AND j.cancel_requested_at IS NULL
 GROUP BY a.id, j.id, i.attempt_id, r.id ORDER BY a.id, r.index
 """
 _FORGET = "DELETE FROM jobs_idleattempt WHERE attempt_id = ANY(%s)"
 _FORGET_ENDED = """
 DELETE FROM jobs_idleattempt i USING jobs_attempt a
- WHERE i.cell_id = %s AND a.id = i.attempt_id AND a.state <> 'running'"""
+ WHERE i.cell_id = %s AND a.id = i.attempt_id AND a.state NOT IN ('running', 'checkpointing')"""
 _REMEMBER = """
 INSERT INTO jobs_idleattempt (attempt_id, cell_id, since, use_permille)
 SELECT u.attempt, %(cell)s, u.since, u.use

@@ -205,7 +205,7 @@ _LENDERS = """
 SELECT a.id, a.number, a.state, j.id, j.public_id, j.version, t.public_id, j.organization_id
   FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id JOIN tenancy_team t ON t.id = j.team_id
   JOIN jobs_offer o ON o.attempt_id = a.id AND o.offered_at IS NOT NULL AND o.busy_at IS NULL
- WHERE a.id = ANY(%s) AND a.state = 'running' ORDER BY a.id FOR SHARE OF a"""
+ WHERE a.id = ANY(%s) AND a.state IN ('running', 'checkpointing') ORDER BY a.id FOR SHARE OF a"""
 
 _TAKE_NODE = """
 UPDATE cluster_node n

@@ -25,7 +25,7 @@ from flexai.scheduling.policies import policy_of
 from flexai.scheduling.reading import milliseconds
 from node_agent.protocol import Telemetry, replica_key
 from scheduler_core.demand import BELOW
-from scheduler_core.lifecycle import AttemptState
+from scheduler_core.lifecycle import AT_WORK
 from scheduler_core.offers import LEND_AFTER, Move, Offering, OfferStep, offer_steps
 
 LOOK_SECONDS = 2.0
@@ -127,7 +127,7 @@ def _offering(owner: _Owner, use: int | None, now: int) -> Offering:
 
 
 def _still_runs(attempt: LockedAttempt | None) -> bool:
-    return attempt is not None and attempt.state is AttemptState.RUNNING and not attempt.cancel_requested
+    return attempt is not None and attempt.state in AT_WORK and not attempt.cancel_requested
 
 
 def _write_down(
@@ -237,7 +237,8 @@ FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
 JOIN jobs_replica r ON r.attempt_id = a.id
 JOIN jobs_allocation l ON l.replica_id = r.id AND l.active AND l.kind = 'owned' JOIN cluster_chip c ON c.id = l.chip_id
 LEFT JOIN jobs_offer o ON o.attempt_id = a.id LEFT JOIN jobs_idleattempt i ON i.attempt_id = a.id
-WHERE a.cell_id = %(cell)s AND a.state = 'running' AND a.running_at IS NOT NULL AND j.cancel_requested_at IS NULL
+WHERE a.cell_id = %(cell)s AND a.state IN ('running', 'checkpointing') AND a.running_at IS NOT NULL
+  AND j.cancel_requested_at IS NULL
   AND (o.offered_at IS NOT NULL OR (
        j.effective_spec->>'lend' IN ('team', 'organization', 'any')
        AND EXISTS (SELECT 1 FROM jobs_job w WHERE w.cell_id = %(cell)s AND w.state = 'queued' AND w.preemptible)))
@@ -245,7 +246,7 @@ GROUP BY a.id, j.id, o.attempt_id, i.attempt_id, r.id ORDER BY a.id, r.index
 """  # noqa: S608 - constants alone
 _FORGET_ENDED = """
 DELETE FROM jobs_offer o USING jobs_attempt a
- WHERE o.cell_id = %s AND a.id = o.attempt_id AND a.state <> 'running'"""
+ WHERE o.cell_id = %s AND a.id = o.attempt_id AND a.state NOT IN ('running', 'checkpointing')"""
 _REMEMBER = """
 INSERT INTO jobs_offer AS o (attempt_id, cell_id, idle_since, offered_at, busy_at, ended, use_permille)
 SELECT u.attempt, %(cell)s, u.since, u.offered, u.busy, u.ended, u.use

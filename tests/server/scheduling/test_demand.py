@@ -63,6 +63,14 @@ class Observed:
         return Job.objects.get(pk=self.job.pk)
 
 
+def test_t2_who_says_that_it_saves_and_sleeps_is_told_all_the_same() -> None:
+    observed = Observed(SUSPENDS)
+    assert windows(observed, [900, 0]) == []
+    Attempt.objects.update(state="checkpointing")
+    assert windows(observed, [0, 0, 0, 0, 0]) == [(2, Rung.NOTIFY), (5, Rung.SUSPEND)]
+    assert Attempt.objects.get().stop_outcome == "idle_suspended"
+
+
 def windows(observed: Observed, uses: list[int]) -> list[tuple[int, Rung]]:
     """What was done, by the number of the window after which it was."""
     return [(place, rung) for place, use in enumerate(uses, 1) for rung in observed.window(use)]

@@ -175,6 +175,22 @@ def test_r7_moved_work_goes_on_in_its_new_place_and_it_counts_as_no_taking(world
     counters_agree(world.cell)
 
 
+def test_r1_what_is_shrunk_for_nobody_keeps_its_other_places(world: World) -> None:
+    job = elastic(world)
+    cycle(world)
+    first = age(live(job), minutes=10)
+    excess = Taking(first.pk, job.pk, Rung.SHRINK, Ground.EXCESS, 1, keeps=(1,))
+    take_back(world.cell.pk, [], [excess], now=clock.now())
+    assert told(job) == [
+        "It goes on with 1 replica instead of 2: its chips are taken back: more is held than there is."
+    ]
+    kept = first.replicas.get(index=1).node_id
+    leave(first)
+    cycle(world)
+    assert [(replica.index, replica.node_id) for replica in live(job).replicas.all()] == [(0, kept)]
+    counters_agree(world.cell)
+
+
 def _place(like, node, chips):
     from dataclasses import replace
 
