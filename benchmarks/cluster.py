@@ -25,7 +25,7 @@ from node_agent import protocol
 SLICES = 100
 """A second in so many parts; each node sends in one of them."""
 HEARTBEAT_SLICES = SLICES * protocol.HEARTBEAT_SECONDS
-_CONNECTING = 200
+_CONNECTING = 50
 """Connections that are opened at once."""
 _AWAKE_SECONDS = 5
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
@@ -109,6 +109,7 @@ class Fleet:
                 agent.frame = self._frame(agent, 0)
                 self._by_descriptor[agent.socket.fileno()] = agent
                 self._read.register(agent.socket, select.EPOLLIN)
+            self._hear()
             self._stay_awake(first + len(group))
 
     def _stay_awake(self, connected: int) -> None:

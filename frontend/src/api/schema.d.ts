@@ -265,6 +265,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/{id}/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Means per replica of one attempt, by the minute for a week; of a longer time by the hour, for a year. */
+        get: operations["job_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{id}/requeue": {
         parameters: {
             query?: never;
@@ -1421,6 +1438,14 @@ export interface components {
             items: components["schemas"]["Job"][];
             next_cursor: string | null;
         };
+        /** @description What an attempt used over time. */
+        JobMetrics: {
+            /** @description Null before the first. */
+            attempt: number | null;
+            /** @description 60 or 3600. */
+            step_seconds: number;
+            points: components["schemas"]["MetricsPoint"][];
+        };
         /** @description What jobs get that leave a field out, and what they may ask for. */
         JobPolicy: {
             /** @description Fields of the spec: priority, max_duration, idle_timeout, lend, retry, … */
@@ -1579,6 +1604,23 @@ export interface components {
         MemberList: {
             items: components["schemas"]["Member"][];
             next_cursor: string | null;
+        };
+        /** @description One minute or one hour of an attempt: means of its replicas. */
+        MetricsPoint: {
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            at: string;
+            /** @description Of the chips that it holds; null without chips. */
+            use_permille: number | null;
+            /** @description Of one core. */
+            cpu_permille: number;
+            memory_mib: number;
+            /** @description The most that one replica had held by then. */
+            memory_peak_mib: number;
+            /** @description Of the time, in which something of it waited for a disk or a network file system. */
+            wait_permille: number;
         };
         /**
          * @description * `viewer` - viewer
@@ -2163,6 +2205,8 @@ export interface components {
             cpu_permille: number | null;
             memory_mib: number | null;
             memory_peak_mib: number | null;
+            /** @description Waited for a disk or a network file system. */
+            wait_permille: number | null;
         };
         /** @description What each single user of a team may hold of a type in it. */
         UserCap: {
@@ -2793,6 +2837,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LogSlice"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job_metrics: {
+        parameters: {
+            query?: {
+                /** @description The last when left out. */
+                attempt?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Public id of the job. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobMetrics"];
                 };
             };
             /** @description Refused. */

@@ -25,6 +25,7 @@ urlpatterns = [
     path("jobs/<str:id>/logs", job_actions.LogsView.as_view()),
     path("jobs/<str:id>/explain", job_actions.ExplainView.as_view()),
     path("jobs/<str:id>/usage", job_actions.UsageView.as_view()),
+    path("jobs/<str:id>/metrics", job_actions.JobMetricsView.as_view()),
     path("nodes", nodes.NodesView.as_view()),
     path("nodes/<str:id>", nodes.NodeView.as_view()),
     path("nodes/<str:id>/drain", nodes.DrainView.as_view()),

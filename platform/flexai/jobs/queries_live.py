@@ -68,6 +68,7 @@ def job_usage(job_pk: int) -> dict[str, Any]:
                 "cpu_permille": mine.cpu_permille if mine else None,
                 "memory_mib": mine.memory_mib if mine else None,
                 "memory_peak_mib": mine.memory_peak_mib if mine else None,
+                "wait_permille": mine.wait_permille if mine else None,
                 "chips": [
                     {
                         "id": chip_id,

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from flexai.cluster.rollups import HOUR, HOURS_KEPT, MINUTE, MINUTES_KEPT
+from flexai.common import clock
 from flexai.common.database import Cursor, as_rows, prepared_cursor
 from flexai.common.partitions import Partitioned
 from node_agent.protocol import replica_key
@@ -67,8 +68,10 @@ def roll_up_hours(cursor: Cursor, hour: datetime) -> int:
 
 def usage_of(attempt_pk: int, *, since: datetime, until: datetime) -> tuple[timedelta, list[dict[str, Any]]]:
     """The step, and the attempt's points from `since` to `until`, oldest first: by the minute if that makes no more
-    than `MAX_POINTS`, else by the hour, of which the last `MAX_POINTS`."""
-    step = MINUTE if until - since <= MINUTE * MAX_POINTS else HOUR
+    than `MAX_POINTS` and they are still kept, else by the hour, of which the last `MAX_POINTS`."""
+    is_short = until - since <= MINUTE * MAX_POINTS and clock.now() - since < MINUTES_KEPT
+    step = MINUTE if is_short else HOUR
+    since = since.replace(minute=since.minute if is_short else 0, second=0, microsecond=0)
     table = "jobs_attemptminute" if step == MINUTE else "jobs_attempthour"
     with prepared_cursor() as cursor:
         rows = cursor.execute(

@@ -9,7 +9,9 @@ import pytest
 
 from flexai.cluster.models import Node
 from flexai.common import clock
-from flexai.jobs.models import Attempt, Event, Job, LogPiece, Replica
+from flexai.common.database import prepared_cursor
+from flexai.jobs import usage
+from flexai.jobs.models import Attempt, AttemptMinute, Event, Job, LogPiece, Replica
 from flexai.scheduling import engine_state
 from flexai.scheduling.cycle import run_cycle
 from flexai.tenancy.models import AuditEntry, Role
@@ -211,6 +213,25 @@ class TestDetail:
         [replica] = tenant.api.get(f"/jobs/{job.public_id}/usage").json()["replicas"]
         assert replica["node"] == node.name
         assert replica["chips"][0]["use_permille"] is None
+
+    def test_metrics_are_means_of_the_attempt_by_the_minute(self, tenant: Tenant) -> None:
+        job = submit(tenant)
+        nothing = {"attempt": None, "step_seconds": 60, "points": []}
+        assert tenant.api.get(f"/jobs/{job.public_id}/metrics").json() == nothing
+        attempt = started(job, Node.objects.get())
+        minute = attempt.placed_at.replace(second=0, microsecond=0)
+        with prepared_cursor() as cursor:
+            usage.ATTEMPT_MINUTES.make(cursor, minute)
+        AttemptMinute.objects.create(
+            attempt=attempt, at=minute, samples=4, use_total=None, cpu_total=2000, memory_total=400, wait_total=100,
+            memory_peak_mib=150,
+        )  # fmt: skip
+        told = tenant.api.get(f"/jobs/{job.public_id}/metrics", attempt=1).json()
+        assert (told["attempt"], told["step_seconds"]) == (1, 60)
+        [point] = told["points"]
+        assert (point["use_permille"], point["cpu_permille"], point["memory_mib"]) == (None, 500, 100)
+        assert (point["wait_permille"], point["memory_peak_mib"]) == (25, 150)
+        assert tenant.api.get(f"/jobs/{job.public_id}/metrics", attempt=2).status_code == 404
 
 
 class TestLogs:

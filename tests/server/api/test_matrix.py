@@ -88,6 +88,7 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("get", "jobs/{job}/logs", None, MINE),
     ("get", "jobs/{job}/explain", None, MINE),
     ("get", "jobs/{job}/usage", None, MINE),
+    ("get", "jobs/{job}/metrics", None, MINE),
     ("get", "nodes", None, EVERYBODY),
     ("get", "nodes/{node}", None, EVERYBODY),
     ("post", "nodes/{node}/drain", None, OPERATORS),

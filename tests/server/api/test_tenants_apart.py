@@ -18,7 +18,8 @@ pytestmark = pytest.mark.django_db
 JOB_PATHS = [
     ("get", "/jobs/{id}"), ("get", "/jobs/{id}/events"), ("get", "/jobs/{id}/logs"), ("get",
     "/jobs/{id}/explain"),
-    ("get", "/jobs/{id}/usage"), ("post", "/jobs/{id}/stop"), ("post", "/jobs/{id}/resume"),
+    ("get", "/jobs/{id}/usage"), ("get", "/jobs/{id}/metrics"),
+    ("post", "/jobs/{id}/stop"), ("post", "/jobs/{id}/resume"),
     ("post", "/jobs/{id}/requeue"), ("post", "/jobs/{id}/hold"), ("post", "/jobs/{id}/keep"),
 ]  # fmt: skip
 OPEN = {"health", "schema/", "session", "agents/enrol"}

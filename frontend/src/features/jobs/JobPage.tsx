@@ -18,6 +18,7 @@ import { Attempts } from "./Attempts";
 import { ChipsTab } from "./ChipsTab";
 import { Events } from "./Events";
 import classes from "./JobPage.module.css";
+import { MetricsTab } from "./MetricsTab";
 import { Phases } from "./Phases";
 import { useJob } from "./queries";
 import { Summary } from "./Summary";
@@ -26,7 +27,7 @@ import { WhyPending } from "./WhyPending";
 const LogsTab = lazy(() => import("./LogsTab"));
 const SpecTab = lazy(() => import("./SpecTab"));
 
-const TABS = ["summary", "why", "logs", "chips", "events", "attempts", "spec"] as const;
+const TABS = ["summary", "why", "logs", "chips", "metrics", "events", "attempts", "spec"] as const;
 type Tab = (typeof TABS)[number];
 
 export function JobPage() {
@@ -93,6 +94,8 @@ function TabBody({ tab, job }: { tab: Tab; job: JobDetail }) {
       return <LogsTab job={job} />;
     case "chips":
       return <ChipsTab job={job} />;
+    case "metrics":
+      return <MetricsTab job={job} />;
     case "events":
       return <Events id={job.id} />;
     case "attempts":

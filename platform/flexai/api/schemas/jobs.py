@@ -513,6 +513,7 @@ class UsageReplicaSerializer(serializers.Serializer[Any]):
     cpu_permille = integer("Of one core.", allow_null=True)
     memory_mib = integer(allow_null=True)
     memory_peak_mib = integer(allow_null=True)
+    wait_permille = integer("Waited for a disk or a network file system.", allow_null=True)
 
 
 class UsageSerializer(serializers.Serializer[Any]):
@@ -520,6 +521,27 @@ class UsageSerializer(serializers.Serializer[Any]):
 
     replicas = UsageReplicaSerializer(many=True)
     as_of = InstantOrNullField()
+
+
+class MetricsPointSerializer(serializers.Serializer[Any]):
+    """One minute or one hour of an attempt: means of its replicas."""
+
+    at = serializers.DateTimeField(help_text="When it began.")
+    use_permille = integer("Of the chips that it holds; null without chips.", allow_null=True)
+    cpu_permille = integer("Of one core.")
+    memory_mib = integer()
+    memory_peak_mib = integer("The most that one replica had held by then.")
+    wait_permille = integer(
+        "Of the time, in which something of it waited for a disk or a network file system."
+    )
+
+
+class JobMetricsSerializer(serializers.Serializer[Any]):
+    """What an attempt used over time."""
+
+    attempt = integer("Null before the first.", allow_null=True)
+    step_seconds = integer("60 or 3600.")
+    points = MetricsPointSerializer(many=True)
 
 
 SPEC_EXAMPLES = [

@@ -20,8 +20,9 @@ from flexai.api.schemas.common import (
     public_id,
 )
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
+from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput
-from flexai.jobs import logs, presenting, queries, services
+from flexai.jobs import logs, presenting, queries, services, usage
 from flexai.jobs.models import Job
 from flexai.jobs.moves import KEEP_MS
 from flexai.jobs.queries_live import job_usage
@@ -198,6 +199,32 @@ class UsageView(View):
     def get(self, request: Request, id: str) -> Response:
         """Live use of its chips, CPU and memory by replica."""
         return Response(job_usage(queries.job_named(principal_of(request), id).pk))
+
+
+class JobMetricsView(View):
+    """What a job used over time."""
+
+    @extend_schema(
+        operation_id="job_metrics",
+        parameters=[
+            *_ID,
+            OpenApiParameter("attempt", OpenApiTypes.INT, description="The last when left out."),
+        ],
+        responses=answers(shapes.JobMetricsSerializer),
+    )
+    def get(self, request: Request, id: str) -> Response:
+        """Means per replica of one attempt, by the minute for a week; of a longer time by the hour, for a year."""
+        job = queries.job_named(principal_of(request), id)
+        number = optional_whole_parameter(request, "attempt", 1, 2**31 - 1)
+        attempt = queries.attempt_of(job, number)
+        if attempt is None:
+            return Response({"attempt": None, "step_seconds": 60, "points": []})
+        until = attempt.ended_at or clock.now()
+        step, points = usage.usage_of(attempt.pk, since=attempt.placed_at, until=until)
+        told = [{**point, "at": presenting.stamp(point["at"])} for point in points]
+        return Response(
+            {"attempt": attempt.number, "step_seconds": int(step.total_seconds()), "points": told}
+        )
 
 
 def _act(request: Request, job_id: str, action: Callable[[Principal, Job], Job]) -> Response:
