@@ -15,6 +15,9 @@ import pytest
 
 from tests.support.cli_process import run
 from tests.support.http_stub import TOKEN, Stub, a_node, a_team, serve
+from tests.support.platform import platform
+
+__all__ = ["platform"]
 
 ROOT = Path(__file__).parent.parent.parent
 

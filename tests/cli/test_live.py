@@ -8,9 +8,7 @@ import pytest
 
 from flexai.client import Conflict, InvalidInput, NotFound
 from tests.cli.conftest import Shell
-from tests.support.platform import LivePlatform, platform
-
-__all__ = ["platform"]
+from tests.support.platform import LivePlatform
 
 pytestmark = pytest.mark.slow
 
