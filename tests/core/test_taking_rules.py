@@ -125,6 +125,17 @@ def test_r1_one_cycle_searches_no_more_than_the_policy_says() -> None:
     assert case.decision.started == []
 
 
+def test_r1_every_search_of_a_cycle_counts() -> None:
+    """Three classes could each be served by one taking; a bound of two searches serves two."""
+    case = given(
+        nodes=[a_node(f"n{n}", chips=1) for n in range(3)],
+        running=[live(low(f"low{n}"), (f"n{n}", [0])) for n in range(3)],
+        waiting=[a_job(f"urgent{n}", priority=90, cpu=n) for n in range(3)],
+        policy=Policy(max_searches=2),
+    )
+    assert case.decision.started == ["urgent0", "urgent1"]
+
+
 # -- R2: by what right --------------------------------------------------------------------------------------
 
 
@@ -455,6 +466,21 @@ def test_r6_the_victim_does_not_take_back() -> None:
     assert after.decision.started == []
 
 
+def test_r2_what_both_have_above_them_bars_nobody() -> None:
+    """The lab as a whole is beyond its guarantee and its share; between its two teams that is no level."""
+    case = given(
+        nodes=[a_node("n", chips=2)],
+        teams=[
+            a_team("lab", a_quota(guaranteed=1)),
+            a_team("vision", a_quota(guaranteed=1), parent="lab"),
+            a_team("speech", parent="lab"),
+        ],
+        running=[live(low(f"low{n}", team="speech"), ("n", [n])) for n in range(2)],
+        waiting=[a_job("firm")],
+    )
+    assert case.decision.started == ["firm"]
+
+
 # -- R7: moves ----------------------------------------------------------------------------------------------
 
 
@@ -477,6 +503,14 @@ def test_r7_moves_stay_within_their_budget() -> None:
     assert given(nodes=nodes, running=running, waiting=waiting).decision.started == ["one", "two"]
     bounded = given(nodes=nodes, running=running, waiting=waiting, policy=Policy(max_moves=1))
     assert bounded.decision.started == ["one"]
+
+
+def test_r7_every_move_of_a_cycle_counts_once() -> None:
+    nodes = [a_node(f"n{n}", chips=2) for n in range(6)]
+    running = [live(a_job(f"r{n}", checkpoint=True, preemptible=True), (f"n{n}", [0])) for n in range(6)]
+    waiting = [a_job(name, chips=2) for name in ("one", "two", "three")]
+    bounded = given(nodes=nodes, running=running, waiting=waiting, policy=Policy(max_moves=2))
+    assert bounded.decision.started == ["one", "two"]
 
 
 def test_r7_a_gang_moves_whole_and_waits_for_itself() -> None:
