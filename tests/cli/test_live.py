@@ -41,6 +41,19 @@ def test_files_and_arrays_arrive(shell: Shell, tmp_path: Path) -> None:
     assert len(shell("ps", "--json", "--name", "many", "--status", "succeeded").json) == 4
 
 
+def test_a_schedule_is_made_listed_paused_and_deleted(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "nightly.yaml").write_text(
+        "name: nightly\ncommands: ['true']\nschedule: {cron: 30 2 * * *, timezone: Europe/Berlin}\n"
+    )
+    done = shell("apply", "-f", "nightly.yaml")
+    assert (done.code, done.out.startswith("sched-")) == (0, True), done.err
+    assert "30 2 * * *" in shell("schedule").out
+    assert shell("schedule", "pause", "nightly", "--json").json["next_at"] is None
+    assert shell("apply", "-f", "nightly.yaml").code == 1, "there is one of this name"
+    assert shell("schedule", "delete", "nightly").code == 0
+    assert shell("schedule", "resume", "nightly").code == 4
+
+
 def test_what_never_fits_or_is_misspelt_is_refused(shell: Shell) -> None:
     assert shell("run", "--dry-run", "-a", "cpu:1", "--", "true").code == 0
     done = shell("run", "-a", "cpu:10000", "--", "true")

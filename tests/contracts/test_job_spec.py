@@ -57,7 +57,6 @@ REFUSED: dict[str, Any] = {
     "resources.disk": "10GB",
     "topology": {"required": "rack"},
     "deadline": "2030-01-01T00:00:00Z",
-    "schedule": {"cron": "0 2 * * *"},
     "outputs": ["results/**"],
     "ports": [8080],
     "instances": "0..4",

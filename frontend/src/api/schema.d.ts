@@ -591,6 +591,76 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/schedules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Schedules, newest first. */
+        get: operations["schedules_list"];
+        put?: never;
+        /** @description Make a schedule of a job spec with `schedule`. */
+        post: operations["schedules_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/schedules/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The schedule, its next instant and its last job. */
+        get: operations["schedule_read"];
+        put?: never;
+        post?: never;
+        /** @description It makes no more jobs; those it made stay. */
+        delete: operations["schedule_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/schedules/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Nothing is made until it is resumed, and what passes meanwhile is not caught up. */
+        post: operations["schedule_pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/schedules/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description The next job is made at the next instant from now. */
+        post: operations["schedule_resume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/service-accounts": {
         parameters: {
             query?: never;
@@ -995,6 +1065,13 @@ export interface components {
          * @enum {string}
          */
         BudgetStateEnum: "ok" | "warned" | "spent";
+        /**
+         * @description * `none` - none
+         *     * `last` - last
+         *     * `all` - all
+         * @enum {string}
+         */
+        CatchUpEnum: "none" | "last" | "all";
         /** @description How the job saves itself before it is taken back. */
         CheckpointSpecRequest: {
             /** @description FLEXAI_CHECKPOINT_DIR; absolute on storage that all nodes share, or relative. */
@@ -1109,6 +1186,28 @@ export interface components {
         CredentialsRequest: {
             username: string;
             password: string;
+        };
+        /** @description When jobs are made. */
+        CronRequest: {
+            /** @description Minute, hour, day, month, weekday: `30 6 * * 1-5`. */
+            cron: string;
+            /** @description Such as Europe/Berlin; UTC. */
+            timezone?: string;
+            /**
+             * @description Which of the instants that were missed are made up for; last.
+             *
+             *     * `none` - none
+             *     * `last` - last
+             *     * `all` - all
+             */
+            catch_up?: components["schemas"]["CatchUpEnum"];
+            /**
+             * @description Whether a job is made while an earlier one has not ended; allow.
+             *
+             *     * `allow` - allow
+             *     * `skip` - skip
+             */
+            overlap?: components["schemas"]["OverlapEnum"];
         };
         /** @description One cycle of the scheduler. */
         Cycle: {
@@ -1429,6 +1528,8 @@ export interface components {
             };
             attempts: components["schemas"]["Attempt"][];
             depends_on: components["schemas"]["Dependency"][];
+            /** @description What made it, if nobody submitted it. */
+            schedule: components["schemas"]["ScheduleRef"] | null;
             /** @description The first fifty of them. */
             dependents: components["schemas"]["Dependent"][];
             allowed_actions: components["schemas"]["Action"][];
@@ -1541,6 +1642,11 @@ export interface components {
         KeepRequest: {
             /** @default 3600 */
             seconds: number;
+        };
+        /** @description The job that was made last. */
+        LastJob: {
+            id: string;
+            status: string;
         };
         /** @description That it runs on chips lent to it, or that its own idle chips are on offer to guests. */
         Lending: {
@@ -1810,6 +1916,12 @@ export interface components {
          */
         OtherwiseEnum: "hold" | "cancel";
         /**
+         * @description * `allow` - allow
+         *     * `skip` - skip
+         * @enum {string}
+         */
+        OverlapEnum: "allow" | "skip";
+        /**
          * @description * `month` - month
          *     * `total` - total
          * @enum {string}
@@ -2026,6 +2138,105 @@ export interface components {
          * @enum {string}
          */
         Role: "viewer" | "member" | "maintainer" | "owner";
+        /** @description A spec of which a job is made at every instant of a cron expression. */
+        Schedule: {
+            id: string;
+            name: string;
+            team: components["schemas"]["TeamRef"];
+            /** @description Whose jobs they are. */
+            user: string;
+            cron: string;
+            timezone: string;
+            catch_up: components["schemas"]["CatchUpEnum"];
+            overlap: components["schemas"]["OverlapEnum"];
+            paused: boolean;
+            /** Format: date-time */
+            next_at: string | null;
+            /** Format: date-time */
+            last_at: string | null;
+            last_job: components["schemas"]["LastJob"] | null;
+            /** @description Why nothing was made at the last instant; empty otherwise. */
+            problem: string;
+            /** Format: date-time */
+            created_at: string;
+            /** @description Of its jobs. */
+            spec: {
+                [key: string]: unknown;
+            };
+            /** @description Whether you may pause, resume and delete it. */
+            may_change: boolean;
+        };
+        /** @description A page of schedules. */
+        ScheduleList: {
+            items: components["schemas"]["Schedule"][];
+            next_cursor: string | null;
+        };
+        /** @description A schedule by id and name. */
+        ScheduleRef: {
+            id: string;
+            name: string;
+        };
+        /** @description A job spec with `schedule`. */
+        ScheduleSpecRequest: {
+            name?: string;
+            /** @description Who pays; may be left out by members of one team. */
+            team?: string;
+            type?: components["schemas"]["TypeEnum"];
+            /** @description Run in order by one shell. */
+            commands: string | string[];
+            working_dir?: string;
+            /** @description Relative path → text. */
+            files?: {
+                [key: string]: string;
+            };
+            env?: {
+                [key: string]: string;
+            };
+            resources?: components["schemas"]["ResourcesSpecRequest"];
+            /** @description Replicas, all or none; a range for an elastic gang. */
+            nodes?: number | string | {
+                min?: number;
+                max: number;
+            };
+            /** @description Each replica on a node of its own; true. */
+            spread?: boolean;
+            node_pools?: string[];
+            /** @description Higher first; normal is 50. */
+            priority?: ("low" | "normal" | "high") | number;
+            preemptible?: boolean;
+            /** @description Not taken back before, such as 30m. */
+            min_runtime?: string;
+            /** @description Who may use its idle chips; or `to` and `after`, for how long idle, such as 5m. */
+            lend?: ("never" | "team" | "organization" | "any") | {
+                /** @enum {string} */
+                to?: "never" | "team" | "organization" | "any";
+                after?: string;
+            };
+            hold?: boolean;
+            /** Format: date-time */
+            start_after?: string;
+            /** @description Such as 2h. */
+            max_duration?: string;
+            retry?: components["schemas"]["RetrySpecRequest"];
+            /** @description Such as 10m, or never. */
+            lease?: string;
+            checkpoint?: components["schemas"]["CheckpointSpecRequest"];
+            utilization_policy?: components["schemas"]["UtilizationPolicySpecRequest"];
+            /** @description Stop after so long idle, such as 2h. */
+            idle_timeout?: string;
+            /** @description Indices: 0-99, 0-99%10, 0,3,7-9:2. */
+            array?: string;
+            /** @description A task for each combination of lists: {lr: [0.1, 0.01], seed: [1, 2]}; with include, exclude and max_parallel. */
+            matrix?: {
+                [key: string]: unknown[] | number;
+            };
+            /** @description All of them come first. */
+            depends_on?: components["schemas"]["DependencySpecRequest"][];
+            labels?: {
+                [key: string]: string;
+            };
+            schedule: components["schemas"]["CronRequest"];
+        };
         /**
          * @description * `read` - read
          *     * `write` - write
@@ -2560,6 +2771,8 @@ export interface operations {
                 name?: string;
                 /** @description Part of the name, or the beginning of the id. */
                 q?: string;
+                /** @description Id of the schedule that made them. */
+                schedule?: string;
                 /** @description Id of an array's set. */
                 set?: string;
                 /** @description submitted_at, name, priority, status, started_at, ended_at; - before it for descending. -submitted_at if left out. */
@@ -3053,6 +3266,8 @@ export interface operations {
                 name?: string;
                 /** @description Part of the name, or the beginning of the id. */
                 q?: string;
+                /** @description Id of the schedule that made them. */
+                schedule?: string;
                 /** @description Id of an array's set. */
                 set?: string;
                 /** @description Status words, with commas between. */
@@ -3552,6 +3767,197 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": string;
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedules_list: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Rows of a page, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description Name or id. */
+                team?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduleList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedules_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScheduleSpecRequest"];
+                "application/yaml": components["schemas"]["ScheduleSpecRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Schedule"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedule_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the schedule. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Schedule"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedule_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the schedule. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedule_pause: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the schedule. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Schedule"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    schedule_resume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the schedule. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Schedule"];
                 };
             };
             /** @description Refused. */

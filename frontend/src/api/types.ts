@@ -16,6 +16,7 @@ export type Usage = Schemas["Usage"];
 export type Chip = Schemas["Chip"];
 export type Node = Schemas["Node"];
 export type Cluster = Schemas["Cluster"];
+export type Schedule = Schemas["Schedule"];
 export type Quota = Schemas["Quota"];
 export type Team = Schemas["Team"];
 export type Role = Schemas["Role"];

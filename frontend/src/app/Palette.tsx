@@ -2,7 +2,15 @@
 
 import "@mantine/spotlight/styles.css";
 import { Spotlight, spotlight } from "@mantine/spotlight";
-import { IconAffiliate, IconCpu, IconHome, IconListDetails, IconPlus, IconSearch } from "@tabler/icons-react";
+import {
+  IconAffiliate,
+  IconCalendarTime,
+  IconCpu,
+  IconHome,
+  IconListDetails,
+  IconPlus,
+  IconSearch,
+} from "@tabler/icons-react";
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
@@ -13,6 +21,7 @@ const PAGES = [
   { to: "/", key: "overview", icon: IconHome },
   { to: "/jobs", key: "jobs", icon: IconListDetails },
   { to: "/submit", key: "submit", icon: IconPlus },
+  { to: "/schedules", key: "schedules", icon: IconCalendarTime },
   { to: "/cluster", key: "cluster", icon: IconCpu },
   { to: "/teams", key: "teams", icon: IconAffiliate },
 ] as const;

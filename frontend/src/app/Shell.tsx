@@ -3,6 +3,7 @@
 import { ActionIcon, Kbd, Menu, Select, Tooltip } from "@mantine/core";
 import {
   IconAffiliate,
+  IconCalendarTime,
   IconCpu,
   IconHome,
   IconListDetails,
@@ -169,6 +170,9 @@ function Navigation() {
       </Link>
       <Link to="/submit" activeOptions={{ includeSearch: false }} className={classes.item}>
         <IconPlus size={18} stroke={1.7} aria-hidden /> <span>{t("nav.submit")}</span>
+      </Link>
+      <Link to="/schedules" activeOptions={{ includeSearch: false }} className={classes.item}>
+        <IconCalendarTime size={18} stroke={1.7} aria-hidden /> <span>{t("nav.schedules")}</span>
       </Link>
       <Link to="/cluster" activeOptions={{ includeSearch: false }} className={classes.item}>
         <IconCpu size={18} stroke={1.7} aria-hidden /> <span>{t("nav.cluster")}</span>

@@ -100,13 +100,22 @@ const submit = createRoute({
   component: lazyRouteComponent(() => import("../features/submit/SubmitPage"), "SubmitPage"),
 });
 
+const schedules = createRoute({
+  getParentRoute: () => shell,
+  path: "/schedules",
+  component: lazyRouteComponent(() => import("../features/schedules/SchedulesPage"), "SchedulesPage"),
+});
+
 const teams = createRoute({
   getParentRoute: () => shell,
   path: "/teams",
   component: lazyRouteComponent(() => import("../features/teams/TeamsPage"), "TeamsPage"),
 });
 
-const tree = root.addChildren([login, shell.addChildren([overview, jobs, job, cluster, submit, teams])]);
+const tree = root.addChildren([
+  login,
+  shell.addChildren([overview, jobs, job, cluster, submit, schedules, teams]),
+]);
 
 /** The router of one page; tests hand in a history of their own. */
 export function createAppRouter(client: QueryClient, history?: RouterHistory) {

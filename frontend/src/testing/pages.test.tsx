@@ -54,6 +54,34 @@ test("no match, empty and error are three different faces", async () => {
   expect((await screen.findByRole("alert")).textContent).toContain("Not for you.");
 });
 
+test("schedules are listed, and one may be paused by who may change it", async () => {
+  const world = new World();
+  const answer = serverOf(world);
+  const schedule = {
+    id: "sched-1",
+    name: "nightly",
+    team: { id: world.teams[0]!.id, name: world.teams[0]!.name },
+    user: "ana",
+    cron: "30 2 * * *",
+    timezone: "UTC",
+    paused: false,
+    next_at: new Date(Date.now() + 3_600_000).toISOString(),
+    last_job: null,
+    problem: "Nothing was made: no such team.",
+    may_change: true,
+  };
+  const { requests } = showPage("/schedules", world, async (input, init) => {
+    const { pathname } = new URL(input instanceof Request ? input.url : String(input));
+    if (!pathname.startsWith("/api/v1/schedules")) return answer(input, init);
+    return Response.json(pathname.endsWith("/pause") ? schedule : { items: [schedule], next_cursor: null });
+  });
+  const row = (await screen.findByText("nightly")).closest("tr")!;
+  expect(row.textContent).toContain("30 2 * * *");
+  expect(row.textContent).toContain("Nothing was made");
+  await userEvent.click(within(row).getByRole("button", { name: "Pause" }));
+  await waitFor(() => expect(requests.some((one) => one.url.endsWith("/sched-1/pause"))).toBe(true));
+});
+
 test("several jobs are stopped only after the words are typed", async () => {
   const { world, requests } = showPage("/jobs?status=running");
   const running = world.jobs.filter((job) => job.status === "running").slice(0, 2);

@@ -52,6 +52,7 @@ function answer(
   if (path === "/me") return json(world.me());
   if (path === "/cluster") return json(world.cluster());
   if (path === "/forecasts") return json({ scored: 40, within_p50: 22, within_p90: 37 });
+  if (path === "/schedules") return json({ items: [], next_cursor: null });
   if (path === "/teams") return json({ items: world.teams, next_cursor: null });
   if (path === "/nodes") return json(pageOf(world.nodes, search));
   if (path === "/jobs" && request.method === "POST") return create(world, request, search, told);

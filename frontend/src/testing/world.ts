@@ -128,6 +128,7 @@ export class World {
       },
       attempts: this.attempts(job),
       depends_on: [],
+      schedule: null,
       dependents: [],
       allowed_actions:
         job.status === "queued"

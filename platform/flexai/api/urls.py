@@ -5,7 +5,19 @@ from __future__ import annotations
 from django.urls import path
 
 from flexai.api.schema import SchemaView
-from flexai.api.views import cycles, health, job_actions, jobs, nodes, people, policies, session, teams, usage
+from flexai.api.views import (
+    cycles,
+    health,
+    job_actions,
+    jobs,
+    nodes,
+    people,
+    policies,
+    schedules,
+    session,
+    teams,
+    usage,
+)
 
 urlpatterns = [
     path("health", health.HealthView.as_view()),
@@ -26,6 +38,10 @@ urlpatterns = [
     path("jobs/<str:id>/explain", job_actions.ExplainView.as_view()),
     path("jobs/<str:id>/usage", job_actions.UsageView.as_view()),
     path("jobs/<str:id>/metrics", job_actions.JobMetricsView.as_view()),
+    path("schedules", schedules.SchedulesView.as_view()),
+    path("schedules/<str:id>", schedules.ScheduleView.as_view()),
+    path("schedules/<str:id>/pause", schedules.PauseView.as_view()),
+    path("schedules/<str:id>/resume", schedules.ResumeView.as_view()),
     path("nodes", nodes.NodesView.as_view()),
     path("nodes/<str:id>", nodes.NodeView.as_view()),
     path("nodes/<str:id>/drain", nodes.DrainView.as_view()),

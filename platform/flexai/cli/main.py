@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flexai import __version__
-from flexai.cli import account, acting, output, places, spending, submitting, watching
+from flexai.cli import account, acting, output, places, schedules, spending, submitting, watching
 from flexai.cli.exits import Refusal, exit_code_of_error
 from flexai.cli.extensions import ExtendedGroup
 from flexai.client import FlexaiError, Problem
@@ -34,6 +34,7 @@ app.command(rich_help_panel=_JOBS, no_args_is_help=True)(acting.stop)
 app.command(rich_help_panel=_JOBS, no_args_is_help=True)(acting.resume)
 app.command(rich_help_panel=_JOBS, no_args_is_help=True)(acting.keep)
 app.command(rich_help_panel=_JOBS, no_args_is_help=True)(acting.requeue)
+app.add_typer(schedules.schedule, name="schedule", rich_help_panel=_JOBS)
 app.command(rich_help_panel=_PLACES)(watching.top)
 app.add_typer(places.nodes, name="nodes", rich_help_panel=_PLACES)
 app.add_typer(places.quota, name="quota", rich_help_panel=_PLACES)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from flexai.cli import options, ordering, output, waiting
+from flexai.cli import options, ordering, output, schedules, waiting
 from flexai.cli.exits import FAILED, INTERRUPTED, OK, USAGE, Refusal
 from flexai.cli.session import connect
 from flexai.cli.specfiles import read_specs, read_text
@@ -135,12 +135,35 @@ def apply(
     with connect() as client:
         if dry_run:
             raise typer.Exit(_tell_dry_run(client, specs, as_json))
+        planned = [spec for _, spec in specs if spec.get("schedule") is not None]
+        if planned:
+            _make_schedules(client, specs, planned, as_json)
+            return
         if len(specs) > 1:
             _check_all(client, specs)
         made = _submit_all(client, specs, idempotency_key or str(uuid.uuid4()))
         raise typer.Exit(
             _after_submit(client, made, wait=wait, timeout=seconds, as_json=as_json, single=False)
         )
+
+
+def _make_schedules(
+    client: Client, specs: list[tuple[str, Spec]], planned: list[Spec], as_json: bool
+) -> None:
+    if len(planned) < len(specs):
+        raise Refusal(
+            "Some of the specs have a `schedule` and some have none.",
+            hint="Put them into files of their own; nothing was submitted.",
+            exit_code=USAGE,
+            code="usage",
+        )
+    made = [client.schedules.create(spec) for spec in planned]
+    if as_json:
+        output.emit_json(made)
+        return
+    for one in made:
+        schedules.tell(one, as_json=False)
+        sys.stdout.write(one["id"] + "\n")
 
 
 def _submit_all(client: Client, specs: list[tuple[str, Spec]], key: str) -> list[Submitted]:

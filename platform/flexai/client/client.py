@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 from flexai.client.errors import FlexaiError, Unauthenticated, UnexpectedAnswer
 from flexai.client.jobs import Jobs
 from flexai.client.places import Chips, Cluster, Nodes, Quotas, Teams, Tokens
+from flexai.client.schedules import Schedules
 from flexai.client.transport import Transport
 from flexai.client.types import Token
 
@@ -29,6 +30,7 @@ class Client:
         self._transport = Transport(url, token or os.environ.get("FLEXAI_TOKEN"), timeout=timeout)
         self.url = self._transport.url
         self.jobs = Jobs(self._transport)
+        self.schedules = Schedules(self._transport)
         self.nodes = Nodes(self._transport)
         self.chips = Chips(self._transport)
         self.teams = Teams(self._transport)

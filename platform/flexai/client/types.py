@@ -156,6 +156,32 @@ class Job(TypedDict):
     dependents: NotRequired[list[Dependent]]
 
 
+class LastJob(TypedDict):
+    id: str
+    status: str
+
+
+class Schedule(TypedDict):
+    """A spec of which jobs are made by itself; `next_at` None while it is paused."""
+
+    id: str
+    name: str
+    team: TeamRef
+    user: str
+    cron: str
+    timezone: str
+    catch_up: str
+    overlap: str
+    paused: bool
+    next_at: str | None
+    last_at: str | None
+    last_job: LastJob | None
+    problem: str
+    created_at: str
+    spec: Spec
+    may_change: bool
+
+
 class Submitted(TypedDict):
     """What became of a spec with `array`: the set's id, how many jobs, and the first of them."""
 

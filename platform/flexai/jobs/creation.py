@@ -63,6 +63,8 @@ class Prepared:
     """Its dependencies, as they were just now."""
     tasks: tuple[Task, ...] = ()
     """Of its matrix."""
+    schedule: int | None = None
+    """Whose job it is; None: somebody submits it."""
 
     @property
     def makes_a_set(self) -> bool:
@@ -247,6 +249,7 @@ def _template(principal: Principal, prepared: Prepared, number: int, now: dateti
         at=now,
         actor=principal.label,
         cause=principal.request_id,
+        schedule=prepared.schedule,
     )
 
 
@@ -292,6 +295,7 @@ def _as_job(
         cell_id=template.cell,
         user=principal.user,
         set=made_set,
+        schedule_id=template.schedule,
         index=line.index,
         name=line.name,
         state=template.state,

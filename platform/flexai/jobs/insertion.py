@@ -37,6 +37,7 @@ class Template(msgspec.Struct, frozen=True):
     actor: str
     cause: str
     """Request id."""
+    schedule: int | None = None
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -72,18 +73,19 @@ WITH t AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
         t int, organization bigint, team bigint, cell bigint, "user" bigint, state text, reason_code text,
         sentence text, priority int, preemptible boolean, start_after timestamptz, labels jsonb, spec jsonb,
-        effective jsonb, at timestamptz, actor text, cause text)
+        effective jsonb, at timestamptz, actor text, cause text,
+        schedule bigint)
 ), lines AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
         n int, t int, public_id text, name text, given text, "set" bigint, index int, key text, hash text,
         own jsonb)
 ), made AS (
     INSERT INTO jobs_job (
-        public_id, organization_id, team_id, cell_id, user_id, set_id, index, name, type, state, status,
+        public_id, organization_id, team_id, cell_id, user_id, set_id, schedule_id, index, name, type, state, status,
         reason_code, sentence, priority, preemptible, spec, effective_spec, spec_version, labels,
         idempotency_key, idempotency_hash, submitted_at, start_after, attempts_count, failures, outcome,
         version, changed)
-    SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", l.index, l.name, 'task', t.state,
+    SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", t.schedule, l.index, l.name, 'task', t.state,
         t.state, t.reason_code, t.sentence, t.priority, t.preemptible,
         CASE WHEN l.given IS NULL THEN t.spec ELSE t.spec || jsonb_build_object('name', l.given) END,
         t.effective || jsonb_build_object('name', l.name) || CASE WHEN l.own IS NULL THEN '{}'::jsonb ELSE

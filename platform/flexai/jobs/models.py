@@ -32,6 +32,10 @@ def _set_id() -> str:
     return new_id("set")
 
 
+def _schedule_id() -> str:
+    return new_id("sched")
+
+
 def _choices(states: type[StrEnum]) -> list[tuple[str, str]]:
     return [(state.value, state.value) for state in states]
 
@@ -48,6 +52,40 @@ class JobSet(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
 
+class Schedule(models.Model):
+    """A spec of which a job is made at every instant of a cron expression."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_schedule_id, editable=False)
+    organization = models.ForeignKey("tenancy.Organization", models.CASCADE, related_name="+")
+    team = models.ForeignKey("tenancy.Team", models.PROTECT, related_name="+", db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    """Whose jobs they are, with what their role allows at that instant."""
+    name = models.CharField(max_length=100)
+    cron = models.CharField(max_length=100)
+    timezone = models.CharField(max_length=64)
+    catch_up = models.CharField(max_length=8)
+    overlap = models.CharField(max_length=8)
+    spec = models.JSONField()
+    """As submitted, without `schedule`."""
+    paused = models.BooleanField(default=False)
+    next_at = models.DateTimeField()
+    """The first instant that nobody has looked at yet."""
+    last_at = models.DateTimeField(null=True)
+    """The last instant for which a job was made."""
+    last_job = models.ForeignKey("jobs.Job", models.SET_NULL, null=True, related_name="+", db_index=False)
+    problem = models.TextField(default="")
+    """Why nothing was made at the last instant; empty where something was."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    version = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "name"], name="one_schedule_per_name")]
+        indexes = [models.Index(fields=["next_at"], condition=Q(paused=False), name="schedule_due")]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
 class Job(models.Model):
     """One request for work. `spec` is what was submitted, untouched; `effective_spec` has defaults and roundings."""
 
@@ -61,6 +99,7 @@ class Job(models.Model):
     set = models.ForeignKey(JobSet, models.CASCADE, null=True, related_name="jobs", db_index=False)
     index = models.PositiveIntegerField(null=True)
     """Index in the set."""
+    schedule = models.ForeignKey(Schedule, models.SET_NULL, null=True, related_name="jobs", db_index=False)
     name = models.CharField(max_length=100)
     type = models.CharField(max_length=16, default="task")
     state = models.CharField(max_length=16, choices=_choices(JobState), default=JobState.QUEUED.value)
@@ -120,6 +159,9 @@ class Job(models.Model):
             models.Index(fields=["team", "-id"], name="job_by_team"),
             models.Index(fields=["start_after"], condition=Q(state="held"), name="job_held_until"),
             GinIndex(fields=["labels"], name="job_labels"),
+            models.Index(
+                fields=["schedule", "state"], condition=Q(schedule__isnull=False), name="job_of_schedule"
+            ),
             models.Index(fields=["set", "state"], condition=Q(set__isnull=False), name="job_state_in_set"),
             models.Index(
                 fields=["id"],

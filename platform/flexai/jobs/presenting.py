@@ -22,6 +22,7 @@ from flexai.jobs.models import (
     Job,
     Offer,
     Replica,
+    Schedule,
 )
 from flexai.jobs.queries_live import use_of_jobs
 from flexai.tenancy.principals import Principal
@@ -89,8 +90,8 @@ def present_attempts(job: Job) -> list[dict[str, Any]]:
     return [_attempt(attempt, replicas.get(attempt.pk, [])) for attempt in attempts]
 
 
-def present_order(job: Job, principal: Principal) -> dict[str, list[dict[str, Any]]]:
-    """What the job waits for, and which jobs, of those that the principal may see, wait for it."""
+def present_order(job: Job, principal: Principal) -> dict[str, Any]:
+    """What the job waits for, which jobs, of those that the principal may see, wait for it, and what made it."""
     return {
         "depends_on": [
             {
@@ -108,6 +109,31 @@ def present_order(job: Job, principal: Principal) -> dict[str, list[dict[str, An
             {"id": other.public_id, "name": other.name, "status": other.status}
             for other in dependents_of(principal, job)
         ],
+        "schedule": None
+        if job.schedule is None
+        else {"id": job.schedule.public_id, "name": job.schedule.name},
+    }
+
+
+def present_schedule(schedule: Schedule) -> dict[str, Any]:
+    """A schedule; it comes with team, user and last job."""
+    last = schedule.last_job
+    return {
+        "id": schedule.public_id,
+        "name": schedule.name,
+        "team": {"id": schedule.team.public_id, "name": schedule.team.name},
+        "user": schedule.user.username,
+        "cron": schedule.cron,
+        "timezone": schedule.timezone,
+        "catch_up": schedule.catch_up,
+        "overlap": schedule.overlap,
+        "paused": schedule.paused,
+        "next_at": None if schedule.paused else stamp(schedule.next_at),
+        "last_at": stamp(schedule.last_at),
+        "last_job": None if last is None else {"id": last.public_id, "status": last.status},
+        "problem": schedule.problem,
+        "created_at": stamp(schedule.created_at),
+        "spec": schedule.spec,
     }
 
 

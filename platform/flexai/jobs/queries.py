@@ -33,6 +33,8 @@ class JobFilter:
     labels: Mapping[str, str | None] = field(default_factory=dict)
     """Value None: any value."""
     set: str = ""
+    schedule: str = ""
+    """Public id of the schedule that made them."""
     search: str = ""
     """Part of the name, or the beginning of the id."""
 
@@ -78,6 +80,8 @@ def jobs_matching(principal: Principal, wanted: JobFilter) -> QuerySet[Job]:
         jobs = jobs.filter(name=wanted.name)
     if wanted.set:
         jobs = jobs.filter(set__public_id=wanted.set)
+    if wanted.schedule:
+        jobs = jobs.filter(schedule__public_id=wanted.schedule)
     for key, value in wanted.labels.items():
         jobs = (
             jobs.filter(labels__has_key=key) if value is None else jobs.filter(labels__contains={key: value})

@@ -6,7 +6,7 @@ Every move is a conditional change of a locked row, writes history and audit, an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,6 +62,7 @@ __all__ = [
     "stop_job",
     "submit",
     "submit_batch",
+    "submit_scheduled",
 ]
 
 MAX_BATCH = 10_000
@@ -78,9 +79,30 @@ def submit(principal: Principal, raw_spec: object, *, idempotency_key: str | Non
     TooLarge, NotFound or Forbidden (team), NeverFits (F6), and Conflict for a key that came with another
     body.
     """
-    key = _key(principal, raw_spec, idempotency_key)
+    return _submit(principal, raw_spec, _key(principal, raw_spec, idempotency_key))
+
+
+def submit_scheduled(
+    principal: Principal, raw_spec: object, key: Key, *, schedule: int, instant: str
+) -> Submission:
+    """The same for a schedule (primary key) and one of its instants, which the job finds as FLEXAI_SCHEDULED_AT."""
+
+    def of_schedule(prepared: Prepared) -> Prepared:
+        env = prepared.effective["env"] | {"FLEXAI_SCHEDULED_AT": instant}
+        return replace(prepared, schedule=schedule, effective=prepared.effective | {"env": env})
+
+    return _submit(principal, raw_spec, key, of_schedule)
+
+
+def _submit(
+    principal: Principal,
+    raw_spec: object,
+    key: Key | None,
+    change: Callable[[Prepared], Prepared] = lambda prepared: prepared,
+) -> Submission:
     try:
         named = _prepare_once(principal, raw_spec, {})
+        named = replace(named, prepared=change(named.prepared))
         if not named.prepared.makes_a_set:
             return create_one(principal, named, key)
         return _made_before(principal, key) or create_set(principal, named, key)

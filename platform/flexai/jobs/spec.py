@@ -24,6 +24,7 @@ from flexai.jobs.spec_matrix import Task, read_matrix
 from flexai.jobs.spec_order import read_depends_on
 from flexai.jobs.spec_reader import Reader
 from flexai.jobs.spec_resources import asks_for_chips, read_resources
+from flexai.jobs.spec_schedule import read_schedule
 from scheduler_core.demand import BELOW, Rung
 from scheduler_core.model import Lend
 from scheduler_core.offers import LEND_AFTER
@@ -89,6 +90,15 @@ def parse(raw: object) -> Effective:
     return Effective(spec | {"matrix": {"cap": matrix.cap}}, reader.roundings, matrix.tasks)
 
 
+def parse_schedule(raw: Mapping[str, Any]) -> dict[str, str]:
+    """`schedule` of a spec, effective. Raises InvalidInput."""
+    reader = Reader(raw)
+    schedule = read_schedule(reader)
+    if reader.errors or schedule is None:
+        raise InvalidInput(_summary(reader.errors), errors=reader.errors)
+    return schedule
+
+
 def parse_name(raw: Mapping[str, Any]) -> str:
     """The effective name of a spec whose other fields are known to be right. Raises InvalidInput."""
     reader = Reader(raw)
@@ -116,6 +126,10 @@ def _read(reader: Reader) -> dict[str, Any]:
     kind = reader.choice("type", ("task", "workspace", "service"), "task")
     if kind in ("workspace", "service"):
         reader.wrong("type", f"`type: {kind}` is not built yet", "give task")
+    if read_schedule(reader) is not None:
+        reader.wrong(
+            "schedule", "makes a schedule, not a job", "`flexai apply`, or POST to /api/v1/schedules"
+        )
     hold, start_after = reader.flag("hold", False), reader.read("start_after", quantities.instant)
     (least, most), asked = _replicas(reader), read_resources(reader)
     spec = {

@@ -17,7 +17,7 @@ BUILT: Mapping[str, frozenset[str]] = {
             "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
             "max_duration",
             "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout", "depends_on",
-            "matrix",
+            "matrix", "schedule",
         }
     ),
     "resources": frozenset(
@@ -32,6 +32,7 @@ BUILT: Mapping[str, frozenset[str]] = {
     "checkpoint": frozenset({"path", "signal", "grace_period"}),
     "nodes": frozenset({"min", "max"}),
     "utilization_policy": frozenset({"min_utilization", "window", "action"}),
+    "schedule": frozenset({"cron", "timezone", "catch_up", "overlap"}),
     "depends_on": frozenset({"job", "on", "otherwise"}),
     "lend": frozenset({"to", "after"}),
 }  # fmt: skip
@@ -40,7 +41,7 @@ BUILT: Mapping[str, frozenset[str]] = {
 NOT_BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
-            "image", "setup", "secrets", "topology", "schedule", "outputs", "ports",
+            "image", "setup", "secrets", "topology", "outputs", "ports",
             "instances", "scaling", "probes", "volumes", "notify", "deadline",
         }
     ),
@@ -73,6 +74,7 @@ SAID_ELSEWHERE: Mapping[str, str] = {
     "cwd": "working_dir",
     "mem": "resources.memory",
     "restarts": "retry",
+    "cron": "schedule.cron",
     "dependency": "depends_on",
     "strategy": "matrix",
     "sweep": "matrix",

@@ -15,6 +15,7 @@ from flexai.common import clock
 from flexai.common.broker import valkey
 from flexai.common.events import CYCLE_TASK, request_cycle
 from flexai.jobs.dependencies import settle_all
+from flexai.jobs.schedules import run_due
 from flexai.jobs.services import release_due
 from flexai.scheduling import chip_health, cycle, demand, forecasts, offers, past_use, records, speeds
 
@@ -42,9 +43,11 @@ def run_cycle(cell_id: int) -> None:
 
 @shared_task(name="flexai.scheduling.tick", ignore_result=True)  # type: ignore[untyped-decorator]
 def tick() -> None:
-    """Jobs whose time has come, or whose dependencies have, wait, and every cell runs a cycle, whatever messages were
-    lost."""
-    release_due(clock.now())
+    """Schedules have made their jobs, jobs whose time has come, or whose dependencies have, wait, and every cell runs a
+    cycle, whatever messages were lost."""
+    now = clock.now()
+    run_due(now)
+    release_due(now)
     settle_all()
     for cell_id in Cell.objects.values_list("pk", flat=True):
         request_cycle(cell_id)

@@ -155,6 +155,17 @@ def principal_for_user(user: User, *, request_id: str = "") -> Principal:
     raise Unauthenticated("This user belongs to no organization; an owner has to add it to one.")
 
 
+def principal_in(organization: Organization, user: User, *, request_id: str = "") -> Principal:
+    """The user in this organization, as it may act there now. Raises Forbidden when it is a member no more."""
+    membership = Membership.objects.filter(user=user, organization=organization).first()
+    seated = TeamMember.objects.filter(user=user, team__organization=organization).exists()
+    if not user.is_active or (membership is None and not seated):
+        raise Forbidden(f"{user.username} is no member of {organization.name} any more.")
+    return Principal(
+        user, organization, None if membership is None else Role(membership.role), request_id=request_id
+    )
+
+
 def visible_teams(principal: Principal) -> QuerySet[Team]:
     """The teams that the principal may see; an operator sees those of every organization."""
     if principal.is_operator and allows(Action.SEE, OPERATOR):

@@ -89,6 +89,15 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("get", "jobs/{job}/explain", None, MINE),
     ("get", "jobs/{job}/usage", None, MINE),
     ("get", "jobs/{job}/metrics", None, MINE),
+    ("get", "schedules", None, EVERYBODY),
+    ("post", "schedules", {**SPEC, "name": "new", "schedule": {"cron": "0 3 * * *"}},
+     "401 403 ok ok ok 400 400 400"),
+    ("get", "schedules/{schedule}", None, MINE),
+    ("post", "schedules/{schedule}/pause", None, STEERS_OWN),
+    ("post", "schedules/{schedule}/resume", None, STEERS_OWN),
+    ("post", "schedules/{other_schedule}/pause", None, STEERS_ANY),
+    ("delete", "schedules/{schedule}", None, STEERS_OWN),
+    ("delete", "schedules/{other_schedule}", None, STEERS_ANY),
     ("get", "nodes", None, EVERYBODY),
     ("get", "nodes/{node}", None, EVERYBODY),
     ("post", "nodes/{node}/drain", None, OPERATORS),
@@ -199,6 +208,9 @@ def _jobs(matrix: Matrix) -> dict[str, str]:
     for name, actor in {"job": "member", "other_job": "owner", "held": "member", "active": "member",
                         "ended": "member"}.items():  # fmt: skip
         ids[name] = matrix.apis[actor].post("/jobs", {**SPEC, "name": f"zebra-{name}"}).json()["id"]
+    for name, actor in {"schedule": "member", "other_schedule": "owner"}.items():
+        spec = {**SPEC, "name": f"zebra-{name}", "schedule": {"cron": "0 3 * * *"}}
+        ids[name] = matrix.apis[actor].post("/schedules", spec).json()["id"]
     states = {"held": "held", "active": "active", "ended": "succeeded"}
     for name, state in states.items():
         Job.objects.filter(public_id=ids[name]).update(state=state, status=state, reason_code="hold")

@@ -160,6 +160,11 @@ function Subtitle({ job }: { job: JobDetail }) {
       <span>
         {job.team.name} / {job.user}
       </span>
+      {job.schedule && (
+        <TextLink to="/schedules" fz={14}>
+          {t("job.madeBy", { name: job.schedule.name })}
+        </TextLink>
+      )}
       {job.set && (
         <Anchor href={`/jobs?set=${encodeURIComponent(job.set)}`} fz={14}>
           {t("job.partOf", { index: job.index ?? 0 })}

@@ -352,6 +352,13 @@ class DependencySerializer(serializers.Serializer[Any]):
     standing = serializers.ChoiceField([("pending", "pending"), ("met", "met"), ("never", "never")])
 
 
+class ScheduleRefSerializer(serializers.Serializer[Any]):
+    """A schedule by id and name."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+
+
 class DependentSerializer(serializers.Serializer[Any]):
     """A job that waits for this one, or waited for it."""
 
@@ -367,6 +374,7 @@ class JobDetailSerializer(JobSerializer):
     effective_spec = ObjectField(help_text="With defaults and roundings.")
     attempts = AttemptSerializer(many=True)
     depends_on = DependencySerializer(many=True)
+    schedule = ScheduleRefSerializer(allow_null=True, help_text="What made it, if nobody submitted it.")
     dependents = DependentSerializer(many=True, help_text="The first fifty of them.")
     allowed_actions = serializers.ListField(child=serializers.ChoiceField(ACTION_CHOICES))
 

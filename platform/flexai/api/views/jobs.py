@@ -40,6 +40,7 @@ _FILTERS = [
         "label", OpenApiTypes.STR, many=True, description="`key:value`, or `key` for any value."
     ),
     OpenApiParameter("set", OpenApiTypes.STR, description="Id of an array's set."),
+    OpenApiParameter("schedule", OpenApiTypes.STR, description="Id of the schedule that made them."),
     OpenApiParameter("q", OpenApiTypes.STR, description="Part of the name, or the beginning of the id."),
 ]
 _SORT = OpenApiParameter(
@@ -200,6 +201,7 @@ def filter_from(request: Request) -> queries.JobFilter:
         name=_clean("name", given.get("name", "")),
         labels=labels,
         set=_clean("set", given.get("set", "")),
+        schedule=_clean("schedule", given.get("schedule", "")),
         search=_clean("q", given.get("q", "")).strip(),
     )
 
