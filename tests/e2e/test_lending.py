@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import subprocess
 from typing import Any
 
 import pytest
@@ -9,9 +12,32 @@ import pytest
 from flexai.client import Client
 from flexai.client.types import is_final
 from flexai.embedded import examples
-from tests.support.platform import LivePlatform, wait_for
+from tests.support.platform import COMMAND, LivePlatform, new_data_dir, own_environment, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+
+def test_the_demo_shows_an_idle_chip_change_hands() -> None:
+    folder = new_data_dir()
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--data-dir", str(folder)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=own_environment(),
+    )  # fmt: skip
+    lines: list[str] = []
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if "Both have ended" in line or "broken off" in line:
+                break
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+    told = "".join(lines)
+    assert "Both have ended: succeeded and succeeded." in told
+    assert "borrower   Placed as a guest on" in told
+    assert "borrower   Halted by its node: the owner of its chips is back for" in told
 
 
 def kinds(client: Client, job: str) -> list[str]:

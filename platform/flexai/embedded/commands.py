@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from flexai.embedded.demo import TEAMS, Demo
 from flexai.embedded.demo import as_json as demo_as_json
+from flexai.embedded.demo_lending import Scene
 from flexai.embedded.demo_screen import show, summary
 from flexai.embedded.doors import Door, DoorError, open_door
 from flexai.embedded.home import Home, HomeError, default_folder
@@ -106,6 +107,7 @@ def demo(
         if not stop_after and not session.supervisor.is_asked_to_stop:
             tell_address(session.platform, console)
             console.print("The dashboard stays open. Ctrl-C stops it.")
+            _lend_a_chip(session, console)
             session.supervisor.run()
     if not ended.ok:
         raise typer.Exit(1)
@@ -124,6 +126,13 @@ def _run_demo(session: Session, console: Console) -> Demo:
     screen.join(LAST_REQUEST_SECONDS)
     console.print(summary(started))
     return started
+
+
+def _lend_a_chip(session: Session, console: Console) -> None:
+    """The second act runs in a thread, beside the platform that this one keeps running."""
+    scene = Scene(lambda line: console.print(escape(line), soft_wrap=True))
+    about = (session.platform.url, session.platform.token)
+    threading.Thread(target=scene.play, args=about, daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)
