@@ -204,6 +204,18 @@ def test_f2_a_teams_own_work_stands_beside_its_sub_teams() -> None:
     assert (shares.fair[2, "A100"], shares.fair[3, "A100"]) == (3000, 3000)
 
 
+def test_f2_a_teams_own_work_is_guaranteed_what_its_sub_teams_are_not() -> None:
+    """Of the lab's 4, x is guaranteed 3: 1 is left for the lab's own work."""
+    case = given(
+        nodes=[a_node(chips=4)],
+        teams=[a_team("lab", a_quota(guaranteed=4)), a_team("x", a_quota(guaranteed=3), parent="lab")],
+        waiting=[a_job(name, chips=4, team=name) for name in ("lab", "x")],
+    )
+    ledger = Ledger(case.snapshot)
+    shares = fair_shares(ledger, Waiting(case.snapshot.jobs).demand(ledger))
+    assert (shares.own[1, "A100"], shares.fair[2, "A100"]) == (1000, 3000)
+
+
 def test_f2_running_work_counts_on_the_type_it_got_and_waiting_work_on_its_first_alone() -> None:
     case = given(
         nodes=[a_node("a", chips=4), a_node("h", chips=4, type="H100")],
