@@ -25,7 +25,9 @@ def test_a_run_is_streamed_and_its_exit_code_is_ours(shell: Shell) -> None:
     assert (done.code, done.out) == (7, "b c\n")
     assert "failed" in shell("explain", "live").out
     assert shell("logs", "live").out == "b c\n"
-    assert [job["exit_code"] for job in shell("ps", "--json", "--status", "failed", "--name", "live").json] == [7]
+    assert [
+        job["exit_code"] for job in shell("ps", "--json", "--status", "failed", "--name", "live").json
+    ] == [7]
 
 
 def test_files_and_arrays_arrive(shell: Shell, tmp_path: Path) -> None:
