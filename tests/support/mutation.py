@@ -65,10 +65,13 @@ def outcomes(module: str) -> dict[str, int | None]:
 
 
 def report(modules: list[str], chosen: set[str]) -> list[str]:
-    """A line for each module and the change of each mutant that lived; answers their names."""
+    """A line for each module and the change of each mutant that lived; answers their names. Exits where some were
+    not run."""
     lived = []
     for module in modules:
         codes = {name: code for name, code in outcomes(module).items() if name in chosen}
+        if missed := [name for name, code in codes.items() if code is None]:
+            sys.exit(f"{len(missed)} mutants of {module} were not run; what mutmut says above tells why.")
         alive = sorted(name for name, code in codes.items() if code == 0)
         killed = sum(code in KILLED for code in codes.values())
         others = len(codes) - killed - len(alive)
