@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ class Fleet:
 
     def __init__(self, nodes: int, chips: int) -> None:
         self.sent = 0
-        self._awake = time.monotonic()
+        self._connected = 0
         self._chips = chips
         self._agents = [_Agent(index, *row) for index, row in enumerate(_enrol(nodes))]
         self._read = select.epoll()
@@ -90,6 +91,9 @@ class Fleet:
 
     def connect(self, port: int) -> None:
         """All of them are connected, have said Hello and heard Welcome. Raises AssertionError if one is refused."""
+        connected = threading.Event()
+        awake = threading.Thread(target=self._stay_awake, args=[connected], daemon=True)
+        awake.start()
         for first in range(0, len(self._agents), _CONNECTING):
             group = self._agents[first : first + _CONNECTING]
             for agent in group:
@@ -109,17 +113,21 @@ class Fleet:
                 agent.frame = self._frame(agent, 0)
                 self._by_descriptor[agent.socket.fileno()] = agent
                 self._read.register(agent.socket, select.EPOLLIN)
-            self._hear()
-            self._stay_awake(first + len(group))
+            self._connected += len(group)
+        connected.set()
+        awake.join()
 
-    def _stay_awake(self, connected: int) -> None:
-        """Those that are connected are heard while the others are not yet: a silent agent is disconnected."""
-        if time.monotonic() - self._awake >= _AWAKE_SECONDS:
-            self._awake = time.monotonic()
-            for agent in self._agents[:connected]:
-                self._send(agent, agent.frame)
-                self.sent += 1
+    def _stay_awake(self, all_connected: threading.Event) -> None:
+        """Those that are connected are heard, and answer pings, while the others are not yet: the server disconnects
+        the silent."""
+        told = time.monotonic()
+        while not all_connected.wait(0.1):
             self._hear()
+            if time.monotonic() - told >= _AWAKE_SECONDS:
+                told = time.monotonic()
+                for agent in self._agents[: self._connected]:
+                    self._send(agent, agent.frame)
+                    self.sent += 1
 
     def run(self, seconds: int, *, heartbeats: bool) -> list[float]:
         """Every node sends a frame a second for so long. Answers how long, each second, the newest took to be seen."""
