@@ -213,13 +213,13 @@ def _claim_of(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, free_o
     """Millicores that the chips claim: the healthiest free ones, or where they are too few the first of all."""
     claim, last = 0, -1
     for _ in range(asked[need, WANTED]):
-        last = _next_chip(nodes, chips, row, asked, need, free_ones, last)
+        last = next_chip(nodes, chips, row, asked, need, free_ones, last)
         claim += chips[row, last, HOST_CPU]
     return claim
 
 
 @compiled
-def _next_chip(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, free_ones: bool, last: int) -> int:
+def next_chip(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, free_ones: bool, last: int) -> int:
     """The chip of the type that comes after this one: of free ones the healthiest first, then in order."""
     best = -1
     for at in range(nodes[row, CHIPS]):
@@ -242,27 +242,27 @@ def _part_of_one(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int) -> 
         return best
     if nodes[row, ALIKE]:
         at = max(nodes[row, FIRST_UNTOUCHED], 0)
-        best = _part_of(chips, row, at, nodes[row, STEP], asked, need)
+        best = part_of(chips, row, at, nodes[row, STEP], asked, need)
         if best[0] == FITS or best[0] < _BUSY:
             return best
         if nodes[row, UNTOUCHED] == 0 and asked[need, MILLI] > nodes[row, MOST_FREE]:
             return _BUSY, nodes[row, MOST_FREE], nodes[row, MOST_FREE_MEMORY], best[3]
     for at in range(nodes[row, CHIPS]):
         if chips[row, at, TYPE] == asked[need, CHIP_TYPE]:
-            met = _part_of(chips, row, at, nodes[row, STEP], asked, need)
+            met = part_of(chips, row, at, nodes[row, STEP], asked, need)
             if met[:3] > best[:3] or (met[0] == best[0] == FITS and met[3] < best[3]):
                 best = met
     return best
 
 
 @compiled
-def _part_of(chips: Ints, row: int, at: int, step: int, asked: Ints, need: int) -> Met:
+def part_of(chips: Ints, row: int, at: int, step: int, asked: Ints, need: int) -> Met:
     size = chips[row, at, CHIP_MEMORY]
     if asked[need, WANTED_MEMORY] > size:
         return _TOO_SMALL, size, 0, 0
     if chips[row, at, SLICING] < asked[need, ENFORCED]:
         return _ISOLATION, 0, 0, 0
-    milli, memory = _sides(size, step, asked, need)
+    milli, memory = sides(size, step, asked, need)
     claim = -(-milli * chips[row, at, HOST_CPU] // WHOLE_CHIP) if chips[row, at, HOST_CPU] else 0
     if not chips[row, at, HEALTHY]:
         return _UNHEALTHY, 0, 0, claim
@@ -275,7 +275,7 @@ def _part_of(chips: Ints, row: int, at: int, step: int, asked: Ints, need: int) 
 
 
 @inlined
-def _sides(size: int, step: int, asked: Ints, need: int) -> tuple[int, int]:
+def sides(size: int, step: int, asked: Ints, need: int) -> tuple[int, int]:
     """The slice's milli-chips and MiB on a chip of this size (Q3), as `fit.sides` says it."""
     milli, memory = asked[need, MILLI], asked[need, WANTED_MEMORY]
     if not milli:

@@ -1,21 +1,23 @@
-"""The nodes of a ledger as columns of whole numbers, for what is counted over all of them (P1).
+"""What every node has left, in whole numbers: a node is a row, a chip a place in it.
 
-A node is a row, a chip a place in it. Rows follow the ledger's list of changes, at a cost in proportion to it.
-Nothing is decided here.
+These columns are the books: what is held is counted here, and nowhere else. A node as an object (`shape`) is made
+of its row where somebody reads it. Compiled loops read and change the rows, so that a placement costs no object.
+Chips stand in a row by index, then by id. Nothing is decided here.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler_core.ledger import Ledger
-from scheduler_core.model import Id
-from scheduler_core.shape import ChipState, Frame, NodeState
+from scheduler_core.compiled import LONG, compiled, readable
+from scheduler_core.model import ISOLATION_STRENGTH, WHOLE_CHIP, Chip, Id, Isolation, Node, Placement
+from scheduler_core.shape import NOT_SLICED, Build, ChipState, Frames, NodeState, Tenant
 
-Ints = NDArray[np.int64]
+Ints: TypeAlias = NDArray[np.int64]
 
 (
     TYPE, HEALTHY, HEALTH, CHIP_MEMORY, HOST_CPU, SLICING, FREE_MILLI, FREE_CHIP_MEMORY,
@@ -25,63 +27,134 @@ Ints = NDArray[np.int64]
 strong an isolation that one wants, and how strong a one the holders from other organizations want."""
 
 (
-    POOL, STEP, UNREADY, CPU, MEMORY, FREE_CPU, FREE_MEMORY, CHIPS, TYPES,
-    ALIKE, UNTOUCHED, FIRST_UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY, NODE_FIELDS,
-) = range(15)  # fmt: skip
+    ID, POOL, STEP, UNREADY, CPU, MEMORY, FREE_CPU, FREE_MEMORY, CHIPS, TYPES, ALIKE,
+    UNTOUCHED, FIRST_UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY, CHANGED, NODE_FIELDS,
+) = range(17)  # fmt: skip
 """Columns of a node. `UNREADY` is 0 where it is ready, else why not, by number; `TYPES` marks which chip types
 it may have, a bit each; `CHIPS` is `NO_NODE` where there is no node. Whether it has chips and all are of one kind;
 how many healthy ones nobody holds, and the place of the first of these or -1; the most milli-chips and memory that
-one has free."""
+one has free; and the number of its last change."""
 
 NO_NODE: Final = -1
 NOBODY: Final = -1
 MASKS: Final = 62
 """Types that have a bit of their own; further ones share."""
 
-MAX_FRAMES: Final = 20_000
-"""Frames of which the chips are remembered as columns; past it the memory starts afresh (≈ 20 MB)."""
-
-
-class Table(NamedTuple):
-    """What compiled loops read."""
-
-    nodes: Ints
-    """A row for each node, with columns from `POOL` on."""
-    chips: Ints
-    """For each node its chips, with columns from `TYPE` on."""
+LOG: Final = 4096
+"""The last so many changes are known one by one; who has missed more looks at every row for when it changed."""
 
 
 class Columns:
-    """Every node of a ledger as a row, brought up to date when asked."""
+    """Every node of a cell as a row."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._rows: dict[Id, int] = {}
+    def __init__(self, nodes: int = 1, chips: int = 1) -> None:
+        self._node_array: Ints
+        self._chip_array: Ints
+        self.states: Mapping[Id, NodeState] = _States(self)
+        """Every node as an object, as it is now."""
+        self.changes = 0
+        """Changes so far: the number of the last one."""
+        self.log: Any
+        self.nodes: Any
+        self.chips: Any
+        self.rows: dict[Id, int] = {}
+        """The row of each node."""
+        self.chip_ids: list[list[Id]] = []
+        """For each row the ids of its chips."""
+        self.chip_memories: list[list[int]] = []
+        """For each row the MiB of its chips."""
+        self._ids: list[Id] = []
+        """For each row the node."""
         self._free: list[int] = []
-        self._written: dict[Id, NodeState] = {}
+        self._places: dict[Id, tuple[int, int]] = {}
+        """The row and the place of each chip."""
+        self._which: list[list[tuple[int, Id]]] = []
+        """For each row the indices and ids of its chips."""
+        self._untouched: list[list[ChipState]] = []
+        """For each row its chips as they are when nobody holds them."""
+        self._holders: dict[Id, dict[Tenant, int]] = {}
+        """Who holds parts of a chip, each with the number of its shares; where anybody does."""
         self._type_codes: dict[str, int] = {}
         self._unready_codes: dict[str, int] = {}
-        self._of_frame: dict[Frame, tuple[Ints, tuple[int, ...], int]] = {}
-        count = len(ledger.states)
-        self._nodes = np.full((max(count, 1), NODE_FIELDS), NO_NODE, np.int64)
-        self._chips = np.zeros((max(count, 1), 1, CHIP_FIELDS), np.int64)
-        self._free = list(range(len(self._nodes) - 1, -1, -1))
-        self._read = len(ledger.changed)
-        for node in ledger.states:
-            self._write(node)
+        self._frames = Frames()
+        self._made: dict[Id, NodeState] = {}
+        self._log_array = np.zeros(LOG, np.int64)
+        self._grow(max(nodes, 1), max(chips, 1))
 
-    def table(self) -> Table:
-        """The rows as the ledger is now, trial and all."""
-        changed = self._ledger.changed
-        if self._read < len(changed):
-            for node in dict.fromkeys(changed[self._read :]):
-                self._write(node)
-            self._read = len(changed)
-        return Table(self._nodes, self._chips)
+    def list_node(self, node: Node, slice_step: int, chips: Iterable[Chip]) -> None:
+        """The node is so, and nobody holds anything of it."""
+        row = self.rows.get(node.id)
+        if row is None:
+            row = self._new_row(node.id)
+        for old in self.chip_ids[row]:
+            self._unlist(old, row)
+        ordered = sorted(chips, key=lambda chip: (chip.index, chip.id))
+        if len(ordered) > self._chip_array.shape[1]:
+            self._grow(len(self._node_array), len(ordered))
+        self.chip_ids[row] = [chip.id for chip in ordered]
+        self.chip_memories[row] = [chip.memory for chip in ordered]
+        self._which[row] = [(chip.index, chip.id) for chip in ordered]
+        self._untouched[row] = [_untouched(chip) for chip in ordered]
+        for at, (chip, state) in enumerate(zip(ordered, self._untouched[row], strict=True)):
+            self._places[chip.id] = row, at
+            numbers = map(int, state[1:8])
+            self._chip_array[row, at] = (self.type_code(chip.type), *numbers, 0, NOBODY, NOBODY, NOBODY)
+        types = 0
+        for code in {self.type_code(chip.type) for chip in ordered}:
+            types |= 1 << code % MASKS
+        alike = len(set(self._untouched[row])) == 1
+        unready = None if node.ready else node.unready_because or "not ready"
+        self._node_array[row] = (
+            node.id, node.pool, slice_step, self._unready_code(unready), node.cpu, node.memory, node.cpu,
+            node.memory, len(ordered), types, int(alike), 0, 0, 0, 0, 0,
+        )  # fmt: skip
+        self._settle(row, 0, 0)
 
-    def from_the_start(self) -> None:
-        """The ledger's list of changes, which has been read to its end, begins anew."""
-        self._read = 0
+    def forget_node(self, node: Id) -> None:
+        """There is no such node."""
+        row = self.rows.pop(node, None)
+        if row is None:
+            return
+        for chip in self.chip_ids[row]:
+            self._unlist(chip, row)
+        self.chip_ids[row] = []
+        self._node_array[row, CHIPS] = NO_NODE
+        self._made.pop(node, None)
+        self._note_change(row)
+        self._free.append(row)
+
+    def move(self, placement: Placement, by: Tenant, sign: int) -> bool:
+        """`by` holds this placement, or with -1 no longer; what is left may become negative. Chips that are not
+        the node's are left out, and so is a node that is not there. True where more is held then than there is.
+        """
+        row = self.rows.get(placement.node)
+        if row is None:
+            return False
+        cpu = sign * placement.cpu
+        for share in placement.chips:
+            where = self._places.get(share.chip)
+            if where is not None and where[0] == row:
+                held, holder, accepts, others = self._held(share.chip, by, sign)
+                cpu += self._put(
+                    self.chips, row, where[1], sign, share.milli, share.memory, held, holder, accepts, others
+                )
+        return self._settle(row, cpu, sign * placement.memory)
+
+    def close(self, node: Id, because: str | None) -> str | None:
+        """The node takes nothing new for this reason, or with None it does. Answers what was so before."""
+        row = self.rows[node]
+        before = self.unready_because(row)
+        self._node_array[row, UNREADY] = self._unready_code(because)
+        self._made.pop(node, None)
+        self._note_change(row)
+        return before
+
+    def state(self, node: Id) -> NodeState:
+        """The node as an object, as it is now; KeyError where there is none."""
+        made = self._made.get(node)
+        if made is None:
+            made = self._made[node] = self._make(self.rows[node])
+        return made
 
     def type_code(self, chip_type: str) -> int:
         """The number that stands for a chip type."""
@@ -91,70 +164,180 @@ class Columns:
         """Why nodes are not ready; its place in the list, counted from 1, stands for each."""
         return list(self._unready_codes)
 
-    def _write(self, node: Id) -> None:
-        state = self._ledger.states.get(node)
-        if state is None:
-            if (row := self._rows.pop(node, None)) is not None:
-                self._nodes[row, CHIPS] = NO_NODE
-                self._free.append(row)
-                del self._written[node]
-            return
-        before = self._written.get(node)
-        if before is state:
-            return
-        row = self._rows[node] if before is not None else self._new_row(node)
-        self._written[node] = state
-        if before is None or before.frame is not state.frame:
-            chips, build, count = self._frame(state.frame)
-            self._chips[row, :count] = chips
-            self._nodes[row] = build
-        self._nodes[row, FREE_CPU] = state.free_cpu
-        self._nodes[row, FREE_MEMORY] = state.free_memory
+    def unready_because(self, row: int) -> str | None:
+        """Why the node of this row takes nothing new; None where it does."""
+        code = int(self.nodes[row, UNREADY])
+        return None if code == 0 else self.unready()[code - 1]
+
+    # -- objects ------------------------------------------------------------------------------------------
+
+    def _make(self, row: int) -> NodeState:
+        _, pool, step, _, cpu, memory, free_cpu, free_memory, *_ = self._node_array[row].tolist()
+        build = Build(pool, step, self.unready_because(row), cpu, memory)
+        left = self._chip_array[row].tolist()
+        chips = [
+            (ChipState(*was[:6], here[FREE_MILLI], here[FREE_CHIP_MEMORY], self._tenants(which[1])), which)
+            for was, here, which in zip(self._untouched[row], left, self._which[row], strict=False)
+        ]
+        chips.sort()
+        frame = self._frames.of(build, tuple([state for state, _ in chips]))
+        return NodeState(frame, free_cpu, free_memory, tuple([which for _, which in chips]))
+
+    def _tenants(self, chip: Id) -> tuple[tuple[Tenant, int], ...]:
+        holders = self._holders.get(chip)
+        return tuple(sorted(holders.items())) if holders else ()
+
+    # -- one way to change a row --------------------------------------------------------------------------
+
+    def _held(self, chip: Id, by: Tenant, sign: int) -> tuple[int, int, int, int]:
+        """Who holds the chip once `by` has a share more, or less: the columns from `HELD` on."""
+        holders = self._holders.get(chip)
+        if holders is None:
+            holders = self._holders[chip] = {}
+        count = holders.get(by, 0) + sign
+        if count:
+            holders[by] = count
+        else:
+            del holders[by]
+        if len(holders) == 1:
+            (only,) = holders
+            return 1, only.organization, only.accepts, NOBODY
+        if not holders:
+            del self._holders[chip]
+            return 0, NOBODY, NOBODY, NOBODY
+        least = max(holders, key=lambda who: who.accepts)
+        others = [who.accepts for who in holders if who.organization != least.organization]
+        return 1, least.organization, least.accepts, max(others, default=NOBODY)
+
+    def _settle(self, row: int, cpu: int, memory: int) -> bool:
+        """So much less is left of the host; what is kept about all of its chips is so again. Whether more is held
+        than there is.
+        """
+        overdrawn = self._sum_up(self.nodes, self.chips, row, cpu, memory)
+        self._made.pop(self._ids[row], None)
+        self._note_change(row)
+        return overdrawn
+
+    def _note_change(self, row: int) -> None:
+        self.changes += 1
+        self.log[self.changes % LOG] = row
+        self.nodes[row, CHANGED] = self.changes
+
+    def _unlist(self, chip: Id, row: int) -> None:
+        if self._places.get(chip, (row, 0))[0] == row:
+            self._places.pop(chip, None)
+            self._holders.pop(chip, None)
+
+    def _unready_code(self, because: str | None) -> int:
+        if because is None:
+            return 0
+        return self._unready_codes.setdefault(because, len(self._unready_codes) + 1)
+
+    # -- room for rows ------------------------------------------------------------------------------------
 
     def _new_row(self, node: Id) -> int:
         if not self._free:
-            old = len(self._nodes)
-            more = np.full_like(self._nodes, NO_NODE)
-            self._nodes = np.concatenate([self._nodes, more])
-            self._chips = np.concatenate([self._chips, np.zeros_like(self._chips)])
-            self._free = list(range(2 * old - 1, old - 1, -1))
-        row = self._rows[node] = self._free.pop()
+            self._grow(2 * len(self._node_array), self._chip_array.shape[1])
+        row = self.rows[node] = self._free.pop()
+        self._ids[row] = node
         return row
 
-    def _frame(self, frame: Frame) -> tuple[Ints, tuple[int, ...], int]:
-        known = self._of_frame.get(frame)
-        if known is None:
-            if len(self._of_frame) >= MAX_FRAMES:
-                self._of_frame.clear()
-            count, build = len(frame.chips), frame.build
-            if count > self._chips.shape[1]:
-                wider = np.zeros((len(self._chips), count, CHIP_FIELDS), np.int64)
-                wider[:, : self._chips.shape[1]] = self._chips
-                self._chips = wider
-            chips = np.array([self._chip(chip) for chip in frame.chips], np.int64)
-            unready, types = 0, 0
-            if build.unready is not None:
-                unready = self._unready_codes.setdefault(build.unready, len(self._unready_codes) + 1)
-            for code in {self.type_code(chip.type) for chip in frame.chips}:
-                types |= 1 << code % MASKS
-            alike = len({chip[:6] for chip in frame.chips}) == 1
-            free = [at for at, chip in enumerate(frame.chips) if chip.healthy and not chip.tenants]
-            most = max(((chip.free_milli, chip.free_memory) for chip in frame.chips), default=(0, 0))
-            row = (
-                build.pool, build.slice_step, unready, build.cpu, build.memory, 0, 0, count, types,
-                int(alike), len(free), free[0] if free else -1, *most,
-            )  # fmt: skip
-            known = self._of_frame[frame] = chips.reshape(count, CHIP_FIELDS), row, count
-        return known
+    def _grow(self, rows: int, chips: int) -> None:
+        before = len(self._ids)
+        nodes = np.full((rows, NODE_FIELDS), NO_NODE, np.int64)
+        places = np.zeros((rows, chips, CHIP_FIELDS), np.int64)
+        if before:
+            nodes[:before] = self._node_array
+            places[:before, : self._chip_array.shape[1]] = self._chip_array
+        self._node_array, self._chip_array = nodes, places
+        more = rows - before
+        self.chip_ids += [[] for _ in range(more)]
+        self.chip_memories += [[] for _ in range(more)]
+        self._which += [[] for _ in range(more)]
+        self._untouched += [[] for _ in range(more)]
+        self._ids += [0] * more
+        self._free = [*range(rows - 1, before - 1, -1), *self._free]
+        tables: list[Any] = [nodes, places, self._log_array]
+        self.nodes, self.chips, self.log = tables if rows >= LONG else map(readable, tables)
+        self._put, self._sum_up = put.over(rows), sum_up.over(rows)
 
-    def _chip(self, chip: ChipState) -> tuple[int, ...]:
-        holder, accepts = max(
-            ((who.organization, who.accepts) for who, _ in chip.tenants),
-            key=lambda who: who[1],
-            default=(NOBODY, NOBODY),
-        )
-        others = max((who.accepts for who, _ in chip.tenants if who.organization != holder), default=NOBODY)
-        return (
-            self.type_code(chip.type), int(chip.healthy), chip.health, chip.memory, chip.host_cpu, chip.slicing,
-            chip.free_milli, chip.free_memory, int(bool(chip.tenants)), holder, accepts, others,
-        )  # fmt: skip
+
+class _States(Mapping[Id, NodeState]):
+    """Every node as an object, made when it is read."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+
+    def __getitem__(self, node: Id) -> NodeState:
+        return self._columns.state(node)
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._columns.rows
+
+    def __iter__(self) -> Iterator[Id]:
+        return iter(self._columns.rows)
+
+    def __len__(self) -> int:
+        return len(self._columns.rows)
+
+
+@compiled
+def put(
+    chips: Ints,
+    row: int,
+    at: int,
+    sign: int,
+    milli: int,
+    memory: int,
+    held: int,
+    holder: int,
+    accepts: int,
+    others: int,
+) -> int:
+    """A share of the chip is taken, or with sign -1 given back; the millicores that it claims more (Q6)."""
+    chips[row, at, FREE_MILLI] -= sign * milli
+    chips[row, at, FREE_CHIP_MEMORY] -= sign * memory
+    chips[row, at, HELD] = held
+    chips[row, at, HOLDER] = holder
+    chips[row, at, ACCEPTS] = accepts
+    chips[row, at, OTHERS_ACCEPT] = others
+    claim: int = -(-milli * chips[row, at, HOST_CPU] // WHOLE_CHIP)
+    return sign * claim
+
+
+@compiled
+def sum_up(nodes: Ints, chips: Ints, row: int, cpu: int, memory: int) -> bool:
+    """So much less of the host is left; what the node's columns say of its chips is so again. Whether more is held
+    than there is.
+    """
+    free_cpu, free_memory = nodes[row, FREE_CPU] - cpu, nodes[row, FREE_MEMORY] - memory
+    untouched, first, most, most_memory = 0, -1, 0, 0
+    overdrawn = free_cpu < 0 or free_memory < 0
+    for at in range(nodes[row, CHIPS]):
+        milli, chip_memory = chips[row, at, FREE_MILLI], chips[row, at, FREE_CHIP_MEMORY]
+        if chips[row, at, HEALTHY] and not chips[row, at, HELD]:
+            if not untouched:
+                first = at
+            untouched += 1
+        if milli > most or (milli == most and chip_memory > most_memory) or at == 0:
+            most, most_memory = milli, chip_memory
+        overdrawn = overdrawn or milli < 0 or chip_memory < 0
+    nodes[row, FREE_CPU], nodes[row, FREE_MEMORY] = free_cpu, free_memory
+    nodes[row, UNTOUCHED], nodes[row, FIRST_UNTOUCHED] = untouched, first
+    nodes[row, MOST_FREE], nodes[row, MOST_FREE_MEMORY] = most, most_memory
+    return bool(overdrawn)
+
+
+def _untouched(chip: Chip) -> ChipState:
+    slicing = [ISOLATION_STRENGTH[level] for level in chip.isolation if level is not Isolation.EXCLUSIVE]
+    return ChipState(
+        type=chip.type,
+        healthy=chip.healthy,
+        health=chip.health,
+        memory=chip.memory,
+        host_cpu=chip.host_cpu,
+        slicing=max(slicing, default=NOT_SLICED),
+        free_milli=WHOLE_CHIP,
+        free_memory=chip.memory,
+        tenants=(),
+    )

@@ -3,12 +3,15 @@
 What is compiled is plain Python over arrays of whole numbers: uncompiled it gives the same numbers. The compiler
 takes more than a second and 70 MiB to load; in a cell of a few dozen nodes the plain loop takes less than that in
 a day. So it is loaded when the first long loop comes.
+
+A plain loop reads arrays as memoryviews: one number of an array is an object of NumPy's, slow to make and slow to
+count with; one of a memoryview is a plain whole number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper
+from functools import cached_property, update_wrapper
 from importlib import import_module
 from types import FunctionType
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
@@ -22,7 +25,7 @@ LONG: Final = 256
 """Rows of the longest array from which on a loop is compiled: fewer take about a millisecond as they are."""
 
 
-def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def compiled(function: Callable[Arguments, Result]) -> Loop[Arguments, Result]:
     """The same function, compiled when it first meets an array of `LONG` rows, and kept beside its source or where
     the user's caches are; where neither can be written, compiled anew in every process. It may call other compiled
     ones only.
@@ -30,7 +33,7 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     return Loop(function)
 
 
-def inlined(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def inlined(function: Callable[Arguments, Result]) -> Loop[Arguments, Result]:
     """The same, made a part of the compiled ones that call it: a call with arrays costs more than a few
     comparisons.
     """
@@ -44,34 +47,53 @@ class Loop(Generic[Arguments, Result]):
         update_wrapper(self, function)
         self._function = cast("FunctionType", function)
         self._options = options
-        self._machine: Callable[Arguments, Result] | None = None
+        self._compiled = False
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        if self._machine is None and not any(
-            isinstance(arg, np.ndarray) and len(arg) >= LONG for arg in args
-        ):
-            return cast("Result", self._function(*args, **kwargs))
+        if not self._compiled and not any(isinstance(arg, np.ndarray) and len(arg) >= LONG for arg in args):
+            return self.plain(*[readable(arg) for arg in args], **kwargs)
         return self.machine(*args, **kwargs)
 
-    @property
+    def over(self, rows: int) -> Callable[Arguments, Result]:
+        """The function for tables of so many rows, without a look at its arguments at every call: tables that are
+        not `LONG` are to be given as `readable`.
+        """
+        return self.machine if rows >= LONG else self.plain
+
+    @cached_property
+    def plain(self) -> Callable[Arguments, Result]:
+        """The function as it is written, with all that it calls."""
+        return self._with({name: loop.plain for name, loop in self._called()})
+
+    @cached_property
     def machine(self) -> Callable[Arguments, Result]:
         """The function as Numba has it, with all that it calls."""
-        if self._machine is None:
-            plain = self._function
-            scope = dict(plain.__globals__)
-            for name in plain.__code__.co_names:
-                if isinstance(scope.get(name), Loop):
-                    scope[name] = scope[name].machine
-            own = FunctionType(plain.__code__, scope, plain.__name__, plain.__defaults__, plain.__closure__)
-            own.__qualname__, own.__module__ = plain.__qualname__, plain.__module__
-            self._machine = _compile(own, self._options)
-        return self._machine
+        self._compiled = True
+        return _compile(self._with({name: loop.machine for name, loop in self._called()}), self._options)
+
+    def _called(self) -> list[tuple[str, Loop[Any, Any]]]:
+        scope = self._function.__globals__
+        names = self._function.__code__.co_names
+        return [(name, scope[name]) for name in names if isinstance(scope.get(name), Loop)]
+
+    def _with(self, loops: dict[str, Callable[..., Any]]) -> FunctionType:
+        """The function with these in the place of the loops that it calls."""
+        plain = self._function
+        scope = {**plain.__globals__, **loops}
+        own = FunctionType(plain.__code__, scope, plain.__name__, plain.__defaults__, plain.__closure__)
+        own.__qualname__, own.__module__ = plain.__qualname__, plain.__module__
+        return own
+
+
+def readable(value: Any) -> Any:
+    """An array as plain loops read it quickest; anything else as it is."""
+    return value.data if isinstance(value, np.ndarray) and value.size else value
 
 
 def _compile(function: FunctionType, options: dict[str, Any]) -> Callable[..., Any]:
     numba = import_module("numba")
     try:
-        made: Callable[..., Any] = numba.njit(cache=True, **options)(function)
+        made: Callable[..., Any] = numba.njit(cache=True, error_model="numpy", **options)(function)
     except RuntimeError:  # there is no place for the cache
-        made = numba.njit(**options)(function)
+        made = numba.njit(error_model="numpy", **options)(function)
     return made

@@ -81,7 +81,7 @@ class Scheduler:
         """
         self._now = now
         thought = effort(len(self._waiting.jobs), len(self._ledger.states))
-        self._placer.begin_cycle(thought)
+        self._placer.begin_cycle()
         self._levels.go_to(now)
         shares = fair_shares(self._ledger, self._waiting.demand(self._ledger))
         guests = guest_use(self._ledger, self._policy.guest_weight)

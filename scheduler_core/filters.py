@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ from scheduler_core.census import (
     Why,
     count_nodes,
 )
-from scheduler_core.columns import Columns
+from scheduler_core.columns import Columns, Ints
 from scheduler_core.fit import Need
 from scheduler_core.model import ISOLATION_STRENGTH, Isolation, Request
 from scheduler_core.request import wants_slice
@@ -80,25 +79,25 @@ def take_census(needs: Sequence[Need], columns: Columns) -> list[Census]:
     """For each need every node that cannot take a replica, by why; all of them in one pass."""
     if not needs:
         return []
-    asked = np.array([_in_numbers(need, columns) for need in needs], np.int64)
-    width = max([1, *(len(need.pools) for need in needs)])
-    pools = np.array([(*need.pools, *[NO_POOL] * (width - len(need.pools))) for need in needs], np.int64)
-    table, reasons = columns.table(), columns.unready()
+    asked, pools = in_numbers(needs, columns)
+    reasons = columns.unready()
     counts = np.zeros((len(needs), FITS + 1, 4), np.int64)
     out_of_service = np.zeros((len(needs), len(reasons) + 1), np.int64)
-    count_nodes(table.nodes, table.chips, asked, pools, counts, out_of_service)
+    count_nodes(columns.nodes, columns.chips, asked, pools, counts, out_of_service)
     return [
         Census(counted, [why for why, count in zip(reasons, out[1:], strict=True) if count], need.request)
         for need, counted, out in zip(needs, counts.tolist(), out_of_service.tolist(), strict=True)
     ]
 
 
-def without_host(need: Need) -> Need:
-    """The need with nothing asked of the host but its chips."""
-    return replace(need, request=replace(need.request, cpu=0, memory=0))
+def in_numbers(needs: Sequence[Need], columns: Columns) -> tuple[Ints, Ints]:
+    """What the needs ask for, and which pools they allow, a row each."""
+    width = max([1, *(len(need.pools) for need in needs)])
+    pools = [(*need.pools, *[NO_POOL] * (width - len(need.pools))) for need in needs]
+    return np.array([_asked(need, columns) for need in needs], np.int64), np.array(pools, np.int64)
 
 
-def _in_numbers(need: Need, columns: Columns) -> tuple[int, ...]:
+def _asked(need: Need, columns: Columns) -> tuple[int, ...]:
     request, who = need.request, need.tenant
     exclusive = request.isolation is Isolation.EXCLUSIVE
     least = 0 if request.isolation is None else ISOLATION_STRENGTH[request.isolation]

@@ -10,9 +10,11 @@ Promises: `note` costs time in proportion to the change. Leaves to others: every
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from scheduler_core.columns import Columns
 from scheduler_core.model import (
     WHOLE_CHIP,
     AllocationKind,
@@ -33,12 +35,16 @@ from scheduler_core.model import (
     Upsert,
     Window,
 )
-from scheduler_core.shape import Frames, NodeState, Tenant, empty, tenant
+from scheduler_core.shape import NodeState, Tenant, tenant
 from scheduler_core.slices import charge
 from scheduler_core.stamps import Stamps
 
 REFERENCE_SPEED: Final = 1000
 """Of a chip as fast as the reference (Q4)."""
+
+MOVED: Final = "moved"
+TURNED: Final = "turned"
+"""What a trial did to a node: held a placement or gave it back; closed or opened it."""
 
 Use = tuple[Id, str]
 """A team and a chip type."""
@@ -70,7 +76,10 @@ class Ledger:
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
         self._plain: dict[Any, dict[Id, Any]]
         self._plain = {Promise: self.promises, Reservation: self.reservations, Window: self.windows}
-        self.states: dict[Id, NodeState] = {}  # what each node has left
+        widest = max(Counter(chip.node for chip in snapshot.chips).values(), default=1)
+        self.columns = Columns(len(snapshot.nodes), widest)
+        self.states: Mapping[Id, NodeState] = self.columns.states
+        """What each node has left."""
         self.used: dict[Use, int] = {}
         """Milli-chips charged to a team and to all teams below it, per chip type (Q3): what limits bound. What
         is on its way out is charged to nobody: its chips were promised, and are charged, to somebody else (R6)."""
@@ -87,7 +96,6 @@ class Ledger:
         self.overdrawn: set[Id] = set()  # nodes of which more is held than they have
         self.stamps = Stamps()
         """A number for all nodes and pools as they are now; a rewound trial leaves it as it was."""
-        self.changed: list[Id] = []  # nodes whose state changed, oldest first, since a reader last cleared it
         self._note_nothing()
         self._list(snapshot)
 
@@ -99,8 +107,7 @@ class Ledger:
         self._capacity_of: dict[Id, dict[str, int]] = {}
         self._kinds: dict[tuple[str, int, int], int] = {}
         self._types: tuple[str, ...] | None = None
-        self._frames = Frames()
-        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._undo: list[tuple[Any, Any, Any]] = []
 
     def _list(self, snapshot: Snapshot) -> None:
         for team in snapshot.teams:
@@ -281,15 +288,13 @@ class Ledger:
         """The node's state with nothing on it; no state when there is no such node."""
         node = self.nodes.get(node_id)
         self._count_capacity(node_id, node)
+        self.stamps.renew()
+        self.overdrawn.discard(node_id)
         if node is None:
-            self.states.pop(node_id, None)
-            self.stamps.renew()
-            self.overdrawn.discard(node_id)
-            self.changed.append(node_id)
+            self.columns.forget_node(node_id)
             return
         pool = self.pools.get(node.pool) or Pool(node.pool, f"{node.pool}")
-        chips = self._chips_of.get(node_id, {}).values()
-        self._set_state(node_id, empty(self._frames, node, pool.slice_step, chips))
+        self.columns.list_node(node, pool.slice_step, self._chips_of.get(node_id, {}).values())
 
     def _count_capacity(self, node_id: Id, node: Node | None) -> None:
         """What the node adds to the cell's capacity is as its chips are now."""
@@ -318,8 +323,7 @@ class Ledger:
         by = tenant(attempt.organization, attempt.isolation)
         for placement in attempt.placements:
             self._running_on.setdefault(placement.node, set()).add(attempt.id)
-            if (state := self.states.get(placement.node)) is not None:
-                self._set_state(placement.node, state.taken(placement, by))
+            self._move(placement, by, 1)
         self._charge_all(attempt, 1)
 
     def _end(self, attempt_id: Id) -> None:
@@ -336,8 +340,7 @@ class Ledger:
         by = tenant(attempt.organization, attempt.isolation)
         for placement in attempt.placements:
             self._running_on[placement.node].discard(attempt.id)
-            if (state := self.states.get(placement.node)) is not None:
-                self._set_state(placement.node, state.given_back(placement, by))
+            self._move(placement, by, -1)
         self._charge_all(attempt, -1)
 
     def _listed(self, attempt: Running) -> Listed:
@@ -364,24 +367,24 @@ class Ledger:
         self, placement: Placement, *, team: Id, preemptible: bool, by: Tenant, user: Id | None = None
     ) -> None:
         """One replica of a waiting job holds this placement, until rewound. `user`: who is charged too (F5)."""
-        self._set_state(placement.node, self.states[placement.node].taken(placement, by), makes_room=False)
+        self._move(placement, by, 1, makes_room=False)
         self._charge(team, preemptible, placement, 1, user)
 
     def shadow(self, placement: Placement, *, by: Tenant) -> None:
         """This placement is kept free for somebody and charged to nobody, until rewound."""
-        self._set_state(placement.node, self.states[placement.node].taken(placement, by), makes_room=False)
+        self._move(placement, by, 1, makes_room=False)
 
     def unshadow(self, placement: Placement, *, by: Tenant) -> None:
         """What `shadow` kept free is free to all again, until rewound."""
-        self._set_state(placement.node, self.states[placement.node].given_back(placement, by))
+        self._move(placement, by, -1)
 
     def close(self, node: Id, because: str) -> None:
         """Nothing new may be placed on this node, until it is opened or rewound."""
-        self._set_state(node, self.states[node].closed(because), makes_room=False)
+        self._turn(node, because, makes_room=False)
 
     def open(self, node: Id) -> None:
         """What `close` closed takes new work again, until rewound."""
-        self._set_state(node, self.states[node].closed(None))
+        self._turn(node, None, makes_room=True)
 
     def bill(
         self,
@@ -413,9 +416,7 @@ class Ledger:
         by = tenant(attempt.organization, attempt.isolation)
         staying = attempt.staying
         for placement in attempt.placements if placements is None else placements:
-            if (state := self.states.get(placement.node)) is not None:
-                moved = state.given_back(placement, by) if sign > 0 else state.taken(placement, by)
-                self._set_state(placement.node, moved)
+            self._move(placement, by, -sign)
             if placement in staying:
                 self._charge(attempt.team, attempt.preemptible, placement, -sign, attempt.user)
         if placements is None:
@@ -427,31 +428,39 @@ class Ledger:
 
     def rewind(self, mark: int = 0) -> None:
         """Everything held since the mark is free again, exactly as it was."""
-        undo, states = self._undo, self.states
+        undo = self._undo
         while len(undo) > mark:
-            mapping, key, old = undo.pop()
-            if mapping is states:
+            what, key, old = undo.pop()
+            if what is MOVED:
                 self.stamps.go_back()
-                self._state_changed(key, old)
-            if old is None:
-                mapping.pop(key, None)
+                placement, by = key
+                self._moved(placement, by, -old)
+            elif what is TURNED:
+                self.stamps.go_back()
+                self.columns.close(key, old)
+            elif old is None:
+                what.pop(key, None)
             else:
-                mapping[key] = old
+                what[key] = old
 
     # -- one way to change a sum --------------------------------------------------------------------------
 
-    def _set_state(self, node: Id, state: NodeState, *, makes_room: bool = True) -> None:
-        self._undo.append((self.states, node, self.states.get(node)))
+    def _move(self, placement: Placement, by: Tenant, sign: int, *, makes_room: bool = True) -> None:
+        """`by` holds this placement, or with -1 no longer."""
+        self._undo.append((MOVED, (placement, by), sign))
         self.stamps.go_on(makes_room=makes_room)
-        self.states[node] = state
-        self._state_changed(node, state)
+        self._moved(placement, by, sign)
 
-    def _state_changed(self, node: Id, state: NodeState | None) -> None:
-        self.changed.append(node)
-        if state is not None and state.overdrawn:
-            self.overdrawn.add(node)
-        else:
-            self.overdrawn.discard(node)
+    def _moved(self, placement: Placement, by: Tenant, sign: int) -> None:
+        if self.columns.move(placement, by, sign):
+            self.overdrawn.add(placement.node)
+        elif self.overdrawn:
+            self.overdrawn.discard(placement.node)
+
+    def _turn(self, node: Id, because: str | None, *, makes_room: bool) -> None:
+        """The node takes nothing new for this reason, or with None it does."""
+        self.stamps.go_on(makes_room=makes_room)
+        self._undo.append((TURNED, node, self.columns.close(node, because)))
 
     def _charge_all(self, attempt: Running, sign: int) -> None:
         for placement in attempt.staying:

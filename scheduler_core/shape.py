@@ -12,18 +12,14 @@ remembers what each share that is taken or given back makes of it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from scheduler_core.model import (
     ISOLATION_STRENGTH,
-    WHOLE_CHIP,
-    Chip,
     ChipShare,
     Id,
     Isolation,
-    Node,
     Placement,
 )
 from scheduler_core.slices import host_cpu_claim
@@ -236,15 +232,6 @@ class NodeState:
         return NodeState(frame, free_cpu, free_memory, chips)
 
 
-def empty(frames: Frames, node: Node, slice_step: int, chips: Iterable[Chip]) -> NodeState:
-    """A node on which nothing runs."""
-    unready = None if node.ready else node.unready_because or "not ready"
-    build = Build(node.pool, slice_step, unready, node.cpu, node.memory)
-    ordered = sorted((_untouched(chip), (chip.index, chip.id)) for chip in chips)
-    frame = frames.of(build, tuple([state for state, _ in ordered]))
-    return NodeState(frame, node.cpu, node.memory, tuple([which for _, which in ordered]))
-
-
 def _place_of(share: ChipShare, chips: tuple[tuple[int, Id], ...]) -> int | None:
     """Where the share's chip stands; None when it is no chip of the node."""
     for place, (_, chip) in enumerate(chips):
@@ -261,21 +248,6 @@ def _in_order(
     chip = moved.pop(place)
     insort(moved, chip, low, high)
     return tuple(moved)
-
-
-def _untouched(chip: Chip) -> ChipState:
-    slicing = [ISOLATION_STRENGTH[level] for level in chip.isolation if level is not Isolation.EXCLUSIVE]
-    return ChipState(
-        type=chip.type,
-        healthy=chip.healthy,
-        health=chip.health,
-        memory=chip.memory,
-        host_cpu=chip.host_cpu,
-        slicing=max(slicing, default=NOT_SLICED),
-        free_milli=WHOLE_CHIP,
-        free_memory=chip.memory,
-        tenants=(),
-    )
 
 
 def _shared(chip: ChipState, milli: int, memory: int, by: Tenant, count: int) -> ChipState:

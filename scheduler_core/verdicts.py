@@ -14,7 +14,8 @@ from scheduler_core.filters import Census, Rejection
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Quota, Team
 from scheduler_core.ordering import JobClass
-from scheduler_core.placement import Placer, Ranking
+from scheduler_core.placement import Placer
+from scheduler_core.ranking import Ranking
 from scheduler_core.reasons import (
     AskedWrongly,
     BudgetSpent,
@@ -171,7 +172,7 @@ class _Survey:
         """The least that quota would charge for one replica: where it would sit best, else anywhere (Q3)."""
         request = self.kind.gang.request
         if not request.chips and (found := self.ranking.best(1)):
-            return found[0][1].charge
+            return found[0].charge
         return least_charge(self.ledger, request, self.chip_type)
 
     def _of_the_nodes(self) -> list[Reason]:

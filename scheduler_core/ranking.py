@@ -1,0 +1,155 @@
+"""All nodes in order for one need (P2), and why the others cannot take it (P1)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Set
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scheduler_core.compiled import LONG, readable
+from scheduler_core.filters import Census, in_numbers, take_census
+from scheduler_core.fit import Need
+from scheduler_core.ledger import Ledger
+from scheduler_core.model import WHOLE_CHIP, ChipShare, Id
+from scheduler_core.request import wants_slice
+from scheduler_core.seats import (
+    AT,
+    BOUNDED,
+    CHARGE,
+    COUNT,
+    HEAD_FIELDS,
+    ORDER,
+    ROW,
+    SEAT_FIELDS,
+    SEATS,
+    SEEN,
+    SHARE,
+    SHARE_MEMORY,
+    UNSEEN,
+    best_seat,
+    chips_of,
+    seats_on,
+)
+
+
+class Seat(NamedTuple):
+    """How a replica would sit on a node."""
+
+    node: Id
+    charge: int
+    """Milli-chips that quota charges."""
+    chips: tuple[ChipShare, ...]
+
+
+class Ranking:
+    """All nodes for one need, as they are now: those that can take a replica, best first; the others counted
+    by why (P1).
+    """
+
+    def __init__(self, need: Need, ledger: Ledger) -> None:
+        self.asked_in = 0
+        self.need = need
+        self._ledger = ledger
+        self._columns = ledger.columns
+        self._stamp = ledger.stamps.now
+        self._known: dict[Hashable, Any] = {}
+        asked, pools = in_numbers([need], self._columns)
+        self._arrays = asked, pools, np.zeros((SEATS, SEAT_FIELDS), np.int64), np.zeros(HEAD_FIELDS, np.int64)
+        self._arrays[3][SEEN] = UNSEEN
+        self._tables: tuple[Any, ...] = ()
+        """The arrays as loops over the cell's columns read them."""
+        self._rows = 0
+
+    def __len__(self) -> int:
+        """How many nodes could take a replica."""
+        return self.census.fitting
+
+    @property
+    def census(self) -> Census:
+        """Every other node, by why it cannot."""
+        counted: Census | None = self.known.get("census")
+        if counted is None:
+            (counted,) = take_census([self.need], self._columns)
+            self.learn(counted)
+        return counted
+
+    def learn(self, census: Census) -> None:
+        """This is the census of the nodes as they are now."""
+        self.known["census"] = census
+
+    @property
+    def known(self) -> dict[Hashable, Any]:
+        """What was found out of the nodes as they are now; empty again as soon as one of them changes."""
+        if self._stamp != self._ledger.stamps.now:
+            self._known.clear()
+            self._stamp = self._ledger.stamps.now
+        return self._known
+
+    def best(self, count: int, among: Set[Id] | None = None) -> list[Seat]:
+        """The best nodes, at most so many, each with how a replica would sit there; `among` leaves out all
+        others.
+        """
+        if among is not None:
+            return [self._seat(seat) for seat in self._seats_on(among)[:count]]
+        columns, (asked, pools, seats, head) = self._columns, self._readable()
+        at = self._best_seat(
+            columns.nodes, columns.chips, columns.log, columns.changes, asked, pools, seats, head
+        )
+        if at < 0:
+            return []
+        if count == 1:
+            return [self._seat(self._arrays[2][at].tolist())]
+        if head[COUNT] < count and head[BOUNDED]:
+            return [self._seat(seat) for seat in self._seats_on(columns.rows)[:count]]
+        remembered = sorted(self._arrays[2][: head[COUNT]].tolist())
+        return [self._seat(seat) for seat in remembered[:count]]
+
+    def on(self, node: Id) -> Seat | None:
+        """How a replica would sit on just this node; None when it cannot."""
+        found = self._seats_on([node])
+        return self._seat(found[0]) if found else None
+
+    def nodes(self) -> list[Id]:
+        """Every node that can take a replica, best first."""
+        return [seat[ORDER - 1] for seat in self._seats_on(self._columns.rows)]
+
+    def _readable(self) -> tuple[Any, ...]:
+        """The arrays as loops over so many rows want them."""
+        rows = len(self._columns.chip_ids)
+        if rows != self._rows:
+            self._rows = rows
+            self._tables = self._arrays if rows >= LONG else tuple(map(readable, self._arrays))
+            self._best_seat = best_seat.over(rows)
+        return self._tables
+
+    def _seats_on(self, nodes: Iterable[Id]) -> list[list[int]]:
+        """The seats on these nodes, best first."""
+        columns = self._columns
+        rows = [columns.rows[node] for node in nodes if node in columns.rows]
+        if not rows:
+            return []
+        asked, pools, *_ = self._readable()
+        found = np.zeros((len(rows) + 1, SEAT_FIELDS), np.int64)
+        count = seats_on(columns.nodes, columns.chips, np.array(rows, np.int64), asked, pools, found)
+        return sorted(found[:count].tolist())
+
+    def _seat(self, seat: list[int]) -> Seat:
+        """The seat with its chips by id."""
+        columns, row = self._columns, seat[ROW]
+        ids = columns.chip_ids[row]
+        if not self.need.request.chips:
+            sliced = wants_slice(self.need.request)
+            part = (ChipShare(ids[seat[AT]], seat[SHARE], seat[SHARE_MEMORY]),) if sliced else ()
+            return Seat(seat[ORDER - 1], seat[CHARGE], part)
+        asked = self._tables[0]
+        chosen = np.zeros(self.need.request.chips, np.int64)
+        chips_of(columns.nodes, columns.chips, row, asked, chosen)
+        memories = columns.chip_memories[row]
+        found = [ChipShare(ids[at], WHOLE_CHIP, memories[at]) for at in chosen.tolist()]
+        found.sort(key=_by_chip)
+        return Seat(seat[ORDER - 1], seat[CHARGE], tuple(found))
+
+
+def _by_chip(share: ChipShare) -> Id:
+    return share.chip
