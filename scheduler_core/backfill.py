@@ -11,7 +11,6 @@ Reservations are rows: they stand from cycle to cycle until served or infeasible
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -78,6 +77,8 @@ class Backfill:
         self._now = 0
         self._searches = 0
         self._started: list[Release] = []
+        self._starting: list[tuple[int, Tenant, Placements]] = []
+        """What this cycle starts, and when it ends; what of it is not in order yet."""
         """What this cycle starts gives back, in order."""
         self.standing: list[Standing] = []
         """Every reservation that stands, the earliest first."""
@@ -88,7 +89,7 @@ class Backfill:
         Jobs in `passed_over` keep no reservation.
         """
         self._now, self._searches = now, 0
-        self._started = []
+        self._started, self._starting = [], []
         self.standing = []
         self._closing.begin(now)
         self._horizon.begin(now)
@@ -142,8 +143,7 @@ class Backfill:
         """This cycle starts work of this class there: some time it ends."""
         if kind.run_time is not None:
             by = tenant(kind.organization, kind.gang.request.isolation)
-            for release in releases_of(self._now + kind.run_time, by, placements):
-                insort(self._started, release, key=instant_and_node)
+            self._starting.append((self._now + kind.run_time, by, placements))
 
     def try_in_the_clear(self, job: Job, kind: JobClass) -> Placements:
         """Placements with everything out of the way that the job may pass. The caller rewinds."""
@@ -264,13 +264,22 @@ class Backfill:
         found: list[tuple[int, int, Opening]] = []
         for rank, (choice, chip_type) in enumerate(choices):
             closing = self._closing.of(choice)
-            view = View(self._ledger, self._horizon, self._now, shades, closing, self._started)
+            view = View(self._ledger, self._horizon, self._now, shades, closing, self._what_started())
             fitting = self._placer.ranking(choice, chip_type).nodes() if only is None else ()
             opening = earliest(view, choice, chip_type, fitting, only)
             if opening is not None:
                 by_finish = choice.choose is Choose.EARLIEST_FINISH
                 found.append((self.finish(opening) if by_finish else opening.at, rank, opening))
         return min(found, key=lambda option: option[:2])[2] if found else None
+
+    def _what_started(self) -> list[Release]:
+        """What this cycle's starts give back, in order."""
+        if self._starting:
+            for start in self._starting:
+                self._started += releases_of(*start)
+            self._starting = []
+            self._started.sort(key=instant_and_node)
+        return self._started
 
     def _choices(self, kind: JobClass) -> list[tuple[JobClass, str]]:
         """The alternatives and chip types on which quota would let the gang start now (F1, F4, F5)."""

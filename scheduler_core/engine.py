@@ -214,17 +214,21 @@ class Scheduler:
         self._backfill.step_aside()
         self._placer.count_nodes()
         verdicts = []
+        settled = units.keys() | pending.keys() | living
+        touched = {id(self._waiting.cohort_of(job)) for job in settled if job in self._waiting.jobs}
         for cohort in self._waiting.cohorts():
-            left = tuple([place[-1] for place in cohort.places if place[-1] not in units])
-            promised = [job for job in left if job in pending]
-            verdicts += [Verdict((job,), (ChipsPromised(pending[job]),)) for job in promised]
-            left = tuple(job for job in left if job not in pending) if promised else left
-            if held_back := tuple(job for job in left if job in living) if living else ():
-                verdicts.append(Verdict(held_back, (EarlierAttemptLives(),)))
-                left = tuple(job for job in left if job not in living)
+            left = tuple(cohort.jobs)
+            if id(cohort) in touched:
+                promised = [job for job in left if job in pending and job not in units]
+                verdicts += [Verdict((job,), (ChipsPromised(pending[job]),)) for job in promised]
+                held_back = tuple(
+                    [job for job in left if job in living and job not in units and job not in pending]
+                )
+                if held_back:
+                    verdicts.append(Verdict(held_back, (EarlierAttemptLives(),)))
+                left = tuple([job for job in left if job not in settled])
             if left:
-                why = self._backfill.opened_to(cohort.kind, self._why)
-                verdicts.append(Verdict(left, why))
+                verdicts.append(Verdict(left, self._backfill.opened_to(cohort.kind, self._why)))
         return tuple(verdicts)
 
     def _why(self, kind: JobClass) -> tuple[Reason, ...]:

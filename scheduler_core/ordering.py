@@ -8,7 +8,7 @@ other of that class can, since a cycle only ever uses up: the whole class leaves
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
@@ -147,8 +147,21 @@ class Cohort:
 
     kind: JobClass
     places: list[Place] = field(default_factory=list)
+    jobs: list[Id] = field(default_factory=list)
+    """The same by id alone."""
     apart: bool = False
     """Made for one job that stands in line by itself."""
+
+    def enter(self, place: Place) -> None:
+        """The job with this place is in it."""
+        at = bisect_left(self.places, place)
+        self.places.insert(at, place)
+        self.jobs.insert(at, place[-1])
+
+    def leave(self, place: Place) -> None:
+        """It no longer is."""
+        at = bisect_left(self.places, place)
+        del self.places[at], self.jobs[at]
 
 
 class Waiting:
@@ -172,7 +185,7 @@ class Waiting:
         cohort = self._cohorts.get(kind)
         if cohort is None:
             cohort = self._cohorts[kind] = Cohort(kind)
-        insort(cohort.places, _place(job, kind))
+        cohort.enter(_place(job, kind))
         self.jobs[job.id] = job
         self._cohort_of[job.id] = cohort
 
@@ -182,7 +195,7 @@ class Waiting:
         if job is None:
             return
         cohort = self._cohort_of.pop(job_id)
-        del cohort.places[bisect_left(cohort.places, _place(job, cohort.kind))]
+        cohort.leave(_place(job, cohort.kind))
         if not cohort.places:
             del self._cohorts[cohort.kind]
 
@@ -200,6 +213,10 @@ class Waiting:
     def kind_of(self, job_id: Id) -> JobClass:
         """The class of a waiting job."""
         return self._cohort_of[job_id].kind
+
+    def cohort_of(self, job_id: Id) -> Cohort:
+        """The waiting jobs of its class."""
+        return self._cohort_of[job_id]
 
     def cohorts(self) -> list[Cohort]:
         """Every class with somebody waiting, the earliest first job first."""
@@ -278,7 +295,7 @@ class Line:
         for job_id in sorted(apart - without):
             if job_id in self._jobs:
                 kind = waiting.kind_of(job_id)
-                alone = Cohort(kind, [_place(self._jobs[job_id], kind)], apart=True)
+                alone = Cohort(kind, [_place(self._jobs[job_id], kind)], [job_id], apart=True)
                 self._heads.setdefault(kind.team, []).append((alone.places[0], 0, alone))
         for heads in self._heads.values():
             heapify(heads)
@@ -309,7 +326,7 @@ class Line:
         """The job has left the line, for it holds a reservation; its class stays in line with the next."""
         if not turn.cohort.apart:
             place = turn.cohort.places[turn.index]
-            self._left.append((0, Cohort(turn.kind, [place], apart=True)))
+            self._left.append((0, Cohort(turn.kind, [place], [place[-1]], apart=True)))
             self.go_on(turn)
         else:
             self.leave_out(turn)
