@@ -47,7 +47,7 @@ LOG: Final = 4096
 class Columns:
     """Every node of a cell as a row."""
 
-    def __init__(self, nodes: int = 1, chips: int = 1) -> None:
+    def __init__(self, nodes: int) -> None:
         self._node_array: Ints
         self._chip_array: Ints
         self.states: Mapping[Id, NodeState] = _States(self)
@@ -79,7 +79,7 @@ class Columns:
         self._frames = Frames()
         self._made: dict[Id, NodeState] = {}
         self._log_array = np.zeros(LOG, np.int64)
-        self._grow(max(nodes, 1), max(chips, 1))
+        self._grow(max(nodes, 1), 1)
 
     def list_node(self, node: Node, slice_step: int, chips: Iterable[Chip]) -> None:
         """The node is so, and nobody holds anything of it."""

@@ -10,7 +10,6 @@ Promises: `note` costs time in proportion to the change. Leaves to others: every
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -42,9 +41,7 @@ from scheduler_core.stamps import Stamps
 REFERENCE_SPEED: Final = 1000
 """Of a chip as fast as the reference (Q4)."""
 
-MOVED: Final = "moved"
-TURNED: Final = "turned"
-"""What a trial did to a node: held a placement or gave it back; closed or opened it."""
+MOVED, TURNED = "moved", "turned"  # what a trial did to a node: held or gave back; closed or opened
 
 Use = tuple[Id, str]
 """A team and a chip type."""
@@ -76,10 +73,8 @@ class Ledger:
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
         self._plain: dict[Any, dict[Id, Any]]
         self._plain = {Promise: self.promises, Reservation: self.reservations, Window: self.windows}
-        widest = max(Counter(chip.node for chip in snapshot.chips).values(), default=1)
-        self.columns = Columns(len(snapshot.nodes), widest)
-        self.states: Mapping[Id, NodeState] = self.columns.states
-        """What each node has left."""
+        self.columns = Columns(len(snapshot.nodes))
+        self.states: Mapping[Id, NodeState] = self.columns.states  # what each node has left
         self.used: dict[Use, int] = {}
         """Milli-chips charged to a team and to all teams below it, per chip type (Q3): what limits bound. What
         is on its way out is charged to nobody: its chips were promised, and are charged, to somebody else (R6)."""
@@ -446,7 +441,6 @@ class Ledger:
     # -- one way to change a sum --------------------------------------------------------------------------
 
     def _move(self, placement: Placement, by: Tenant, sign: int, *, makes_room: bool = True) -> None:
-        """`by` holds this placement, or with -1 no longer."""
         self._undo.append((MOVED, (placement, by), sign))
         self.stamps.go_on(makes_room=makes_room)
         self._moved(placement, by, sign)

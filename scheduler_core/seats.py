@@ -67,7 +67,8 @@ ORDER: Final = 11
 """Leading columns that order seats, less is better: the score, then host CPU and memory left, then the node's id."""
 
 ROW, AS_OF, CHARGE, AT, SHARE, SHARE_MEMORY, SEAT_FIELDS = range(ORDER, ORDER + 7)
-"""Columns of a seat after those: its row, and the last change of it that the seat knows; what quota charges; of a slice its chip's place, milli-chips and MiB."""
+"""Columns of a seat after those: its row, and the last change of it that the seat knows; what quota charges; of a
+slice its chip's place, milli-chips and MiB."""
 
 COUNT, BOUNDED, SEEN, HEAD_FIELDS = range(4)
 """Of a need: its seats; whether there is a bound; the number of the last change it has seen."""
