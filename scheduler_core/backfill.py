@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from scheduler_core.census import Why
 from scheduler_core.closing import Closing
 from scheduler_core.fairness import least_charge, room
 from scheduler_core.horizon import Horizon, Release, instant_and_node, releases_of
@@ -293,9 +292,8 @@ class Backfill:
 
     def _could_fit(self, kind: JobClass, chip_type: str) -> bool:
         """Whether there are nodes enough that could take a replica at some time: no search finds others."""
-        census = self._placer.ranking(kind, chip_type).census
-        never = sum(count for why, count in census.by_why.items() if why < Why.NOT_READY)
-        return len(self._ledger.states) - never >= (kind.gang.minimum if kind.gang.spread else 1)
+        nodes = self._placer.ranking(kind, chip_type).ever
+        return nodes >= (kind.gang.minimum if kind.gang.spread else 1)
 
     def finish(self, opening: Opening) -> int:
         """When the gang is expected to have ended if it starts there (P5): its run time on a chip of the

@@ -1,7 +1,7 @@
 """Every node asked by every filter (P1), in one loop over columns.
 
-In a cell in use hardly two nodes are alike, so that nothing is gained by looking for classes of them. On most
-nodes all chips are of one kind: there a few sums answer for them, which `columns` keeps.
+On most nodes all chips are of one kind, and many nodes are the same but for what is held. In a busy cell most of those
+have too little free: they are counted by one look at the one that has most, and only the others one by one.
 """
 
 from __future__ import annotations
@@ -87,9 +87,6 @@ WHOLE, SLICE, HOST = range(3)
 """Columns of a need: `WHOLE`, `SLICE` or `HOST`; chips, milli-chips and memory of one; the weakest slice class that
 will do; who asks, and what isolation it accepts; what it asks of the host."""
 
-AT_ONCE = 64
-"""Nodes that are asked by every need before the next ones are: so many stay close to the processor."""
-
 NO_POOL = -1
 """Ends the pools that a need allows; one that allows all begins with it."""
 
@@ -101,36 +98,91 @@ what besides, and the millicores that the chips would claim (Q6)."""
 
 @compiled
 def count_nodes(
-    nodes: Ints, chips: Ints, asked: Ints, pools: Ints, counts: Ints, out_of_service: Ints
+    nodes: Ints,
+    chips: Ints,
+    rows: Ints,
+    sets: Ints,
+    most_memory: Ints,
+    asked: Ints,
+    pools: Ints,
+    counts: Ints,
+    out_of_service: Ints,
 ) -> None:
-    """For each need, a row of `asked` and of `pools`, every node is counted by the first filter that rejects it."""
-    for first in range(0, len(nodes), AT_ONCE):
-        for need in range(len(asked)):
-            of_type, others = 1 << asked[need, CHIP_TYPE] % MASKS, 0
-            for row in range(first, min(first + AT_ONCE, len(nodes))):
-                if nodes[row, CHIPS] < 0:
-                    continue
-                if not _allows(pools, need, nodes[row, POOL]):
-                    counts[need, _OTHER_POOL, COUNT] += 1
-                elif asked[need, KIND] != HOST and not nodes[row, TYPES] & of_type:
-                    others += 1
-                else:
-                    _count(nodes, chips, row, asked, need, counts, out_of_service)
-            counts[need, _NO_SUCH_CHIPS, COUNT] += others
+    """For each need, a row of `asked` and of `pools`, every node is counted by the first filter that rejects it.
+
+    Rows come as `Columns.like_by_like` has them. What a node is, all of a set answer alike; and of what is held, those
+    with too little free stand in front, so that the last of them answers for all.
+    """
+    for need in range(len(asked)):
+        for at in range(sets[0]):
+            _count(nodes, chips, rows[at], asked, pools, need, 1, 0, counts, out_of_service)
+        for which in range(len(sets) - 1):
+            first, last = sets[which], sets[which + 1]
+            why = _filter(nodes, chips, rows[last - 1], asked, pools, need)[0]
+            busy = last
+            if why > _UNHEALTHY:
+                busy = _first_with_room(nodes, chips, rows, first, last, asked, need)
+            if busy > first:
+                also = most_memory[busy - 1] if asked[need, KIND] == SLICE and why > _UNHEALTHY else 0
+                row = rows[busy - 1]
+                _count(nodes, chips, row, asked, pools, need, busy - first, also, counts, out_of_service)
+            for at in range(busy, last):
+                _count(nodes, chips, rows[at], asked, pools, need, 1, 0, counts, out_of_service)
 
 
-@inlined
+@compiled
+def _first_with_room(
+    nodes: Ints, chips: Ints, rows: Ints, first: int, last: int, asked: Ints, need: int
+) -> int:
+    """Where in this set those end whose chips have too little free, whatever else they have."""
+    wanted, column = asked[need, WANTED], UNTOUCHED
+    if asked[need, KIND] == HOST:
+        return first
+    if asked[need, KIND] == SLICE:
+        wanted, _ = sides(chips[rows[first], 0, CHIP_MEMORY], nodes[rows[first], STEP], asked, need)
+        column = MOST_FREE
+    low, high = first, last
+    while low < high:
+        middle = (low + high) // 2
+        if nodes[rows[middle], column] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
 def _count(
-    nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, counts: Ints, out_of_service: Ints
+    nodes: Ints,
+    chips: Ints,
+    row: int,
+    asked: Ints,
+    pools: Ints,
+    need: int,
+    count: int,
+    most_also: int,
+    counts: Ints,
+    out_of_service: Ints,
 ) -> None:
-    why, most, also = _rejection(nodes, chips, row, asked, need)
+    """So many nodes are rejected as this one is; each of them has at most `most_also` besides."""
+    why, most, also = _filter(nodes, chips, row, asked, pools, need)
     if why == _NOT_READY:
-        out_of_service[need, nodes[row, UNREADY]] += 1
+        out_of_service[need, nodes[row, UNREADY]] += count
     before = counts[need, why, MOST]
     if counts[need, why, COUNT] == 0 or most > before or (most == before and also > counts[need, why, ALSO]):
         counts[need, why, MOST], counts[need, why, ALSO] = most, also
-    counts[need, why, COUNT] += 1
-    counts[need, why, MOST_ALSO] = max(counts[need, why, MOST_ALSO], also)
+    counts[need, why, COUNT] += count
+    counts[need, why, MOST_ALSO] = max(counts[need, why, MOST_ALSO], also, most_also)
+
+
+@compiled
+def _filter(nodes: Ints, chips: Ints, row: int, asked: Ints, pools: Ints, need: int) -> tuple[int, int, int]:
+    """The first filter that rejects the node, what it has most of what is lacking, and what besides."""
+    if not _allows(pools, need, nodes[row, POOL]):
+        return _OTHER_POOL, 0, 0
+    if asked[need, KIND] != HOST and not nodes[row, TYPES] & 1 << asked[need, CHIP_TYPE] % MASKS:
+        return _NO_SUCH_CHIPS, 0, 0
+    return _rejection(nodes, chips, row, asked, need)
 
 
 @inlined

@@ -8,6 +8,7 @@ Chips stand in a row by index, then by id. Nothing is decided here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -28,14 +29,17 @@ strong an isolation that one wants, and how strong a one the holders from other 
 
 (
     ID, POOL, STEP, UNREADY, CPU, MEMORY, FREE_CPU, FREE_MEMORY, CHIPS, TYPES, ALIKE,
-    UNTOUCHED, FIRST_UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY, CHANGED, NODE_FIELDS,
-) = range(17)  # fmt: skip
+    UNTOUCHED, FIRST_UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY, LIKE, CHANGED, NODE_FIELDS,
+) = range(18)  # fmt: skip
 """Columns of a node. `UNREADY` is 0 where it is ready, else why not, by number; `TYPES` marks which chip types
 it may have, a bit each; `CHIPS` is `NO_NODE` where there is no node. Whether it has chips and all are of one kind;
 how many healthy ones nobody holds, and the place of the first of these or -1; the most milli-chips and memory that
-one has free; and the number of its last change."""
+one has free; a number that it shares with nodes which are the same but for what is held,
+or `UNLIKE`; and the number of its last change."""
 
 NO_NODE: Final = -1
+UNLIKE: Final = -1
+"""Of a node whose chips differ, or that has none."""
 NOBODY: Final = -1
 MASKS: Final = 62
 """Types that have a bit of their own; further ones share."""
@@ -54,6 +58,8 @@ class Columns:
         """Every node as an object, as it is now."""
         self.changes = 0
         """Changes so far: the number of the last one."""
+        self.built = 0
+        """Changes of what nodes are, whatever is held of them."""
         self.log: Any
         self.nodes: Any
         self.chips: Any
@@ -63,7 +69,7 @@ class Columns:
         """For each row the ids of its chips."""
         self.chip_memories: list[list[int]] = []
         """For each row the MiB of its chips."""
-        self._ids: list[Id] = []
+        self.ids: list[Id] = []
         """For each row the node."""
         self._free: list[int] = []
         self._places: dict[Id, tuple[int, int]] = {}
@@ -76,10 +82,20 @@ class Columns:
         """Who holds parts of a chip, each with the number of its shares; where anybody does."""
         self._type_codes: dict[str, int] = {}
         self._unready_codes: dict[str, int] = {}
+        self._like_codes: dict[tuple[Any, ...], int] = {}
         self._frames = Frames()
         self._made: dict[Id, NodeState] = {}
         self._log_array = np.zeros(LOG, np.int64)
         self._grow(max(nodes, 1), 1)
+
+    @property
+    def size(self) -> int:
+        """Rows there are, with a node or without."""
+        return len(self.ids)
+
+    def readable(self, table: Ints) -> Any:
+        """Another table as loops over the cell's rows read it."""
+        return table if self.size >= LONG else readable(table)
 
     def list_node(self, node: Node, slice_step: int, chips: Iterable[Chip]) -> None:
         """The node is so, and nobody holds anything of it."""
@@ -102,12 +118,16 @@ class Columns:
         types = 0
         for code in {self.type_code(chip.type) for chip in ordered}:
             types |= 1 << code % MASKS
-        alike = len(set(self._untouched[row])) == 1
+        alike, like = len(set(self._untouched[row])) == 1, UNLIKE
+        if alike:
+            what = (node.pool, slice_step, node.cpu, node.memory, self._untouched[row][0], len(ordered))
+            like = self._like_codes.setdefault(what, len(self._like_codes))
         unready = None if node.ready else node.unready_because or "not ready"
         self._node_array[row] = (
             node.id, node.pool, slice_step, self._unready_code(unready), node.cpu, node.memory, node.cpu,
-            node.memory, len(ordered), types, int(alike), 0, 0, 0, 0, 0,
+            node.memory, len(ordered), types, int(alike), 0, 0, 0, 0, like, 0,
         )  # fmt: skip
+        self.built += 1
         self._settle(row, 0, 0)
 
     def forget_node(self, node: Id) -> None:
@@ -118,6 +138,7 @@ class Columns:
         for chip in self.chip_ids[row]:
             self._unlist(chip, row)
         self.chip_ids[row] = []
+        self.built += 1
         self._node_array[row, CHIPS] = NO_NODE
         self._made.pop(node, None)
         self._note_change(row)
@@ -169,6 +190,24 @@ class Columns:
         code = int(self.nodes[row, UNREADY])
         return None if code == 0 else self.unready()[code - 1]
 
+    def like_by_like(self) -> tuple[Ints, Ints, Ints]:
+        """All rows with a node, those first that are like no other; then like by like, what has fewest chips
+        untouched first, then what has least free of one chip. Where each of these sets begins; and for each row
+        the most memory that one chip has free of any before it in its set.
+        """
+        table = self._node_array
+        rows = np.flatnonzero(table[:, CHIPS] != NO_NODE)
+        there = table[rows]
+        order = np.lexsort([there[:, of] for of in (MOST_FREE_MEMORY, MOST_FREE, UNTOUCHED, UNREADY, LIKE)])
+        rows, there = rows[order], there[order]
+        sets = there[:, LIKE] * (len(self._unready_codes) + 1) + there[:, UNREADY]
+        unlike = int(np.searchsorted(there[:, LIKE], UNLIKE, side="right"))
+        begins = [*(unlike + np.flatnonzero(np.diff(sets[unlike:], prepend=-1))), len(rows)]
+        most = there[:, MOST_FREE_MEMORY].copy()
+        for first, last in pairwise(begins):
+            np.maximum.accumulate(most[first:last], out=most[first:last])
+        return rows, np.array(begins, np.int64), most
+
     # -- objects ------------------------------------------------------------------------------------------
 
     def _make(self, row: int) -> NodeState:
@@ -214,7 +253,7 @@ class Columns:
         than there is.
         """
         overdrawn = self._sum_up(self.nodes, self.chips, row, cpu, memory)
-        self._made.pop(self._ids[row], None)
+        self._made.pop(self.ids[row], None)
         self._note_change(row)
         return overdrawn
 
@@ -239,11 +278,11 @@ class Columns:
         if not self._free:
             self._grow(2 * len(self._node_array), self._chip_array.shape[1])
         row = self.rows[node] = self._free.pop()
-        self._ids[row] = node
+        self.ids[row] = node
         return row
 
     def _grow(self, rows: int, chips: int) -> None:
-        before = len(self._ids)
+        before = len(self.ids)
         nodes = np.full((rows, NODE_FIELDS), NO_NODE, np.int64)
         places = np.zeros((rows, chips, CHIP_FIELDS), np.int64)
         if before:
@@ -255,10 +294,9 @@ class Columns:
         self.chip_memories += [[] for _ in range(more)]
         self._which += [[] for _ in range(more)]
         self._untouched += [[] for _ in range(more)]
-        self._ids += [0] * more
+        self.ids += [0] * more
         self._free = [*range(rows - 1, before - 1, -1), *self._free]
-        tables: list[Any] = [nodes, places, self._log_array]
-        self.nodes, self.chips, self.log = tables if rows >= LONG else map(readable, tables)
+        self.nodes, self.chips, self.log = map(self.readable, (nodes, places, self._log_array))
         self._put, self._sum_up = put.over(rows), sum_up.over(rows)
 
 

@@ -232,9 +232,7 @@ class Ledger:
             self._start(attempt)
 
     def _with_bills_lifted(self, team_id: Id, parent: Id | None, change: Callable[[], object]) -> None:
-        """Change a team. Where that moves it under another parent, all work that it or a team below it pays
-        for is charged anew.
-        """
+        """Change a team. Where that moves it under another parent, all work that it pays for is charged anew."""
         old = self.teams.get(team_id)
         if (old.parent if old else None) == parent:
             change()
@@ -452,7 +450,6 @@ class Ledger:
             self.overdrawn.discard(placement.node)
 
     def _turn(self, node: Id, because: str | None, *, makes_room: bool) -> None:
-        """The node takes nothing new for this reason, or with None it does."""
         self.stamps.go_on(makes_room=makes_room)
         self._undo.append((TURNED, node, self.columns.close(node, because)))
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scheduler_core.compiled import LONG, readable
+from scheduler_core.census import Why
 from scheduler_core.filters import Census, in_numbers, take_census
 from scheduler_core.fit import Need
 from scheduler_core.ledger import Ledger
@@ -29,6 +29,7 @@ from scheduler_core.seats import (
     UNSEEN,
     best_seat,
     chips_of,
+    rows_with_seats,
     seats_on,
 )
 
@@ -54,6 +55,7 @@ class Ranking:
         self._columns = ledger.columns
         self._stamp = ledger.stamps.now
         self._known: dict[Hashable, Any] = {}
+        self._ever: tuple[int, int] | None = None
         asked, pools = in_numbers([need], self._columns)
         self._arrays = asked, pools, np.zeros((SEATS, SEAT_FIELDS), np.int64), np.zeros(HEAD_FIELDS, np.int64)
         self._arrays[3][SEEN] = UNSEEN
@@ -73,6 +75,15 @@ class Ranking:
             (counted,) = take_census([self.need], self._columns)
             self.learn(counted)
         return counted
+
+    @property
+    def ever(self) -> int:
+        """How many nodes could take a replica at some time, whatever is held of them and in service now."""
+        if self._ever is None or self._ever[0] != self._columns.built:
+            census = self.census
+            never = sum(count for why, count in census.by_why.items() if why < Why.NOT_READY)
+            self._ever = self._columns.built, len(self._columns.rows) - never
+        return self._ever[1]
 
     def learn(self, census: Census) -> None:
         """This is the census of the nodes as they are now."""
@@ -111,15 +122,19 @@ class Ranking:
         return self._seat(found[0]) if found else None
 
     def nodes(self) -> list[Id]:
-        """Every node that can take a replica, best first."""
-        return [seat[ORDER - 1] for seat in self._seats_on(self._columns.rows)]
+        """Every node that can take a replica, in no order."""
+        columns, (asked, pools, seats, _) = self._columns, self._readable()
+        found = np.zeros(self._rows, np.int64)
+        look = rows_with_seats.over(self._rows)
+        count = look(columns.nodes, columns.chips, asked, pools, seats, columns.readable(found))
+        return [columns.ids[row] for row in found[:count].tolist()]
 
     def _readable(self) -> tuple[Any, ...]:
         """The arrays as loops over so many rows want them."""
-        rows = len(self._columns.chip_ids)
+        rows = self._columns.size
         if rows != self._rows:
             self._rows = rows
-            self._tables = self._arrays if rows >= LONG else tuple(map(readable, self._arrays))
+            self._tables = tuple(map(self._columns.readable, self._arrays))
             self._best_seat = best_seat.over(rows)
         return self._tables
 
@@ -131,7 +146,8 @@ class Ranking:
             return []
         asked, pools, *_ = self._readable()
         found = np.zeros((len(rows) + 1, SEAT_FIELDS), np.int64)
-        count = seats_on(columns.nodes, columns.chips, np.array(rows, np.int64), asked, pools, found)
+        wanted, look = columns.readable(np.array(rows, np.int64)), seats_on.over(self._rows)
+        count = look(columns.nodes, columns.chips, wanted, asked, pools, columns.readable(found))
         return sorted(found[:count].tolist())
 
     def _seat(self, seat: list[int]) -> Seat:
@@ -144,7 +160,8 @@ class Ranking:
             return Seat(seat[ORDER - 1], seat[CHARGE], part)
         asked = self._tables[0]
         chosen = np.zeros(self.need.request.chips, np.int64)
-        chips_of(columns.nodes, columns.chips, row, asked, chosen)
+        look = chips_of.over(self._rows)
+        look(columns.nodes, columns.chips, row, asked, columns.readable(chosen))
         memories = columns.chip_memories[row]
         found = [ChipShare(ids[at], WHOLE_CHIP, memories[at]) for at in chosen.tolist()]
         found.sort(key=_by_chip)

@@ -108,6 +108,17 @@ def seats_on(nodes: Ints, chips: Ints, rows: Ints, asked: Ints, pools: Ints, sea
 
 
 @compiled
+def rows_with_seats(nodes: Ints, chips: Ints, asked: Ints, pools: Ints, seats: Ints, found: Ints) -> int:
+    """The rows of all nodes that can take a replica, in front of `found`; how many there are."""
+    count = 0
+    for row in range(len(nodes)):
+        if has_seat(nodes, chips, row, asked, pools, seats, SCRATCH):
+            found[count] = row
+            count += 1
+    return count
+
+
+@compiled
 def chips_of(nodes: Ints, chips: Ints, row: int, asked: Ints, chosen: Ints) -> None:
     """The places of the whole chips that a replica would take: the healthiest that nobody holds."""
     last = -1
