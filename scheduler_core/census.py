@@ -25,6 +25,11 @@ from scheduler_core.columns import (
     HELD,
     HOLDER,
     HOST_CPU,
+    LEFT_CPU,
+    LEFT_MEMORY,
+    LEFT_MOST,
+    LEFT_MOST_MEMORY,
+    LEFT_UNTOUCHED,
     MASKS,
     MEMORY,
     MOST_FREE,
@@ -87,6 +92,9 @@ WHOLE, SLICE, HOST = range(3)
 """Columns of a need: `WHOLE`, `SLICE` or `HOST`; chips, milli-chips and memory of one; the weakest slice class that
 will do; who asks, and what isolation it accepts; what it asks of the host."""
 
+LEAST = -(1 << 60)
+"""Less than any node has left."""
+
 NO_POOL = -1
 """Ends the pools that a need allows; one that allows all begins with it."""
 
@@ -102,7 +110,7 @@ def count_nodes(
     chips: Ints,
     rows: Ints,
     sets: Ints,
-    most_memory: Ints,
+    left: Ints,
     asked: Ints,
     pools: Ints,
     counts: Ints,
@@ -119,36 +127,86 @@ def count_nodes(
         for which in range(len(sets) - 1):
             first, last = sets[which], sets[which + 1]
             why = _filter(nodes, chips, rows[last - 1], asked, pools, need)[0]
-            busy = last
-            if why > _UNHEALTHY:
-                busy = _first_with_room(nodes, chips, rows, first, last, asked, need)
-            if busy > first:
-                also = most_memory[busy - 1] if asked[need, KIND] == SLICE and why > _UNHEALTHY else 0
-                row = rows[busy - 1]
-                _count(nodes, chips, row, asked, pools, need, busy - first, also, counts, out_of_service)
-            for at in range(busy, last):
-                _count(nodes, chips, rows[at], asked, pools, need, 1, 0, counts, out_of_service)
+            if why <= _UNHEALTHY:
+                _count(
+                    nodes, chips, rows[last - 1], asked, pools, need, last - first, 0, counts, out_of_service
+                )
+                continue
+            milli, claim = _asked_of(nodes, chips, rows[first], asked, need)
+            begin = _first_with_room(left, first, last, asked, need, milli)
+            if begin > first:
+                also = left[begin - 1, LEFT_MOST_MEMORY] if asked[need, KIND] == SLICE else 0
+                row = rows[begin - 1]
+                _count(nodes, chips, row, asked, pools, need, begin - first, also, counts, out_of_service)
+            if asked[need, KIND] == SLICE:
+                while begin < last and left[begin, LEFT_UNTOUCHED] == 0:
+                    _count(nodes, chips, rows[begin], asked, pools, need, 1, 0, counts, out_of_service)
+                    begin += 1
+            _count_hosts(left, begin, last, asked, need, claim, counts)
 
 
 @compiled
-def _first_with_room(
-    nodes: Ints, chips: Ints, rows: Ints, first: int, last: int, asked: Ints, need: int
-) -> int:
+def _asked_of(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int) -> tuple[int, int]:
+    """The milli-chips of a slice on these chips, and the millicores that what is asked for claims (Q3, Q6)."""
+    if asked[need, KIND] == HOST:
+        return 0, 0
+    if asked[need, KIND] == WHOLE:
+        return 0, asked[need, WANTED] * chips[row, 0, HOST_CPU]
+    milli, _ = sides(chips[row, 0, CHIP_MEMORY], nodes[row, STEP], asked, need)
+    return milli, -(-milli * chips[row, 0, HOST_CPU] // WHOLE_CHIP)
+
+
+@compiled
+def _first_with_room(left: Ints, first: int, last: int, asked: Ints, need: int, milli: int) -> int:
     """Where in this set those end whose chips have too little free, whatever else they have."""
-    wanted, column = asked[need, WANTED], UNTOUCHED
     if asked[need, KIND] == HOST:
         return first
-    if asked[need, KIND] == SLICE:
-        wanted, _ = sides(chips[rows[first], 0, CHIP_MEMORY], nodes[rows[first], STEP], asked, need)
-        column = MOST_FREE
+    wanted, column = (
+        (milli, LEFT_MOST) if asked[need, KIND] == SLICE else (asked[need, WANTED], LEFT_UNTOUCHED)
+    )
     low, high = first, last
     while low < high:
         middle = (low + high) // 2
-        if nodes[rows[middle], column] < wanted:
+        if left[middle, column] < wanted:
             low = middle + 1
         else:
             high = middle
     return low
+
+
+@compiled
+def _count_hosts(left: Ints, begin: int, end: int, asked: Ints, need: int, claim: int, counts: Ints) -> None:
+    """Nodes whose chips will do are counted by their hosts."""
+    cpu, memory = asked[need, WANTED_CPU] + claim, asked[need, WANTED_HOST_MEMORY]
+    fits = short_of_cpu = short_of_memory = 0
+    most_cpu = most_memory = LEAST
+    for at in range(begin, end):
+        if cpu and cpu > left[at, LEFT_CPU]:
+            short_of_cpu += 1
+            most_cpu = max(most_cpu, left[at, LEFT_CPU])
+        elif memory and memory > left[at, LEFT_MEMORY]:
+            short_of_memory += 1
+            most_memory = max(most_memory, left[at, LEFT_MEMORY])
+        else:
+            fits += 1
+    _add(counts, need, FITS, fits, 0, 0, 0)
+    _add(counts, need, _CPU_BUSY, short_of_cpu, most_cpu, claim, claim)
+    _add(counts, need, _MEMORY_BUSY, short_of_memory, most_memory, 0, 0)
+
+
+@inlined
+def _add(counts: Ints, need: int, why: int, count: int, most: int, also: int, most_also: int) -> None:
+    """So many more nodes are rejected for this; one of them has most of what is lacking, with this besides."""
+    if count:
+        before = counts[need, why, MOST]
+        if (
+            counts[need, why, COUNT] == 0
+            or most > before
+            or (most == before and also > counts[need, why, ALSO])
+        ):
+            counts[need, why, MOST], counts[need, why, ALSO] = most, also
+        counts[need, why, COUNT] += count
+        counts[need, why, MOST_ALSO] = max(counts[need, why, MOST_ALSO], most_also)
 
 
 @compiled
@@ -168,11 +226,7 @@ def _count(
     why, most, also = _filter(nodes, chips, row, asked, pools, need)
     if why == _NOT_READY:
         out_of_service[need, nodes[row, UNREADY]] += count
-    before = counts[need, why, MOST]
-    if counts[need, why, COUNT] == 0 or most > before or (most == before and also > counts[need, why, ALSO]):
-        counts[need, why, MOST], counts[need, why, ALSO] = most, also
-    counts[need, why, COUNT] += count
-    counts[need, why, MOST_ALSO] = max(counts[need, why, MOST_ALSO], also, most_also)
+    _add(counts, need, why, count, most, also, max(also, most_also))
 
 
 @compiled

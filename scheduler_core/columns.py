@@ -37,6 +37,10 @@ how many healthy ones nobody holds, and the place of the first of these or -1; t
 one has free; a number that it shares with nodes which are the same but for what is held,
 or `UNLIKE`; and the number of its last change."""
 
+LEFT_UNTOUCHED, LEFT_MOST, LEFT_CPU, LEFT_MEMORY, LEFT_MOST_MEMORY = range(5)
+"""Columns of what is left, row by row: chips that nobody holds; the most milli-chips that one chip has free; host CPU
+and memory; the most memory that one chip has free, of this node and those before it."""
+
 NO_NODE: Final = -1
 UNLIKE: Final = -1
 """Of a node whose chips differ, or that has none."""
@@ -192,8 +196,8 @@ class Columns:
 
     def like_by_like(self) -> tuple[Ints, Ints, Ints]:
         """All rows with a node, those first that are like no other; then like by like, what has fewest chips
-        untouched first, then what has least free of one chip. Where each of these sets begins; and for each row
-        the most memory that one chip has free of any before it in its set.
+        untouched first, then what has least free of one chip. Where each of these sets begins. And for each of those
+        rows what is left of it, with columns from `LEFT_UNTOUCHED` on.
         """
         table = self._node_array
         rows = np.flatnonzero(table[:, CHIPS] != NO_NODE)
@@ -203,10 +207,11 @@ class Columns:
         sets = there[:, LIKE] * (len(self._unready_codes) + 1) + there[:, UNREADY]
         unlike = int(np.searchsorted(there[:, LIKE], UNLIKE, side="right"))
         begins = [*(unlike + np.flatnonzero(np.diff(sets[unlike:], prepend=-1))), len(rows)]
-        most = there[:, MOST_FREE_MEMORY].copy()
+        left = np.ascontiguousarray(there[:, (UNTOUCHED, MOST_FREE, FREE_CPU, FREE_MEMORY, MOST_FREE_MEMORY)])
         for first, last in pairwise(begins):
-            np.maximum.accumulate(most[first:last], out=most[first:last])
-        return rows, np.array(begins, np.int64), most
+            most = left[first:last, LEFT_MOST_MEMORY]
+            np.maximum.accumulate(most, out=most)
+        return rows, np.array(begins, np.int64), left
 
     # -- objects ------------------------------------------------------------------------------------------
 

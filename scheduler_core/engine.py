@@ -215,10 +215,10 @@ class Scheduler:
         self._placer.count_nodes()
         verdicts = []
         settled = units.keys() | pending.keys() | living
-        touched = {id(self._waiting.cohort_of(job)) for job in settled if job in self._waiting.jobs}
+        touched = {self._waiting.kind_of(job) for job in settled if job in self._waiting.jobs}
         for cohort in self._waiting.cohorts():
             left = tuple(cohort.jobs)
-            if id(cohort) in touched:
+            if cohort.kind in touched:
                 promised = [job for job in left if job in pending and job not in units]
                 verdicts += [Verdict((job,), (ChipsPromised(pending[job]),)) for job in promised]
                 held_back = tuple(

@@ -214,10 +214,6 @@ class Waiting:
         """The class of a waiting job."""
         return self._cohort_of[job_id].kind
 
-    def cohort_of(self, job_id: Id) -> Cohort:
-        """The waiting jobs of its class."""
-        return self._cohort_of[job_id]
-
     def cohorts(self) -> list[Cohort]:
         """Every class with somebody waiting, the earliest first job first."""
         return sorted(self._cohorts.values(), key=lambda cohort: cohort.places[0])
