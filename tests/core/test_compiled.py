@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from random import Random
 
 import numpy as np
+import pytest
 
+from scheduler_core import Policy, Snapshot, columns, decide
+from scheduler_core import compiled as compiled_loops
 from scheduler_core.columns import Ints
 from scheduler_core.compiled import LONG, compiled, inlined
+from scheduler_core.model import Chip, Gang, Isolation, Job, Node, Pool, Request, Team
 
 
 @inlined
@@ -44,3 +49,67 @@ assert "numba" not in sys.modules, "the compiler was loaded"
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_large_cell_is_decided_alike_in_machine_code_and_in_plain_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    snapshot = a_large_cell()
+    fast = decide(snapshot, Policy(max_starts=500))
+    assert "numba" in sys.modules
+    for module in (compiled_loops, columns):
+        monkeypatch.setattr(module, "LONG", 1 << 60)
+    assert decide(snapshot, Policy(max_starts=500)) == fast
+    assert len(fast.units) > 200
+    assert any(len(unit.start.placements) > 1 for unit in fast.units)
+    assert fast.verdicts
+
+
+def a_large_cell() -> Snapshot:
+    """More nodes than `LONG`, of four kinds, some closed, some with an ill chip; every kind of request."""
+    chance = Random(7)
+    kinds = [("A100", 8, 64_000), ("L4", 4, 32_000), ("A100", 4, 24_000), ("H100", 2, 16_000)]
+    nodes, chips = [], []
+    for number in range(1, LONG + 21):
+        chip_type, count, cpu = kinds[number % len(kinds)]
+        nodes.append(Node(number, f"n{number}", 1 + number % 2, cpu, 4 * cpu, ready=number % 37 != 0))
+        for index in range(count):
+            levels = frozenset(
+                {Isolation.EXCLUSIVE, Isolation.ENFORCED if index % 2 else Isolation.COOPERATIVE}
+            )
+            ill = chance.random() < 0.02
+            chips.append(
+                Chip(
+                    len(chips) + 1,
+                    number,
+                    index,
+                    chip_type,
+                    16_000,
+                    not ill,
+                    100 - index % 3,
+                    isolation=levels,
+                )
+            )
+    requests = [
+        Request(chips=1, cpu=4_000, memory=8_000),
+        Request(chips=4, cpu=8_000, memory=8_000, chip_types=("A100",)),
+        Request(milli=300, cpu=1_000, memory=1_000),
+        Request(milli=650, cpu=2_000, memory=1_000, isolation=Isolation.ENFORCED),
+        Request(chip_memory=5_000, cpu=500, memory=500),
+        Request(milli=500, isolation=Isolation.EXCLUSIVE),
+        Request(cpu=12_000, memory=2_000),
+        Request(chips=8, cpu=60_000, memory=1_000),
+    ]
+    jobs = []
+    for number in range(1, 321):
+        gang = Gang(
+            chance.choice(requests), replicas := chance.choice([1, 1, 1, 1, 3]), replicas, bool(number % 2)
+        )
+        team = 1 + number % 3
+        pools = chance.choice([(), (), (2, 1)])
+        jobs.append(
+            Job(number, f"j{number}", team, team, 1, gang, submitted=number, pools=pools, preemptible=True)
+        )
+    teams = tuple(Team(team, f"t{team}", team) for team in (1, 2, 3))
+    pools = (Pool(1, "one", 100), Pool(2, "two", 50))
+    return Snapshot(1_000, pools, tuple(nodes), tuple(chips), teams, tuple(jobs))
