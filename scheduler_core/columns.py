@@ -181,6 +181,16 @@ class Columns:
             made = self._made[node] = self._make(self.rows[node])
         return made
 
+    def host_left(self, node: Id) -> tuple[int, int]:
+        """Millicores and MiB of the host that are left; KeyError where there is no such node."""
+        row = self.rows[node]
+        return int(self.nodes[row, FREE_CPU]), int(self.nodes[row, FREE_MEMORY])
+
+    def chip(self, chip: Id) -> ChipState:
+        """What is left of this chip; KeyError where no node has it."""
+        row, at = self._places[chip]
+        return self._chip(row, at, self._chip_array[row, at].tolist())
+
     def type_code(self, chip_type: str) -> int:
         """The number that stands for a chip type."""
         return self._type_codes.setdefault(chip_type, len(self._type_codes))
@@ -219,13 +229,14 @@ class Columns:
         _, pool, step, _, cpu, memory, free_cpu, free_memory, *_ = self._node_array[row].tolist()
         build = Build(pool, step, self.unready_because(row), cpu, memory)
         left = self._chip_array[row].tolist()
-        chips = [
-            (ChipState(*was[:6], here[FREE_MILLI], here[FREE_CHIP_MEMORY], self._tenants(which[1])), which)
-            for was, here, which in zip(self._untouched[row], left, self._which[row], strict=False)
-        ]
+        chips = [(self._chip(row, at, left[at]), which) for at, which in enumerate(self._which[row])]
         chips.sort()
         frame = self._frames.of(build, tuple([state for state, _ in chips]))
         return NodeState(frame, free_cpu, free_memory, tuple([which for _, which in chips]))
+
+    def _chip(self, row: int, at: int, left: list[int]) -> ChipState:
+        tenants = self._tenants(self.chip_ids[row][at])
+        return ChipState(*self._untouched[row][at][:6], left[FREE_MILLI], left[FREE_CHIP_MEMORY], tenants)
 
     def _tenants(self, chip: Id) -> tuple[tuple[Tenant, int], ...]:
         holders = self._holders.get(chip)

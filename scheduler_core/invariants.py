@@ -198,8 +198,7 @@ class _Books:
 
     def chip(self, chip: Chip) -> ChipState:
         """What the ledger says is left of a chip."""
-        state = self.ledger.states[chip.node]
-        return state.frame.chips[state.chips.index((chip.index, chip.id))]
+        return self.ledger.columns.chip(chip.id)
 
 
 class _Takes:

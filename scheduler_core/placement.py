@@ -15,7 +15,7 @@ from scheduler_core.fairness import room
 from scheduler_core.filters import take_census
 from scheduler_core.fit import Need
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import Id, Placement, Request
+from scheduler_core.model import Gang, Id, Placement, Request
 from scheduler_core.ordering import JobClass
 from scheduler_core.ranking import Ranking, Seat
 from scheduler_core.request import wants_chips, wants_slice
@@ -57,6 +57,8 @@ class Placer:
 
     def fits(self, kind: JobClass) -> bool:
         """Whether `place` would find placements. Nothing is held afterwards."""
+        if _is_single(kind.gang) and not kind.problem:
+            return any(self._seats_one(kind, name, ranking) for name, ranking in self._rankings_of(kind))
         mark = self._ledger.mark()
         placements = self.place(kind)
         self._ledger.rewind(mark)
@@ -99,7 +101,9 @@ class Placer:
         """
         ranking = self.ranking(kind, chip_type)
         known: tuple[int, int] | None = ranking.known.get(kind.gang)
-        if known is None:
+        if known is None and _is_single(kind.gang):
+            known = ranking.known[kind.gang] = next(((1, seat.charge) for seat in ranking.best(1)), (0, 0))
+        elif known is None:
             mark = self._ledger.mark()
             placements = self._place_on(kind, chip_type, ranking, bounded_by_team=False)
             charged = sum(milli for placement in placements for _, milli in self._ledger.charges(placement))
@@ -150,6 +154,14 @@ class Placer:
         for need, ranking in list(self._rankings.items()):
             if self._cycle - ranking.asked_in >= KEEP_CYCLES:
                 del self._rankings[need]
+
+    def _seats_one(self, kind: JobClass, chip_type: str, ranking: Ranking) -> bool:
+        """Whether a single replica would have a seat that its team may be charged for."""
+        found = ranking.best(1)
+        if not found or not found[0].charge:
+            return bool(found)
+        left = room(self._ledger, kind.team, chip_type, preemptible=kind.preemptible, user=kind.user)
+        return left is None or found[0].charge <= left
 
     def _place_on(
         self, kind: JobClass, chip_type: str, ranking: Ranking, *, bounded_by_team: bool
@@ -202,6 +214,11 @@ class Placer:
             ledger.rewind(mark)
             return ()
         return tuple(placements)
+
+
+def _is_single(gang: Gang) -> bool:
+    """Whether it is one replica that may sit anywhere."""
+    return gang.maximum == 1 and gang.within is None and gang.near is None
 
 
 def _placement(replica: int, seat: Seat, request: Request) -> Placement:

@@ -101,20 +101,29 @@ class Ranking:
         """The best nodes, at most so many, each with how a replica would sit there; `among` leaves out all
         others.
         """
+        if count == 1 and among is None:
+            return self._first()
         if among is not None:
             return [self._seat(seat) for seat in self._seats_on(among)[:count]]
-        columns, (asked, pools, seats, head) = self._columns, self._readable()
-        at = self._best_seat(
-            columns.nodes, columns.chips, columns.log, columns.changes, asked, pools, seats, head
-        )
-        if at < 0:
+        if self._best() < 0:
             return []
-        if count == 1:
-            return [self._seat(self._arrays[2][at].tolist())]
+        remembered, head = self._arrays[2], self._arrays[3]
         if head[COUNT] < count and head[BOUNDED]:
-            return [self._seat(seat) for seat in self._seats_on(columns.rows)[:count]]
-        remembered = sorted(self._arrays[2][: head[COUNT]].tolist())
-        return [self._seat(seat) for seat in remembered[:count]]
+            return [self._seat(seat) for seat in self._seats_on(self._columns.rows)[:count]]
+        return [self._seat(seat) for seat in sorted(remembered[: head[COUNT]].tolist())[:count]]
+
+    def _first(self) -> list[Seat]:
+        """The best seat, if there is one; found once, until a node changes."""
+        known = self.known
+        if "first" not in known:
+            at = self._best()
+            known["first"] = [] if at < 0 else [self._seat(self._arrays[2][at].tolist())]
+        return known["first"]  # type: ignore[no-any-return]
+
+    def _best(self) -> int:
+        """Where among the remembered seats the best one stands; -1 where there is none."""
+        columns, arrays = self._columns, self._readable()
+        return self._best_seat(columns.nodes, columns.chips, columns.log, columns.changes, *arrays)
 
     def on(self, node: Id) -> Seat | None:
         """How a replica would sit on just this node; None when it cannot."""

@@ -22,7 +22,7 @@ from scheduler_core.model import (
     Placement,
     Request,
 )
-from scheduler_core.shape import EXCLUSIVE, ChipState, Tenant, tenant
+from scheduler_core.shape import EXCLUSIVE, Tenant, tenant
 from scheduler_core.slices import charge, host_cpu_claim, slice_memory, slice_milli
 from scheduler_core.topology import together
 
@@ -134,18 +134,18 @@ class _Tally:
         )
 
     def _host_has(self, node: Id, cpu: int) -> bool:
-        state, memory = self._ledger.states[node], self._memory[node]
-        return (cpu <= 0 or cpu <= state.free_cpu) and (memory <= 0 or memory <= state.free_memory)
+        (free_cpu, free_memory), memory = self._ledger.columns.host_left(node), self._memory[node]
+        return (cpu <= 0 or cpu <= free_cpu) and (memory <= 0 or memory <= free_memory)
 
     def _chip_has(self, chip: Id, milli: int) -> bool:
-        state, memory = self._state_of(chip), self._chip_memory[chip]
+        state, memory = self._ledger.columns.chip(chip), self._chip_memory[chip]
         if chip not in self._tenants and state.tenants:
             return False
         return milli <= state.free_milli and (not memory or memory <= state.free_memory)
 
     def _chip_is_shared(self, chip: Id) -> bool:
         """P4: strangers only at or above what all accept, and nobody beside one who asked for it alone."""
-        state, newcomers = self._state_of(chip), self._tenants[chip]
+        state, newcomers = self._ledger.columns.chip(chip), self._tenants[chip]
         if any(state.slicing < asked for _, asked in newcomers):
             return False
         holders = {who for who, _ in state.tenants} | {who for who, _ in newcomers}
@@ -153,11 +153,6 @@ class _Tally:
         if strongest == EXCLUSIVE:
             return len(newcomers) == 1 and not state.tenants
         return len({who.organization for who in holders}) == 1 or state.slicing >= strongest
-
-    def _state_of(self, chip: Id) -> ChipState:
-        row = self._ledger.chips[chip]
-        state = self._ledger.states[row.node]
-        return state.frame.chips[state.chips.index((row.index, chip))]
 
     def _teams_may(self) -> bool:
         """F1, F4 and F5."""
