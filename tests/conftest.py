@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 from django.conf import settings
+
+hypothesis.settings.register_profile("flexai", deadline=None)  # no timing decides a test
+hypothesis.settings.load_profile("flexai")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

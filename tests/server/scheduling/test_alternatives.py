@@ -63,7 +63,14 @@ def test_p5_the_first_that_can_start_is_taken_from_a_list(world: World) -> None:
     cycle(world)
     assert types_of(first) == ["H100"] * 4
     assert types_of(second) == ["A100"] * 2
-    assert told(second) == {"type": "A100", "milli_per_replica": 2000, "replicas": 1, "total_milli": 2000}
+    assert told(second) == {
+        "type": "A100",
+        "milli_per_replica": 2000,
+        "replicas": 1,
+        "min_replicas": 1,
+        "max_replicas": 1,
+        "total_milli": 2000,
+    }
 
 
 def test_p5_an_alternative_that_this_cluster_lacks_does_no_harm(world: World) -> None:
