@@ -174,6 +174,8 @@ class TestDetail:
             "type": "H100-80GB",
             "milli_per_replica": 2000,
             "replicas": 1,
+            "min_replicas": 1,
+            "max_replicas": 1,
             "total_milli": 2000,
         }
         [attempt] = told["attempts"]
