@@ -19,11 +19,17 @@ from scheduler_core.model import Gang, Id, Placement, Request
 from scheduler_core.ordering import JobClass
 from scheduler_core.ranking import Ranking, Seat
 from scheduler_core.request import wants_chips, wants_slice
+from scheduler_core.seats import KEPT
 from scheduler_core.shape import tenant
 from scheduler_core.topology import domains_in_order
 
 KEEP_CYCLES: Final = 64
 """Cycles for which the ranking of a need nobody asks for is kept: about a minute at one cycle a second."""
+
+MAX_SEATS: Final = 1 << 18
+"""Seats that all needs remember together, about: 40 MB. The more needs there are, the fewer has each,"""
+LEAST_KEPT: Final = 16
+"""and no fewer than these."""
 
 
 class Placer:
@@ -146,7 +152,8 @@ class Placer:
         need = Need(request, chip_type, kind.pools, who)
         ranking = self._rankings.get(need)
         if ranking is None:
-            ranking = self._rankings[need] = Ranking(need, self._ledger)
+            kept = max(LEAST_KEPT, min(KEPT, MAX_SEATS // (len(self._rankings) + 1)))
+            ranking = self._rankings[need] = Ranking(need, self._ledger, min(kept, self._ledger.columns.size))
         ranking.asked_in = self._cycle
         return ranking
 

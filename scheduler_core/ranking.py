@@ -15,6 +15,7 @@ from scheduler_core.model import WHOLE_CHIP, ChipShare, Id
 from scheduler_core.request import wants_slice
 from scheduler_core.seats import (
     AT,
+    BEHIND,
     BOUNDED,
     CHARGE,
     COUNT,
@@ -22,7 +23,6 @@ from scheduler_core.seats import (
     ORDER,
     ROW,
     SEAT_FIELDS,
-    SEATS,
     SEEN,
     SHARE,
     SHARE_MEMORY,
@@ -48,7 +48,8 @@ class Ranking:
     by why (P1).
     """
 
-    def __init__(self, need: Need, ledger: Ledger) -> None:
+    def __init__(self, need: Need, ledger: Ledger, kept: int) -> None:
+        """`kept`: so many seats are remembered; that decides nothing but how often all nodes are looked at."""
         self.asked_in = 0
         self.need = need
         self._ledger = ledger
@@ -57,8 +58,9 @@ class Ranking:
         self._known: dict[Hashable, Any] = {}
         self._ever: tuple[int, int] | None = None
         asked, pools = in_numbers([need], self._columns)
-        self._arrays = asked, pools, np.zeros((SEATS, SEAT_FIELDS), np.int64), np.zeros(HEAD_FIELDS, np.int64)
-        self._arrays[3][SEEN] = UNSEEN
+        seats, head = np.zeros((kept + BEHIND, SEAT_FIELDS), np.int64), np.zeros(HEAD_FIELDS, np.int64)
+        self._arrays = asked, pools, seats, head
+        head[SEEN] = UNSEEN
         self._tables: tuple[Any, ...] = ()
         """The arrays as loops over the cell's columns read them."""
         self._rows = 0

@@ -57,11 +57,12 @@ from scheduler_core.compiled import compiled, inlined
 from scheduler_core.model import WHOLE_CHIP
 
 KEPT: Final = 256
-"""Seats that a need remembers. Others fill its best nodes too, at some ten starts a node: the more it remembers,
+"""Seats that a need remembers at most. Others fill its best nodes too, ten starts a node: the more it remembers,
 the rarer is a look at every node, and the longer takes every other look."""
 
-FLOOR, SCRATCH, SEATS = KEPT, KEPT + 1, KEPT + 2
-"""Rows of a need's table behind its seats: the bound, and the seat that is being looked at."""
+FLOOR, SCRATCH = -2, -1
+"""Rows at the end of a need's table, behind its seats: the bound, and the seat that is being looked at."""
+BEHIND: Final = 2
 
 ORDER: Final = 11
 """Leading columns that order seats, less is better: the score, then host CPU and memory left, then the node's id."""
@@ -313,12 +314,13 @@ def _consider(nodes: Ints, chips: Ints, row: int, asked: Ints, pools: Ints, seat
         return
     if head[BOUNDED] and not before(seats, SCRATCH, FLOOR):
         return
-    if head[COUNT] < KEPT:
+    kept = len(seats) - BEHIND
+    if head[COUNT] < kept:
         _copy(seats, SCRATCH, head[COUNT])
         head[COUNT] += 1
         return
     worst = 0
-    for at in range(1, KEPT):
+    for at in range(1, kept):
         if before(seats, worst, at):
             worst = at
     head[BOUNDED] = 1
