@@ -153,7 +153,7 @@ class Placer:
         ranking = self._rankings.get(need)
         if ranking is None:
             kept = max(LEAST_KEPT, min(KEPT, MAX_SEATS // (len(self._rankings) + 1)))
-            ranking = self._rankings[need] = Ranking(need, self._ledger, min(kept, self._ledger.columns.size))
+            ranking = self._rankings[need] = Ranking(need, self._ledger, kept)
         ranking.asked_in = self._cycle
         return ranking
 

@@ -130,14 +130,18 @@ def chips_of(nodes: Ints, chips: Ints, row: int, asked: Ints, chosen: Ints) -> N
 
 @inlined
 def has_seat(nodes: Ints, chips: Ints, row: int, asked: Ints, pools: Ints, seats: Ints, place: int) -> bool:
-    """Whether the node can take a replica; then how it would sit there stands at this place."""
+    """Whether the node can take a replica; then how it would sit there stands at this place. Columns of the order that
+    a kind of need does not use are 0 from the start, and stay so.
+    """
     if nodes[row, CHIPS] < 0 or nodes[row, UNREADY]:
+        return False
+    if asked[0, KIND] == WHOLE and nodes[row, UNTOUCHED] < asked[0, WANTED]:
+        return False
+    if asked[0, KIND] == SLICE and nodes[row, MOST_FREE] < asked[0, MILLI]:
         return False
     rank = rank_of(pools, nodes[row, POOL])
     if rank < 0 or not _host_has(nodes, row, asked, 0):
         return False
-    for column in range(ORDER):
-        seats[place, column] = 0
     seats[place, 1], seats[place, ROW], seats[place, CHARGE] = rank, row, 0
     seats[place, AS_OF] = nodes[row, CHANGED]
     found = True
@@ -187,7 +191,7 @@ def _host_has(nodes: Ints, row: int, asked: Ints, claim: int) -> bool:
 def _whole_chips(nodes: Ints, chips: Ints, row: int, asked: Ints, seats: Ints, place: int) -> bool:
     """P2: the healthiest chips → the fewest left → the least of the host claimed."""
     wanted = asked[0, WANTED]
-    if nodes[row, UNTOUCHED] < wanted or not nodes[row, TYPES] & 1 << asked[0, CHIP_TYPE] % MASKS:
+    if not nodes[row, TYPES] & 1 << asked[0, CHIP_TYPE] % MASKS:
         return False
     health = claim = free = 0
     if nodes[row, ALIKE]:
@@ -223,7 +227,7 @@ def _part_of_one(nodes: Ints, chips: Ints, row: int, asked: Ints, seats: Ints, p
     """P2: the least quota charged → a chip already sliced → its health → the least left of it → the fewest chips
     untouched beside it; of equal chips the first.
     """
-    if asked[0, MILLI] > nodes[row, MOST_FREE] or not nodes[row, TYPES] & 1 << asked[0, CHIP_TYPE] % MASKS:
+    if not nodes[row, TYPES] & 1 << asked[0, CHIP_TYPE] % MASKS:
         return False
     found = False
     for at in range(nodes[row, CHIPS]):
@@ -314,21 +318,29 @@ def _consider(nodes: Ints, chips: Ints, row: int, asked: Ints, pools: Ints, seat
         return
     if head[BOUNDED] and not before(seats, SCRATCH, FLOOR):
         return
-    kept = len(seats) - BEHIND
-    if head[COUNT] < kept:
-        _copy(seats, SCRATCH, head[COUNT])
-        head[COUNT] += 1
-        return
-    worst = 0
-    for at in range(1, kept):
-        if before(seats, worst, at):
-            worst = at
-    head[BOUNDED] = 1
-    if before(seats, SCRATCH, worst):
-        _copy(seats, worst, FLOOR)
-        _copy(seats, SCRATCH, worst)
-    else:
-        _copy(seats, SCRATCH, FLOOR)
+    if head[COUNT] == len(seats) - BEHIND:
+        _drop_the_worst(seats, head)
+        if not before(seats, SCRATCH, FLOOR):
+            return
+    _copy(seats, SCRATCH, head[COUNT])
+    head[COUNT] += 1
+
+
+@compiled
+def _drop_the_worst(seats: Ints, head: Ints) -> None:
+    """About a third of the seats is forgotten; the best of those is the bound. Two seats are compared and the better
+    one stays, so that some always do.
+    """
+    kept = head[COUNT]
+    bound = kept // 3
+    if before(seats, bound, 2 * kept // 3):
+        bound = 2 * kept // 3
+    _copy(seats, bound, FLOOR)
+    head[COUNT], head[BOUNDED] = 0, 1
+    for at in range(kept):
+        if before(seats, at, FLOOR):
+            _copy(seats, at, head[COUNT])
+            head[COUNT] += 1
 
 
 @inlined
