@@ -29,13 +29,13 @@ strong an isolation that one wants, and how strong a one the holders from other 
 
 (
     ID, POOL, STEP, UNREADY, CPU, MEMORY, FREE_CPU, FREE_MEMORY, CHIPS, TYPES, ALIKE,
-    UNTOUCHED, FIRST_UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY, LIKE, CHANGED, NODE_FIELDS,
-) = range(18)  # fmt: skip
+    UNTOUCHED, FIRST_UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY, LIKE, NODE_FIELDS,
+) = range(17)  # fmt: skip
 """Columns of a node. `UNREADY` is 0 where it is ready, else why not, by number; `TYPES` marks which chip types
 it may have, a bit each; `CHIPS` is `NO_NODE` where there is no node. Whether it has chips and all are of one kind;
 how many healthy ones nobody holds, and the place of the first of these or -1; the most milli-chips and memory that
 one has free; a number that it shares with nodes which are the same but for what is held,
-or `UNLIKE`; and the number of its last change."""
+or `UNLIKE`."""
 
 LEFT_UNTOUCHED, LEFT_MOST, LEFT_CPU, LEFT_MEMORY, LEFT_MOST_MEMORY = range(5)
 """Columns of what is left, row by row: chips that nobody holds; the most milli-chips that one chip has free; host CPU
@@ -58,13 +58,17 @@ class Columns:
     def __init__(self, nodes: int) -> None:
         self._node_array: Ints
         self._chip_array: Ints
+        self._changed_array: Ints
         self.states: Mapping[Id, NodeState] = _States(self)
         """Every node as an object, as it is now."""
         self.changes = 0
         """Changes so far: the number of the last one."""
         self.built = 0
         """Changes of what nodes are, whatever is held of them."""
+        self.changed: Any
+        """For each row the number of its last change."""
         self.log: Any
+        """The rows of the last `LOG` changes."""
         self.nodes: Any
         self.chips: Any
         self.rows: dict[Id, int] = {}
@@ -129,7 +133,7 @@ class Columns:
         unready = None if node.ready else node.unready_because or "not ready"
         self._node_array[row] = (
             node.id, node.pool, slice_step, self._unready_code(unready), node.cpu, node.memory, node.cpu,
-            node.memory, len(ordered), types, int(alike), 0, 0, 0, 0, like, 0,
+            node.memory, len(ordered), types, int(alike), 0, 0, 0, 0, like,
         )  # fmt: skip
         self.built += 1
         self._settle(row, 0, 0)
@@ -276,7 +280,7 @@ class Columns:
     def _note_change(self, row: int) -> None:
         self.changes += 1
         self.log[self.changes % LOG] = row
-        self.nodes[row, CHANGED] = self.changes
+        self.changed[row] = self.changes
 
     def _unlist(self, chip: Id, row: int) -> None:
         if self._places.get(chip, (row, 0))[0] == row:
@@ -312,7 +316,12 @@ class Columns:
         self._untouched += [[] for _ in range(more)]
         self.ids += [0] * more
         self._free = [*range(rows - 1, before - 1, -1), *self._free]
-        self.nodes, self.chips, self.log = map(self.readable, (nodes, places, self._log_array))
+        changed = np.zeros(rows, np.int64)
+        if before:
+            changed[:before] = self._changed_array
+        self._changed_array = changed
+        self.nodes, self.chips = self.readable(nodes), self.readable(places)
+        self.changed, self.log = self.readable(changed), self.readable(self._log_array)
         self._put, self._sum_up = put.over(rows), sum_up.over(rows)
 
 

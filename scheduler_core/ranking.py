@@ -125,7 +125,9 @@ class Ranking:
     def _best(self) -> int:
         """Where among the remembered seats the best one stands; -1 where there is none."""
         columns, arrays = self._columns, self._readable()
-        return self._best_seat(columns.nodes, columns.chips, columns.log, columns.changes, *arrays)
+        return self._best_seat(
+            columns.nodes, columns.chips, columns.changed, columns.log, columns.changes, *arrays
+        )
 
     def on(self, node: Id) -> Seat | None:
         """How a replica would sit on just this node; None when it cannot."""

@@ -30,7 +30,6 @@ from scheduler_core.census import (
 )
 from scheduler_core.columns import (
     ALIKE,
-    CHANGED,
     CHIP_MEMORY,
     CHIPS,
     FREE_CHIP_MEMORY,
@@ -80,16 +79,24 @@ UNSEEN: Final = -1
 
 @compiled
 def best_seat(
-    nodes: Ints, chips: Ints, log: Ints, changes: int, asked: Ints, pools: Ints, seats: Ints, head: Ints
+    nodes: Ints,
+    chips: Ints,
+    changed: Ints,
+    log: Ints,
+    changes: int,
+    asked: Ints,
+    pools: Ints,
+    seats: Ints,
+    head: Ints,
 ) -> int:
     """The place in `seats` of the best one there is; -1 where no node can take the replica."""
     if head[SEEN] == UNSEEN:
-        _look_everywhere(nodes, chips, asked, pools, seats, head)
+        _look_everywhere(nodes, chips, changed, asked, pools, seats, head)
     else:
-        _forget_what_changed(nodes, seats, head)
-        _look_again(nodes, chips, log, changes, asked, pools, seats, head)
+        _forget_what_changed(changed, seats, head)
+        _look_again(nodes, chips, changed, log, changes, asked, pools, seats, head)
         if head[COUNT] == 0 and head[BOUNDED]:
-            _look_everywhere(nodes, chips, asked, pools, seats, head)
+            _look_everywhere(nodes, chips, changed, asked, pools, seats, head)
     head[SEEN] = changes
     best = -1
     for at in range(head[COUNT]):
@@ -143,7 +150,6 @@ def has_seat(nodes: Ints, chips: Ints, row: int, asked: Ints, pools: Ints, seats
     if rank < 0 or not _host_has(nodes, row, asked, 0):
         return False
     seats[place, 1], seats[place, ROW], seats[place, CHARGE] = rank, row, 0
-    seats[place, AS_OF] = nodes[row, CHANGED]
     found = True
     if asked[0, KIND] == WHOLE:
         found = _whole_chips(nodes, chips, row, asked, seats, place)
@@ -273,19 +279,21 @@ def _is_less(
 
 
 @compiled
-def _look_everywhere(nodes: Ints, chips: Ints, asked: Ints, pools: Ints, seats: Ints, head: Ints) -> None:
+def _look_everywhere(
+    nodes: Ints, chips: Ints, changed: Ints, asked: Ints, pools: Ints, seats: Ints, head: Ints
+) -> None:
     """The best seats of all nodes are remembered; where there are more, with a bound."""
     head[COUNT] = head[BOUNDED] = 0
     for row in range(len(nodes)):
-        _consider(nodes, chips, row, asked, pools, seats, head)
+        _consider(nodes, chips, changed, row, asked, pools, seats, head)
 
 
 @compiled
-def _forget_what_changed(nodes: Ints, seats: Ints, head: Ints) -> None:
+def _forget_what_changed(changed: Ints, seats: Ints, head: Ints) -> None:
     """Seats on nodes that changed are not remembered any more."""
     kept = 0
     for at in range(head[COUNT]):
-        if nodes[seats[at, ROW], CHANGED] == seats[at, AS_OF]:
+        if changed[seats[at, ROW]] == seats[at, AS_OF]:
             if kept < at:
                 _copy(seats, at, kept)
             kept += 1
@@ -294,23 +302,33 @@ def _forget_what_changed(nodes: Ints, seats: Ints, head: Ints) -> None:
 
 @compiled
 def _look_again(
-    nodes: Ints, chips: Ints, log: Ints, changes: int, asked: Ints, pools: Ints, seats: Ints, head: Ints
+    nodes: Ints,
+    chips: Ints,
+    changed: Ints,
+    log: Ints,
+    changes: int,
+    asked: Ints,
+    pools: Ints,
+    seats: Ints,
+    head: Ints,
 ) -> None:
     """The nodes that changed are considered anew."""
     seen = head[SEEN]
     if changes - seen < LOG:
         for change in range(seen + 1, changes + 1):
             row = log[change % LOG]
-            if nodes[row, CHANGED] == change:
-                _consider(nodes, chips, row, asked, pools, seats, head)
+            if changed[row] == change:
+                _consider(nodes, chips, changed, row, asked, pools, seats, head)
     else:
         for row in range(len(nodes)):
-            if nodes[row, CHANGED] > seen:
-                _consider(nodes, chips, row, asked, pools, seats, head)
+            if changed[row] > seen:
+                _consider(nodes, chips, changed, row, asked, pools, seats, head)
 
 
 @compiled
-def _consider(nodes: Ints, chips: Ints, row: int, asked: Ints, pools: Ints, seats: Ints, head: Ints) -> None:
+def _consider(
+    nodes: Ints, chips: Ints, changed: Ints, row: int, asked: Ints, pools: Ints, seats: Ints, head: Ints
+) -> None:
     """The node's seat is remembered if it is among the best; what is then beyond them makes the bound."""
     if asked[0, KIND] != HOST and nodes[row, TYPES] & 1 << asked[0, CHIP_TYPE] % MASKS == 0:
         return
@@ -322,6 +340,7 @@ def _consider(nodes: Ints, chips: Ints, row: int, asked: Ints, pools: Ints, seat
         _drop_the_worst(seats, head)
         if not before(seats, SCRATCH, FLOOR):
             return
+    seats[SCRATCH, AS_OF] = changed[row]
     _copy(seats, SCRATCH, head[COUNT])
     head[COUNT] += 1
 
