@@ -7,6 +7,7 @@ acknowledged position."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from dataclasses import dataclass
@@ -206,6 +207,8 @@ class Link:
                     await session.socket.send(frame, text=True)
 
     async def _beat(self, session: _Session) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(session.welcomed.wait(), session.said.heartbeat_seconds)
         while True:
             await asyncio.sleep(session.said.heartbeat_seconds)
             if (frame := session.said.heartbeat(boottime_ms())) is not None:

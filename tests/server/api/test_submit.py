@@ -29,6 +29,8 @@ def test_a_job_is_accepted_with_its_history_and_audit(tenant: Tenant) -> None:
         "type": "H100-80GB",
         "milli_per_replica": 4000,
         "replicas": 1,
+        "min_replicas": 1,
+        "max_replicas": 1,
         "total_milli": 4000,
     }
     job = Job.objects.get(public_id=told["id"])
