@@ -83,7 +83,9 @@ async def test_who_is_to_make_room_hears_by_file_and_by_its_own_signal_and_may_s
     await server.want(a_replica("resized", script, desired="stop", stop_outcome="resized", **asks))
     end = await server.ended("resized")
     assert (end.outcome, end.exit_code) == ("resized", 0)
-    said = server.log("resized").decode().splitlines()  # the shell may tell first that its sleep was interrupted
+    said = (
+        server.log("resized").decode().splitlines()
+    )  # the shell may tell first that its sleep was interrupted
     notice = json.loads(next(line for line in said if line.startswith("{")))
     assert (notice["reason"], notice["grace_ms"]) == ("resized", 5000)
     assert (shared / "state").read_text() == "saved\n"
