@@ -223,10 +223,12 @@ async def test_a_full_disk_pauses_the_log_and_loses_nothing_once_there_is_room(
     agent.log_path = small_disk.parent / "log"
     agent.start()
     await server.connected()
-    await server.want(a_replica("writer", "for i in $(seq 1 40); do head -c 25000 /dev/zero; done; echo end"))
+    script = "sleep 0.7; for i in $(seq 1 40); do head -c 25000 /dev/zero; done; echo end"
+    await server.want(a_replica("writer", script))
+    await server.reached("writer", "running")
     ballast = small_disk / "ballast"
     _fill(ballast, leave=300_000)
-    await asyncio.sleep(1)
+    await asyncio.sleep(1.7)
     assert "ended" not in server.states("writer"), "it waits, as on any full disk"
     ballast.unlink()
     end = await server.ended("writer")
