@@ -33,15 +33,15 @@ demo: setup ## Start the platform, run the sample jobs, keep the dashboard open 
 up: setup ## Start the platform; Ctrl-C stops it
 	@$(VENV)/bin/flexai up $(ARGS)
 
-# The engine's tests need no server: they run beside the others, and what they print follows.
-ENGINE_TESTS := tests/core tests/simulation tests/faults
+# These need no server of the tests: they run beside the others, and what they print follows.
+BESIDE := tests/core tests/simulation tests/faults tests/cli tests/client
 test: setup frontend/node_modules/.package-lock.json ## Run all tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)
 else
-	@$(PY) -m pytest $(ENGINE_TESTS) > .engine-tests.out 2>&1 & engine=$$!; trap "kill $$engine" INT TERM; \
-	$(PY) -m pytest $(addprefix --ignore=,$(ENGINE_TESTS)); others=$$?; \
-	wait $$engine; engine=$$?; cat .engine-tests.out; rm -f .engine-tests.out; exit $$((others + engine))
+	@$(PY) -m pytest $(BESIDE) > .tests-beside.out 2>&1 & beside=$$!; trap "kill $$beside" INT TERM; \
+	$(PY) -m pytest $(addprefix --ignore=,$(BESIDE)); others=$$?; \
+	wait $$beside; beside=$$?; cat .tests-beside.out; rm -f .tests-beside.out; exit $$((others + beside))
 endif
 	$(NPM) test
 

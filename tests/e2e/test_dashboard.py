@@ -37,8 +37,8 @@ ARGUMENTS = [
 ]
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-PAGES = ["/", "/jobs", "/jobs?q=no-such-job-anywhere", "/cluster", "/submit", "/teams"]
-TABS = ["summary", "why", "logs", "chips", "events", "attempts", "spec"]
+PAGES = ["/", "/jobs", "/jobs?q=no-such-job-anywhere", "/cluster", "/submit", "/schedules", "/teams"]
+TABS = ["summary", "why", "logs", "chips", "metrics", "events", "attempts", "spec"]
 ENDS_MS = 60_000
 expect.set_options(timeout=20_000)
 COUNTING = "for step in $(seq 1 40); do echo counted $step; sleep 0.1; done"
