@@ -52,7 +52,7 @@ export function TimeChart({ label, data, lines, height = 190 }: Props) {
       <figcaption className={classes.legend}>
         {lines.map((line, index) => (
           <span key={line.label}>
-            <i style={{ background: line.colour }} aria-hidden />
+            <i style={{ borderTop: `4px ${line.dash ? "dotted" : "solid"} ${line.colour}` }} aria-hidden />
             {line.label} <b className="num">{newest(data[index + 1])}</b>
           </span>
         ))}

@@ -22,7 +22,10 @@ export function draw(element: HTMLElement, data: (number | null)[][], lines: Lin
       legend: { show: false },
       cursor: { y: false, points: { size: 7 } },
       padding: [8, 18, 0, 0],
-      scales: { y: { range: (_self, _min, max) => [0, Math.max(1000, max)] } },
+      scales: {
+        x: { range: (_self, min, max) => (min === max ? [min - 60, max + 60] : [min, max]) },
+        y: { range: (_self, _min, max) => [0, Math.max(1000, max)] },
+      },
       axes: [
         {
           ...axis,
@@ -46,7 +49,7 @@ export function draw(element: HTMLElement, data: (number | null)[][], lines: Lin
           width: 2,
           dash: line.dash,
           fill: line.fill ? `${resolved(line.colour)}26` : undefined,
-          points: { show: false },
+          points: { show: (self: uPlot) => self.data[0].length === 1, size: 9 }, // one alone makes no line
         })),
       ],
     },
