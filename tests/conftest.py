@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -11,6 +16,9 @@ from django.conf import settings
 hypothesis.settings.register_profile("flexai", deadline=None)  # no timing decides a test
 hypothesis.settings.load_profile("flexai")
 
+# A shell that starts a command with `&` has it ignore this one, and whatever the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.geteuid() == 0:
@@ -18,6 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root: not tested here, CI tests it"))
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Where everybody may write, as on storage that nodes share."""
+    folder = Path(tempfile.mkdtemp(prefix="flexai-shared-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,8 @@ from node_agent.launch import Launch
 LONGEST_SCRIPT_ARGUMENT = 100 * 1024
 """Bytes; the kernel takes 128 KiB in one argument. A longer script is handed over as a file."""
 _SCRIPT_FD = 3
+_ALL_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""A job ignores none of them from its start, whatever the agent, or the shell that started it, ignores."""
 
 
 class StartError(Exception):
@@ -154,7 +156,7 @@ def _spawn(launch: Launch, output: int) -> int:
             file_actions=actions,
             setsid=True,
             setsigmask=[],
-            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+            setsigdef=_ALL_SIGNALS,
         )
     finally:
         if script_fd >= 0:

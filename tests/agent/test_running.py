@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import signal
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +20,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 Node = tuple[FakeServer, Agent]
 
 
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """Where everybody may write, as on storage that nodes share."""
-    folder = Path(tempfile.mkdtemp(prefix="flexai-shared-"))
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder)
-
-
 async def test_a_job_runs_is_logged_and_leaves_nothing_behind(node: Node) -> None:
     server, agent = node
     await server.want(a_replica("ok", "echo hello", "echo again >&2"))
@@ -43,6 +32,18 @@ async def test_a_job_runs_is_logged_and_leaves_nothing_behind(node: Node) -> Non
     await server.until(lambda: "ok.0.1" not in agent.spooled(), what="an empty spool")
     job_dir = agent.data_dir / "jobs" / "job-ok"
     await server.until(lambda: not job_dir.exists(), what="no empty job directory")
+
+
+async def test_a_job_ignores_and_blocks_no_signal_from_its_start(node: Node) -> None:
+    """Else Ctrl-C's signal, which the agent ignores for its own sake, could be nobody's notice of preemption."""
+    server, _ = node
+    await server.want(a_replica("signals", "exec grep -E '^Sig(Blk|Ign):' /proc/self/status"))
+    await server.ended("signals")
+    blocked, ignored = (int(mask, 16) for mask in server.log("signals").split()[1::2])
+    ours = sum(
+        1 << number - 1 for number in signal.valid_signals()
+    )  # not those that the C library keeps for itself
+    assert (blocked & ours, ignored & ours) == (0, 0)
 
 
 async def test_what_a_job_says_of_itself_arrives_and_its_last_words_before_its_end(node: Node) -> None:

@@ -106,5 +106,8 @@ def test_the_notice_ends_nobody_who_listens_and_a_cancel_does(
         if notice:
             (tmp_path / "preempt").touch()
         job.send_signal(signal.Signals[name])
-        said = job.stdout.read()
+        try:
+            said, _ = job.communicate(timeout=60)
+        finally:
+            job.kill()
     assert (said, job.returncode) == (("saved\n", 0) if notice else ("", -signal.Signals[name]))

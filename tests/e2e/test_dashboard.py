@@ -41,7 +41,8 @@ PAGES = ["/", "/jobs", "/jobs?q=no-such-job-anywhere", "/cluster", "/submit", "/
 TABS = ["summary", "why", "logs", "chips", "metrics", "events", "attempts", "spec"]
 ENDS_MS = 60_000
 expect.set_options(timeout=20_000)
-COUNTING = "for step in $(seq 1 40); do echo counted $step; sleep 0.1; done"
+COUNTING = """echo counted 1; until [ -e {go} ]; do sleep 0.05; done
+for step in $(seq 2 40); do echo counted $step; done"""
 
 
 @pytest.fixture(scope="module")
@@ -136,13 +137,15 @@ def status_of(page: Page) -> Locator:
     return page.locator("h1").get_by_test_id("status")
 
 
-def test_a_job_is_submitted_its_log_grows_and_its_end_is_seen(page: Page) -> None:
-    submit(page, "watched", COUNTING)
+def test_a_job_is_submitted_its_log_grows_and_its_end_is_seen(page: Page, open_folder: Path) -> None:
+    go = open_folder / "go"
+    submit(page, "watched", COUNTING.format(go=go))
     page.get_by_role("tab", name="Logs").click()
     log = page.get_by_role("log", name="Logs")
     expect(log).to_contain_text("counted 1")
     expect(status_of(page)).to_have_text("running")
-    expect(log).not_to_contain_text("counted 40")
+    expect(log).not_to_contain_text("counted 2")
+    go.touch()
     expect(log).to_contain_text("counted 40")
     expect(status_of(page)).to_have_text("succeeded", timeout=ENDS_MS)
     expect(page.get_by_test_id("log-state")).to_contain_text("complete")
