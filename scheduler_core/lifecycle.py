@@ -80,6 +80,9 @@ FINAL_JOB_STATES = frozenset(
     {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.TIMED_OUT},
 )
 
+DEADLINE = "deadline"
+"""The reason code of what a deadline ended."""
+
 FAILURES = frozenset({Outcome.EXIT, Outcome.OOM, Outcome.START_FAILED, Outcome.TIMED_OUT})
 """Outcomes that are the job's own doing and count against `Retry.limit`."""
 
@@ -218,12 +221,28 @@ def after_attempt(
     failures: int,
     retry: Retry,
     cancel_requested: bool,
+    past_deadline: bool = False,
 ) -> Next:
     """What becomes of a job whose attempt ended so; `failures` counts the earlier ones that counted.
 
     What succeeded stays succeeded. A requested cancel wins over everything else. The platform's own
     interruptions requeue and never count; the job's own failures count, and requeue while `retry` allows.
+    Past the job's deadline no attempt follows: whatever would wait again has timed out.
     """
+    follows = _in_time(outcome, exit_code, failures, retry, cancel_requested)
+    if not past_deadline or (
+        follows.state is not JobState.QUEUED and follows.state is not JobState.TIMED_OUT
+    ):
+        return follows
+    sentence = "Its deadline has passed, and no attempt follows."
+    if outcome is not Outcome.TIMED_OUT:
+        sentence = f"{_capital(_told(outcome, exit_code))}; its deadline has passed, and no attempt follows."
+    return Next(JobState.TIMED_OUT, follows.counts_as_failure, DEADLINE, sentence)
+
+
+def _in_time(
+    outcome: Outcome, exit_code: int | None, failures: int, retry: Retry, cancel_requested: bool
+) -> Next:
     what = _told(outcome, exit_code)
     if outcome is Outcome.SUCCEEDED:
         return Next(JobState.SUCCEEDED, False, "succeeded", "Finished with exit code 0.")

@@ -150,7 +150,8 @@ def test_an_array_is_waited_for_as_a_whole(flexai: Shell, stub: Stub) -> None:
 
 
 def test_dry_run_submits_nothing_and_says_whether_it_fits(flexai: Shell, stub: Stub) -> None:
-    done = flexai("run", "--dry-run", "--", "x")
+    done = flexai("run", "--dry-run", "--deadline", "4h", "--", "x")
+    assert "It may miss its deadline" in done.err
     assert (done.code, done.out) == (0, "")
     assert "fits" in done.err
     assert "1000MB → 954 MiB" in done.err

@@ -17,6 +17,7 @@ from scheduler_core.lifecycle import (
     IllegalMove,
     JobEvent,
     JobState,
+    Next,
     Outcome,
     Retry,
     after_attempt,
@@ -135,9 +136,37 @@ def test_a_requested_cancel_wins_over_everything_but_success(outcome: Outcome) -
 
 @pytest.mark.parametrize("outcome", list(Outcome))
 @pytest.mark.parametrize("cancel", [True, False])
+@pytest.mark.parametrize("failures", [0, 9])
+def test_past_its_deadline_no_job_waits_again(outcome: Outcome, cancel: bool, failures: int) -> None:
+    def after(past_deadline: bool) -> Next:
+        return after_attempt(
+            outcome,
+            exit_code=3,
+            failures=failures,
+            retry=MORE,
+            cancel_requested=cancel,
+            past_deadline=past_deadline,
+        )
+
+    in_time, late = after(past_deadline=False), after(past_deadline=True)
+    assert late.counts_as_failure == in_time.counts_as_failure
+    if in_time.state in (JobState.QUEUED, JobState.TIMED_OUT):
+        assert (late.state, late.reason_code) == (JobState.TIMED_OUT, "deadline")
+        assert "deadline has passed" in late.sentence
+    else:
+        assert late == in_time, "what has ended anyway ends as it would"
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+@pytest.mark.parametrize("cancel", [True, False])
 @pytest.mark.parametrize("failures", [0, 1, 9])
-def test_what_follows_is_a_move_the_table_knows_and_is_said_in_a_sentence(outcome, cancel, failures) -> None:
-    follows = after_attempt(outcome, exit_code=None, failures=failures, retry=MORE, cancel_requested=cancel)
+@pytest.mark.parametrize("late", [True, False])
+def test_what_follows_is_a_move_the_table_knows_and_is_said_in_a_sentence(
+    outcome, cancel, failures, late
+) -> None:
+    follows = after_attempt(
+        outcome, exit_code=None, failures=failures, retry=MORE, cancel_requested=cancel, past_deadline=late
+    )
     assert follows.state in JOB_MOVES[JobState.ACTIVE].values()
     assert follows.sentence[0].isupper()
     assert follows.sentence.endswith(".")

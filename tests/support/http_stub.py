@@ -77,6 +77,7 @@ class Stub:
             "submitted_at": "2026-01-02T03:04:05+00:00",
             "started_at": None,
             "ended_at": None,
+            "deadline": None,
             "wait_ms": None,
             "run_ms": None,
             "nodes": [],
@@ -236,6 +237,9 @@ class _Handler(BaseHTTPRequestHandler):
                 "fits": fits,
                 "sentence": said,
                 "roundings": ["memory 1000MB → 954 MiB"],
+                "warnings": [
+                    "It may miss its deadline, 2026-01-31 18:00 UTC: it starts at 2026-01-31 17:00 UTC."
+                ],
                 "spec": body,
             }
         key = self.headers.get("Idempotency-Key", "")

@@ -1278,6 +1278,8 @@ export interface components {
             fits: boolean;
             sentence: string;
             roundings: string[];
+            /** @description What is to be feared for its deadline. */
+            warnings: string[];
             /** @description The effective spec. */
             spec: {
                 [key: string]: unknown;
@@ -1441,6 +1443,11 @@ export interface components {
             started_at: string | null;
             /** Format: date-time */
             ended_at: string | null;
+            /**
+             * Format: date-time
+             * @description By when it has to be over.
+             */
+            deadline: string | null;
             /** @description From submit to the first start, so far. */
             wait_ms: number;
             /** @description Of the last attempt, so far. */
@@ -1503,6 +1510,11 @@ export interface components {
             started_at: string | null;
             /** Format: date-time */
             ended_at: string | null;
+            /**
+             * Format: date-time
+             * @description By when it has to be over.
+             */
+            deadline: string | null;
             /** @description From submit to the first start, so far. */
             wait_ms: number;
             /** @description Of the last attempt, so far. */
@@ -1619,6 +1631,8 @@ export interface components {
             start_after?: string;
             /** @description Such as 2h. */
             max_duration?: string;
+            /** @description By when it has to be over: an instant, or a duration from the submit such as 4h. */
+            deadline?: string;
             retry?: components["schemas"]["RetrySpecRequest"];
             /** @description Such as 10m, or never. */
             lease?: string;
@@ -2217,6 +2231,8 @@ export interface components {
             start_after?: string;
             /** @description Such as 2h. */
             max_duration?: string;
+            /** @description By when it has to be over: an instant, or a duration from the submit such as 4h. */
+            deadline?: string;
             retry?: components["schemas"]["RetrySpecRequest"];
             /** @description Such as 10m, or never. */
             lease?: string;

@@ -149,6 +149,7 @@ async function create(
       fits: true,
       sentence: "Starts now: pool h100 has 5 nodes with enough free chips.",
       roundings: spec.resources ? ["resources.memory: 60 GiB → 64 GiB, the share of 4 chips"] : [],
+      warnings: [],
       spec: { ...spec, priority: 50, preemptible: false },
     });
   }

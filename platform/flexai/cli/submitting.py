@@ -68,6 +68,9 @@ def run(
     priority: Annotated[str | None, typer.Option(help="low, normal, high, or 0 to 100.")] = None,
     preemptible: Annotated[bool, typer.Option("--preemptible", help="May be taken back.")] = False,
     max_duration: Annotated[str | None, typer.Option(help="Longest run time: 2h.")] = None,
+    deadline: Annotated[
+        str | None, typer.Option(help="Over by then: 4h from now, or 2026-01-31T18:00Z.")
+    ] = None,
     retries: Annotated[int | None, typer.Option(help="New attempts after a failure.")] = None,
     after: Annotated[
         list[str] | None,
@@ -104,6 +107,7 @@ def run(
         "priority": int(priority) if priority and priority.isdecimal() else priority,
         "preemptible": preemptible or None,
         "max_duration": max_duration,
+        "deadline": deadline,
         "retry": None if retries is None else {"limit": retries},
         "depends_on": [_after(item) for item in after or []],
         "hold": hold or None,
@@ -266,6 +270,8 @@ def _tell_dry_run(client: Client, specs: list[tuple[str, Spec]], as_json: bool) 
         output.err().print(Text.assemble(word, prefix, output.printable(answer["sentence"])))
         for rounding in answer["roundings"]:
             output.say(f"  {output.printable(rounding)}", "dim")
+        for warning in answer["warnings"]:
+            output.say(f"  {output.printable(warning)}", "yellow")
     return OK if all(answer["fits"] for answer in answers) else FAILED
 
 

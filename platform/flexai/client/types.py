@@ -138,6 +138,7 @@ class Job(TypedDict):
     submitted_at: str
     started_at: str | None
     ended_at: str | None
+    deadline: str | None
     wait_ms: int | None
     run_ms: int | None
     nodes: list[str]
@@ -194,6 +195,7 @@ class DryRun(TypedDict):
     fits: bool
     sentence: str
     roundings: list[str]
+    warnings: list[str]
     spec: Spec
 
 

@@ -20,6 +20,7 @@ from flexai.common import clock
 from flexai.common.events import Hint, publish_on_commit
 from flexai.common.grouping import GroupCommit
 from flexai.common.ids import new_id
+from flexai.jobs import deadlines
 from flexai.jobs.dependencies import WAITS, Found, first_sentence, settle_on_commit
 from flexai.jobs.insertion import Line, Template, Wait, as_raw, insert_jobs
 from flexai.jobs.models import Job, JobSet
@@ -243,6 +244,7 @@ def _template(principal: Principal, prepared: Prepared, number: int, now: dateti
         priority=effective["priority"],
         preemptible=effective["preemptible"],
         start_after=effective["start_after"],
+        deadline=deadlines.instant_of(effective, now),
         labels=effective["labels"],
         spec=msgspec.Raw(prepared.raw),
         effective=as_raw(effective),
@@ -311,6 +313,7 @@ def _as_job(
         idempotency_hash=line.hash,
         submitted_at=now,
         start_after=None if start_after is None else datetime.fromisoformat(start_after),
+        deadline=template.deadline,
         version=1,
     )
 

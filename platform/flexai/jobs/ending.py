@@ -89,7 +89,7 @@ def end_locked(
         if ending.outcome in TAKEN_FOR_OTHERS
     }
     charges = _free(cursor, attempts, {pk: held - lost_ms.get(pk, 0) for pk, held in held_ms.items()})
-    nexts = [next_of(attempt, ending) for attempt, ending in endings]
+    nexts = [next_of(attempt, ending, at) for attempt, ending in endings]
     history: list[Happened] = []
     hints: list[Hint] = []
     attempt_rows: list[dict[str, object]] = []
@@ -154,8 +154,8 @@ def _replica_row(ending: Ending) -> dict[str, object]:
     }
 
 
-def next_of(attempt: LockedAttempt, ending: Ending) -> Next:
-    """What becomes of the job of an attempt that ends so. Raises IllegalMove where it cannot end or move on."""
+def next_of(attempt: LockedAttempt, ending: Ending, now: datetime) -> Next:
+    """What becomes now of the job of an attempt that ended so. Raises IllegalMove where it cannot end or move on."""
     move_attempt(attempt.state, AttemptEvent.END)
     after = after_attempt(
         ending.outcome,
@@ -163,6 +163,7 @@ def next_of(attempt: LockedAttempt, ending: Ending) -> Next:
         failures=attempt.failures,
         retry=_retry(attempt.retry),
         cancel_requested=attempt.cancel_requested,
+        past_deadline=attempt.is_past_deadline(now),
     )
     move_job(attempt.job_state, _JOB_EVENT[after.state])
     return after

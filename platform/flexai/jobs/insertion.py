@@ -30,6 +30,7 @@ class Template(msgspec.Struct, frozen=True):
     priority: int
     preemptible: bool
     start_after: str | None
+    deadline: datetime | None
     labels: dict[str, str]
     spec: msgspec.Raw
     effective: msgspec.Raw
@@ -72,8 +73,8 @@ _INSERT = """
 WITH t AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
         t int, organization bigint, team bigint, cell bigint, "user" bigint, state text, reason_code text,
-        sentence text, priority int, preemptible boolean, start_after timestamptz, labels jsonb, spec jsonb,
-        effective jsonb, at timestamptz, actor text, cause text,
+        sentence text, priority int, preemptible boolean, start_after timestamptz, deadline timestamptz,
+        labels jsonb, spec jsonb, effective jsonb, at timestamptz, actor text, cause text,
         schedule bigint)
 ), lines AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
@@ -83,7 +84,7 @@ WITH t AS MATERIALIZED (
     INSERT INTO jobs_job (
         public_id, organization_id, team_id, cell_id, user_id, set_id, schedule_id, index, name, type, state, status,
         reason_code, sentence, priority, preemptible, spec, effective_spec, spec_version, labels,
-        idempotency_key, idempotency_hash, submitted_at, start_after, attempts_count, failures, outcome,
+        idempotency_key, idempotency_hash, submitted_at, start_after, deadline, attempts_count, failures, outcome,
         version, changed)
     SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", t.schedule, l.index, l.name, 'task', t.state,
         t.state, t.reason_code, t.sentence, t.priority, t.preemptible,
@@ -91,8 +92,8 @@ WITH t AS MATERIALIZED (
         t.effective || jsonb_build_object('name', l.name) || CASE WHEN l.own IS NULL THEN '{}'::jsonb ELSE
             jsonb_build_object('matrix', l.own, 'env', (t.effective->'env') || l.own,
                 'labels', t.labels || l.own) END,
-        1, t.labels || coalesce(l.own, '{}'::jsonb), l.key, l.hash, t.at, t.start_after, 0,
-        0, '', 1, 0
+        1, t.labels || coalesce(l.own, '{}'::jsonb), l.key, l.hash, t.at, t.start_after, t.deadline,
+        0, 0, '', 1, 0
     FROM lines l JOIN t USING (t) ORDER BY l.n
     RETURNING id, public_id, organization_id, state, reason_code, sentence
 ), told AS (

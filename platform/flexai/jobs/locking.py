@@ -68,16 +68,22 @@ class LockedAttempt:
     organization_pk: int
     team_pk: int
     team_id: str
+    deadline: datetime | None
+    """Its job's."""
     saved_at: datetime | None
     """Its last observed checkpoint, where its job goes on from one (R3)."""
     replicas: list[LockedReplica] = field(default_factory=list)
+
+    def is_past_deadline(self, now: datetime) -> bool:
+        """Whether its job has to be over."""
+        return self.deadline is not None and self.deadline <= now
 
 
 _ATTEMPTS = """
 SELECT a.id, a.public_id, a.number, a.state, a.stop_outcome, a.contact_ok, a.exit_code, a.reason_code, a.sentence,
        a.placed_at, a.running_at, a.stopping_at, a.cpu_time_ms, a.memory_peak_mib, a.use_permille,
        j.id, j.public_id, j.state, j.version, j.failures, j.cancel_requested_at IS NOT NULL,
-       (j.effective_spec->'retry')::text, a.cell_id, j.organization_id, j.team_id, t.public_id,
+       (j.effective_spec->'retry')::text, a.cell_id, j.organization_id, j.team_id, t.public_id, j.deadline,
        CASE WHEN coalesce(j.effective_spec->>'checkpoint_path', '') <> '' THEN g.saved_at END
 FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id JOIN tenancy_team t ON t.id = j.team_id
 LEFT JOIN jobs_attemptprogress g ON g.attempt_id = a.id

@@ -119,6 +119,8 @@ class Job(models.Model):
     """SHA-256 of the body that came with the key."""
     submitted_at = models.DateTimeField()
     start_after = models.DateTimeField(null=True)
+    deadline = models.DateTimeField(null=True)
+    """By when it has to be over, wherever it is."""
     started_at = models.DateTimeField(null=True)
     """When the last attempt began to run."""
     ended_at = models.DateTimeField(null=True)
@@ -158,6 +160,11 @@ class Job(models.Model):
             models.Index(fields=["organization", "status", "-id"], name="job_by_status"),
             models.Index(fields=["team", "-id"], name="job_by_team"),
             models.Index(fields=["start_after"], condition=Q(state="held"), name="job_held_until"),
+            models.Index(
+                fields=["deadline"],
+                condition=Q(deadline__isnull=False, state__in=["held", "queued", "suspended", "active"]),
+                name="job_by_deadline",
+            ),
             GinIndex(fields=["labels"], name="job_labels"),
             models.Index(
                 fields=["schedule", "state"], condition=Q(schedule__isnull=False), name="job_of_schedule"

@@ -15,7 +15,7 @@ from flexai.common import clock
 from flexai.common.database import prepared_cursor
 from flexai.common.errors import Conflict, FieldError, Forbidden, InvalidInput
 from flexai.common.events import Hint, publish_on_commit
-from flexai.jobs import dependencies
+from flexai.jobs import deadlines, dependencies
 from flexai.jobs.history import Happened, write_history
 from flexai.jobs.models import Attempt, IdleAttempt, Job, Replica
 from flexai.jobs.quantities import duration_words
@@ -61,6 +61,8 @@ def allowed_actions(principal: Principal, job: Job) -> list[str]:
         actions = ["stop", "hold"]
     if _pauses(job, clock.now()):
         actions.append("resume")
+    if _is_too_late(job, clock.now()):
+        actions.remove("requeue")
     return actions
 
 
@@ -88,8 +90,8 @@ def hold_job(principal: Principal, job: Job) -> Job:
 
 
 def requeue_job(principal: Principal, job: Job) -> Job:
-    """A job that has ended is queued for another run, with its retries fresh. Raises Forbidden and
-    Conflict."""
+    """A job that has ended is queued for another run, with its retries fresh; a deadline that is a duration counts
+    from now. Raises Forbidden, and Conflict where it has not ended or its deadline has passed."""
     return _move(principal, job, "job.requeued", "", _requeue)
 
 
@@ -116,6 +118,12 @@ def keep_job(principal: Principal, job: Job, *, for_ms: int = KEEP_MS) -> Job:
 def _pauses(job: Job, now: datetime) -> bool:
     """Whether it was suspended for idleness and may not start again yet."""
     return job.state == JobState.QUEUED and job.start_after is not None and job.start_after > now
+
+
+def _is_too_late(job: Job, now: datetime) -> bool:
+    """Whether it has ended, and its deadline is an instant that has passed: another run would be over at once."""
+    deadline = deadlines.instant_of(job.effective_spec, now)
+    return JobState(job.state) in FINAL_JOB_STATES and deadline is not None and deadline <= now
 
 
 def release_due(now: datetime) -> int:
@@ -187,6 +195,7 @@ def _move(
 _MOVED_FIELDS = [
     "state", "status", "reason_code", "sentence", "version", "ended_at", "cancel_requested_at", "exit_code",
     "outcome", "failures", "started_at", "start_after", "kept_until",
+    "deadline",
 ]  # fmt: skip
 
 
@@ -273,6 +282,11 @@ def _waits_for_others(job: Job) -> bool:
 def _requeue(principal: Principal, job: Job, now: datetime) -> Sequence[int]:
     if JobState(job.state) not in FINAL_JOB_STATES:
         raise Conflict(f"Only a job that has ended can be requeued; this one is {job.status}.")
+    if _is_too_late(job, now):
+        raise Conflict(
+            f"Its deadline, {job.deadline:%Y-%m-%dT%H:%M:%SZ}, has passed; submit it anew with another."
+        )
+    job.deadline = deadlines.instant_of(job.effective_spec, now)
     _moved(job, JobEvent.REQUEUE, "requeued", f"Requeued by {principal.user.username}.")
     job.ended_at = job.cancel_requested_at = job.exit_code = job.started_at = None
     job.outcome, job.failures = "", 0

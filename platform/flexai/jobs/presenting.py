@@ -185,6 +185,7 @@ def _job(job: Job, place: Whereabouts | None, live_use: int | None, now: datetim
         "submitted_at": stamp(job.submitted_at),
         "started_at": stamp(job.started_at),
         "ended_at": stamp(job.ended_at),
+        "deadline": stamp(job.deadline),
         **_times(job, place, now),
         "nodes": place.nodes if place else [],
         "use_permille": place.attempt.use_permille if place and place.attempt.state == "ended" else live_use,

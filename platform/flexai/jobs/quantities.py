@@ -182,6 +182,18 @@ def instant(value: object) -> str:
         raise Wrong(f"{said(value)} is not an instant", hint) from None
 
 
+def instant_or_duration(value: object) -> str | int:
+    """An ISO 8601 instant in UTC, or milliseconds of a duration such as "4h"."""
+    if isinstance(value, str) and _DURATION.fullmatch(value.strip().lower()):
+        return duration_ms(value, least=1000)
+    try:
+        return instant(value)
+    except Wrong as wrong:
+        raise Wrong(
+            f"{wrong.message}, and no duration", "give 2026-01-31T18:00:00Z, or 4h from the submit"
+        ) from None
+
+
 def array_indices(value: object) -> Indices:
     """Indices of "0-99%10", "0,3,7-9:2" or a single number."""
     hint = "give indices such as 0-99, 0-99%10 (at most 10 at once) or 0,3,7-9:2"

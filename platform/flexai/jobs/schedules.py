@@ -64,6 +64,10 @@ def create_schedule(principal: Principal, raw: object) -> Schedule:
     when = spec.parse_schedule(raw)
     own = without_schedule(raw)
     prepared = services.prepare(principal, own)
+    if prepared.effective["deadline"] is not None:
+        message = "is one instant, and the jobs of a schedule have many"
+        hint = "give a duration from each job's submit, such as 4h"
+        raise InvalidInput(f"`deadline` {message}.", errors=[FieldError("deadline", message, hint)])
     if Schedule.objects.filter(team_id=prepared.team.pk).count() >= MAX_SCHEDULES:
         raise Conflict(
             f"The team {prepared.team.name} has {MAX_SCHEDULES} schedules, as many as a team may have."

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg.errors
 
+from flexai.common import clock
 from flexai.common.errors import (
     Conflict,
     FieldError,
@@ -21,7 +22,7 @@ from flexai.common.errors import (
     NeverFits,
     NotFound,
 )
-from flexai.jobs import admission, dependencies, policies, spec
+from flexai.jobs import admission, deadlines, dependencies, policies, spec
 from flexai.jobs.creation import (
     HINTS_AT_MOST,
     SHOWN_OF_A_SET,
@@ -137,6 +138,7 @@ def _admitted(principal: Principal, given: object, read: spec.Effective, raw: by
     team = _paying_team(principal, read.spec["team"])
     read = policies.under_policy(principal, team, given, read)
     effective = read.spec
+    deadlines.check(effective, clock.now())
     effective["team"] = team.name
     cell = admission.cell_of(effective)
     admitted = admission.admit(effective, cell, team=team.pk, organization=principal.organization.pk)

@@ -150,6 +150,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         "min_runtime_ms": reader.duration("min_runtime", 0, least=0),
         "hold": hold,
         "start_after": start_after,
+        **_deadline(reader),
         "max_duration_ms": reader.duration("max_duration", None, least=1000),
         "retry": _retry(reader),
         "lease_ms": _lease(reader),
@@ -239,6 +240,13 @@ def _retry(reader: Reader) -> dict[str, Any]:
         "on": inner.choices("on", RETRIED, _BY_DEFAULT_RETRIED),
         "exit_codes": inner.wholes("exit_codes", 1, 255, 255),
     }
+
+
+def _deadline(reader: Reader) -> dict[str, Any]:
+    """By when it has to be over: an instant, or so long after its submit."""
+    given: str | int | None = reader.read("deadline", quantities.instant_or_duration)
+    after = given if isinstance(given, int) else None
+    return {"deadline": None if after is not None else given, "deadline_ms": after}
 
 
 def _lease(reader: Reader) -> int | None:

@@ -15,7 +15,7 @@ BUILT: Mapping[str, frozenset[str]] = {
         {
             "name", "team", "type", "commands", "working_dir", "files", "env", "resources", "nodes", "spread",
             "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
-            "max_duration",
+            "max_duration", "deadline",
             "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout", "depends_on",
             "matrix", "schedule",
         }
@@ -42,7 +42,7 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
             "image", "setup", "secrets", "topology", "outputs", "ports",
-            "instances", "scaling", "probes", "volumes", "notify", "deadline",
+            "instances", "scaling", "probes", "volumes", "notify",
         }
     ),
     "resources": frozenset({"shm_size", "disk"}),
@@ -70,6 +70,8 @@ SAID_ELSEWHERE: Mapping[str, str] = {
     "time_limit": "max_duration",
     "timeout": "max_duration",
     "walltime": "max_duration",
+    "due": "deadline",
+    "end_before": "deadline",
     "workdir": "working_dir",
     "cwd": "working_dir",
     "mem": "resources.memory",

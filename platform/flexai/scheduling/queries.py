@@ -8,6 +8,7 @@ from flexai.common import clock
 from flexai.jobs.dependencies import Found, dependencies_of
 from flexai.jobs.models import Job
 from flexai.scheduling.forecasts import forecast_of
+from flexai.scheduling.lateness import late_reasons
 from flexai.scheduling.models import Cycle, Recording, Verdict
 from flexai.scheduling.policies import policy_of
 from flexai.scheduling.snapshot import take_snapshot
@@ -39,6 +40,7 @@ def explain_job(job: Job) -> dict[str, Any]:
             _as_reason(one) for one in dependencies_of(job) if one.standing is not Standing.MET
         ]
     if job.state != JobState.QUEUED:
+        answer["reasons"] += late_reasons(job, None, clock.now())
         return answer
     answer["forecast"] = forecast_of(job, clock.now())
     explanation = _explanation(job)
@@ -62,6 +64,7 @@ def explain_job(job: Job) -> dict[str, Any]:
         answer["since"] = verdict.since
         if not answer["reasons"]:
             answer.update(sentence=verdict.sentence, reasons=verdict.reasons)
+    answer["reasons"] = [*answer["reasons"], *late_reasons(job, answer["forecast"], clock.now())]
     return answer
 
 

@@ -14,6 +14,7 @@ from flexai.cluster.models import Cell
 from flexai.common import clock
 from flexai.common.broker import valkey
 from flexai.common.events import CYCLE_TASK, request_cycle
+from flexai.jobs.deadlines import time_out_due
 from flexai.jobs.dependencies import settle_all
 from flexai.jobs.schedules import run_due
 from flexai.jobs.services import release_due
@@ -43,11 +44,12 @@ def run_cycle(cell_id: int) -> None:
 
 @shared_task(name="flexai.scheduling.tick", ignore_result=True)  # type: ignore[untyped-decorator]
 def tick() -> None:
-    """Schedules have made their jobs, jobs whose time has come, or whose dependencies have, wait, and every cell runs a
-    cycle, whatever messages were lost."""
+    """Schedules have made their jobs, jobs whose time has come, or whose dependencies have, wait, those past their
+    deadline have ended, and every cell runs a cycle, whatever messages were lost."""
     now = clock.now()
     run_due(now)
     release_due(now)
+    time_out_due(now)
     settle_all()
     for cell_id in Cell.objects.values_list("pk", flat=True):
         request_cycle(cell_id)

@@ -119,3 +119,25 @@ def test_x2_old_forecasts_are_forgotten_but_not_of_who_still_waits() -> None:
         )  # fmt: skip
     forget_old_forecasts(now)
     assert list(Forecast.objects.values_list("job__name", flat=True)) == ["queued"]
+
+
+def test_x2_a_deadline_that_will_be_missed_is_said_while_the_job_waits_and_while_it_runs() -> None:
+    world = World()
+    world.a_node(chips=1)
+    for _ in range(5):
+        an_ended_run(world, "train", 60 * MINUTE)
+    now = clock.now()
+    runs = a_running_job(world, "train", now - 20 * MINUTE, chips=1)
+    waiting = world.a_job("train", chips=1)
+    Job.objects.filter(pk=waiting.pk).update(submitted_at=now - MINUTE)
+    assert forecast_starts(world.cell.pk, now) == 1
+    for job, minutes, says in (
+        (waiting, 90, "It is expected to miss its deadline"),
+        (waiting, 180, None),
+        (runs, 30, "It is expected to miss its deadline"),
+        (runs, 90, None),
+    ):
+        Job.objects.filter(pk=job.pk).update(deadline=now + minutes * MINUTE)
+        told = explain_job(Job.objects.get(pk=job.pk))["reasons"]
+        late = [reason["sentence"] for reason in told if reason["code"] == "deadline_at_risk"]
+        assert [sentence[: len(says or "")] for sentence in late] == ([says] if says else [])

@@ -27,6 +27,7 @@ export function Summary({ job }: { job: JobDetail }) {
               { label: t("job.nodes"), value: job.nodes.join(", ") || NOTHING },
               { label: t("job.started"), value: dateTime(job.started_at) },
               { label: t("job.ended"), value: dateTime(job.ended_at) },
+              ...(job.deadline ? [{ label: t("job.deadline"), value: dateTime(job.deadline) }] : []),
             ]}
           />
         </Panel>

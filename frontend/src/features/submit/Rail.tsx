@@ -76,6 +76,16 @@ function Verdict({ check }: { check: Check }) {
             </ul>
           </>
         )}
+        {answer.warnings.length > 0 && (
+          <>
+            <p>{t("submit.warnings")}</p>
+            <ul data-testid="warnings">
+              {answer.warnings.map((warning) => (
+                <li key={warning}>{warning}</li>
+              ))}
+            </ul>
+          </>
+        )}
       </div>
     </div>
   );

@@ -170,6 +170,7 @@ function Host({ spec, change, error }: Part) {
         <legend>{t("field.run")}</legend>
         <div className={classes.triple}>
           {plain("maxDuration", ["max_duration"], "4h")}
+          {plain("deadline", ["deadline"], "8h")}
           {plain("retry", ["retry", "limit"], "0")}
           {plain("array", ["array"], "0-9%4")}
         </div>

@@ -192,6 +192,10 @@ class JobSpecSerializer(serializers.Serializer[Any]):
     hold = serializers.BooleanField(required=False)
     start_after = serializers.DateTimeField(required=False)
     max_duration = serializers.CharField(required=False, help_text="Such as 2h.")
+    deadline = serializers.CharField(
+        required=False,
+        help_text="By when it has to be over: an instant, or a duration from the submit such as 4h.",
+    )
     retry = RetrySpecSerializer(required=False)
     lease = serializers.CharField(required=False, help_text="Such as 10m, or never.")
     checkpoint = CheckpointSpecSerializer(required=False)
@@ -281,6 +285,7 @@ class JobSerializer(serializers.Serializer[Any]):
     submitted_at = serializers.DateTimeField()
     started_at = InstantOrNullField()
     ended_at = InstantOrNullField()
+    deadline = InstantOrNullField(help_text="By when it has to be over.")
     wait_ms = integer("From submit to the first start, so far.")
     run_ms = integer("Of the last attempt, so far.", allow_null=True)
     nodes = serializers.ListField(child=serializers.CharField())
@@ -400,6 +405,9 @@ class DryRunSerializer(serializers.Serializer[Any]):
     fits = serializers.BooleanField()
     sentence = serializers.CharField()
     roundings = serializers.ListField(child=serializers.CharField())
+    warnings = serializers.ListField(
+        child=serializers.CharField(), help_text="What is to be feared for its deadline."
+    )
     spec = ObjectField(help_text="The effective spec.")
 
 

@@ -18,6 +18,7 @@ from flexai.common.errors import FieldError, InvalidInput, NeverFits
 from flexai.jobs import presenting, queries, services
 from flexai.jobs.models import Job
 from flexai.jobs.spec import MAX_SPEC_BYTES
+from flexai.scheduling.lateness import warnings_of
 from flexai.tenancy.principals import Principal
 
 ORDERS = {
@@ -224,6 +225,7 @@ def _dry_run(principal: Principal, raw: object) -> dict[str, Any]:
             "fits": False,
             "sentence": refusal.detail,
             "roundings": [],
+            "warnings": [],
             "spec": services.effective_of(raw),
         }
     tasks = f" as {len(prepared.tasks)} tasks" if prepared.tasks else ""
@@ -232,6 +234,7 @@ def _dry_run(principal: Principal, raw: object) -> dict[str, Any]:
         "fits": True,
         "sentence": sentence,
         "roundings": list(prepared.roundings),
+        "warnings": warnings_of(principal, prepared),
         "spec": prepared.effective,
     }
 
