@@ -87,6 +87,7 @@ def test_the_github_action_runs_a_job(runner: dict[str, str], tmp_path: Path) ->
     known = {
         "inputs.url": runner["FLEXAI_URL"], "inputs.token": runner["FLEXAI_TOKEN"], "inputs.spec": spec,
         "inputs.start-within": ACTION["inputs"]["start-within"]["default"], "github.repository": "acme/models",
+        "inputs.trust-rule": "", "runner.temp": str(tmp_path),
         "github.run_id": str(uuid.uuid4()), "github.run_attempt": "1", "github.job": "test",
     }  # fmt: skip
     given = {

@@ -57,9 +57,18 @@ def world(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]
     tenant = a_tenant("acme", operator=True)
     job = tenant.api.post("/jobs", a_spec()).json()["id"]
     account = tenant.api.post("/service-accounts", {"name": "ci", "role": "member"}).json()["id"]
+    rule = {
+        "account": "ci",
+        "name": "x",
+        "issuer": "https://gitlab.com",
+        "scopes": ["read"],
+        "claims": {"sub": "x"},
+    }
+    trust = tenant.api.post("/trust-rules", rule).json()["id"]
     ids = {
         "jobs": job, "nodes": Node.objects.get().public_id, "teams": tenant.team.public_id,
         "tokens": Token.objects.get().public_id, "service-accounts": account, "recordings": "1",
+        "trust-rules": trust,
     }  # fmt: skip
     for signal in (signals.request_started, signals.request_finished):
         signal.disconnect(close_old_connections)

@@ -21,6 +21,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/exchange": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * @description Exchange an OpenID Connect identity token, as GitHub, GitLab and others give to each pipeline, for a
+         *     short-lived token of the service account that a trust rule names.
+         */
+        post: operations["auth_exchange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/chips": {
         parameters: {
             query?: never;
@@ -894,6 +914,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/trust-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The rules of the service accounts that you may manage. */
+        get: operations["trust_rules_list"];
+        put?: never;
+        /** @description Let whoever shows such an identity act as a service account of yours. Pipelines then need no secret. */
+        post: operations["trust_rule_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/trust-rules/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** @description Remove it; the tokens that it gave are refused from the next request on. */
+        delete: operations["trust_rule_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/usage": {
         parameters: {
             query?: never;
@@ -1322,6 +1377,27 @@ export interface components {
             items: components["schemas"]["Event"][];
             next_cursor: string | null;
         };
+        /** @description An identity to be exchanged, in the words of RFC 8693. */
+        ExchangeRequest: {
+            grant_type?: components["schemas"]["GrantTypeEnum"];
+            /** @description The identity token (a JWT) that your CI system gave. */
+            subject_token: string;
+            subject_token_type?: components["schemas"]["SubjectTokenTypeEnum"];
+            requested_token_type?: components["schemas"]["RequestedTokenTypeEnum"];
+            /** @description The trust rule's id; needed where it is not the token's audience. */
+            rule?: string;
+        };
+        /** @description A token for a while. */
+        Exchanged: {
+            /** @description Send it as a bearer token. */
+            access_token: string;
+            issued_token_type: string;
+            token_type: string;
+            /** @description Seconds. */
+            expires_in: number;
+            /** @description Scopes, with a space between. */
+            scope: string;
+        };
         /** @description Why a job is where it is. */
         Explanation: {
             status: components["schemas"]["Status"];
@@ -1357,6 +1433,11 @@ export interface components {
             /** @description And by their P90; nine of ten. */
             within_p90: number;
         };
+        /**
+         * @description * `urn:ietf:params:oauth:grant-type:token-exchange` - urn:ietf:params:oauth:grant-type:token-exchange
+         * @enum {string}
+         */
+        GrantTypeEnum: "urn:ietf:params:oauth:grant-type:token-exchange";
         /** @description Whether this server can do its work. */
         Health: {
             ok: boolean;
@@ -1818,6 +1899,23 @@ export interface components {
         NewRoleRequest: {
             role: components["schemas"]["Role"];
         };
+        /** @description Whose identity is trusted, and as which service account. */
+        NewRuleRequest: {
+            /** @description Name or id of the service account. */
+            account: string;
+            name: string;
+            /** @description Such as https://token.actions.githubusercontent.com or https://gitlab.com. */
+            issuer: string;
+            /** @description The rule's own id when left out: best, where CI lets you choose. */
+            audience?: string;
+            /** @description A pattern, or a list of them, by claim: {"repository": "acme/train", "ref": "refs/heads/*"}. All claims have to fit; a star stands for any text. */
+            claims: {
+                [key: string]: unknown;
+            };
+            scopes: components["schemas"]["ScopesEnum"][];
+            /** @description How long a token lives; 60 when left out. */
+            expires_in_minutes?: number;
+        };
         /** @description A token to be made. */
         NewTokenRequest: {
             name: string;
@@ -2095,6 +2193,11 @@ export interface components {
             log_size: number;
             chips: components["schemas"]["HeldChip"][];
         };
+        /**
+         * @description * `urn:ietf:params:oauth:token-type:access_token` - urn:ietf:params:oauth:token-type:access_token
+         * @enum {string}
+         */
+        RequestedTokenTypeEnum: "urn:ietf:params:oauth:token-type:access_token";
         /** @description What each replica needs. */
         ResourcesSpecRequest: {
             /** @description TYPE:COUNT; without it the job has no chips. */
@@ -2152,6 +2255,30 @@ export interface components {
          * @enum {string}
          */
         Role: "viewer" | "member" | "maintainer" | "owner";
+        /** @description A trust rule. */
+        Rule: {
+            id: string;
+            /** @description The service account's name. */
+            account: string;
+            team: string | null;
+            name: string;
+            issuer: string;
+            audience: string;
+            claims: {
+                [key: string]: unknown;
+            };
+            scopes: string[];
+            expires_in_minutes: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            last_used_at: string | null;
+        };
+        /** @description A page of trust rules. */
+        RuleList: {
+            items: components["schemas"]["Rule"][];
+            next_cursor: string | null;
+        };
         /** @description A spec of which a job is made at every instant of a cron expression. */
         Schedule: {
             id: string;
@@ -2335,6 +2462,12 @@ export interface components {
          * @enum {string}
          */
         Status: "held" | "queued" | "starting" | "running" | "stopping" | "cancelling" | "suspended" | "succeeded" | "failed" | "cancelled" | "timed_out" | "unreachable";
+        /**
+         * @description * `urn:ietf:params:oauth:token-type:id_token` - urn:ietf:params:oauth:token-type:id_token
+         *     * `urn:ietf:params:oauth:token-type:jwt` - urn:ietf:params:oauth:token-type:jwt
+         * @enum {string}
+         */
+        SubjectTokenTypeEnum: "urn:ietf:params:oauth:token-type:id_token" | "urn:ietf:params:oauth:token-type:jwt";
         SubmitAnswer: components["schemas"]["DryRun"] | components["schemas"]["Job"] | components["schemas"]["JobSetCreated"];
         Submitted: components["schemas"]["Job"] | components["schemas"]["JobSetCreated"];
         /** @description A team. */
@@ -2494,6 +2627,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Enrolled"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    auth_exchange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExchangeRequest"];
+                "application/x-www-form-urlencoded": components["schemas"]["ExchangeRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Exchanged"];
                 };
             };
             /** @description Refused. */
@@ -4677,6 +4843,101 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description Revoked. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    trust_rules_list: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Rows of a page, 1 to 200; 50 when left out. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    trust_rule_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRuleRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rule"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    trust_rule_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the trust rule. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
             204: {
                 headers: {
                     [name: string]: unknown;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import IO, Any
+from urllib.parse import parse_qsl
 
 import msgspec
 import yaml
@@ -15,6 +16,7 @@ from flexai.common.errors import InvalidInput, TooLarge
 DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 """A view that takes more says so in `max_body_bytes`."""
 _MAX_YAML_NODES = 100_000
+_MAX_FORM_FIELDS = 20
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
@@ -51,6 +53,29 @@ class JSONParser(BaseParser):
             return _decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidInput(f"The body is not valid JSON: {error}.") from None
+
+
+class FormParser(BaseParser):
+    """The fields of a form as an object of texts, each at most once. Raises as `JSONParser` does."""
+
+    media_type = "application/x-www-form-urlencoded"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        body = _read(stream, parser_context or {})
+        try:
+            fields = parse_qsl(
+                body.decode(), keep_blank_values=True, max_num_fields=_MAX_FORM_FIELDS, errors="strict"
+            )
+        except ValueError:
+            raise InvalidInput(f"The body is no form of at most {_MAX_FORM_FIELDS} fields.") from None
+        if len(dict(fields)) != len(fields):
+            raise InvalidInput("The form has a field twice.")
+        return dict(fields)
 
 
 class YAMLParser(BaseParser):

@@ -110,6 +110,26 @@ class AddressThrottle(BaseThrottle):
         return self._wait
 
 
+class ExchangeThrottle(AddressThrottle):
+    """Bounds exchanges of identities by address: all of them as whatever is open, and failures as guesses."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        used, left = used_of(_exchange_key(request), SIGN_IN_WINDOW_SECONDS)
+        if used >= SIGN_INS_PER_ADDRESS:
+            self._wait = left
+            return False
+        return super().allow_request(request, view)
+
+
+def note_failed_exchange(request: Request) -> None:
+    """One more identity of this address that was refused."""
+    count(_exchange_key(request), SIGN_IN_WINDOW_SECONDS)
+
+
+def _exchange_key(request: Request) -> str:
+    return f"exchange:{request.META.get('REMOTE_ADDR', '')}"
+
+
 def note_failed_sign_in(request: Request) -> None:
     """One more failure for this name and this address."""
     for key, _ in _sign_in_keys(request):

@@ -16,6 +16,7 @@ from flexai.api.views import (
     schedules,
     session,
     teams,
+    trust,
     usage,
 )
 
@@ -67,6 +68,9 @@ urlpatterns = [
     path("service-accounts", people.AccountsView.as_view()),
     path("service-accounts/<str:id>", people.AccountView.as_view()),
     path("service-accounts/<str:id>/tokens", people.AccountTokensView.as_view()),
+    path("trust-rules", trust.RulesView.as_view()),
+    path("trust-rules/<str:id>", trust.RuleView.as_view()),
+    path("auth/exchange", trust.ExchangeView.as_view()),
     path("usage", usage.UsageView.as_view()),
     path("usage.csv", usage.UsageFileView.as_view()),
     path("prices", usage.PricesView.as_view()),

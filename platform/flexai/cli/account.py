@@ -14,7 +14,8 @@ from rich.text import Text
 from flexai import __version__
 from flexai.cli import options, output, session, tables
 from flexai.cli.exits import USAGE, Refusal
-from flexai.client import Client, FlexaiError, create_token_with_password
+from flexai.cli.identity import identity_of_pipeline
+from flexai.client import Client, FlexaiError, create_token_with_password, exchange_identity
 
 VERSION_TIMEOUT_SECONDS = 3.0
 
@@ -30,11 +31,23 @@ def login(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from stdin.")
     ] = False,
+    oidc: Annotated[
+        bool, typer.Option("--oidc", help="In CI: with the pipeline's own identity, without a secret.")
+    ] = False,
+    rule: Annotated[
+        str, typer.Option(help="With --oidc: the trust rule's id (trust-…).", envvar="FLEXAI_TRUST_RULE")
+    ] = "",
+    audience: Annotated[
+        str, typer.Option(help="With --oidc: of the identity, if the rule has another.")
+    ] = "",
     as_json: options.Json = False,
 ) -> None:
-    """Sign in: with a token, or on a terminal with username and password, which makes one."""
+    """Sign in: with a token, in CI with the pipeline's identity, or on a terminal with username and password,
+    which makes a token."""
     address = _address(url)
-    if with_token:
+    if oidc:
+        secret = exchange_identity(address, identity_of_pipeline(audience or rule), rule=rule)
+    elif with_token:
         secret = _line_from_stdin("token") if with_token == "-" else with_token  # noqa: S105 - not a secret
     else:
         secret = _made_with_password(address, username, password_stdin)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flexai import __version__
-from flexai.cli import account, acting, output, places, schedules, spending, submitting, watching
+from flexai.cli import account, acting, output, places, schedules, spending, submitting, trust, watching
 from flexai.cli.exits import Refusal, exit_code_of_error
 from flexai.cli.extensions import ExtendedGroup
 from flexai.client import FlexaiError, Problem
@@ -42,6 +42,7 @@ app.command(rich_help_panel=_PLACES)(spending.usage)
 app.command(rich_help_panel=_ACCOUNT)(account.login)
 app.command(rich_help_panel=_ACCOUNT)(account.logout)
 app.add_typer(account.token, name="token", rich_help_panel=_ACCOUNT)
+app.add_typer(trust.trust, name="trust", rich_help_panel=_ACCOUNT)
 app.command(rich_help_panel=_ACCOUNT)(account.version)
 
 

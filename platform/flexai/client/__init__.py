@@ -11,7 +11,7 @@ Stands alone: needs httpx and nothing else of Flexai.
         print(flexai.jobs.wait(job["id"])["status"])
 """
 
-from flexai.client.client import Client, create_token_with_password
+from flexai.client.client import Client, create_token_with_password, exchange_identity
 from flexai.client.errors import (
     Conflict,
     FieldError,
@@ -53,6 +53,7 @@ __all__ = [
     "UnexpectedAnswer",
     "WaitTimeout",
     "create_token_with_password",
+    "exchange_identity",
     "is_final",
     "preempted",
     "progress",

@@ -8,7 +8,7 @@ from typing import Any, Self, cast
 
 from flexai.client.errors import FlexaiError, Unauthenticated, UnexpectedAnswer
 from flexai.client.jobs import Jobs
-from flexai.client.places import Chips, Cluster, Nodes, Quotas, Teams, Tokens
+from flexai.client.places import Chips, Cluster, Nodes, Quotas, Teams, Tokens, TrustRules
 from flexai.client.schedules import Schedules
 from flexai.client.transport import Transport
 from flexai.client.types import Token
@@ -36,6 +36,7 @@ class Client:
         self.teams = Teams(self._transport)
         self.quotas = Quotas(self._transport)
         self.tokens = Tokens(self._transport)
+        self.trust = TrustRules(self._transport)
         self.cluster = Cluster(self._transport)
 
     def me(self) -> dict[str, Any]:
@@ -89,6 +90,24 @@ def create_token_with_password(
     if not isinstance(token, dict) or "token" not in token:
         raise UnexpectedAnswer(f"{url} made no token.")
     return cast("Token", token)
+
+
+def exchange_identity(
+    url: str, identity: str, *, rule: str = "", timeout: float = DEFAULT_TIMEOUT_SECONDS
+) -> str:
+    """A short-lived token for the identity token of a CI system. Raises Unauthenticated or Forbidden.
+
+    `rule` is the trust rule's id, needed where it is not the identity token's audience.
+    """
+    transport = Transport(url, None, timeout=timeout)
+    body = {"subject_token": identity, **({"rule": rule} if rule else {})}
+    try:
+        answer = transport.send("POST", "/auth/exchange", body=body)
+    finally:
+        transport.close()
+    if not isinstance(answer, dict) or "access_token" not in answer:
+        raise UnexpectedAnswer(f"{url} gave no token.")
+    return str(answer["access_token"])
 
 
 def _signed(transport: Transport, method: str, path: str, body: object) -> Any:

@@ -1,12 +1,12 @@
-"""Where jobs run and who pays: nodes, chips, the cluster, teams, quotas, tokens."""
+"""Where jobs run and who pays: nodes, chips, the cluster, teams, quotas, tokens, trust."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from flexai.client.transport import Transport
-from flexai.client.types import Chip, Node, Quota, Team, Token
+from flexai.client.types import Chip, Node, Quota, Team, Token, TrustRule
 
 
 class Nodes:
@@ -121,6 +121,45 @@ class Tokens:
     def revoke(self, token_id: str) -> None:
         """The token is refused from now on."""
         self._transport.send("DELETE", f"/tokens/{token_id}")
+
+
+class TrustRules:
+    """Whose identities may act as which service account, without a secret."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self) -> Iterator[TrustRule]:
+        """The rules of the service accounts that the token may manage."""
+        return self._transport.pages("/trust-rules")
+
+    def create(
+        self,
+        account: str,
+        name: str,
+        *,
+        issuer: str,
+        claims: Mapping[str, str | Sequence[str]],
+        scopes: Sequence[str] = ("read", "write"),
+        audience: str | None = None,
+        expires_in_minutes: int = 60,
+    ) -> TrustRule:
+        """Whoever shows such an identity acts as this service account afterwards."""
+        body: dict[str, Any] = {
+            "account": account,
+            "name": name,
+            "issuer": issuer,
+            "claims": dict(claims),
+            "scopes": [*scopes],
+            "expires_in_minutes": expires_in_minutes,
+        }
+        if audience:
+            body["audience"] = audience
+        return cast("TrustRule", self._transport.send("POST", "/trust-rules", body=body))
+
+    def remove(self, rule_id: str) -> None:
+        """The rule and the tokens that it gave are gone afterwards."""
+        self._transport.send("DELETE", f"/trust-rules/{rule_id}")
 
 
 class Cluster:

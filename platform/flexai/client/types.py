@@ -341,6 +341,22 @@ class Token(TypedDict):
     token: NotRequired[str]
 
 
+class TrustRule(TypedDict):
+    """Whose identities act as which service account."""
+
+    id: str
+    account: str
+    team: str | None
+    name: str
+    issuer: str
+    audience: str
+    claims: dict[str, list[str]]
+    scopes: list[str]
+    expires_in_minutes: int
+    created_at: str
+    last_used_at: str | None
+
+
 class Page(TypedDict):
     items: list[Any]
     next_cursor: str | None

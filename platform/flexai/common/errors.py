@@ -73,3 +73,10 @@ class NeverFits(FlexaiError):
 
     status = 422
     code = "never_fits"
+
+
+class Unavailable(FlexaiError):
+    """Something that the answer needs is not reached now; the same request may succeed later."""
+
+    status = 503
+    code = "unavailable"

@@ -50,6 +50,8 @@ SINGLE_ORGANIZATION = _flag("FLEXAI_SINGLE_ORGANIZATION")
 ALLOWED_HOSTS = _list("FLEXAI_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CURRENCY = os.environ.get("FLEXAI_CURRENCY", "EUR")
 """In which prices and costs are told."""
+PRIVATE_ISSUERS = _list("FLEXAI_PRIVATE_ISSUERS", "")
+"""Origins of issuers of identities on private addresses (`https://gitlab.corp.example`); others must be public."""
 CSRF_TRUSTED_ORIGINS = _list("FLEXAI_TRUSTED_ORIGINS", "")
 
 INSTALLED_APPS = [

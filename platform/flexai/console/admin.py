@@ -5,9 +5,9 @@ from __future__ import annotations
 from django.contrib import admin
 from django.contrib.auth.models import Group
 
-from flexai.console import decisions, machines, people, work
+from flexai.console import decisions, machines, people, trust, work
 
-__all__ = ["decisions", "machines", "people", "work"]
+__all__ = ["decisions", "machines", "people", "trust", "work"]
 
 admin.site.index_template = "console/dashboard.html"
 if admin.site.is_registered(Group):

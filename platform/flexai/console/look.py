@@ -48,6 +48,7 @@ UNFOLD: dict[str, Any] = {
                     _link("Job policies", "policy", "tenancy_jobpolicy"),
                     _link("Prices", "payments", "tenancy_price"),
                     _link("Service accounts", "smart_toy", "tenancy_serviceaccount"),
+                    _link("Trust rules", "handshake", "tenancy_trustrule"),
                     _link("Tokens", "key", "tenancy_token"),
                 ],
             },

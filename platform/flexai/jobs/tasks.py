@@ -33,6 +33,8 @@ LEDGER_DAYS = 400
 """Lines of single attempts; the sums of their days stay for good."""
 ENROLMENT_DAYS = 7
 """Used-up and expired enrolment tokens."""
+IDENTITY_DAYS = 7
+"""Tokens that identities were exchanged for, after their end, and which identities were used, after theirs."""
 ROWS_AT_ONCE = 5_000
 ROUNDS = 40
 """A run removes at most so many times `ROWS_AT_ONCE` rows of a kind; the next run goes on."""
@@ -132,6 +134,18 @@ RULES = (
         "enrolment tokens",
         ENROLMENT_DAYS,
         "DELETE FROM cluster_enrolmenttoken WHERE id IN (SELECT id FROM cluster_enrolmenttoken "
+        "WHERE expires_at < %s LIMIT %s)",
+    ),
+    Rule(
+        "exchanged tokens",
+        IDENTITY_DAYS,
+        "DELETE FROM tenancy_token WHERE id IN (SELECT id FROM tenancy_token "
+        "WHERE rule_id IS NOT NULL AND expires_at < %s LIMIT %s)",
+    ),
+    Rule(
+        "used identities",
+        IDENTITY_DAYS,
+        "DELETE FROM tenancy_usedidentity WHERE hash IN (SELECT hash FROM tenancy_usedidentity "
         "WHERE expires_at < %s LIMIT %s)",
     ),
 )

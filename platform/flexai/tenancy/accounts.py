@@ -35,9 +35,10 @@ def visible_accounts(principal: Principal) -> QuerySet[ServiceAccount]:
     return accounts.filter(team_id__in=teams)
 
 
-def account_named(principal: Principal, public_id: str) -> ServiceAccount:
-    """Raises NotFound for one that it may not manage."""
-    found = visible_accounts(principal).select_related("user", "team").filter(public_id=public_id).first()
+def account_named(principal: Principal, name_or_id: str) -> ServiceAccount:
+    """The account of this name or public id. Raises NotFound for one that it may not manage."""
+    named = Q(public_id=name_or_id) | Q(name=name_or_id)
+    found = visible_accounts(principal).select_related("user", "team").filter(named).first()
     if found is None:
         raise NotFound("There is no such service account among those you manage.")
     return found
@@ -92,7 +93,8 @@ def make_account_token(
     principal: Principal, account: ServiceAccount, *, name: str, scopes: Iterable[str], expires_in_days: int
 ) -> tuple[Token, str]:
     """A token of the account, and its secret, which is nowhere else from now on. Raises InvalidInput; never more scopes
-    than those of the token that asks."""
+    than those of the token that asks, nor a role above that of who asks (Forbidden)."""
+    check_acts_for(principal, account)
     wanted = sorted(set(scopes))
     check_scopes(principal, wanted)
     token, secret = create_token(
@@ -101,6 +103,14 @@ def make_account_token(
     after = {"name": name, "scopes": wanted, "account": account.name}
     audit.record(principal, "token.created", token, after=after)
     return token, secret
+
+
+def check_acts_for(principal: Principal, account: ServiceAccount) -> None:
+    """Raises Forbidden where the account has a role above the principal's own: who makes its tokens acts as it."""
+    for role in Membership.objects.filter(user=account.user).values_list("role", flat=True):
+        check_gives(principal, Role(role))
+    for team_pk, role in TeamMember.objects.filter(user=account.user).values_list("team_id", "role"):
+        check_gives(principal, Role(role), team_pk)
 
 
 def manageable_tokens(principal: Principal) -> QuerySet[Token]:

@@ -32,6 +32,10 @@ def _account_id() -> str:
     return new_id("svc")
 
 
+def _rule_id() -> str:
+    return new_id("trust")
+
+
 class User(AbstractUser):
     """A person or service account. `is_staff` makes a platform operator."""
 
@@ -323,6 +327,39 @@ class Token(models.Model):
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    rule = models.ForeignKey("TrustRule", models.CASCADE, null=True, blank=True, related_name="tokens")
+    """When set, it was given for an identity that this rule trusts, and goes with the rule."""
+
+
+class TrustRule(models.Model):
+    """Whoever shows an identity token of this issuer, made for this audience and with these claims, gets a token of
+    this account for a while (`tenancy.trust`)."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_rule_id, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="trust_rules")
+    account = models.ForeignKey(ServiceAccount, models.CASCADE, related_name="trust_rules")
+    name = models.CharField(max_length=63)
+    issuer = models.CharField(max_length=255)
+    audience = models.CharField(max_length=255, blank=True)
+    claims = models.JSONField()
+    """Patterns by claim; one of each has to fit."""
+    scopes = models.JSONField(default=list)
+    expires_in_minutes = models.PositiveIntegerField(default=60)
+    """How long a token lives that was given by it."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UsedIdentity(models.Model):
+    """An identity token that a token was given for: it is worth nothing a second time."""
+
+    hash = models.CharField(max_length=64, primary_key=True)
+    """SHA-256 of issuer and token id."""
+    expires_at = models.DateTimeField(db_index=True)
+    """The identity token's own end."""
 
 
 class AuditEntry(models.Model):

@@ -57,17 +57,22 @@ def create_token(
     """
     wanted = sorted(set(scopes))
     _check(name, wanted, expires_in_days)
-    secret = PREFIX + secrets.token_urlsafe(32)
+    secret = new_secret()
     token = Token.objects.create(
         organization=organization,
         user=user,
         team=team,
         name=name,
-        hash=_hash(secret),
+        hash=hash_of(secret),
         scopes=wanted,
         expires_at=clock.now() + timedelta(days=expires_in_days),
     )
     return token, secret
+
+
+def new_secret() -> str:
+    """256 random bits as a token shows them."""
+    return PREFIX + secrets.token_urlsafe(32)
 
 
 def principal_for_token(secret: str, *, request_id: str = "", with_teams: bool = False) -> Principal:
@@ -98,7 +103,7 @@ def _look_up(secret: str, with_teams: bool) -> tuple[Any, ...] | None:
     if not _SECRET.fullmatch(secret):
         return None
     with prepared_cursor() as cursor:
-        return cursor.execute(_LOOK_UPS[with_teams], [_hash(secret)], prepare=True).fetchone()
+        return cursor.execute(_LOOK_UPS[with_teams], [hash_of(secret)], prepare=True).fetchone()
 
 
 def _objects(row: tuple[Any, ...]) -> tuple[Token, User, Organization]:
@@ -180,5 +185,6 @@ def _check(name: str, scopes: list[str], days: int) -> None:
         raise InvalidInput("The token cannot be made so.", errors=errors)
 
 
-def _hash(secret: str) -> str:
+def hash_of(secret: str) -> str:
+    """What is kept of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()

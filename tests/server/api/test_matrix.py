@@ -62,6 +62,8 @@ NAMES = (
 SPEC = a_spec(team="zebra-team")
 QUOTAS = {"quotas": [{"chip_type": "H100-80GB", "guaranteed_milli": 1000}]}
 PRICE = {"chip_type": "H100-80GB", "from_day": str(clock.now().date()), "micro_per_chip_hour": 1}
+TRUST = {"account": "zebra-ci", "name": "gitlab", "issuer": "https://gitlab.com", "scopes": ["read"],
+         "claims": {"project_path": "zebra/train"}}  # fmt: skip
 TOKEN = {"name": "ci", "scopes": ["read"], "expires_in_days": 1}
 
 ENDPOINTS: list[tuple[str, str, Any, str]] = [
@@ -133,6 +135,10 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("get", "service-accounts/{account}", None, "401 404 404 ok ok 404 404 404"),
     ("delete", "service-accounts/{account}", None, "401 404 404 ok ok 404 404 404"),
     ("post", "service-accounts/{account}/tokens", TOKEN, "401 404 404 ok ok 404 404 404"),
+    ("get", "trust-rules", None, EVERYBODY),
+    ("post", "trust-rules", TRUST, "401 404 404 ok ok 404 404 404"),
+    ("delete", "trust-rules/{trust}", None, "401 404 404 ok ok 404 404 404"),
+    ("post", "auth/exchange", {"subject_token": "x"}, "401 401 401 401 401 401 401 401"),
     ("get", "job-policy", None, EVERYBODY),
     ("put", "job-policy", {"bounds": {"priority": 60}}, "401 403 403 403 ok ok ok 403"),
     ("delete", "job-policy", None, "401 403 403 403 ok 404 404 403"),
@@ -161,6 +167,7 @@ SOCKETS = [
 CONSOLE = {
     "tenancy.organization": "list add change", "tenancy.team": "list add change", "tenancy.user": "list add change",
     "tenancy.token": "list", "tenancy.auditentry": "list", "tenancy.serviceaccount": "list",
+    "tenancy.trustrule": "list add",
     "tenancy.price": "list add", "tenancy.jobpolicy": "list",
     "cluster.pool": "list add change", "cluster.node": "list", "cluster.chip": "list", "cluster.nodeevent": "list",
     "jobs.job": "list", "jobs.attempt": "list", "jobs.event": "list", "scheduling.cycle": "list",
@@ -227,11 +234,13 @@ def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
         matrix.apis["owner"].post("/service-accounts", {"name": "zebra-ci", "role": "member"}).json()["id"]
     )
     token = matrix.apis["owner"].post(f"/service-accounts/{account}/tokens", TOKEN).json()["id"]
+    trust = matrix.apis["owner"].post("/trust-rules", TRUST).json()["id"]
     recording = Recording.objects.create(
         cell_id=1, first_at=clock.now(), last_at=clock.now(), cycles=1, size=1, data=b"x"
     )
     own = Token.objects.get(user=matrix.users["member"]).public_id
-    return {"account": account, "account_token": token, "recording": str(recording.pk), "token": own}
+    return {"account": account, "account_token": token, "recording": str(recording.pk), "token": own,
+            "trust": trust}  # fmt: skip
 
 
 def test_every_endpoint_answers_each_role_as_written(matrix: Matrix) -> None:

@@ -20,8 +20,10 @@ from flexai.tenancy.models import (
     Price,
     Quota,
     Role,
+    ServiceAccount,
     Team,
     Token,
+    TrustRule,
     User,
     UserCap,
 )
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.django_db
 
 PAGES = [
     "tenancy/organization", "tenancy/team", "tenancy/user", "tenancy/token", "tenancy/auditentry",
-    "tenancy/serviceaccount", "tenancy/price", "tenancy/jobpolicy",
+    "tenancy/serviceaccount", "tenancy/trustrule", "tenancy/price", "tenancy/jobpolicy",
     "cluster/pool", "cluster/node", "cluster/chip", "cluster/nodeevent", "jobs/job", "jobs/attempt", "jobs/event",
     "scheduling/cycle", "scheduling/verdict", "scheduling/quarantine",
 ]  # fmt: skip
@@ -321,3 +323,23 @@ def test_a_price_is_set_through_the_service(browser: Browser, rows: dict[str, An
     assert browser.post(page, {**values, "from_day": today}).status_code == 302
     assert Price.objects.get().micro_per_chip_hour == 2_000_000
     assert AuditEntry.objects.latest("id").action == "price.set"
+
+
+def test_a_trust_rule_is_made_and_removed_through_the_service(browser: Browser, rows: dict[str, Any]) -> None:
+    account = ServiceAccount.objects.create(
+        organization=rows["team"].organization, user=User.objects.create_user("ci@acme"), name="ci"
+    )
+    page = "/console/tenancy/trustrule/add/"
+    values = {"account": account.pk, "name": "train", "issuer": "http://gitlab.example", "scopes": ["read"],
+              "claims": '{"project_path": "acme/train"}', "expires_in_minutes": 60}  # fmt: skip
+    assert b"must begin with https" in browser.post(page, values).content
+    assert b"say whose identity" in browser.post(page, {**values, "claims": '{"ref": "main"}'}).content
+    assert not TrustRule.objects.exists()
+    made = browser.post(page, {**values, "issuer": "https://gitlab.example"})
+    assert made.status_code == 302, made.content
+    rule = TrustRule.objects.get()
+    assert (rule.audience, rule.organization) == (rule.public_id, account.organization)
+    _act(browser, "tenancy/trustrule", "remove", rule.pk)
+    assert not TrustRule.objects.exists()
+    entries = AuditEntry.objects.filter(object_kind="trustrule").order_by("id")
+    assert [entry.action for entry in entries] == ["trust.created", "trust.removed"]

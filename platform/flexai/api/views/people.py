@@ -187,8 +187,9 @@ class AccountTokensView(View):
 _RELATED = (
     Prefetch("user__memberships", Membership.objects.order_by("id")),
     Prefetch("user__team_memberships", TeamMember.objects.order_by("id")),
-    Prefetch("user__tokens", Token.objects.select_related("team").order_by("-id")),
+    Prefetch("user__tokens", Token.objects.filter(rule=None).select_related("team").order_by("-id")),
 )
+"""Tokens that identities were exchanged for come and go; the audit log has them."""
 
 
 def _role(request: Request) -> Any:
