@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,19 @@ def test_nodes_chips_and_quotas_are_shown_and_changed(shell: Shell) -> None:
     team = shell("quota", "--json").json[0]["name"]
     assert shell("quota", "set", team, "cpu=1:100").code == 0
     assert "100" in shell("quota").out
+
+
+def test_the_past_is_exported_for_the_simulator_and_savings_are_told(shell: Shell) -> None:
+    assert shell("run", "--name", "past", "--wait", "-a", "cpu:1", "--", "sleep 1").code == 0
+    assert shell("export-history", "-o", "past.jsonl").code == 0
+    header, *jobs = [json.loads(line) for line in (shell.home / "past.jsonl").read_text().splitlines()]
+    assert header["nodes"][0]["chip_type"] == "cpu"
+    assert any(job["run_ms"] >= 500 and job["chips"] == 1 for job in jobs), jobs
+    assert "row" not in shell("export-history", "--to", "1999-01-01").out
+    told = shell("savings", "--since", "2026-01-01", "--json")
+    assert told.code == 0, told.err
+    assert "static whole-chip" in told.json["method"]
+    assert "No day was played yet" in shell("savings").err
 
 
 def test_the_client_sees_what_the_contract_says(platform: LivePlatform) -> None:

@@ -146,6 +146,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * @description What ran on chips on up to 31 days, for `flexai simulate --history`; owners get their organization's jobs,
+         *     operators everybody's.
+         */
+        get: operations["history_download"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/job-policy": {
         parameters: {
             query?: never;
@@ -603,6 +623,23 @@ export interface paths {
         };
         /** @description The file that `flexai replay` reads; operators only. */
         get: operations["recording_download"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/savings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Each day as it was, against the same day under static whole-chip FIFO, simulated; operators only. */
+        get: operations["savings_read"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2279,6 +2316,61 @@ export interface components {
             items: components["schemas"]["Rule"][];
             next_cursor: string | null;
         };
+        /** @description One day, in UTC. */
+        SavingDay: {
+            /** @description That ran on chips. */
+            jobs: number;
+            /** @description Chip time that FIFO's whole chips would have held, less what jobs really had. */
+            chip_ms_saved: number;
+            /** @description Of all jobs together: under FIFO, less what they really waited. */
+            wait_ms_avoided: number;
+            /** @description Milliwatt-hours of idle power for as much longer as FIFO would have taken. */
+            energy_mwh_saved: number;
+            /** @description What chips that tell their power drew. */
+            drawn_mwh: number | null;
+            /** Format: date */
+            day: string;
+            /** @description Why it has no figures; empty where it has. */
+            problem: string;
+            /** @description Jobs that whole chips of the empty cell could not hold. */
+            refused: number;
+            /** @description Chip time that jobs really had. */
+            held_ms: number;
+            fifo_held_ms: number;
+            /** @description What jobs really waited. */
+            waited_ms: number;
+            fifo_waited_ms: number;
+            /** @description By the simulator, playing Flexai. */
+            engine_waited_ms: number | null;
+            /** @description Of the chips, those whose idle power was measured; else data sheets. */
+            idle_measured_permille: number;
+        };
+        /** @description The sum of the days that have figures. */
+        SavingTotal: {
+            /** @description That ran on chips. */
+            jobs: number;
+            /** @description Chip time that FIFO's whole chips would have held, less what jobs really had. */
+            chip_ms_saved: number;
+            /** @description Of all jobs together: under FIFO, less what they really waited. */
+            wait_ms_avoided: number;
+            /** @description Milliwatt-hours of idle power for as much longer as FIFO would have taken. */
+            energy_mwh_saved: number;
+            /** @description What chips that tell their power drew. */
+            drawn_mwh: number | null;
+            /** @description With figures. */
+            days: number;
+            /** @description What the simulator says that Flexai itself makes jobs wait, less what it really did: how far `wait_ms_avoided` may be off. Null where that was not measured. */
+            wait_error_ms: number | null;
+            /** @description Days of which it was measured. */
+            wait_error_days: number;
+        };
+        /** @description What the scheduler saved, against static whole-chip FIFO. Simulated. */
+        Savings: {
+            /** @description How the figures are made, and what they leave out. */
+            method: string;
+            days: components["schemas"]["SavingDay"][];
+            total: components["schemas"]["SavingTotal"];
+        };
         /** @description A spec of which a job is made at every instant of a cron expression. */
         Schedule: {
             id: string;
@@ -2849,6 +2941,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+        };
+    };
+    history_download: {
+        parameters: {
+            query?: {
+                /** @description First day, in UTC; 29 days before `to`. */
+                from?: string;
+                /** @description Last day; today when left out. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file that `flexai simulate --history` reads. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3949,6 +4075,39 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": string;
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    savings_read: {
+        parameters: {
+            query?: {
+                /** @description First day, in UTC; 29 days before `to`. */
+                from?: string;
+                /** @description Last day; today when left out. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Savings"];
                 };
             };
             /** @description Refused. */

@@ -135,6 +135,14 @@ test("the cluster page has a map and the same as a table, with simulated nodes m
   );
 });
 
+test("what the scheduler saved is told to operators alone, and says that it is simulated", async () => {
+  showPage("/cluster");
+  const panel = (await screen.findByText(/Saved in the last 30 days/)).closest("section")!;
+  expect(within(panel).getByText("simulated")).toBeTruthy();
+  expect(within(panel).getByText("-0.2 h")).toBeTruthy();
+  expect(within(panel).getByText("4.25 kWh")).toBeTruthy();
+});
+
 test("the submit page shows what the server says and keeps the form when the YAML breaks", async () => {
   const { world, requests, router } = showPage("/submit");
   await screen.findByText(/Starts now/);

@@ -52,6 +52,21 @@ function answer(
   if (path === "/me") return json(world.me());
   if (path === "/cluster") return json(world.cluster());
   if (path === "/forecasts") return json({ scored: 40, within_p50: 22, within_p90: 37 });
+  if (path === "/savings")
+    return json({
+      method: "Played by the simulator.",
+      days: [],
+      total: {
+        days: 3,
+        jobs: 120,
+        chip_ms_saved: 97_200_000,
+        wait_ms_avoided: 43_200_000,
+        wait_error_ms: -720_000,
+        wait_error_days: 3,
+        energy_mwh_saved: 4_250_000,
+        drawn_mwh: null,
+      },
+    });
   if (path === "/schedules") return json({ items: [], next_cursor: null });
   if (path === "/teams") return json({ items: world.teams, next_cursor: null });
   if (path === "/nodes") return json(pageOf(world.nodes, search));

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from flexai import __version__
-from flexai.cli import account, acting, output, places, schedules, spending, submitting, trust, watching
+from flexai.cli import (
+    account,
+    acting,
+    output,
+    places,
+    savings,
+    schedules,
+    spending,
+    submitting,
+    trust,
+    watching,
+)
 from flexai.cli.exits import Refusal, exit_code_of_error
 from flexai.cli.extensions import ExtendedGroup
 from flexai.client import FlexaiError, Problem
@@ -39,6 +50,8 @@ app.command(rich_help_panel=_PLACES)(watching.top)
 app.add_typer(places.nodes, name="nodes", rich_help_panel=_PLACES)
 app.add_typer(places.quota, name="quota", rich_help_panel=_PLACES)
 app.command(rich_help_panel=_PLACES)(spending.usage)
+app.command(rich_help_panel=_PLACES)(savings.savings)
+app.command("export-history", rich_help_panel=_PLACES)(savings.export_history)
 app.command(rich_help_panel=_ACCOUNT)(account.login)
 app.command(rich_help_panel=_ACCOUNT)(account.logout)
 app.add_typer(account.token, name="token", rich_help_panel=_ACCOUNT)

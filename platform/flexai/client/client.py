@@ -50,6 +50,15 @@ class Client:
         query: dict[str, object] = {"by": by, "from": first, "to": last, "team": team}
         return cast("dict[str, Any]", self._transport.send("GET", "/usage", query=query, repeatable=True))
 
+    def savings(self, *, first: str | None = None, last: str | None = None) -> dict[str, Any]:
+        """What the scheduler saved on some days, the last 30 if none are named; simulated. Needs an operator."""
+        query: dict[str, object] = {"from": first, "to": last}
+        return cast("dict[str, Any]", self._transport.send("GET", "/savings", query=query, repeatable=True))
+
+    def history(self, *, first: str | None = None, last: str | None = None) -> str:
+        """What ran on chips on up to 31 days, as JSON lines for `flexai simulate`. Needs an owner or an operator."""
+        return self._transport.text("/history", {"from": first, "to": last})
+
     def close(self) -> None:
         """The connections are closed afterwards."""
         self._transport.close()

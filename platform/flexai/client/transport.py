@@ -90,6 +90,16 @@ class Transport:
             return _decoded(answer, self.url)
         raise AssertionError("the last try returns or raises")
 
+    def text(self, path: str, query: Mapping[str, object]) -> str:
+        """The body as it came, of an answer that is no JSON. Tried once. Raises as `send` does."""
+        try:
+            answer = self._once("GET", path, None, query, None)
+        except httpx.TransportError as error:
+            raise NotReached(self._why(error)) from error
+        if not answer.is_success:
+            _decoded(answer, self.url)
+        return answer.text
+
     def pages(self, path: str, *, limit: int | None = None, **query: object) -> Iterator[Any]:
         """Every item of a list, fetched as it is consumed; at most `limit` of them."""
         left = limit

@@ -143,6 +143,42 @@ class Forecast(models.Model):
     first_p90_at = models.DateTimeField()
 
 
+class Saving(models.Model):
+    """What one day of a cell would have been under static whole-chip FIFO, beside what it was (`savings`)."""
+
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+", db_index=False)
+    day = models.DateField()
+    """In UTC."""
+    made_at = models.DateTimeField()
+    problem = models.CharField(max_length=300, default="")
+    """Why there are no figures; empty where there are."""
+    jobs = models.PositiveIntegerField(default=0)
+    """That ran on chips that day."""
+    refused = models.PositiveIntegerField(default=0)
+    """Of these, what whole chips of the empty cell could not hold: in no figure of waiting."""
+    held_ms = models.BigIntegerField(default=0)
+    """Chip-milliseconds that jobs really had …"""
+    fifo_held_ms = models.BigIntegerField(default=0)
+    """… and would have had."""
+    waited_ms = models.BigIntegerField(default=0)
+    """Of all jobs together, the time in which they did not run."""
+    fifo_waited_ms = models.BigIntegerField(default=0)
+    engine_waited_ms = models.BigIntegerField(null=True)
+    """The same where the simulator plays Flexai itself: what is between that and `waited_ms` is its error."""
+    span_ms = models.BigIntegerField(default=0)
+    """From the day's beginning to the last end."""
+    fifo_span_ms = models.BigIntegerField(default=0)
+    idle_mw = models.BigIntegerField(default=0)
+    """What all chips draw when none works."""
+    idle_measured_permille = models.PositiveIntegerField(default=0)
+    """Of the chips, those of a type whose idle power was measured; of the others it is from data sheets."""
+    drawn_mwh = models.BigIntegerField(null=True)
+    """What chips that tell their power drew that day; None where none does."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["cell", "day"], name="one_saving_per_day")]
+
+
 class Removal(models.Model):
     """A row that was deleted while it counted, written by triggers: the feed cannot read a row that is gone
     (law 7)."""

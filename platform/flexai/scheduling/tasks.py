@@ -18,7 +18,17 @@ from flexai.jobs.deadlines import time_out_due
 from flexai.jobs.dependencies import settle_all
 from flexai.jobs.schedules import run_due
 from flexai.jobs.services import release_due
-from flexai.scheduling import chip_health, cycle, demand, forecasts, offers, past_use, records, speeds
+from flexai.scheduling import (
+    chip_health,
+    cycle,
+    demand,
+    forecasts,
+    nightly,
+    offers,
+    past_use,
+    records,
+    speeds,
+)
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +110,12 @@ def forecast() -> None:
     """When waiting jobs are expected to start is on record, for every cell."""
     for cell_id in Cell.objects.values_list("pk", flat=True):
         forecasts.forecast_starts(cell_id, clock.now())
+
+
+@shared_task(name="flexai.scheduling.savings", ignore_result=True)  # type: ignore[untyped-decorator]
+def play_yesterday() -> None:
+    """What the scheduler saved yesterday is being worked out, in a process of its own."""
+    nightly.start_due(clock.now())
 
 
 @shared_task(name="flexai.scheduling.prune", ignore_result=True)  # type: ignore[untyped-decorator]

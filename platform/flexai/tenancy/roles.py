@@ -42,11 +42,13 @@ class Action(StrEnum):
     SEE_USAGE = "see usage"
     # in an organization
     MANAGE_ACCOUNTS = "manage service accounts"
+    EXPORT_HISTORY = "export the history of jobs"
     # of the platform
     RUN_NODES = "change the state of nodes"
     ENROL_NODES = "enrol nodes"
     SET_SCHEDULER = "set the scheduler's policy"
     SEE_RECORDINGS = "see recordings of the scheduler"
+    SEE_SAVINGS = "see what the scheduler saved"
     SEE_EVERYBODY = "see whose work is where"
     SEE_FAULTS = "see the scheduler's errors"
     SET_PRICES = "set prices"
@@ -72,10 +74,12 @@ TABLE: Final[Mapping[Action, frozenset[str]]] = {
     Action.SET_JOB_POLICY:  _row("-      -       -           x      x"),
     Action.SEE_USAGE:       _row("x      x       x           x      x"),
     Action.MANAGE_ACCOUNTS: _row("-      -       x           x      x"),
+    Action.EXPORT_HISTORY:  _row("-      -       -           x      x"),
     Action.RUN_NODES:       _row("-      -       -           -      x"),
     Action.ENROL_NODES:     _row("-      -       -           -      x"),
     Action.SET_SCHEDULER:   _row("-      -       -           -      x"),
     Action.SEE_RECORDINGS:  _row("-      -       -           -      x"),
+    Action.SEE_SAVINGS:     _row("-      -       -           -      x"),
     Action.SEE_EVERYBODY:   _row("-      -       -           -      x"),
     Action.SEE_FAULTS:      _row("-      -       -           -      x"),
     Action.SET_PRICES:      _row("-      -       -           -      x"),

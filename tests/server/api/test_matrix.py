@@ -147,6 +147,8 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("delete", "teams/{team}/job-policy", None, "401 403 403 403 ok ok 404 404"),
     ("get", "usage", None, EVERYBODY),
     ("get", "usage.csv", None, EVERYBODY),
+    ("get", "history", None, "401 403 403 403 ok ok ok 403"),
+    ("get", "savings", None, OPERATORS),
     ("get", "prices", None, EVERYBODY),
     ("put", "prices", {"prices": [PRICE]}, OPERATORS),
     ("get", "tokens", None, EVERYBODY),

@@ -28,6 +28,7 @@ import {
 import { NodePanel } from "./NodePanel";
 import { HEALTH_COLOURS } from "./paint";
 import { useCluster, useNodes } from "./queries";
+import { SavingsPanel } from "./SavingsPanel";
 
 export function ClusterPage() {
   const { t } = useTranslation();
@@ -74,6 +75,7 @@ function Loaded({ model }: { model: ClusterModel }) {
         <ChipMap model={model} values={values} by={by} selected={node} onOpen={open} />
       </Panel>
       <NodeTable nodes={model.nodes} onOpen={open} current={node} />
+      <SavingsPanel />
       {opened && <NodePanel node={opened} close={() => open(undefined)} />}
     </div>
   );

@@ -119,8 +119,8 @@ def _prices() -> dict[str, Any]:
 
 def _asked(request: Request) -> tuple[Wanted, Statement]:
     given = request.query_params
-    last = _day(given.get("to", ""), "to") or clock.now().date()
-    first = _day(given.get("from", ""), "from") or last - timedelta(days=_DEFAULT_DAYS - 1)
+    last = day_in(given.get("to", ""), "to") or clock.now().date()
+    first = day_in(given.get("from", ""), "from") or last - timedelta(days=_DEFAULT_DAYS - 1)
     by = tuple(part.strip() for part in given.get("by", "").split(",") if part.strip())
     if any("\0" in text for text in (*by, given.get("team", ""), given.get("organization", ""))):
         raise InvalidInput("A text of the question holds NUL.")
@@ -129,7 +129,8 @@ def _asked(request: Request) -> tuple[Wanted, Statement]:
     return wanted, statement(principal, wanted, clock.now())
 
 
-def _day(given: str, name: str) -> date | None:
+def day_in(given: str, name: str) -> date | None:
+    """The day of a question; None where none is given. Raises InvalidInput."""
     if not given:
         return None
     try:
