@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import threading
 import time
@@ -12,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -41,6 +43,10 @@ class Issuer:
     answers: dict[str, Any] = field(default_factory=dict)
     """By path, instead of the right ones: (status, headers, body)."""
     asked: list[str] = field(default_factory=list)
+    person: dict[str, Any] = field(default_factory=lambda: {"sub": "u-1", "preferred_username": "ana"})
+    """Claims of whoever signs in next."""
+    codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What each code was given for."""
 
     def token(self, *, key: Any = None, kid: str | None = "k1", alg: str = "RS256", **claims: Any) -> str:
         """An identity token, right but for what is said here; a claim of None is left out."""
@@ -69,12 +75,37 @@ class Issuer:
         if path.startswith("/github?"):
             audience = parse_qs(urlsplit(path).query)["audience"][0]
             return 200, {}, json.dumps({"value": self.token(aud=audience)}).encode()
-        documents = {
-            issuers.DISCOVERY: {"issuer": self.url, "jwks_uri": f"{self.url}/keys"},
+        if path.startswith("/authorize?"):
+            wanted = {name: values[0] for name, values in parse_qs(urlsplit(path).query).items()}
+            code = str(uuid.uuid4())
+            self.codes[code] = wanted
+            back = urlencode({"code": code, "state": wanted["state"], "iss": self.url})
+            return 302, {"Location": f"{wanted['redirect_uri']}?{back}"}, b""
+        documents: dict[str, Any] = {
+            issuers.DISCOVERY: {
+                "issuer": self.url,
+                "jwks_uri": f"{self.url}/keys",
+                "authorization_endpoint": f"{self.url}/authorize",
+                "token_endpoint": f"{self.url}/token",
+            },
             "/keys": self.published(),
         }
         found = documents.get(path)
         return (404, {}, b"") if found is None else (200, {}, json.dumps(found).encode())
+
+    def trade(self, form: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        """The identity token for a code: once, to whoever can say what its challenge was made of."""
+        wanted = self.codes.pop(form.get("code", ""), None)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
+        right = wanted is not None and (
+            wanted["code_challenge"] == challenge.rstrip(b"=").decode()
+            and all(wanted[name] == form.get(name) for name in ("redirect_uri", "client_id"))
+            and form.get("client_secret") == "of-the-client"
+        )
+        if wanted is None or not right:
+            return 400, {}, b'{"error": "invalid_grant"}'
+        token = self.token(**{"aud": wanted["client_id"], "nonce": wanted["nonce"], **self.person})
+        return 200, {}, json.dumps({"access_token": "x", "token_type": "Bearer", "id_token": token}).encode()
 
 
 @contextmanager
@@ -92,6 +123,14 @@ def an_issuer() -> Iterator[Issuer]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            status, _, answer = issuer.trade({name: values[0] for name, values in parse_qs(body).items()})
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
             """Nothing is logged."""

@@ -2487,6 +2487,8 @@ export interface components {
         /** @description Whether this browser is signed in. */
         Session: {
             authenticated: boolean;
+            /** @description Name of the provider at /sign-in/oidc; null where there is none. */
+            single_sign_on: string | null;
         };
         /**
          * @description * `SIGTERM` - SIGTERM

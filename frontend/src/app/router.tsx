@@ -26,10 +26,15 @@ const number = (value: unknown): number | undefined =>
 
 const root = createRootRouteWithContext<Context>()({ notFoundComponent: NotFound });
 
+const REFUSALS = ["no_role", "failed", "unavailable"] as const;
+
 const login = createRoute({
   getParentRoute: () => root,
   path: "/login",
-  validateSearch: (search: Search) => ({ next: text(search.next) }),
+  validateSearch: (search: Search): { next?: string; refused?: (typeof REFUSALS)[number] } => ({
+    next: text(search.next),
+    refused: REFUSALS.find((code) => code === search.refused),
+  }),
   component: lazyRouteComponent(() => import("../features/session/LoginPage"), "LoginPage"),
 });
 

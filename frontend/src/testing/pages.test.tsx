@@ -175,3 +175,13 @@ test("without a session every page leads to the login, and the login leads back"
   await userEvent.click(screen.getByRole("button", { name: "Sign in" }));
   await waitFor(() => expect(router.state.location.pathname).toBe("/cluster"));
 });
+
+test("signing in by a provider leads there with the page to come back to, and a refusal is said", async () => {
+  const world = new World();
+  world.signedIn = false;
+  world.provider = "Acme";
+  showPage("/login?next=%2Fcluster&refused=no_role", world);
+  const link = await screen.findByRole("link", { name: "Continue with Acme" });
+  expect(link.getAttribute("href")).toBe("/sign-in/oidc?next=%2Fcluster");
+  expect(screen.getByRole("alert").textContent).toContain("None of your groups");
+});

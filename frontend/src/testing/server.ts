@@ -30,7 +30,8 @@ export function serverOf(world: World, told: (hint: object) => void = () => {}) 
 }
 
 async function session(world: World, request: Request): Promise<Response> {
-  if (request.method === "GET") return json({ authenticated: world.signedIn });
+  if (request.method === "GET")
+    return json({ authenticated: world.signedIn, single_sign_on: world.provider });
   if (request.method === "DELETE") {
     world.signedIn = false;
     return json(null, 204);

@@ -70,6 +70,8 @@ export class World {
   readonly logs = new Map<string, string>();
   readonly specs = new Map<string, { [key: string]: unknown }>();
   signedIn = true;
+  /** What else than a password one can sign in with. */
+  provider: string | null = null;
   private seq = 0;
 
   constructor(

@@ -11,9 +11,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 import httpcore
 import msgspec
@@ -39,18 +39,27 @@ def fetch_json(url: str, *, inside: Collection[str] = ()) -> Any:
     `inside` holds origins (`https://gitlab.corp.example`) that may lie on private addresses, and on the machine itself
     without TLS.
     """
+    return _asked(url, None, inside)
+
+
+def _asked(url: str, form: bytes | None, inside: Collection[str]) -> Any:
     check_url(url, inside=inside)
     parts = urlsplit(url)
     if not _turns.acquire(timeout=SECONDS):
         raise NotFetched("Too many addresses are being asked at once; try again.")
     try:
-        return _decoded(_fetched(url, is_private_allowed=origin_of(parts) in inside))
+        return _decoded(_fetched(url, form, is_private_allowed=origin_of(parts) in inside))
     except (httpcore.TimeoutException, TimeoutError):
         raise NotFetched(f"{parts.hostname} did not answer within {SECONDS:g} seconds.") from None
     except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
         raise NotFetched(f"{parts.hostname} cannot be reached: {type(error).__name__}.") from None
     finally:
         _turns.release()
+
+
+def post_form(url: str, fields: Mapping[str, str], *, inside: Collection[str] = ()) -> Any:
+    """The document that the address answers to this form. Raises NotFetched; bounds are those of `fetch_json`."""
+    return _asked(url, urlencode(fields).encode(), inside)
 
 
 def check_url(url: str, *, inside: Collection[str] = ()) -> None:
@@ -79,15 +88,18 @@ def origin_of(parts: SplitResult) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, usual) else "")
 
 
-def _fetched(url: str, *, is_private_allowed: bool) -> bytes:
+def _fetched(url: str, form: bytes | None, *, is_private_allowed: bool) -> bytes:
     deadline = time.monotonic() + SECONDS
     network = _Network(deadline, is_private_allowed)
     headers = [("Accept", "application/json"), ("User-Agent", "flexai")]
+    if form is not None:
+        headers.append(("Content-Type", "application/x-www-form-urlencoded"))
+    method = "GET" if form is None else "POST"
     timeouts = dict.fromkeys(("connect", "read", "write", "pool"), SECONDS)
     content = bytearray()
     with (
         httpcore.ConnectionPool(network_backend=network, ssl_context=ssl.create_default_context()) as pool,
-        pool.stream("GET", url, headers=headers, extensions={"timeout": timeouts}) as answer,
+        pool.stream(method, url, headers=headers, content=form, extensions={"timeout": timeouts}) as answer,
     ):
         if answer.status != 200:
             raise NotFetched(f"{urlsplit(url).hostname} answered {answer.status}.")

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from flexai.console.look import UNFOLD as UNFOLD
+from flexai.tenancy.roles import Role
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -19,6 +20,20 @@ def _flag(name: str, default: str = "0") -> bool:
 
 def _list(name: str, default: str) -> list[str]:
     return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
+
+
+def _group_roles(text: str) -> list[tuple[str, str, str, str]]:
+    """`GROUP=ORGANIZATION/TEAM:ROLE, GROUP=ORGANIZATION:ROLE` as (group, organization, team or nothing, role)."""
+    found = []
+    for item in filter(None, (item.strip() for item in text.split(","))):
+        group, _, place = item.rpartition("=")
+        where, _, role = place.rpartition(":")
+        organization, _, team = where.partition("/")
+        if not group or not organization or role not in set(Role):
+            message = f"FLEXAI_OIDC_GROUPS has {item!r}; write GROUP=ORGANIZATION/TEAM:ROLE, by commas"
+            raise ImproperlyConfigured(message)
+        found.append((group.strip(), organization.strip(), team.strip(), role))
+    return found
 
 
 def _database(url: str) -> dict[str, object]:
@@ -52,6 +67,18 @@ CURRENCY = os.environ.get("FLEXAI_CURRENCY", "EUR")
 """In which prices and costs are told."""
 PRIVATE_ISSUERS = _list("FLEXAI_PRIVATE_ISSUERS", "")
 """Origins of issuers of identities on private addresses (`https://gitlab.corp.example`); others must be public."""
+OIDC_ISSUER = os.environ.get("FLEXAI_OIDC_ISSUER", "")
+"""Whoever this OpenID Connect provider knows signs in by it; nothing: by password alone."""
+OIDC_CLIENT_ID = os.environ.get("FLEXAI_OIDC_CLIENT_ID", "")
+OIDC_CLIENT_SECRET = os.environ.get("FLEXAI_OIDC_CLIENT_SECRET", "")
+OIDC_NAME = os.environ.get("FLEXAI_OIDC_NAME", "single sign-on")
+"""As the button on the sign-in page names it."""
+OIDC_SCOPES = os.environ.get("FLEXAI_OIDC_SCOPES", "openid profile email")
+OIDC_GROUPS_CLAIM = os.environ.get("FLEXAI_OIDC_GROUPS_CLAIM", "groups")
+OIDC_GROUPS = _group_roles(os.environ.get("FLEXAI_OIDC_GROUPS", ""))
+"""Which groups of the provider have which role where."""
+if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_GROUPS):
+    raise ImproperlyConfigured("FLEXAI_OIDC_ISSUER needs FLEXAI_OIDC_CLIENT_ID and FLEXAI_OIDC_GROUPS")
 CSRF_TRUSTED_ORIGINS = _list("FLEXAI_TRUSTED_ORIGINS", "")
 
 INSTALLED_APPS = [
@@ -135,6 +162,10 @@ CSRF_COOKIE_NAME = "flexai_csrf"
 CSRF_FAILURE_VIEW = "flexai.api.problems.csrf_failure"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE
+SILENCED_SYSTEM_CHECKS = ["security.W008", "security.W021"]
+"""TLS ends at a proxy, which is what redirects: health checks, agents and the command line beside the server speak
+plain HTTP to it. Preloading HSTS is for good and for a whole domain: its owner's decision, taken at the proxy too."""
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024

@@ -40,6 +40,18 @@ class User(AbstractUser):
     """A person or service account. `is_staff` makes a platform operator."""
 
 
+class Identity(models.Model):
+    """Who a user is at a provider by which they sign in. Never guessed from a name or an address of mail."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="identities")
+    issuer = models.CharField(max_length=255)
+    subject = models.CharField(max_length=255)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="one_user_per_identity")]
+
+
 class ServiceAccount(models.Model):
     """A user that is a program: without a password, it acts by tokens alone, in one organization. Its role is that of
     its user's membership, in the organization or in one team."""

@@ -133,7 +133,7 @@ class TestSession:
             headers = {"X-CSRFToken": cookie.value} if csrf and cookie else {}
             return browser.post(f"/api/v1{path}", body, content_type="application/json", headers=headers)
 
-        assert browser.get("/api/v1/session").json() == {"authenticated": False}
+        assert browser.get("/api/v1/session").json() == {"authenticated": False, "single_sign_on": None}
         assert post("/session", credentials, csrf=False).status_code == 403
         signed_in = post("/session", credentials, csrf=True)
         assert signed_in.status_code == 200, signed_in.content

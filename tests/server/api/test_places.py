@@ -210,7 +210,7 @@ class TestHealthAndPages:
             assert "script-src 'self';" in policy
             assert "ws://testserver" in policy
         assert Client().get("/favicon.ico").status_code == 404
-        assert "'unsafe-eval'" in Client().get("/console/login/")["Content-Security-Policy"]
+        assert "'unsafe-eval'" in Client().get("/console/")["Content-Security-Policy"]
 
     def test_without_a_built_page_it_says_how_to_build_it(
         self, db: None, settings: Any, tmp_path: Path

@@ -1,4 +1,4 @@
-import { Alert, Button, PasswordInput, TextInput } from "@mantine/core";
+import { Alert, Button, Divider, PasswordInput, TextInput } from "@mantine/core";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
@@ -12,15 +12,18 @@ import { safeNext } from "./next";
 
 export function LoginPage() {
   const { t } = useTranslation();
-  const { next } = useSearch({ from: "/login" });
+  const { next, refused } = useSearch({ from: "/login" });
   const client = useQueryClient();
   const navigate = useNavigate();
-  const [problem, setProblem] = useState<string | null>(null);
+  const [problem, setProblem] = useState<string | null>(refused ? t(`login.refused.${refused}`) : null);
+  const [provider, setProvider] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
 
   useEffect(() => {
     // The first answer sets the CSRF cookie that signing in needs.
-    api.GET("/api/v1/session").catch((error) => setProblem(asProblem(error).message));
+    body(api.GET("/api/v1/session"))
+      .then((session) => setProvider(session.single_sign_on))
+      .catch((error) => setProblem(asProblem(error).message));
     document.title = "Flexai";
   }, []);
 
@@ -36,7 +39,9 @@ export function LoginPage() {
       );
       client.clear();
       client.setQueryData(meOptions().queryKey, me);
-      await navigate({ href: safeNext(next) });
+      // The console is not a page of this application: the browser itself has to go there.
+      if (safeNext(next).startsWith("/console")) window.location.assign(safeNext(next));
+      else await navigate({ href: safeNext(next) });
     } catch (error) {
       setProblem(asProblem(error).message);
       setBusy(false);
@@ -59,6 +64,19 @@ export function LoginPage() {
           >
             {problem}
           </Alert>
+        )}
+        {provider && (
+          <>
+            <Button
+              component="a"
+              href={`/sign-in/oidc?next=${encodeURIComponent(safeNext(next))}`}
+              variant="default"
+              fullWidth
+            >
+              {t("login.provider", { name: provider })}
+            </Button>
+            <Divider label={t("login.or")} />
+          </>
         )}
         <TextInput
           name="username"

@@ -22,6 +22,9 @@ class SessionSerializer(serializers.Serializer[Any]):
     """Whether this browser is signed in."""
 
     authenticated = serializers.BooleanField()
+    single_sign_on = serializers.CharField(
+        allow_null=True, help_text="Name of the provider at /sign-in/oidc; null where there is none."
+    )
 
 
 class MeUserSerializer(serializers.Serializer[Any]):

@@ -33,7 +33,12 @@ class SessionView(View):
     @method_decorator(ensure_csrf_cookie)
     def get(self, request: Request) -> Response:
         """Whether you are signed in; sets the CSRF cookie."""
-        return Response({"authenticated": bool(request.user and request.user.is_authenticated)})
+        return Response(
+            {
+                "authenticated": bool(request.user and request.user.is_authenticated),
+                "single_sign_on": settings.OIDC_NAME if settings.OIDC_ISSUER else None,
+            }
+        )
 
     @extend_schema(
         operation_id="session_open",

@@ -1,0 +1,187 @@
+"""What docs/security.md promises of the server as a whole; what belongs to one part is tested with that part."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from kombu import serialization
+from kombu.exceptions import ContentDisallowed
+
+from flexai.api import throttling
+from flexai.api.schema import document
+from flexai.common.broker import valkey
+from flexai.config.celery import app
+from flexai.jobs.spec import MAX_LABELS
+from flexai.tenancy.models import User
+from tests.support.tenants import PASSWORD, Api, Tenant, a_spec, a_tenant, give_password
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def tenant(db: None) -> Tenant:
+    valkey().flushdb()
+    return a_tenant("acme")
+
+
+def sign_in(username: str, password: str = "wrong") -> Any:
+    body = {"username": username, "password": password}
+    return Client().post("/api/v1/session", body, content_type="application/json")
+
+
+PRODUCTION = {
+    "FLEXAI_SECURE": "1",
+    "FLEXAI_SECRET_KEY": "kd83jf-Zq2_" * 6,
+    "FLEXAI_ALLOWED_HOSTS": "flexai.example",
+}
+
+
+def test_djangos_own_check_of_a_production_server_is_clean() -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLEXAI_", "PYTEST_"))}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT, env={**kept, **PRODUCTION}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout + done.stderr
+
+
+def test_a_production_server_without_a_secret_does_not_start() -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLEXAI_", "PYTEST_"))}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=ROOT, env=kept, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "FLEXAI_SECRET_KEY is not set" in done.stderr
+
+
+@pytest.mark.parametrize("path", ["/login", "/api/v1/health", "/console/", "/api/v1/nowhere"])
+def test_every_answer_keeps_out_frames_and_guesses_of_types(tenant: Tenant, path: str) -> None:
+    answer = Client().get(path)
+    assert answer["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in answer["Content-Security-Policy"]
+    assert "object-src 'none'" in answer["Content-Security-Policy"]
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Referrer-Policy"] == "same-origin"
+    assert answer["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+def test_the_dashboard_runs_no_script_but_its_own_files(tenant: Tenant) -> None:
+    page = settings.FRONTEND_DIST / "index.html"
+    if not page.exists():
+        pytest.skip("the dashboard is not built: `make setup` builds it")
+    policy = Client().get("/")["Content-Security-Policy"]
+    [scripts] = [rule for rule in policy.split("; ") if rule.startswith("script-src")]
+    assert scripts == "script-src 'self'"
+    text = page.read_text()
+    found = re.findall(r"<script\b[^>]*>", text)
+    assert found
+    assert all(re.search(r'\bsrc="/static/', tag) for tag in found), "none is inline"
+    assert not re.search(r"\son[a-z]+=", text), "nor is one in an attribute"
+
+
+def test_cookies_are_out_of_reach_of_scripts_and_of_other_sites(tenant: Tenant) -> None:
+    give_password(tenant.owner)
+    answer = sign_in(tenant.owner.username, PASSWORD)
+    session = answer.cookies[settings.SESSION_COOKIE_NAME]
+    assert (session["httponly"], session["samesite"]) == (True, "Lax")
+    assert answer.cookies[settings.CSRF_COOKIE_NAME]["samesite"] == "Lax"
+
+
+def test_signing_in_makes_a_new_session(tenant: Tenant) -> None:
+    give_password(tenant.owner)
+    browser = Client()
+    session = browser.session
+    session["planted"] = "1"
+    session.save()
+    planted = session.session_key
+    body = {"username": tenant.owner.username, "password": PASSWORD}
+    assert browser.post("/api/v1/session", body, content_type="application/json").status_code == 200
+    assert browser.session.session_key != planted
+    browser.delete("/api/v1/session")
+    assert browser.get("/api/v1/me").status_code == 401
+
+
+def test_nobody_learns_who_has_an_account(tenant: Tenant) -> None:
+    give_password(tenant.owner)
+    User.objects.create_user("sleeper", password=PASSWORD, is_active=False)
+    answers = [sign_in(tenant.owner.username), sign_in("nobody"), sign_in("sleeper", PASSWORD)]
+    told = {
+        (answer.status_code, re.sub(r'"request_id":"\w+"', "", answer.content.decode())) for answer in answers
+    }
+    assert len(told) == 1
+
+
+def test_the_console_is_no_way_round_the_bounds_on_guessing(tenant: Tenant) -> None:
+    User.objects.create_user("olga", password=PASSWORD, is_staff=True)
+    browser = Client()
+    answer = browser.post("/console/login/", {"username": "olga", "password": PASSWORD})
+    assert (answer.status_code, answer["Location"]) == (302, "/login?next=/console/")
+    assert "_auth_user_id" not in browser.session
+    assert browser.get("/console/", follow=True).redirect_chain[-1][0].startswith("/login")
+
+
+def test_guesses_at_many_names_are_bounded_by_their_address(tenant: Tenant, monkeypatch: Any) -> None:
+    monkeypatch.setattr(throttling, "SIGN_INS_PER_ADDRESS", 3)
+    assert [sign_in(f"user-{number}").status_code for number in range(4)] == [401, 401, 401, 429]
+
+
+def test_a_token_in_an_address_is_no_token(tenant: Tenant) -> None:
+    """It would stand in logs, histories and referrers."""
+    for name in ("token", "access_token", "api_key", "authorization"):
+        assert Client().get(f"/api/v1/me?{name}={tenant.token}").status_code == 401
+    queries = {
+        parameter["name"]
+        for path in document()["paths"].values()
+        for operation in path.values()
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "query"
+    }
+    assert not {name for name in queries if re.search("token|secret|password|key", name)}
+
+
+def test_tasks_are_json_and_nothing_else() -> None:
+    assert app.conf.accept_content == ["json"]
+    assert (app.conf.task_serializer, app.conf.result_serializer) == ("json", "json")
+    with pytest.raises(ContentDisallowed):
+        serialization.loads(
+            pickle.dumps({}), "application/x-python-serialize", "binary", accept=app.conf.accept_content
+        )
+
+
+def test_what_is_sent_is_bounded(tenant: Tenant) -> None:
+    api = Api(tenant.token)
+    assert api.get("/jobs", limit=201).status_code == 400
+    assert api.get("/jobs", limit=-1).status_code == 400
+    labels = {f"l{number}": "x" for number in range(MAX_LABELS + 1)}
+    wrong = api.post("/jobs", a_spec(labels=labels))
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (400, "labels")
+    deep: Any = "x"
+    for _ in range(300):
+        deep = {"a": deep}
+    assert api.post("/jobs", a_spec(env=deep)).status_code == 400
+    large = api.post("/tokens", {"name": "x" * (1024 * 1024)})
+    assert (large.status_code, large.json()["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "a\nb", "a\x00", "a\u202eb", "a\x7f", "a\u2028b"])
+def test_names_have_no_control_characters(tenant: Tenant, name: str) -> None:
+    """A terminal, a log line or a page that shows a name does what it always does."""
+    api = Api(tenant.token)
+    assert api.post("/jobs", a_spec(name=name)).status_code == 400
+    assert api.post("/tokens", {"name": name, "scopes": ["read"], "expires_in_days": 1}).status_code == 400
+    assert api.post("/service-accounts", {"name": name, "role": "member"}).status_code == 400
+
+
+def test_a_host_that_is_not_ours_is_refused(tenant: Tenant) -> None:
+    assert Client(HTTP_HOST="evil.example").get("/api/v1/health").status_code == 400
