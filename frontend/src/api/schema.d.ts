@@ -890,7 +890,7 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** @description Set all quotas of the team; owners and operators. */
+        /** @description Set all quotas of the team. Operators; owners for a team below another, out of what that one is promised. */
         put: operations["team_quotas_set"];
         post?: never;
         delete?: never;

@@ -36,7 +36,8 @@ class Action(StrEnum):
     STEER_OWN = "stop, hold, resume, keep or requeue a job of one's own"
     STEER_ANY = "act on a job of somebody else"
     NAME_MEMBERS = "name members"
-    SET_QUOTAS = "set quotas"
+    SET_QUOTAS = "divide quotas among the teams below another"
+    SET_TOP_QUOTAS = "set the quotas of a team that stands below no other"
     SET_BUDGETS = "set budgets and caps"
     SET_JOB_POLICY = "set policies for jobs"
     SEE_USAGE = "see usage"
@@ -70,6 +71,7 @@ TABLE: Final[Mapping[Action, frozenset[str]]] = {
     Action.STEER_ANY:       _row("-      -       x           x      -"),
     Action.NAME_MEMBERS:    _row("-      -       x           x      x"),
     Action.SET_QUOTAS:      _row("-      -       -           x      x"),
+    Action.SET_TOP_QUOTAS:  _row("-      -       -           -      x"),
     Action.SET_BUDGETS:     _row("-      -       -           x      x"),
     Action.SET_JOB_POLICY:  _row("-      -       -           x      x"),
     Action.SEE_USAGE:       _row("x      x       x           x      x"),

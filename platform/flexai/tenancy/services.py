@@ -175,14 +175,15 @@ def set_quotas(
 ) -> list[Quota]:
     """These are the team's quotas in the cell afterwards, and no others; recorded with what was before.
 
-    Running work stays when a quota shrinks (F4). Raises NotFound or Forbidden (owners and operators only) and
-    InvalidInput naming every wrong line.
+    What an organization gets of the cluster, the quotas of the teams at its top, operators say; its owners divide it
+    among the teams below, and what was given to nobody above is theirs to promise to nobody. Running work stays when a
+    quota shrinks (F4). Raises NotFound or Forbidden, and InvalidInput naming every wrong line.
     """
-    principal.require(Action.SET_QUOTAS, team.pk)
+    principal.require(Action.SET_QUOTAS if team.parent_id else Action.SET_TOP_QUOTAS, team.pk)
     lines = list(quotas)
     _check(lines)
     locked = Team.objects.select_for_update().get(pk=team.pk)
-    _check_promises(locked, lines, cell_id)
+    _check_promises(locked, lines, cell_id, divides=not principal.may(Action.SET_TOP_QUOTAS, team.pk))
     before = _as_facts(Quota.objects.filter(team=locked, cell_id=cell_id))
     kept = [line["chip_type"] for line in lines]
     Quota.objects.filter(team=locked, cell_id=cell_id).exclude(chip_type__in=kept).delete()
@@ -242,9 +243,9 @@ def _is_amount(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_QUOTA_MILLI
 
 
-def _check_promises(team: Team, lines: Sequence[QuotaLine], cell_id: int) -> None:
-    """F1: children may not be promised more than the parent. A parent without a quota of the type promises
-    nothing and bounds nothing."""
+def _check_promises(team: Team, lines: Sequence[QuotaLine], cell_id: int, *, divides: bool) -> None:
+    """F1: children may not be promised more than the parent. A parent without a quota of the type bounds nothing that
+    an operator promises; whoever divides what the parent has can promise nothing of it."""
     if team.parent_id is None:
         return
     promised = dict(
@@ -258,10 +259,9 @@ def _check_promises(team: Team, lines: Sequence[QuotaLine], cell_id: int) -> Non
     for position, line in enumerate(lines):
         name = line["chip_type"]
         total = others.get(name, 0) + line.get("guaranteed_milli", 0)
-        if name in promised and total > promised[name]:
-            message = (
-                f"would promise {total} milli-chips of {name}; the team above is promised {promised[name]}"
-            )
+        has = promised.get(name, 0 if divides else total)
+        if line.get("guaranteed_milli", 0) and total > has:
+            message = f"would promise {total} milli-chips of {name}; the team above is promised {has}"
             errors.append(FieldError(f"quotas.{position}.guaranteed_milli", message))
     if errors:
         raise InvalidInput("The team above is not promised so much.", errors=errors)

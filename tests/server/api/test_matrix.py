@@ -24,6 +24,7 @@ from flexai.tenancy.models import (
     Budget,
     JobPolicy,
     Organization,
+    Quota,
     Role,
     ServiceAccount,
     Team,
@@ -31,7 +32,7 @@ from flexai.tenancy.models import (
     Token,
     User,
 )
-from flexai.tenancy.services import add_member, create_team, create_token
+from flexai.tenancy.services import DEFAULT_CELL, add_member, create_team, create_token
 from flexai.tenancy.tokens import principal_for_token
 from tests.support.tenants import Api, Tenant, a_cell, a_node, a_spec, a_tenant
 
@@ -115,7 +116,8 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("get", "recordings/{recording}", None, OPERATORS),
     ("get", "teams", None, EVERYBODY),
     ("get", "teams/{team}", None, "401 ok ok ok ok ok 404 404"),
-    ("put", "teams/{team}/quotas", QUOTAS, "401 403 403 403 ok ok 404 404"),
+    ("put", "teams/{team}/quotas", QUOTAS, "401 403 403 403 403 ok 404 404"),
+    ("put", "teams/{below}/quotas", QUOTAS, "401 403 403 403 ok ok 404 404"),
     ("put", "teams/{team}/user-caps", {"user_caps": []}, "401 403 403 403 ok ok 404 404"),
     ("put", "teams/{team}/budget", {"chip_hours": 1}, "401 403 403 403 ok ok 404 404"),
     ("delete", "teams/{team}/budget", None, "401 403 403 403 ok ok 404 404"),
@@ -207,7 +209,15 @@ def matrix(db: None) -> Matrix:
     made = Matrix(
         {"nobody": Api(), **{who: Api(secret) for who, secret in secrets.items()}}, secrets, users, {}
     )
-    made.ids = {"node": node.public_id, "team": team.public_id, **_jobs(made), **_others(made, zebra, team)}
+    below = create_team(zebra, "zebra-below", parent=team)
+    Quota.objects.create(team=team, cell_id=DEFAULT_CELL, chip_type="H100-80GB", guaranteed_milli=1000)
+    made.ids = {
+        "below": below.public_id,
+        "node": node.public_id,
+        "team": team.public_id,
+        **_jobs(made),
+        **_others(made, zebra, team),
+    }
     return made
 
 

@@ -102,11 +102,11 @@ class TestNodes:
 
 
 class TestTeams:
-    def test_a_team_shows_quotas_use_and_members(self, tenant: Tenant) -> None:
+    def test_a_team_shows_quotas_use_and_members(self, tenant: Tenant, operator: Tenant) -> None:
         TeamUse.objects.create(cell_id=DEFAULT_CELL, team=tenant.team, chip_type="H100-80GB", used_milli=2500)
         TeamUse.objects.create(cell_id=DEFAULT_CELL, team=tenant.team, chip_type="cpu", used_milli=500)
         line = {"chip_type": "H100-80GB", "guaranteed_milli": 4000, "limit_milli": 8000}
-        answer = tenant.api.put(f"/teams/{tenant.team.public_id}/quotas", {"quotas": [line]})
+        answer = operator.api.put(f"/teams/{tenant.team.public_id}/quotas", {"quotas": [line]})
         assert answer.status_code == 200, answer.content
         assert answer.json()["quotas"] == [
             {**line, "over_quota_weight": 1, "used_milli": 2500},
@@ -121,13 +121,14 @@ class TestTeams:
         entry = AuditEntry.objects.get(action="team.quotas_set")
         assert entry.before == {}
         assert entry.after["H100-80GB"]["limit_milli"] == 8000
-        assert tenant.api.get(f"/teams/{tenant.team.public_id}").json() == answer.json()
+        seen = tenant.api.get(f"/teams/{tenant.team.public_id}").json()
+        assert {**seen, "role": "operator"} == answer.json()
 
-    def test_a_limit_refuses_what_can_never_fit_under_it(self, tenant: Tenant) -> None:
+    def test_a_limit_refuses_what_can_never_fit_under_it(self, tenant: Tenant, operator: Tenant) -> None:
         from flexai.jobs import admission
 
         line = {"chip_type": "H100-80GB", "guaranteed_milli": 0, "limit_milli": 2000}
-        tenant.api.put(f"/teams/{tenant.team.public_id}/quotas", {"quotas": [line]})
+        operator.api.put(f"/teams/{tenant.team.public_id}/quotas", {"quotas": [line]})
         admission.forget()
         refused = tenant.api.post("/jobs", a_spec(preemptible=True, resources={"accelerators": "H100:4"}))
         assert (refused.status_code, refused.json()["code"]) == (422, "never_fits")
@@ -144,17 +145,19 @@ class TestTeams:
             [{"chip_type": "a\0"}], [{"chip_type": "H100", "guaranteed_milli": None}],
         ],
     )  # fmt: skip
-    def test_wrong_quotas_change_nothing(self, tenant: Tenant, quotas: Any) -> None:
+    def test_wrong_quotas_change_nothing(self, tenant: Tenant, operator: Tenant, quotas: Any) -> None:
         Quota.objects.create(team=tenant.team, cell_id=DEFAULT_CELL, chip_type="kept", guaranteed_milli=1000)
-        answer = tenant.api.put(f"/teams/{tenant.team.public_id}/quotas", {"quotas": quotas})
+        answer = operator.api.put(f"/teams/{tenant.team.public_id}/quotas", {"quotas": quotas})
         assert answer.status_code == 400, answer.content
         assert list(Quota.objects.values_list("chip_type", flat=True)) == ["kept"]
 
-    def test_only_owners_and_operators_set_quotas(self, tenant: Tenant, operator: Tenant) -> None:
+    def test_what_an_organization_gets_only_operators_say(self, tenant: Tenant, operator: Tenant) -> None:
         _, maintainer = tenant.somebody(Role.MAINTAINER)
         path = f"/teams/{tenant.team.public_id}/quotas"
         body = {"quotas": [{"chip_type": "H100-80GB", "guaranteed_milli": 1000}]}
         assert maintainer.put(path, body).status_code == 403
+        refused = tenant.api.put(path, body)
+        assert (refused.status_code, "Only an operator" in refused.json()["detail"]) == (403, True)
         assert not Quota.objects.exists()
         answer = operator.api.put(path, body)
         assert (answer.status_code, answer.json()["role"]) == (200, "operator")

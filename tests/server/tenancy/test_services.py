@@ -171,6 +171,7 @@ class TestRoles:
 class TestQuotas:
     def test_children_may_not_be_promised_more_than_the_parent(self, tenant: Tenant) -> None:
         """F1"""
+        tenant.owner.is_staff = True
         line = {"chip_type": "H100", "guaranteed_milli": 8000}
         services.set_quotas(tenant.principal, tenant.team, [line])  # type: ignore[list-item]
         one = services.create_team(tenant.organization, "one", parent=tenant.team)
@@ -182,7 +183,26 @@ class TestQuotas:
         assert "promised 8000" in caught.value.errors[0].message
         services.set_quotas(principal, two, [{"chip_type": "H100", "guaranteed_milli": 3000}])
 
+    def test_an_owner_divides_what_was_given_and_promises_nothing_else(self, tenant: Tenant) -> None:
+        below = services.create_team(tenant.organization, "below", parent=tenant.team)
+        deeper = services.create_team(tenant.organization, "deeper", parent=below)
+        Quota.objects.create(team=tenant.team, cell_id=1, chip_type="H100", guaranteed_milli=4000)
+        services.set_quotas(tenant.principal, below, [{"chip_type": "H100", "guaranteed_milli": 3000}])
+        for team, chip_type, amount in ((below, "A100", 1000), (deeper, "A100", 1), (deeper, "H100", 3001)):
+            with pytest.raises(InvalidInput, match="not promised so much"):
+                services.set_quotas(
+                    tenant.principal, team, [{"chip_type": chip_type, "guaranteed_milli": amount}]
+                )
+        for team in (tenant.team, services.create_team(tenant.organization, "top")):
+            with pytest.raises(Forbidden, match="Only an operator"):
+                services.set_quotas(tenant.principal, team, [])
+        assert list(Quota.objects.order_by("id").values_list("team__name", "guaranteed_milli")) == [
+            ("research", 4000), ("below", 3000),
+        ]  # fmt: skip
+        services.set_quotas(tenant.principal, deeper, [{"chip_type": "A100", "limit_milli": 2000}])
+
     def test_setting_quotas_replaces_them(self, tenant: Tenant) -> None:
+        tenant.owner.is_staff = True
         services.set_quotas(tenant.principal, tenant.team, [{"chip_type": "A"}, {"chip_type": "B"}])
         services.set_quotas(tenant.principal, tenant.team, [{"chip_type": "B", "limit_milli": 5}])
         assert list(Quota.objects.values_list("chip_type", "limit_milli")) == [("B", 5)]

@@ -59,7 +59,7 @@ class QuotasView(View):
         responses=answers(shapes.TeamSerializer),
     )
     def put(self, request: Request, id: str) -> Response:
-        """Set all quotas of the team; owners and operators."""
+        """Set all quotas of the team. Operators; owners for a team below another, out of what that one is promised."""
         principal = principal_of(request)
         team = team_named(principal, id)
         body = body_of(request)
