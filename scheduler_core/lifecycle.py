@@ -83,6 +83,9 @@ FINAL_JOB_STATES = frozenset(
 DEADLINE = "deadline"
 """The reason code of what a deadline ended."""
 
+GROWN = "grown"
+"""The reason code of a task that goes on with the memory that it asked for."""
+
 FAILURES = frozenset({Outcome.EXIT, Outcome.OOM, Outcome.START_FAILED, Outcome.TIMED_OUT})
 """Outcomes that are the job's own doing and count against `Retry.limit`."""
 
@@ -222,13 +225,18 @@ def after_attempt(
     retry: Retry,
     cancel_requested: bool,
     past_deadline: bool = False,
+    was_sized_down: bool = False,
 ) -> Next:
     """What becomes of a job whose attempt ended so; `failures` counts the earlier ones that counted.
 
     What succeeded stays succeeded. A requested cancel wins over everything else. The platform's own
     interruptions requeue and never count; the job's own failures count, and requeue while `retry` allows.
-    Past the job's deadline no attempt follows: whatever would wait again has timed out.
+    Past the job's deadline no attempt follows: whatever would wait again has timed out. Who ran out of memory with
+    less than it asked for (T5) waits again with all of it, and that does not count.
     """
+    if outcome is Outcome.OOM and was_sized_down and not cancel_requested and not past_deadline:
+        sentence = "The attempt ran out of the memory that earlier tasks needed; it waits again with what it asked for."
+        return Next(JobState.QUEUED, False, GROWN, sentence)
     follows = _in_time(outcome, exit_code, failures, retry, cancel_requested)
     if not past_deadline or (
         follows.state is not JobState.QUEUED and follows.state is not JobState.TIMED_OUT

@@ -44,6 +44,7 @@ ACCEPTED: dict[str, Any] = {
     "checkpoint.signal": "USR1",
     "checkpoint.grace_period": "30s",
     "array": "0-99%10",
+    "right_size": False,
     "labels": {"project": "x"},
     "utilization_policy": {"min_utilization": 5, "window": "10m", "action": "suspend"},
     "depends_on": [{"job": "a", "on": "afterany", "otherwise": "cancel"}, "b"],

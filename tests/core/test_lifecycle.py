@@ -136,6 +136,27 @@ def test_a_requested_cancel_wins_over_everything_but_success(outcome: Outcome) -
 
 @pytest.mark.parametrize("outcome", list(Outcome))
 @pytest.mark.parametrize("cancel", [True, False])
+@pytest.mark.parametrize("late", [True, False])
+def test_t5_who_ran_out_of_less_than_it_asked_for_waits_again_with_all_of_it(outcome, cancel, late) -> None:
+    def after(was_sized_down: bool) -> Next:
+        return after_attempt(
+            outcome, exit_code=137, failures=9, retry=Retry(), cancel_requested=cancel, past_deadline=late,
+            was_sized_down=was_sized_down,
+        )  # fmt: skip
+
+    follows = after(was_sized_down=True)
+    if outcome is Outcome.OOM and not cancel and not late:
+        assert (follows.state, follows.counts_as_failure, follows.reason_code) == (
+            JobState.QUEUED,
+            False,
+            "grown",
+        )
+    else:
+        assert follows == after(was_sized_down=False)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+@pytest.mark.parametrize("cancel", [True, False])
 @pytest.mark.parametrize("failures", [0, 9])
 def test_past_its_deadline_no_job_waits_again(outcome: Outcome, cancel: bool, failures: int) -> None:
     def after(past_deadline: bool) -> Next:

@@ -1057,6 +1057,14 @@ export interface components {
          * @enum {string}
          */
         ActionEnum: "notify" | "suspend" | "stop";
+        /** @description What the next run of such a job could ask for. */
+        Advice: {
+            /** @description Of the spec. */
+            field: string;
+            value: string;
+            /** @description What was measured, and what would do. */
+            sentence: string;
+        };
         /**
          * @description * `afterok` - afterok
          *     * `afterany` - afterany
@@ -1663,6 +1671,7 @@ export interface components {
             /** @description The first fifty of them. */
             dependents: components["schemas"]["Dependent"][];
             allowed_actions: components["schemas"]["Action"][];
+            advice: components["schemas"]["Advice"][];
         };
         /** @description A page of jobs. */
         JobList: {
@@ -1764,6 +1773,8 @@ export interface components {
             matrix?: {
                 [key: string]: unknown[] | number;
             };
+            /** @description Waiting tasks of an array ask for the memory that earlier ones held; true. */
+            right_size?: boolean;
             /** @description All of them come first. */
             depends_on?: components["schemas"]["DependencySpecRequest"][];
             labels?: {
@@ -2465,6 +2476,8 @@ export interface components {
             matrix?: {
                 [key: string]: unknown[] | number;
             };
+            /** @description Waiting tasks of an array ask for the memory that earlier ones held; true. */
+            right_size?: boolean;
             /** @description All of them come first. */
             depends_on?: components["schemas"]["DependencySpecRequest"][];
             labels?: {

@@ -132,6 +132,7 @@ export class World {
       depends_on: [],
       schedule: null,
       dependents: [],
+      advice: [],
       allowed_actions:
         job.status === "queued"
           ? [...actions, "hold"]

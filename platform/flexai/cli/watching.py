@@ -100,14 +100,18 @@ def explain(
     """Say why a job is where it is, what it says of itself, and what has happened to it."""
     with connect() as client:
         job_id = job_id_of(client, job)
-        answer, progress = client.jobs.explain(job_id), client.jobs.get(job_id)["progress"]
+        answer, shown = client.jobs.explain(job_id), client.jobs.get(job_id)
         events = list(client.jobs.events(job_id))
     if as_json:
-        output.emit_json({**answer, "progress": progress, "events": events})
+        output.emit_json(
+            {**answer, "progress": shown["progress"], "advice": shown.get("advice", []), "events": events}
+        )
         return
     output.out().print(_explained(answer))
-    if progress:
-        output.out().print(Text(_said(progress)))
+    if shown["progress"]:
+        output.out().print(Text(_said(shown["progress"])))
+    for one in shown.get("advice", []):
+        output.out().print(Text(f"  Next time: {output.printable(one['sentence'])}"))
     if events:
         output.out().print(tables.events_table(sorted(events, key=lambda event: event["id"])))
 

@@ -105,6 +105,14 @@ class Dependent(TypedDict):
     status: str
 
 
+class Advice(TypedDict):
+    """A field of the spec, what it could say next time, and the proof."""
+
+    field: str
+    value: str
+    sentence: str
+
+
 class Lending(TypedDict):
     """That it runs on chips lent to it (`role` guest), or offers its own idle ones (owner)."""
 
@@ -153,6 +161,7 @@ class Job(TypedDict):
     effective_spec: NotRequired[Spec]
     attempts: NotRequired[list[Attempt]]
     allowed_actions: NotRequired[list[str]]
+    advice: NotRequired[list[Advice]]
     depends_on: NotRequired[list[Dependency]]
     dependents: NotRequired[list[Dependent]]
 

@@ -20,8 +20,10 @@ from flexai.jobs.dependencies import settle_dependents_on_commit
 from flexai.jobs.history import MAX_SENTENCE, Happened, write_history
 from flexai.jobs.ledger import write_lines
 from flexai.jobs.locking import LockedAttempt, lock_attempts
+from flexai.jobs.sizing import grow_back
 from scheduler_core.lifecycle import (
     FINAL_JOB_STATES,
+    GROWN,
     AttemptEvent,
     AttemptState,
     JobEvent,
@@ -106,6 +108,9 @@ def end_locked(
     cursor.execute(_END_ATTEMPTS, [as_rows(attempt_rows)], prepare=True)
     write_lines(cursor, [attempt.pk for attempt in attempts])
     cursor.execute(_MOVE_JOBS, [as_rows(job_rows)], prepare=True)
+    grown = [a.job_pk for a, after in zip(attempts, nexts, strict=True) if after.reason_code == GROWN]
+    if grown:
+        grow_back(cursor, grown)
     write_history(cursor, history)
     publish_on_commit(hints=hints)
     final = [a.job_pk for a, after in zip(attempts, nexts, strict=True) if after.state in FINAL_JOB_STATES]
@@ -164,6 +169,7 @@ def next_of(attempt: LockedAttempt, ending: Ending, now: datetime) -> Next:
         retry=_retry(attempt.retry),
         cancel_requested=attempt.cancel_requested,
         past_deadline=attempt.is_past_deadline(now),
+        was_sized_down=attempt.was_sized_down,
     )
     move_job(attempt.job_state, _JOB_EVENT[after.state])
     return after

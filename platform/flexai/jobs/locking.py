@@ -70,6 +70,8 @@ class LockedAttempt:
     team_id: str
     deadline: datetime | None
     """Its job's."""
+    was_sized_down: bool
+    """It was placed with less memory than was asked for (T5)."""
     saved_at: datetime | None
     """Its last observed checkpoint, where its job goes on from one (R3)."""
     replicas: list[LockedReplica] = field(default_factory=list)
@@ -84,6 +86,7 @@ SELECT a.id, a.public_id, a.number, a.state, a.stop_outcome, a.contact_ok, a.exi
        a.placed_at, a.running_at, a.stopping_at, a.cpu_time_ms, a.memory_peak_mib, a.use_permille,
        j.id, j.public_id, j.state, j.version, j.failures, j.cancel_requested_at IS NOT NULL,
        (j.effective_spec->'retry')::text, a.cell_id, j.organization_id, j.team_id, t.public_id, j.deadline,
+       j.effective_spec ? 'asked_memory_mib',
        CASE WHEN coalesce(j.effective_spec->>'checkpoint_path', '') <> '' THEN g.saved_at END
 FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id JOIN tenancy_team t ON t.id = j.team_id
 LEFT JOIN jobs_attemptprogress g ON g.attempt_id = a.id

@@ -158,6 +158,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         **_checkpoint(reader),
         "idle": _idle(reader, has_chips=all(asks_for_chips(one) for one in (asked.first, *asked.others))),
         "array": _array(reader),
+        "right_size": reader.flag("right_size", True),
         "depends_on": read_depends_on(reader),
         "labels": reader.labels("labels", MAX_LABELS),
     }

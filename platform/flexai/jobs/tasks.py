@@ -17,7 +17,7 @@ from flexai.cluster import rollups
 from flexai.cluster.leases import Watch
 from flexai.common import clock
 from flexai.common.database import prepared_cursor
-from flexai.jobs import contact, ledger, usage
+from flexai.jobs import contact, ledger, sizing, usage
 from flexai.jobs.spending import look_at_budgets
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,12 @@ def roll_up_telemetry() -> None:
         with transaction.atomic(), prepared_cursor() as cursor:
             rollups.roll_up_hours(cursor, hour)
             usage.roll_up_hours(cursor, hour)
+
+
+@shared_task(name="flexai.jobs.right_size", ignore_result=True)  # type: ignore[untyped-decorator]
+def right_size() -> None:
+    """Waiting tasks of arrays ask for what earlier ones of theirs used."""
+    sizing.right_size_sets(clock.now())
 
 
 def _drop_partitions() -> int:

@@ -17,7 +17,7 @@ BUILT: Mapping[str, frozenset[str]] = {
             "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
             "max_duration", "deadline",
             "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout", "depends_on",
-            "matrix", "schedule",
+            "matrix", "schedule", "right_size",
         }
     ),
     "resources": frozenset(

@@ -18,6 +18,15 @@ export function Summary({ job }: { job: JobDetail }) {
         {job.started_at && <LastLines job={job} />}
         {job.progress && <Said progress={job.progress} />}
         <Order job={job} />
+        {job.advice.length > 0 && (
+          <Panel title={t("job.advice")}>
+            <ul className={classes.advice}>
+              {job.advice.map((one) => (
+                <li key={one.field}>{one.sentence}</li>
+              ))}
+            </ul>
+          </Panel>
+        )}
         <Panel title={t("job.result")}>
           <Facts
             facts={[

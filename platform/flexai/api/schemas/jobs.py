@@ -207,6 +207,9 @@ class JobSpecSerializer(serializers.Serializer[Any]):
         help_text="A task for each combination of lists: {lr: [0.1, 0.01], seed: [1, 2]}; with include, exclude and "
         "max_parallel.",
     )
+    right_size = serializers.BooleanField(
+        required=False, help_text="Waiting tasks of an array ask for the memory that earlier ones held; true."
+    )
     depends_on = DependencySpecSerializer(required=False, many=True, help_text="All of them come first.")
     labels = TextMapField(required=False)
 
@@ -372,6 +375,14 @@ class DependentSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(STATUS_CHOICES)
 
 
+class AdviceSerializer(serializers.Serializer[Any]):
+    """What the next run of such a job could ask for."""
+
+    field = serializers.CharField(help_text="Of the spec.")
+    value = serializers.CharField()
+    sentence = serializers.CharField(help_text="What was measured, and what would do.")
+
+
 class JobDetailSerializer(JobSerializer):
     """A job with its spec, its attempts and what you may do with it."""
 
@@ -382,6 +393,7 @@ class JobDetailSerializer(JobSerializer):
     schedule = ScheduleRefSerializer(allow_null=True, help_text="What made it, if nobody submitted it.")
     dependents = DependentSerializer(many=True, help_text="The first fifty of them.")
     allowed_actions = serializers.ListField(child=serializers.ChoiceField(ACTION_CHOICES))
+    advice = AdviceSerializer(many=True)
 
 
 class JobListSerializer(serializers.Serializer[Any]):

@@ -14,9 +14,11 @@ from flexai.api.renderers import JSONParser, YAMLParser
 from flexai.api.schemas import jobs as shapes
 from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers, public_id
 from flexai.api.views.base import View, body_of, only_known, principal_of
+from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput, NeverFits
 from flexai.jobs import presenting, queries, services
 from flexai.jobs.models import Job
+from flexai.jobs.sizing import advice_of
 from flexai.jobs.spec import MAX_SPEC_BYTES
 from flexai.scheduling.lateness import warnings_of
 from flexai.tenancy.principals import Principal
@@ -182,6 +184,7 @@ class JobView(View):
                 "attempts": presenting.present_attempts(job),
                 **presenting.present_order(job, principal),
                 "allowed_actions": services.allowed_actions(principal, job),
+                "advice": advice_of(job, clock.now()),
             }
         )
 
