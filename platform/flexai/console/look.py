@@ -43,7 +43,12 @@ UNFOLD: dict[str, Any] = {
                 "title": "People",
                 "items": [
                     _link("Organizations", "domain", "tenancy_organization"),
-                    _link("Teams and quotas", "groups", "tenancy_team"),
+                    _link("Teams", "groups", "tenancy_team"),
+                    {
+                        "title": "Quotas",
+                        "icon": "account_tree",
+                        "link": reverse_lazy("admin:tenancy_quota_tree"),
+                    },
                     _link("Users", "person", "tenancy_user"),
                     _link("Job policies", "policy", "tenancy_jobpolicy"),
                     _link("Prices", "payments", "tenancy_price"),

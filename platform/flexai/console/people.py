@@ -9,6 +9,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -24,6 +25,7 @@ from flexai.console.base import (
     record,
     told,
 )
+from flexai.console.quota_tree import quota_tree
 from flexai.tenancy.budgets import remove_budget, set_budget, set_user_caps
 from flexai.tenancy.models import (
     AuditEntry,
@@ -42,13 +44,12 @@ from flexai.tenancy.models import (
     UserCap,
 )
 from flexai.tenancy.prices import check_prices, write_prices
+from flexai.tenancy.quotas import QuotaLine, set_quotas
 from flexai.tenancy.services import (
-    QuotaLine,
     check_new_organization,
     check_new_team,
     create_organization,
     create_team,
-    set_quotas,
 )
 
 
@@ -156,6 +157,11 @@ class TeamAdmin(ConsoleAdmin):
     fields = ("organization", "parent", "name", "public_id", "created_at")
     readonly_fields = ("public_id", "created_at")
     inlines = (QuotaInline, UserCapInline, BudgetInline, TeamUseInline, TeamMemberInline)
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(lambda request: quota_tree(request, self.admin_site))
+        found: list[URLPattern] = super().get_urls()
+        return [path("quotas/", page, name="tenancy_quota_tree"), *found]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
         found: QuerySet[Team] = super().get_queryset(request)

@@ -320,12 +320,13 @@ def test_the_console_is_the_operators_alone(matrix: Matrix) -> None:
     registered = {model._meta.label_lower for model in admin.site._registry}
     assert registered == set(CONSOLE), "every model of the console has a row"
     paths = [*(f"/console/{_place(label)}/{page}" for label in CONSOLE for page in ("", "add/", "1/change/",
-               "1/delete/", "1/history/")), "/console/", "/console/jsi18n/", "/console/autocomplete/"]  # fmt: skip
+               "1/delete/", "1/history/")), "/console/",
+             "/console/tenancy/team/quotas/", "/console/jsi18n/", "/console/autocomplete/"]  # fmt: skip
     for actor in ("nobody", "viewer", "member", "maintainer", "owner", "stranger"):
         browser = Browser(HTTP_HOST="localhost")
         if actor != "nobody":
             browser.force_login(matrix.users[actor])
-        for path in paths if actor in ("nobody", "owner") else paths[-3:]:
+        for path in paths if actor in ("nobody", "owner") else paths[-4:]:
             assert browser.get(path).status_code == 302, (actor, path)
 
 

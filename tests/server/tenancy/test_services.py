@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from flexai.common.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from flexai.tenancy import audit, services
@@ -21,6 +23,7 @@ from flexai.tenancy.models import (
     User,
 )
 from flexai.tenancy.principals import Principal, principal_for_user, visible_teams
+from flexai.tenancy.quotas import QuotaLine, set_quota_tree, set_quotas
 from flexai.tenancy.roles import Action
 from tests.support.tenants import Tenant, a_cell, a_tenant
 
@@ -168,43 +171,99 @@ class TestRoles:
         assert services.principal_for_token(secret).is_operator is False
 
 
+def H100(guaranteed: int) -> QuotaLine:  # noqa: N802 - a chip's name
+    return {"chip_type": "H100", "guaranteed_milli": guaranteed}
+
+
 class TestQuotas:
     def test_children_may_not_be_promised_more_than_the_parent(self, tenant: Tenant) -> None:
         """F1"""
         tenant.owner.is_staff = True
         line = {"chip_type": "H100", "guaranteed_milli": 8000}
-        services.set_quotas(tenant.principal, tenant.team, [line])  # type: ignore[list-item]
+        set_quotas(tenant.principal, tenant.team, [line])  # type: ignore[list-item]
         one = services.create_team(tenant.organization, "one", parent=tenant.team)
         two = services.create_team(tenant.organization, "two", parent=tenant.team)
         principal = tenant.principal
-        services.set_quotas(principal, one, [{"chip_type": "H100", "guaranteed_milli": 5000}])
+        set_quotas(principal, one, [{"chip_type": "H100", "guaranteed_milli": 5000}])
         with pytest.raises(InvalidInput) as caught:
-            services.set_quotas(principal, two, [{"chip_type": "H100", "guaranteed_milli": 4000}])
+            set_quotas(principal, two, [{"chip_type": "H100", "guaranteed_milli": 4000}])
         assert "promised 8000" in caught.value.errors[0].message
-        services.set_quotas(principal, two, [{"chip_type": "H100", "guaranteed_milli": 3000}])
+        set_quotas(principal, two, [{"chip_type": "H100", "guaranteed_milli": 3000}])
+
+    def test_a_parent_may_not_be_promised_less_than_its_children_are(self, tenant: Tenant) -> None:
+        """F1"""
+        tenant.owner.is_staff = True
+        principal = tenant.principal
+        child = services.create_team(tenant.organization, "child", parent=tenant.team)
+        set_quotas(principal, tenant.team, [H100(8000)])
+        set_quotas(principal, child, [H100(5000)])
+        with pytest.raises(InvalidInput) as caught:
+            set_quotas(principal, tenant.team, [{"chip_type": "A"}, H100(4000)])
+        assert [error.field for error in caught.value.errors] == ["quotas.1.guaranteed_milli"]
+        assert Quota.objects.get(team=tenant.team).guaranteed_milli == 8000
+        set_quotas(principal, tenant.team, [H100(5000)])
+        set_quotas(principal, tenant.team, [])
+        assert Quota.objects.get().team == child, "no quota promises nothing and bounds nothing"
+
+    def test_a_tree_moves_a_quota_between_teams_or_changes_nothing(self, tenant: Tenant) -> None:
+        tenant.owner.is_staff = True
+        principal, top = tenant.principal, tenant.team
+        one = services.create_team(tenant.organization, "one", parent=top)
+        two = services.create_team(tenant.organization, "two", parent=top)
+        set_quota_tree(principal, {top.pk: [H100(8000)], one.pk: [H100(6000)], two.pk: [H100(2000)]})
+        moved = {one.pk: [H100(1000)], two.pk: [H100(7000)]}
+        set_quota_tree(principal, moved, versions={one.pk: 1, two.pk: 1})
+        assert dict(Quota.objects.values_list("team__name", "guaranteed_milli")) == {
+            top.name: 8000, "one": 1000, "two": 7000}  # fmt: skip
+        with pytest.raises(Conflict, match="changed meanwhile"):
+            set_quota_tree(principal, {one.pk: [], two.pk: []}, versions={one.pk: 2, two.pk: 1})
+        with pytest.raises(InvalidInput, match="promised"):
+            set_quota_tree(principal, {one.pk: [H100(500)], two.pk: [H100(8000)]})
+        assert Quota.objects.get(team=one).guaranteed_milli == 1000
+        assert AuditEntry.objects.filter(action="team.quotas_set").count() == 5
+
+    @pytest.mark.django_db(transaction=True)
+    def test_two_siblings_at_once_are_not_promised_more_together(self, tenant: Tenant) -> None:
+        """Each alone would fit; one of them is refused."""
+        tenant.owner.is_staff = True
+        top = tenant.team
+        pair = [services.create_team(tenant.organization, name, parent=top) for name in ("one", "two")]
+        set_quotas(tenant.principal, top, [H100(8000)])
+        together = threading.Barrier(2)
+
+        def ask(team: Team) -> str:
+            try:
+                together.wait(10)
+                set_quotas(tenant.principal, team, [H100(5000)])
+            except InvalidInput:
+                return "refused"
+            finally:
+                connection.close()
+            return "set"
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(ask, pair)) == ["refused", "set"]
 
     def test_an_owner_divides_what_was_given_and_promises_nothing_else(self, tenant: Tenant) -> None:
         below = services.create_team(tenant.organization, "below", parent=tenant.team)
         deeper = services.create_team(tenant.organization, "deeper", parent=below)
         Quota.objects.create(team=tenant.team, cell_id=1, chip_type="H100", guaranteed_milli=4000)
-        services.set_quotas(tenant.principal, below, [{"chip_type": "H100", "guaranteed_milli": 3000}])
+        set_quotas(tenant.principal, below, [{"chip_type": "H100", "guaranteed_milli": 3000}])
         for team, chip_type, amount in ((below, "A100", 1000), (deeper, "A100", 1), (deeper, "H100", 3001)):
             with pytest.raises(InvalidInput, match="not promised so much"):
-                services.set_quotas(
-                    tenant.principal, team, [{"chip_type": chip_type, "guaranteed_milli": amount}]
-                )
+                set_quotas(tenant.principal, team, [{"chip_type": chip_type, "guaranteed_milli": amount}])
         for team in (tenant.team, services.create_team(tenant.organization, "top")):
             with pytest.raises(Forbidden, match="Only an operator"):
-                services.set_quotas(tenant.principal, team, [])
+                set_quotas(tenant.principal, team, [])
         assert list(Quota.objects.order_by("id").values_list("team__name", "guaranteed_milli")) == [
             ("research", 4000), ("below", 3000),
         ]  # fmt: skip
-        services.set_quotas(tenant.principal, deeper, [{"chip_type": "A100", "limit_milli": 2000}])
+        set_quotas(tenant.principal, deeper, [{"chip_type": "A100", "limit_milli": 2000}])
 
     def test_setting_quotas_replaces_them(self, tenant: Tenant) -> None:
         tenant.owner.is_staff = True
-        services.set_quotas(tenant.principal, tenant.team, [{"chip_type": "A"}, {"chip_type": "B"}])
-        services.set_quotas(tenant.principal, tenant.team, [{"chip_type": "B", "limit_milli": 5}])
+        set_quotas(tenant.principal, tenant.team, [{"chip_type": "A"}, {"chip_type": "B"}])
+        set_quotas(tenant.principal, tenant.team, [{"chip_type": "B", "limit_milli": 5}])
         assert list(Quota.objects.values_list("chip_type", "limit_milli")) == [("B", 5)]
         team = Team.objects.get(pk=tenant.team.pk)
         assert (team.version, AuditEntry.objects.count()) == (2, 2)

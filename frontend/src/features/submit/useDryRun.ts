@@ -24,7 +24,7 @@ export function useDryRun(draft: Draft): Check {
       } catch (error) {
         const problem = asProblem(error);
         // A refusal is the answer; only a server that cannot answer is an error, to be asked again.
-        if (problem.status < 400 || problem.status >= 500 || problem.status === 401) throw error;
+        if (problem.status < 400 || problem.status >= 500 || [401, 429].includes(problem.status)) throw error;
         return { answer: null, problem };
       }
     },

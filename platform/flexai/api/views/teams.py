@@ -22,6 +22,7 @@ from flexai.tenancy import budgets, services
 from flexai.tenancy.budgets import Spent
 from flexai.tenancy.models import Budget, Quota, Team, TeamMember, TeamUse, Token, UserCap
 from flexai.tenancy.principals import Principal, visible_teams, visible_tokens
+from flexai.tenancy.quotas import QuotaLine, set_quotas
 
 
 class TeamsView(View):
@@ -64,7 +65,7 @@ class QuotasView(View):
         team = team_named(principal, id)
         body = body_of(request)
         only_known(body, {"quotas"})
-        services.set_quotas(principal, team, _lines(body.get("quotas")))
+        set_quotas(principal, team, _lines(body.get("quotas")))
         return Response(_shown(principal, [team_named(principal, id)])[0])
 
 
@@ -262,8 +263,8 @@ def token_shown(token: Token) -> dict[str, Any]:
     }
 
 
-def _lines(given: object) -> list[services.QuotaLine]:
-    known = set(services.QuotaLine.__annotations__)
+def _lines(given: object) -> list[QuotaLine]:
+    known = set(QuotaLine.__annotations__)
     if not isinstance(given, list) or not all(isinstance(line, dict) for line in given):
         raise InvalidInput(
             "`quotas` must be a list of lines.", errors=[FieldError("quotas", "must be a list")]
@@ -276,7 +277,7 @@ def _lines(given: object) -> list[services.QuotaLine]:
     ]
     if errors:
         raise InvalidInput("The quotas cannot be set so.", errors=errors)
-    return cast(list[services.QuotaLine], given)
+    return cast(list[QuotaLine], given)
 
 
 def scopes_in(given: object) -> list[str]:
