@@ -441,6 +441,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Whether signing in with your password needs a code. */
+        get: operations["second_factor_read"];
+        put?: never;
+        /** @description Begin one: tell your authenticator the secret, then confirm with a code of it. */
+        post: operations["second_factor_begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description From now on signing in with your password needs a code. Keep the recovery codes. */
+        post: operations["second_factor_confirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Remove it; your password alone signs in afterwards. */
+        post: operations["second_factor_remove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/members": {
         parameters: {
             query?: never;
@@ -1142,6 +1194,13 @@ export interface components {
         BatchRequest: {
             jobs: components["schemas"]["JobSpecRequest"][];
         };
+        /** @description What the authenticator has to be told; shown this once. */
+        Begun: {
+            /** @description In base 32. */
+            secret: string;
+            /** @description otpauth://…, for a QR code. */
+            uri: string;
+        };
         /** @description A budget, with what was spent of it in its period. */
         Budget: {
             period: components["schemas"]["Period"];
@@ -1276,6 +1335,10 @@ export interface components {
             total: number;
             allocated_milli: number;
         };
+        /** @description A code of the authenticator. */
+        CodeRequest: {
+            code: string;
+        };
         /**
          * @description * `ok` - ok
          *     * `unreachable` - unreachable
@@ -1286,6 +1349,8 @@ export interface components {
         CredentialsRequest: {
             username: string;
             password: string;
+            /** @description Of the second factor; needed where the answer is 401 with the code second_factor. */
+            code?: string;
         };
         /** @description When jobs are made. */
         CronRequest: {
@@ -2081,6 +2146,15 @@ export interface components {
          * @enum {string}
          */
         OverlapEnum: "allow" | "skip";
+        /** @description The password, and a code of the second factor. */
+        PasswordAndCodeRequest: {
+            password: string;
+            code: string;
+        };
+        /** @description The password, once more. */
+        PasswordRequest: {
+            password: string;
+        };
         /**
          * @description * `month` - month
          *     * `total` - total
@@ -2230,6 +2304,10 @@ export interface components {
         RecordingList: {
             items: components["schemas"]["Recording"][];
             next_cursor: string | null;
+        };
+        /** @description For the day on which the authenticator is lost; shown this once. */
+        RecoveryCodes: {
+            recovery_codes: string[];
         };
         /** @description One process tree of an attempt on one node. */
         Replica: {
@@ -2491,6 +2569,11 @@ export interface components {
          * @enum {string}
          */
         ScopesEnum: "read" | "write";
+        /** @description Whether signing in with a password needs a code. */
+        SecondFactor: {
+            active: boolean;
+            recovery_codes_left: number;
+        };
         /** @description The last hour, a point each ten seconds in which a node reported; the lists run in step. */
         Series: {
             at: number[];
@@ -3642,6 +3725,129 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Me"];
                 };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    second_factor_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactor"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    second_factor_begin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Begun"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    second_factor_confirm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CodeRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    second_factor_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordAndCodeRequest"];
+            };
+        };
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {

@@ -176,6 +176,25 @@ test("without a session every page leads to the login, and the login leads back"
   await waitFor(() => expect(router.state.location.pathname).toBe("/cluster"));
 });
 
+test("with a second factor a code is asked for, and a wrong one is said", async () => {
+  const world = new World();
+  world.signedIn = false;
+  world.code = "123456";
+  const { router } = showPage("/cluster", world);
+  await userEvent.type(await screen.findByLabelText("User name"), "ana");
+  await userEvent.type(screen.getByLabelText("Password"), "right");
+  await userEvent.click(screen.getByRole("button", { name: "Sign in" }));
+  const code = await screen.findByLabelText("Code");
+  expect(screen.queryByRole("alert")).toBeNull();
+  await userEvent.type(code, "654321");
+  await userEvent.click(screen.getByRole("button", { name: "Sign in" }));
+  expect((await screen.findByRole("alert")).textContent).toContain("wrong");
+  await userEvent.clear(screen.getByLabelText("Code"));
+  await userEvent.type(screen.getByLabelText("Code"), "123456");
+  await userEvent.click(screen.getByRole("button", { name: "Sign in" }));
+  await waitFor(() => expect(router.state.location.pathname).toBe("/cluster"));
+});
+
 test("signing in by a provider leads there with the page to come back to, and a refusal is said", async () => {
   const world = new World();
   world.signedIn = false;

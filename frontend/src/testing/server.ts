@@ -36,9 +36,10 @@ async function session(world: World, request: Request): Promise<Response> {
     world.signedIn = false;
     return json(null, 204);
   }
-  const { password } = (await request.json()) as { password: string };
+  const { password, code } = (await request.json()) as { password: string; code?: string };
   if (password !== "right")
     return problem(401, "wrong_credentials", "The user name or the password is wrong.");
+  if (world.code && code !== world.code) return problem(401, "second_factor", "The code is wrong.");
   world.signedIn = true;
   return json(world.me());
 }

@@ -72,6 +72,8 @@ export class World {
   signedIn = true;
   /** What else than a password one can sign in with. */
   provider: string | null = null;
+  /** Of the second factor; without one, none is asked for. */
+  code: string | null = null;
   private seq = 0;
 
   constructor(

@@ -30,6 +30,8 @@ OPEN_PER_WINDOW = 500
 SIGN_INS_PER_WINDOW = 10
 """Failed attempts for one name from one address."""
 SIGN_INS_PER_ADDRESS = 100
+CODES_PER_WINDOW = 20
+"""Of one user's second factor, from wherever."""
 SIGN_IN_WINDOW_SECONDS = 300
 
 
@@ -94,6 +96,29 @@ class SignInThrottle(BaseThrottle):
 
     def wait(self) -> float | None:
         return self._wait
+
+
+class PasswordAgainThrottle(BaseThrottle):
+    """Bounds guesses of somebody who is signed in at their own password and codes. Only failures count."""
+
+    def __init__(self) -> None:
+        self._wait: float | None = None
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        used, self._wait = used_of(_own_key(request), SIGN_IN_WINDOW_SECONDS)
+        return request.method != "POST" or used < SIGN_INS_PER_WINDOW
+
+    def wait(self) -> float | None:
+        return self._wait
+
+
+def note_wrong_password(request: Request) -> None:
+    """One more failure of whoever is signed in."""
+    count(_own_key(request), SIGN_IN_WINDOW_SECONDS)
+
+
+def _own_key(request: Request) -> str:
+    return f"again:{request.user.pk}"
 
 
 class AddressThrottle(BaseThrottle):

@@ -15,7 +15,7 @@ from flexai import __version__
 from flexai.cli import options, output, session, tables
 from flexai.cli.exits import USAGE, Refusal
 from flexai.cli.identity import identity_of_pipeline
-from flexai.client import Client, FlexaiError, create_token_with_password, exchange_identity
+from flexai.client import Client, FlexaiError, Unauthenticated, create_token_with_password, exchange_identity
 
 VERSION_TIMEOUT_SECONDS = 3.0
 
@@ -145,7 +145,13 @@ def _made_with_password(url: str, username: str | None, password_stdin: bool) ->
     else:
         raise _needs("a token", "flexai login URL --token -")
     label = f"flexai login on {os.environ.get('HOSTNAME') or socket.gethostname()}"
-    return create_token_with_password(url, str(username), password, name=label[:100])["token"]
+    try:
+        return create_token_with_password(url, str(username), password, name=label[:100])["token"]
+    except Unauthenticated as error:
+        if error.code != "second_factor":
+            raise
+    code = typer.prompt("Code", err=True) if _interactive() else _line_from_stdin("code")
+    return create_token_with_password(url, str(username), password, name=label[:100], code=code)["token"]
 
 
 def _interactive() -> bool:

@@ -15,6 +15,7 @@ from flexai.cli import (
     places,
     savings,
     schedules,
+    second_factor,
     spending,
     submitting,
     trust,
@@ -55,6 +56,7 @@ app.command("export-history", rich_help_panel=_PLACES)(savings.export_history)
 app.command(rich_help_panel=_ACCOUNT)(account.login)
 app.command(rich_help_panel=_ACCOUNT)(account.logout)
 app.add_typer(account.token, name="token", rich_help_panel=_ACCOUNT)
+app.add_typer(second_factor.second_factor, name="second-factor", rich_help_panel=_ACCOUNT)
 app.add_typer(trust.trust, name="trust", rich_help_panel=_ACCOUNT)
 app.command(rich_help_panel=_ACCOUNT)(account.version)
 

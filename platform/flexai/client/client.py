@@ -43,6 +43,25 @@ class Client:
         """Who the token belongs to: user, organization, teams, the server's version and notices."""
         return cast("dict[str, Any]", self._transport.get("/me"))
 
+    def second_factor(self) -> dict[str, Any]:
+        """Whether signing in with the password needs a code."""
+        return cast("dict[str, Any]", self._transport.get("/me/second-factor"))
+
+    def begin_second_factor(self, password: str) -> dict[str, str]:
+        """The secret for the authenticator; it counts once a code of it is confirmed."""
+        return cast(
+            "dict[str, str]", self._transport.send("POST", "/me/second-factor", body={"password": password})
+        )
+
+    def confirm_second_factor(self, code: str) -> list[str]:
+        """The recovery codes; from now on signing in with the password needs a code."""
+        answer = self._transport.send("POST", "/me/second-factor/confirm", body={"code": code})
+        return cast("list[str]", answer["recovery_codes"])
+
+    def remove_second_factor(self, password: str, code: str) -> None:
+        """The password alone signs in afterwards."""
+        self._transport.send("POST", "/me/second-factor/remove", body={"password": password, "code": code})
+
     def usage(
         self, *, by: str = "", first: str | None = None, last: str | None = None, team: str | None = None
     ) -> dict[str, Any]:
@@ -78,17 +97,20 @@ def create_token_with_password(
     password: str,
     *,
     name: str,
+    code: str = "",
     expires_in_days: int = 90,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Token:
-    """A new token of this user, with its secret. Raises Unauthenticated.
+    """A new token of this user, with its secret. Raises Unauthenticated, with the code `second_factor` where a code has
+    to be sent along.
 
     The session that made it is over afterwards, also where no token was made.
     """
     transport = Transport(url, None, timeout=timeout)
     try:
         transport.get("/session")
-        _signed(transport, "POST", "/session", {"username": username, "password": password})
+        who = {"username": username, "password": password}
+        _signed(transport, "POST", "/session", {**who, "code": code} if code else who)
         body = {"name": name, "scopes": ["read", "write"], "expires_in_days": expires_in_days}
         try:
             token = _signed(transport, "POST", "/tokens", body)

@@ -79,6 +79,8 @@ OIDC_GROUPS = _group_roles(os.environ.get("FLEXAI_OIDC_GROUPS", ""))
 """Which groups of the provider have which role where."""
 if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_GROUPS):
     raise ImproperlyConfigured("FLEXAI_OIDC_ISSUER needs FLEXAI_OIDC_CLIENT_ID and FLEXAI_OIDC_GROUPS")
+CONSOLE_SECOND_FACTOR = _flag("FLEXAI_CONSOLE_SECOND_FACTOR")
+"""True: operators enter the console only when they signed in with a second factor."""
 CSRF_TRUSTED_ORIGINS = _list("FLEXAI_TRUSTED_ORIGINS", "")
 
 INSTALLED_APPS = [

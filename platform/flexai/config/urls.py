@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path, re_path
-from django.views.generic import RedirectView
 
 from flexai.api.pages import dashboard
 from flexai.api.views import oidc
 from flexai.api.views.metrics import MetricsView
+from flexai.console.door import door
 
-# The console has no door of its own: its form would be a way round the bounds on guessing passwords.
 urlpatterns = [
     path("api/v1/", include("flexai.api.urls")),
     path("metrics", MetricsView.as_view()),
     path("sign-in/oidc", oidc.start),
     path("sign-in/oidc/callback", oidc.callback, name="oidc-callback"),
-    path("console/login/", RedirectView.as_view(url="/login?next=/console/")),
+    path("console/login/", door),
     path("console/", admin.site.urls),
     re_path(r"^(?!api/|console/|static/|ws/).*$", dashboard, name="dashboard"),
 ]

@@ -6,9 +6,11 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 
 from flexai.console import decisions, machines, people, trust, work
+from flexai.console.door import is_operator
 
 __all__ = ["decisions", "machines", "people", "trust", "work"]
 
+admin.site.has_permission = is_operator  # type: ignore[method-assign]
 admin.site.index_template = "console/dashboard.html"
 if admin.site.is_registered(Group):
     admin.site.unregister(Group)

@@ -17,9 +17,9 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.paginator import InfinitePaginator
 
 from flexai.common.errors import FieldError, FlexaiError
+from flexai.console.door import is_operator
 from flexai.tenancy.models import AuditEntry, Organization, Role, User
 from flexai.tenancy.principals import Principal
-from flexai.tenancy.roles import OPERATOR, Action, allows
 
 Column = TypeVar("Column", bound=Callable[..., Any])
 PAGE_SIZE = 50
@@ -97,13 +97,6 @@ class ConsoleInline(OperatorsOnly, TabularInline):  # type: ignore[misc]
 
     extra = 0
     show_change_link = False
-
-
-def is_operator(request: HttpRequest) -> bool:
-    """True for a user who is signed in, active and an operator."""
-    user = request.user
-    is_staff = user.is_active and getattr(user, "is_staff", False)
-    return bool(is_staff and allows(Action.OPEN_CONSOLE, OPERATOR))
 
 
 def principal_of(request: HttpRequest, organization: Organization) -> Principal:

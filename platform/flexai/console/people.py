@@ -45,6 +45,7 @@ from flexai.tenancy.models import (
 )
 from flexai.tenancy.prices import check_prices, write_prices
 from flexai.tenancy.quotas import QuotaLine, set_quotas
+from flexai.tenancy.second_factor import forget
 from flexai.tenancy.services import (
     check_new_organization,
     check_new_team,
@@ -210,6 +211,15 @@ class UserConsole(OperatorsOnly, UserAdmin, ModelAdmin):  # type: ignore[type-ar
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
     readonly_fields = ("last_login", "date_joined")
+
+    actions = ("forget_second_factor",)
+
+    @action(description="Remove the second factor")
+    def forget_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            if forget(user):
+                record(request, "second_factor.removed", user, None, None)
+                messages.success(request, f"{user.username} signs in with the password alone.")
 
     @display(description="operator", boolean=True)
     def operator(self, user: User) -> bool:

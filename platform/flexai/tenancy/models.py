@@ -52,6 +52,26 @@ class Identity(models.Model):
         constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="one_user_per_identity")]
 
 
+class SecondFactor(models.Model):
+    """The authenticator of a user who signs in with a password (`tenancy.second_factor`)."""
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="second_factor")
+    secret = models.TextField()
+    """Sealed."""
+    confirmed_at = models.DateTimeField(null=True)
+    """None: it does not count yet."""
+    last_step = models.BigIntegerField(default=0)
+    """Of the last code that was taken; earlier ones are worth nothing any more."""
+
+
+class RecoveryCode(models.Model):
+    """For the day on which the authenticator is lost; worth one sign-in."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="recovery_codes")
+    hash = models.CharField(max_length=64)
+    used_at = models.DateTimeField(null=True)
+
+
 class ServiceAccount(models.Model):
     """A user that is a program: without a password, it acts by tokens alone, in one organization. Its role is that of
     its user's membership, in the organization or in one team."""

@@ -122,6 +122,14 @@ def test_a_name_that_somebody_has_makes_nobody_that_user(tenant: Tenant, provide
     assert other.get("/api/v1/me").json()["user"]["username"] == f"{tenant.owner.username}-3"
 
 
+def test_a_second_factor_at_the_provider_counts(provider: Issuer) -> None:
+    signed_in(browser := Client())
+    assert "second_factor" not in browser.session
+    provider.person["amr"] = ["pwd", "mfa"]
+    signed_in(browser := Client())
+    assert browser.session["second_factor"] is True
+
+
 def test_a_user_that_is_switched_off_stays_out(provider: Issuer) -> None:
     signed_in(Client())
     User.objects.filter(username="ana").update(is_active=False)

@@ -17,6 +17,7 @@ export function LoginPage() {
   const navigate = useNavigate();
   const [problem, setProblem] = useState<string | null>(refused ? t(`login.refused.${refused}`) : null);
   const [provider, setProvider] = useState<string | null>(null);
+  const [asksCode, setAsksCode] = useState(false);
   const [busy, setBusy] = useState(false);
 
   useEffect(() => {
@@ -35,7 +36,13 @@ export function LoginPage() {
     try {
       const username = String(form.get("username"));
       const me = await body(
-        api.POST("/api/v1/session", { body: { username, password: String(form.get("password")) } }),
+        api.POST("/api/v1/session", {
+          body: {
+            username,
+            password: String(form.get("password")),
+            ...(asksCode && { code: String(form.get("code")) }),
+          },
+        }),
       );
       client.clear();
       client.setQueryData(meOptions().queryKey, me);
@@ -43,7 +50,10 @@ export function LoginPage() {
       if (safeNext(next).startsWith("/console")) window.location.assign(safeNext(next));
       else await navigate({ href: safeNext(next) });
     } catch (error) {
-      setProblem(asProblem(error).message);
+      const refused = asProblem(error);
+      // The password is right. The first time, nothing is wrong yet: a code was not asked for.
+      setProblem(refused.code === "second_factor" && !asksCode ? null : refused.message);
+      setAsksCode(refused.code === "second_factor");
       setBusy(false);
     }
   }
@@ -93,6 +103,17 @@ export function LoginPage() {
           required
           withAsterisk={false}
         />
+        {asksCode && (
+          <TextInput
+            name="code"
+            label={t("login.code")}
+            description={t("login.codeHelp")}
+            autoComplete="one-time-code"
+            required
+            withAsterisk={false}
+            autoFocus
+          />
+        )}
         <Button type="submit" loading={busy} fullWidth mt={6}>
           {t("login.submit")}
         </Button>

@@ -16,6 +16,49 @@ class CredentialsSerializer(serializers.Serializer[Any]):
 
     username = serializers.CharField()
     password = serializers.CharField()
+    code = serializers.CharField(
+        required=False,
+        help_text="Of the second factor; needed where the answer is 401 with the code second_factor.",
+    )
+
+
+class PasswordSerializer(serializers.Serializer[Any]):
+    """The password, once more."""
+
+    password = serializers.CharField()
+
+
+class PasswordAndCodeSerializer(serializers.Serializer[Any]):
+    """The password, and a code of the second factor."""
+
+    password = serializers.CharField()
+    code = serializers.CharField()
+
+
+class CodeSerializer(serializers.Serializer[Any]):
+    """A code of the authenticator."""
+
+    code = serializers.CharField()
+
+
+class SecondFactorSerializer(serializers.Serializer[Any]):
+    """Whether signing in with a password needs a code."""
+
+    active = serializers.BooleanField()
+    recovery_codes_left = integer()
+
+
+class BegunSerializer(serializers.Serializer[Any]):
+    """What the authenticator has to be told; shown this once."""
+
+    secret = serializers.CharField(help_text="In base 32.")
+    uri = serializers.CharField(help_text="otpauth://…, for a QR code.")
+
+
+class RecoveryCodesSerializer(serializers.Serializer[Any]):
+    """For the day on which the authenticator is lost; shown this once."""
+
+    recovery_codes = serializers.ListField(child=serializers.CharField())
 
 
 class SessionSerializer(serializers.Serializer[Any]):

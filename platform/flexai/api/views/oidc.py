@@ -29,6 +29,7 @@ from flexai.common.errors import FlexaiError, Forbidden, Unauthenticated
 from flexai.common.fetching import NotFetched, check_url, post_form
 from flexai.tenancy import issuers
 from flexai.tenancy.identities import signed_in
+from flexai.tenancy.second_factor import SESSION_MARK
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +88,17 @@ def callback(request: HttpRequest) -> HttpResponse:
     try:
         _check_rate(request)
         kept = _kept(request)
-        user = signed_in(settings.OIDC_ISSUER, _claims(request, kept))
+        claims = _claims(request, kept)
+        user = signed_in(settings.OIDC_ISSUER, claims)
     except Forbidden as error:
         return _refused("no_role", error)
     except (FlexaiError, NotFetched) as error:
         return _refused("failed", error)
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     request.session.set_expiry(SESSION_SECONDS)
+    ways = claims.get("amr")
+    if isinstance(ways, list) and "mfa" in ways:
+        request.session[SESSION_MARK] = True
     answer = HttpResponseRedirect(_local(request, kept["next"]))
     answer.delete_cookie(COOKIE, path="/sign-in/oidc")
     return answer

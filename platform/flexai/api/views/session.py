@@ -16,11 +16,20 @@ from rest_framework.response import Response
 from flexai import __version__
 from flexai.api.schemas import tenancy as shapes
 from flexai.api.schemas.common import PROBLEM, answers
-from flexai.api.throttling import SignInThrottle, note_failed_sign_in
+from flexai.api.throttling import (
+    CODES_PER_WINDOW,
+    SIGN_IN_WINDOW_SECONDS,
+    SignInThrottle,
+    count,
+    note_failed_sign_in,
+)
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
 from flexai.common.errors import Unauthenticated
+from flexai.tenancy import second_factor
 from flexai.tenancy.models import Budget, User
 from flexai.tenancy.principals import Principal, principal_for_user
+from flexai.tenancy.second_factor import SESSION_MARK as SECOND_FACTOR
+from flexai.tenancy.second_factor import SecondFactorNeeded
 
 
 class SessionView(View):
@@ -50,15 +59,21 @@ class SessionView(View):
     def post(self, request: Request) -> Response:
         """Sign in. Too many failures for one name or address are refused for a while (429)."""
         body = body_of(request)
-        only_known(body, {"username", "password"})
+        only_known(body, {"username", "password", "code"})
         username = text_in(body, "username", most=150)
         password = text_in(body, "password", most=1024)
+        code = text_in(body, "code", most=40, default="")
         user = authenticate(request._request, username=username, password=password)
         if not isinstance(user, User):
             note_failed_sign_in(request)
             raise Unauthenticated("Name or password is wrong.")
+        has_second = second_factor.is_active(user)
+        if has_second:
+            _check_code(request, user, code)
         principal = principal_for_user(user)
         login(request._request, user)
+        if has_second:
+            request._request.session[SECOND_FACTOR] = True
         return Response(_me(principal))
 
     @extend_schema(
@@ -70,6 +85,18 @@ class SessionView(View):
         """Sign out."""
         logout(request._request)
         return Response(status=204)
+
+
+def _check_code(request: Request, user: User, code: str) -> None:
+    """Raises SecondFactorNeeded without a code or with a wrong one, and for too many of them from anywhere."""
+    if not code:
+        raise SecondFactorNeeded("Send a code of your authenticator, or a recovery code, along.")
+    used, _ = count(f"code:{user.pk}", SIGN_IN_WINDOW_SECONDS)
+    if used > CODES_PER_WINDOW:
+        raise SecondFactorNeeded("Too many codes were tried; wait some minutes.")
+    if not second_factor.is_right(user, code):
+        note_failed_sign_in(request)
+        raise SecondFactorNeeded("The code is wrong, or was used before.")
 
 
 class MeView(View):

@@ -1,0 +1,34 @@
+"""Who enters the console. It has no sign-in form of its own: that would be a way round the bounds on guessing
+passwords, and round the second factor."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from flexai.tenancy.roles import OPERATOR, Action, allows
+from flexai.tenancy.second_factor import SESSION_MARK
+
+_NEEDED = """The console of this platform is opened with a second factor.
+Set one with `flexai second-factor on`, sign out, and sign in again with its code.
+"""
+
+
+def is_operator(request: HttpRequest) -> bool:
+    """True for a user who is signed in, active and an operator, and showed a second factor where that is asked for."""
+    return _is_staff(request) and (
+        not settings.CONSOLE_SECOND_FACTOR or bool(request.session.get(SESSION_MARK))
+    )
+
+
+def door(request: HttpRequest) -> HttpResponse:
+    """Leads to the dashboard's sign-in page, or says what an operator lacks."""
+    if _is_staff(request) and not is_operator(request):
+        return HttpResponse(_NEEDED, status=403, content_type="text/plain; charset=utf-8")
+    return HttpResponseRedirect("/login?next=/console/")
+
+
+def _is_staff(request: HttpRequest) -> bool:
+    user = request.user
+    is_staff = user.is_active and getattr(user, "is_staff", False)
+    return bool(is_staff and allows(Action.OPEN_CONSOLE, OPERATOR))
