@@ -22,7 +22,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --no-create-home --home-dir /var/lib/flexai --shell /usr/sbin/nologin flexai \
     && install -d -o flexai -g flexai -m 0750 \
-        /var/lib/flexai /var/lib/flexai/static /var/lib/flexai-agent /var/lib/flexai-enrolment /var/cache/flexai
+        /var/lib/flexai /var/lib/flexai/static /var/lib/flexai-agent /var/lib/flexai-enrolment /var/lib/flexai-outputs \
+        /var/cache/flexai
 COPY --from=build /opt/flexai /opt/flexai
 ENV PATH=/opt/flexai/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=flexai.config.settings FLEXAI_DATA_DIR=/var/lib/flexai NUMBA_CACHE_DIR=/var/cache/flexai

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from node_agent import datadir
 from node_agent.clocks import boot_id
+from node_agent.delivery import Delivery
 from node_agent.drivers.simulated import Shape, SimulatedDriver
 from node_agent.enrol import Enrolment
 from node_agent.link import Link
@@ -63,6 +64,7 @@ async def _real(settings: Settings, data_dir: Path) -> list[asyncio.Task[None]]:
     enrolment = _enrolment(settings, data_dir, settings.name, "credential.json")
     node = Node(
         data_dir,
+        server=lambda: _delivery(enrolment),
         supervisor_fd=settings.supervisor_fd,
         cpu_chips=settings.cpu_chips,
         topology=list(settings.topology),
@@ -70,7 +72,13 @@ async def _real(settings: Settings, data_dir: Path) -> list[asyncio.Task[None]]:
     link = Link(enrolment, node, boot_id=boot_id())
     await node.start(link.changed)
     log.info("Serving %d chips of %s.", len(node.inventory().chips), settings.name)
-    return [asyncio.create_task(link.run()), asyncio.create_task(node.make_rounds())]
+    return [asyncio.create_task(job) for job in (link.run(), node.make_rounds(), node.keep_outputs())]
+
+
+def _delivery(enrolment: Enrolment) -> Delivery | None:
+    """Where outputs go, once the node is known there."""
+    credential = enrolment.stored()
+    return None if credential is None else Delivery(enrolment.server, credential.credential)
 
 
 async def _simulated(settings: Settings, data_dir: Path) -> list[asyncio.Task[None]]:

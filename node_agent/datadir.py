@@ -5,6 +5,7 @@ users.json        0600   organization → uid
 lease             0600   boot-time ms of the last answered renewal, read by every shim
 hints             0600   named pipe: shims write the name of a replica that moved
 replicas/         0700   the spool: the files of each replica, until the server has all of it
+outputs/          0700   copies of the files that jobs leave, until the server has them
 jobs/             0711   one directory per job, owned by the organization's user, kept for a while
 """
 

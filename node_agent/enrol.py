@@ -98,7 +98,9 @@ class Enrolment:
         if status >= 500 or status in (408, 425, 429):
             raise EnrolUnreachableError(f"{self.server} answered {status} to the enrolment.")
         if status >= 300:
-            raise EnrolRefusedError(f"The server refused the enrolment token ({status}): {_detail(body)}")
+            raise EnrolRefusedError(
+                f"The server refused the enrolment token ({status}): {problem_detail(body)}"
+            )
         try:
             answer = msgspec.json.decode(body, type=_Answer)
         except msgspec.MsgspecError as error:
@@ -122,7 +124,8 @@ class _Problem(msgspec.Struct):
     title: str = ""
 
 
-def _detail(body: bytes) -> str:
+def problem_detail(body: bytes) -> str:
+    """Why the server refused, in its words."""
     try:
         problem = msgspec.json.decode(body, type=_Problem)
     except msgspec.MsgspecError:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 
 from node_agent import logs, spool
 from node_agent.clocks import wall_ms
+from node_agent.collecting import Asked, Collector
 from node_agent.datadir import JOBS
 from node_agent.forking import ForkServer
 from node_agent.launching import LaunchRefusedError, Place, build_launch
@@ -86,9 +87,12 @@ class Local:
 class ProcessExecutor:
     """Replicas as processes of this node."""
 
-    def __init__(self, place: Place, fork_server: ForkServer, on_change: Callable[[Track], None]) -> None:
+    def __init__(
+        self, place: Place, fork_server: ForkServer, on_change: Callable[[Track], None], collector: Collector
+    ) -> None:
         """`on_change` is called for each track that has more to send."""
         self._place = place
+        self._collector = collector
         self._fork_server = fork_server
         self._on_change = on_change
         self._locals: dict[Key, Local] = {}
@@ -97,7 +101,8 @@ class ProcessExecutor:
         """Forgotten, but with files on disk."""
         self._clearing: set[str] = set()
         """Jobs whose directories are being removed now."""
-        self._held_back: list[bytes] = []
+        self._held_back: list[Local] = []
+        """Not handed over yet: their job's folder is being removed, or its outputs are being copied."""
 
     # --- what is here ----------------------------------------------------------------------------------------------
 
@@ -216,6 +221,8 @@ class ProcessExecutor:
                 continue
             if local.read:
                 self._bury(local)
+            elif local in self._held_back:
+                continue
             elif now - local.launched_at > LAUNCH_PATIENCE_SECONDS[local.launches - 1]:
                 self._launch_again(local)
 
@@ -240,14 +247,18 @@ class ProcessExecutor:
             _remove_all, bases, words, [f"{self._place.data_dir}/{JOBS}/{job}" for job in jobs]
         )
         self._clearing = set()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Launches that nothing holds back any more are handed over."""
         held_back, self._held_back = self._held_back, []
-        for frame in held_back:
-            self._fork_server.send(frame)
+        for local in held_back:
+            self._hand_over(local)
 
     def fork_server_restarted(self) -> None:
         """Hand over again what the old one may not have taken."""
         for local in self._locals.values():
-            if local.frame and not os.path.exists(f"{local.base}.state"):
+            if local.frame and local not in self._held_back and not os.path.exists(f"{local.base}.state"):
                 self._fork_server.send(local.frame)
 
     # --- actions ---------------------------------------------------------------------------------------------------
@@ -261,9 +272,23 @@ class ProcessExecutor:
         local = self._add(wanted)
         local.held = True
         local.frame = launch.encode()
+        if wanted.outputs is not None:
+            folder = os.path.relpath(launch.working_dir, launch.job_dir)
+            asked = Asked(
+                wanted.attempt,
+                wanted.job,
+                launch.job_dir,
+                "" if folder == "." else folder,
+                wanted.outputs,
+                launch.uid,
+            )
+            self._collector.expect(local.track.key, asked)
+        self._hand_over(local)
+
+    def _hand_over(self, local: Local) -> None:
         local.launched_at = time.monotonic()
-        if wanted.job in self._clearing:
-            self._held_back.append(local.frame)
+        if local.job in self._clearing or self._collector.is_copying(local.job):
+            self._held_back.append(local)
         else:
             self._fork_server.send(local.frame)
 
@@ -309,6 +334,7 @@ class ProcessExecutor:
         attempt, replica, generation = local.track.key
         local.phase = Phase.ENDED
         local.frame = b""
+        self._collector.ended(local.track.key, outcome)
         local.track.add(
             ReplicaReport(
                 attempt=attempt,
@@ -349,6 +375,7 @@ class ProcessExecutor:
         state = moves[-1]["state"]
         if state == "ended":
             local.phase = Phase.ENDED
+            self._collector.ended(local.track.key, str(moves[-1].get("outcome", "")))
         elif state == "stopping":
             local.phase = Phase.STOPPING
         self._on_change(local.track)

@@ -15,6 +15,8 @@ import msgspec
 
 from node_agent import cgroups, datadir, progress, shim, visibility, yielding
 from node_agent.clocks import boot_id
+from node_agent.collecting import Collector
+from node_agent.delivery import Delivery
 from node_agent.drivers import Driver
 from node_agent.drivers.amd import AmdDriver
 from node_agent.drivers.ascend import AscendDriver
@@ -48,10 +50,17 @@ class Node:
     """What `link` talks to on a real node."""
 
     def __init__(
-        self, data_dir: Path, *, supervisor_fd: int | None, cpu_chips: bool, topology: list[str]
+        self,
+        data_dir: Path,
+        *,
+        server: Callable[[], Delivery | None],
+        supervisor_fd: int | None,
+        cpu_chips: bool,
+        topology: list[str],
     ) -> None:
-        """Look at the machine; nothing runs yet."""
+        """Look at the machine; nothing runs yet. `server` says where outputs are sent to."""
         self._data_dir = data_dir
+        self._collector = Collector(data_dir, server, self._copied)
         self._supervisor_fd = -1 if supervisor_fd is None else supervisor_fd
         self._topology = topology
         self._is_root = os.geteuid() == 0
@@ -80,8 +89,10 @@ class Node:
             groups=self._groups,
             users=Users(self._data_dir / "users.json") if self._is_root else None,
         )
-        self.executor = ProcessExecutor(place, fork_server, on_change)
+        self.executor = ProcessExecutor(place, fork_server, on_change, self._collector)
+        self._collector.find()
         self.executor.find()
+        self._collector.forget_others(local.track.key for local in self.executor.locals())
         self._yielding = yielding.Yielding(self.executor.stop, on_change)
         self._yielding.find(self.executor.locals())
         cgroups.remove_stale(self._groups.groups, self.executor.names())
@@ -89,6 +100,13 @@ class Node:
         self._notes += fork_server.notes
         self._inventory = self._take_stock()
         asyncio.get_running_loop().add_reader(self._hints, self._take_hints)
+
+    async def keep_outputs(self) -> None:
+        """What jobs leave is copied and sent; until cancelled."""
+        await self._collector.run()
+
+    def _copied(self) -> None:
+        self.executor.let_go()
 
     async def make_rounds(self) -> None:
         """Follow logs, find what hints did not tell, look at the chips, remove old job directories; until

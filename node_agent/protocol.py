@@ -28,6 +28,14 @@ MAX_STEP = 2**53
 MAX_THROUGHPUT_MILLI = 10**18
 MAX_PROBLEM = 200
 """Characters of the sentence that says what was refused of a replica's progress."""
+OUTPUT_PIECE = 4 * 1024 * 1024
+"""Bytes of an output file in one request; every piece but a file's last has exactly so many."""
+MAX_OUTPUT_PATH = 1024
+"""Bytes of the path of an output file."""
+OUTPUTS_AFTER = frozenset({"succeeded", "exit", "oom", "timed_out", "cancelled"})
+"""Outcomes with which an attempt's outputs are kept; after any other the job goes on elsewhere, or never ran."""
+MAX_OUTPUTS_SAID = 20
+"""Sentences about what was left out of a job's outputs."""
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=False, omit_defaults=True):
@@ -231,6 +239,15 @@ class WantedGuest(msgspec.Struct, frozen=True, omit_defaults=True):
     """Free memory of the node, or of its chips, below which it is stopped at once."""
 
 
+class WantedOutputs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Files to be kept when the replica has ended by itself, failed, run out of time or been cancelled."""
+
+    patterns: list[str]
+    """Relative to the working directory, with / between parts; `**` is any number of folders."""
+    most_bytes: int
+    most_files: int
+
+
 class WantedReplica(msgspec.Struct, frozen=True, omit_defaults=True):
     """One replica that should live here, or should be stopped and reported as ended."""
 
@@ -271,6 +288,8 @@ class WantedReplica(msgspec.Struct, frozen=True, omit_defaults=True):
     """None: it holds its chips by right."""
     log_limit: int = 64 * 1024 * 1024
     """Bytes of log kept; what follows is dropped and a last line says so."""
+    outputs: WantedOutputs | None = None
+    """None: no files are kept."""
 
 
 class Wanted(_Message, frozen=True, tag="wanted"):
@@ -320,6 +339,39 @@ def decode_from_agent(frame: bytes | str) -> AgentMessage:
 def decode_from_server(frame: bytes | str) -> ServerMessage:
     """Raises `msgspec.ValidationError` (wrong shape) or `msgspec.DecodeError` (not JSON)."""
     return _server_decoder.decode(frame)
+
+
+# --- outputs: by HTTP, beside the socket ------------------------------------------------------------------------------
+
+
+class OutputFile(msgspec.Struct, frozen=True):
+    """One file that is to be kept."""
+
+    path: str
+    size: int
+
+
+class OutputsOffered(msgspec.Struct, frozen=True):
+    """Body of `POST /api/v1/agents/outputs/ATTEMPT`: what the node holds of an attempt's outputs."""
+
+    files: list[OutputFile]
+    said: list[str] = []
+    """What was left out, and why."""
+
+
+class OutputsTaken(msgspec.Struct, frozen=True):
+    """The answer, also to a piece and to the end."""
+
+    complete: bool
+    """Nothing more is to be sent."""
+    stored: list[int | None] = []
+    """By file, how many bytes are stored: the next piece begins there. None: the file is not to be sent."""
+
+
+class OutputsEnded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Body of `POST /api/v1/agents/outputs/ATTEMPT/end`: no more will come."""
+
+    said: list[str] = []
 
 
 # --- telemetry: one packed frame a second -------------------------------------------------------------------------

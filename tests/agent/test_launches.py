@@ -11,12 +11,14 @@ import pytest
 
 from node_agent import executor, spool
 from node_agent.cgroups import Detected
+from node_agent.collecting import Collector
 from node_agent.drivers.cpu import CpuDriver
 from node_agent.executor import ProcessExecutor
 from node_agent.forking import ForkServer
+from node_agent.launch import decode
 from node_agent.launching import Place
 from node_agent.outbox import Track
-from node_agent.reconcile import Phase
+from node_agent.reconcile import Key, Phase
 from tests.agent.support.agents import a_replica
 
 KEY = ("a", 0, 1)
@@ -33,6 +35,19 @@ class DeafForkServer:
         self.launches.append(launch)
 
 
+class BusyCollector:
+    """Copies from the folders of these jobs."""
+
+    def __init__(self) -> None:
+        self.copying: set[str] = set()
+
+    def is_copying(self, job: str) -> bool:
+        return job in self.copying
+
+    def ended(self, key: Key, outcome: str) -> None:
+        """Nothing is kept."""
+
+
 class Case:
     """One replica that was handed over, and a clock that the test moves."""
 
@@ -41,6 +56,7 @@ class Case:
         self.now = 0.0
         patch.setattr(executor, "time", SimpleNamespace(monotonic=lambda: self.now))
         self.server = DeafForkServer()
+        self.collector = BusyCollector()
         self.changed: list[Track] = []
         groups = Detected(groups={}, notes=[])
         self.place = Place(str(folder), "boot", CpuDriver(enforced=False), groups, users=None)
@@ -49,7 +65,8 @@ class Case:
         self.base = f"{folder}/{spool.REPLICAS}/{spool.file_name(*KEY)}"
 
     def another(self) -> ProcessExecutor:
-        return ProcessExecutor(self.place, cast(ForkServer, self.server), self.changed.append)
+        server, collector = cast(ForkServer, self.server), cast(Collector, self.collector)
+        return ProcessExecutor(self.place, server, self.changed.append, collector)
 
     def wait(self, seconds: float) -> None:
         self.now += seconds + 0.1
@@ -99,3 +116,20 @@ def test_a_shim_that_comes_in_the_last_moment_is_followed(case: Case) -> None:
     case.wait(1)
     assert [move.state for move in case.changed[-1].moves] == ["starting"]
     shim.close()
+
+
+def test_a_launch_waits_while_the_jobs_outputs_are_copied_and_is_not_taken_for_lost(case: Case) -> None:
+    case.collector.copying = {"job-b"}
+    case.executor.apply([a_replica("a"), a_replica("b")])
+    before = len(case.server.launches)
+    for seconds in PATIENCE:
+        case.now += seconds
+    case.executor.sweep()
+    case.executor.fork_server_restarted()
+    held = [launch for launch in case.server.launches[before:] if decode(launch).job == "job-b"]
+    assert not held
+    case.collector.copying = set()
+    case.executor.let_go()
+    assert decode(case.server.launches[-1]).job == "job-b"
+    case.executor.let_go()
+    assert sum(decode(launch).job == "job-b" for launch in case.server.launches) == 1

@@ -1,4 +1,4 @@
-"""The CI kit, run as a pipeline would: a key, a second try, the log, the exit code."""
+"""The CI kit, run as a pipeline would: a key, a second try, the log, the files, the exit code."""
 
 from __future__ import annotations
 
@@ -56,21 +56,51 @@ def a_spec(tmp_path: Path, name: str, command: str, **fields: Any) -> str:
     return "job.yaml"
 
 
-def test_a_pipeline_submits_once_waits_and_keeps_the_log(runner: dict[str, str], tmp_path: Path) -> None:
+def test_a_pipeline_submits_once_waits_and_keeps_log_and_files(
+    runner: dict[str, str], tmp_path: Path
+) -> None:
     environment = {**runner, "RUN_ID": f"run-{uuid.uuid4()}"}
     spec = str(ROOT / "examples/ci/test.yaml")
-    first = ran(["sh", str(SCRIPT), spec, "first.log"], environment, tmp_path)
+    first = ran(["sh", str(SCRIPT), spec, "first.log", "files"], environment, tmp_path)
     assert first.returncode == 0, first.stderr
-    assert (tmp_path / "first.log").read_text() == "45, as it should be\n"
-    again = ran(["sh", str(SCRIPT), spec, "again.log"], environment, tmp_path)
+    assert "Ran 1 test" in (tmp_path / "first.log").read_text()
+    report = '<testsuite name="sums" tests="1" failures="0"/>\n'
+    assert (tmp_path / "files" / "junit.xml").read_text() == report
+    again = ran(["sh", str(SCRIPT), spec, "again.log", "more"], environment, tmp_path)
     assert (again.returncode, again.stdout) == (0, first.stdout), "the same run is the same job"
+    assert (tmp_path / "more" / "junit.xml").read_text() == report
     assert len(jobs_named(runner, tmp_path, "ci-test")) == 1
+
+
+def test_a_job_that_fails_leaves_its_files(runner: dict[str, str], tmp_path: Path) -> None:
+    script = "mkdir -p r/deep; echo bad > r/deep/a; ln -sf /etc/passwd r/p; exit 7"
+    spec = a_spec(tmp_path, "ci-files", script, outputs=["r"], retry=1)
+    done = ran(
+        ["sh", str(SCRIPT), spec, "log", "files"], {**runner, "RUN_ID": f"run-{uuid.uuid4()}"}, tmp_path
+    )
+    assert done.returncode == 7, done.stderr
+    assert (tmp_path / "files/r/deep/a").read_text() == "bad\n"
+    assert not (tmp_path / "files/r/p").exists()
+    assert "r/p is a link out of the job's folder." in done.stderr
+    shell = Shell(tmp_path, {key: runner[key] for key in ("FLEXAI_URL", "FLEXAI_TOKEN")})
+    listed = shell("outputs", "ci-files", "--json").json
+    assert (listed["attempt"], listed["state"]) == (2, "complete")
+    first = shell("outputs", "ci-files", "--attempt", "1", "--download", "first")
+    assert first.code == 0, first.err
+    assert (tmp_path / "first/r/deep/a").read_text() == "bad\n"
+    assert "r/deep/a" in shell("outputs", "ci-files").out
+    assert shell("outputs", "ci-files", "--remove").code == 0
+    gone = shell("outputs", "ci-files", "--download", "again")
+    assert (gone.code, gone.err.strip()) == (1, "The files were removed.")
 
 
 def test_the_exit_code_is_the_jobs(runner: dict[str, str], tmp_path: Path) -> None:
     spec = a_spec(tmp_path, "ci-fails", "echo no; exit 7")
     done = ran(["sh", str(SCRIPT), spec], {**runner, "RUN_ID": f"run-{uuid.uuid4()}"}, tmp_path)
     assert (done.returncode, done.stdout) == (7, "no\n")
+    for wrong in (["--wait", "--download", "x"], ["--download", "x"]):
+        refused = ran(["flexai", "apply", "-f", spec, *wrong], runner, tmp_path)
+        assert refused.returncode == 2, refused.stderr
 
 
 def test_what_does_not_start_in_time_is_withdrawn(runner: dict[str, str], tmp_path: Path) -> None:

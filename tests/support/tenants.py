@@ -64,7 +64,7 @@ class Api:
         self._client = Client(enforce_csrf_checks=True)
         self._client.handler = _handler
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str, /, **query: Any) -> Any:
         return self._client.get(f"/api/v1{path}", query_params=query or None, headers=self._headers)
 
     def post(self, path: str, body: Any = None, **headers: str) -> Any:

@@ -21,6 +21,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/agents/outputs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description What the node holds; the answer says which files to send, and from where on. */
+        post: operations["agent_outputs_offer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/outputs/{id}/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** @description The next 4 MiB of a file, or what is left of it; the answer says where the next piece begins. */
+        put: operations["agent_outputs_piece"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agents/outputs/{id}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Nothing more will come; what is not whole is dropped, and that is said. */
+        post: operations["agent_outputs_end"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/exchange": {
         parameters: {
             query?: never;
@@ -314,6 +365,58 @@ export interface paths {
         };
         /** @description Means per replica of one attempt, by the minute for a week; of a longer time by the hour, for a year. */
         get: operations["job_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{id}/outputs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The files that it kept, and what of them was left out and why. */
+        get: operations["job_outputs"];
+        put?: never;
+        post?: never;
+        /** @description Remove the files of all its attempts; they no longer count against the organization's limit. */
+        delete: operations["job_outputs_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{id}/outputs.tar": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Every file as one tar archive, made as it is sent. */
+        get: operations["job_outputs_archive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{id}/outputs/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Its bytes, always as a download and never as a page; one range of them where `Range` asks for one. */
+        get: operations["job_output_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1450,6 +1553,10 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        /** @description What else was left out. */
+        EndedRequest: {
+            said?: string[];
+        };
         /** @description An agent that enrols. */
         EnrolRequest: {
             token: string;
@@ -1845,6 +1952,8 @@ export interface components {
             labels?: {
                 [key: string]: string;
             };
+            /** @description Files to keep when it has run, below the working directory: results/**, junit.xml. */
+            outputs?: string[];
         };
         /** @description For how long. */
         KeepRequest: {
@@ -2128,6 +2237,11 @@ export interface components {
          * @enum {string}
          */
         NodeStatus: "ready" | "cordoned" | "draining" | "dead" | "unreachable";
+        /** @description What a node holds of an attempt's outputs. */
+        OfferedRequest: {
+            files: components["schemas"]["OutputFileRequest"][];
+            said?: string[];
+        };
         /** @description A tenant. */
         Organization: {
             id: string;
@@ -2140,6 +2254,58 @@ export interface components {
          * @enum {string}
          */
         OtherwiseEnum: "hold" | "cancel";
+        /** @description One file. */
+        OutputFile: {
+            /** @description Below the working directory, with / between folders. */
+            path: string;
+            /** @description Bytes. */
+            size: number;
+        };
+        /** @description One file. */
+        OutputFileRequest: {
+            /** @description Below the working directory, with / between folders. */
+            path: string;
+            /** @description Bytes. */
+            size: number;
+        };
+        /** @description What an attempt's replica 0 left. */
+        Outputs: {
+            /** @description Null: there has been none. */
+            attempt: number | null;
+            /**
+             * @description awaited: more may come; complete: this is all; lost: the node never brought the rest.
+             *
+             *     * `none` - none
+             *     * `awaited` - awaited
+             *     * `complete` - complete
+             *     * `lost` - lost
+             *     * `removed` - removed
+             */
+            state: components["schemas"]["OutputsState"];
+            /** @description Why it is so, for people. */
+            sentence: string;
+            /** @description What was left out, and why: limits, links, names. */
+            said: string[];
+            /** @description Of all files. */
+            bytes: number;
+            /** Format: date-time */
+            kept_until: string | null;
+            files: components["schemas"]["OutputFile"][];
+        };
+        /** @description What became of a removal. */
+        OutputsRemoved: {
+            /** @description Of how many attempts there were files. */
+            attempts: number;
+        };
+        /**
+         * @description * `none` - none
+         *     * `awaited` - awaited
+         *     * `complete` - complete
+         *     * `lost` - lost
+         *     * `removed` - removed
+         * @enum {string}
+         */
+        OutputsState: "none" | "awaited" | "complete" | "lost" | "removed";
         /**
          * @description * `allow` - allow
          *     * `skip` - skip
@@ -2561,6 +2727,8 @@ export interface components {
             labels?: {
                 [key: string]: string;
             };
+            /** @description Files to keep when it has run, below the working directory: results/**, junit.xml. */
+            outputs?: string[];
             schedule: components["schemas"]["CronRequest"];
         };
         /**
@@ -2660,6 +2828,13 @@ export interface components {
         SubjectTokenTypeEnum: "urn:ietf:params:oauth:token-type:id_token" | "urn:ietf:params:oauth:token-type:jwt";
         SubmitAnswer: components["schemas"]["DryRun"] | components["schemas"]["Job"] | components["schemas"]["JobSetCreated"];
         Submitted: components["schemas"]["Job"] | components["schemas"]["JobSetCreated"];
+        /** @description Where a node goes on. */
+        Taken: {
+            /** @description Nothing more is to be sent. */
+            complete: boolean;
+            /** @description By file: bytes stored. Null: the file is not to be sent. */
+            stored: (number | null)[];
+        };
         /** @description A team. */
         Team: {
             id: string;
@@ -2817,6 +2992,116 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Enrolled"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_outputs_offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the attempt. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OfferedRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Taken"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_outputs_piece: {
+        parameters: {
+            query?: {
+                /** @description Its first byte. */
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the attempt. */
+                id: string;
+                /** @description In the offer. */
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Taken"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    agent_outputs_end: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the attempt. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["EndedRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Taken"];
                 };
             };
             /** @description Refused. */
@@ -3490,6 +3775,155 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobMetrics"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job_outputs: {
+        parameters: {
+            query?: {
+                /** @description The last when left out. */
+                attempt?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Public id of the job. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Outputs"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job_outputs_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the job. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OutputsRemoved"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job_outputs_archive: {
+        parameters: {
+            query?: {
+                /** @description The last when left out. */
+                attempt?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Public id of the job. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All files, in one folder. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-tar": string;
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job_output_file: {
+        parameters: {
+            query: {
+                /** @description The last when left out. */
+                attempt?: number;
+                /** @description As the list tells it. */
+                path: string;
+            };
+            header?: {
+                /** @description bytes=FIRST-LAST */
+                Range?: string;
+            };
+            path: {
+                /** @description Public id of the job. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The whole file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description The part asked for. */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
                 };
             };
             /** @description Refused. */

@@ -110,6 +110,28 @@ test("the job page offers the allowed actions and says why a job waits", async (
   expect(screen.queryByRole("button", { name: "Run again" })).toBeNull();
 });
 
+test("the job page lists the files that a job left, each a download, and says what was left out", async () => {
+  const world = new World();
+  const job = world.jobs.find((one) => one.ended_at !== null)!;
+  showPage(`/jobs/${job.id}?tab=outputs`, world);
+  const file = await screen.findByRole("link", { name: "results/a b&c.bin" });
+  const address = new URL(file.getAttribute("href")!, "http://here");
+  expect(address.pathname).toBe(`/api/v1/jobs/${job.id}/outputs/file`);
+  expect(address.searchParams.get("path")).toBe("results/a b&c.bin");
+  expect(file.hasAttribute("download")).toBe(true);
+  await screen.findByText("results/latest is a link to a folder.");
+  const all = screen.getByRole("link", { name: "Download all" });
+  expect(all.getAttribute("href")).toContain(`/api/v1/jobs/${job.id}/outputs.tar?attempt=`);
+});
+
+test("the job page says that files are awaited while the job runs", async () => {
+  const world = new World();
+  const job = world.jobs.find((one) => one.status === "running")!;
+  showPage(`/jobs/${job.id}?tab=outputs`, world);
+  await screen.findByText("They are collected when it ends.");
+  expect(screen.queryByRole("link", { name: "Download all" })).toBeNull();
+});
+
 test("the job page reads logs from their end and goes on from the last offset", async () => {
   const world = new World();
   const job = world.jobs.find((one) => one.status === "running")!;

@@ -102,6 +102,7 @@ function ofJob(
   if (part === "") return json(world.detail(job));
   if (part === "events") return json({ items: world.events(job), next_cursor: null });
   if (part === "explain") return json(world.explain(job));
+  if (part === "outputs") return json(world.outputs(job));
   if (part === "logs") return json(logsOf(world, job, search));
   return json(usageOf(world, job));
 }

@@ -10,6 +10,7 @@ import type {
   JobEvent,
   Me,
   Node,
+  Outputs,
   Role,
   Status,
   Team,
@@ -175,6 +176,24 @@ export class World {
       ...event(2, job.started_at, "queued", "starting", `Placed on ${job.nodes.join(", ")}.`, "scheduler"),
       ...event(1, job.submitted_at, null, "queued", `Submitted by ${job.user}.`, job.user),
     ];
+  }
+
+  outputs(job: Job): Outputs {
+    const ended = job.ended_at !== null;
+    return {
+      attempt: job.attempt || null,
+      state: ended ? "complete" : "awaited",
+      sentence: ended ? "" : "They are collected when it ends.",
+      said: ended ? ["results/latest is a link to a folder."] : [],
+      bytes: ended ? 5_242_891 : 0,
+      kept_until: ended ? job.ended_at : null,
+      files: ended
+        ? [
+            { path: "junit.xml", size: 11 },
+            { path: "results/a b&c.bin", size: 5_242_880 },
+          ]
+        : [],
+    };
   }
 
   explain(job: Job): Explanation {

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import cast
 
+from django.contrib.auth.models import AnonymousUser
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
+from flexai.cluster import services
+from flexai.cluster.models import Node
 from flexai.common.errors import Unauthenticated
 from flexai.tenancy.models import User
 from flexai.tenancy.principals import Principal, principal_for_user
@@ -41,6 +44,20 @@ class TokenAuthentication(authentication.BaseAuthentication):
         return "Bearer"
 
 
+class AgentAuthentication(authentication.BaseAuthentication):
+    """`Authorization: Bearer` with a node's credential: `request.auth` is the `Node`, and no user asks. Raises
+    Unauthenticated, and Forbidden for one that was revoked."""
+
+    def authenticate(self, request: Request) -> tuple[AnonymousUser, Node] | None:
+        kind, _, secret = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if kind.lower() != "bearer":
+            return None
+        return AnonymousUser(), services.node_for_credential(secret.strip())
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
 class SessionAuthentication(authentication.SessionAuthentication):
     """The browser's session; writes need the header X-CSRFToken with the value of the CSRF cookie."""
 
@@ -60,6 +77,20 @@ class _TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "description": "A token made with POST /tokens."}
+
+
+class _AgentScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How the schema describes the credential."""
+
+    target_class = "flexai.api.authentication.AgentAuthentication"
+    name = "agent"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A node's credential, from POST /agents/enrol.",
+        }
 
 
 class _SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

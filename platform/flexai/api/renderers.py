@@ -78,6 +78,20 @@ class FormParser(BaseParser):
         return dict(fields)
 
 
+class BytesParser(BaseParser):
+    """The body as it is. Raises TooLarge above the view's bound."""
+
+    media_type = "application/octet-stream"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return _read(stream, parser_context or {})
+
+
 class YAMLParser(BaseParser):
     """Like JSON: no tags, no aliases (they multiply), no dates (they stay text). Raises as `JSONParser`
     does."""

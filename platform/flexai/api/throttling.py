@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from flexai.cluster.models import Node
 from flexai.common.broker import valkey
 from flexai.tenancy.principals import Principal
 
@@ -36,7 +37,7 @@ SIGN_IN_WINDOW_SECONDS = 300
 
 
 class CallerThrottle(BaseThrottle):
-    """Bounds the requests of one token or user; 429 with Retry-After above it.
+    """Bounds the requests of one token, user or node; 429 with Retry-After above it.
 
     Counted by each web process for itself, so that it costs no round trip: a bound against loops, not a meter.
     """
@@ -45,16 +46,22 @@ class CallerThrottle(BaseThrottle):
         self._wait: float | None = None
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        principal = request.auth
-        if not isinstance(principal, Principal):
+        who = _caller(request.auth)
+        if who is None:
             return True
-        token = principal.token
-        who = ("token", token.pk) if token is not None else ("user", principal.user.pk)
         slot, self._wait = _slot(WINDOW_SECONDS)
         return _calls.count(who, slot) <= REQUESTS_PER_WINDOW
 
     def wait(self) -> float | None:
         return self._wait
+
+
+def _caller(auth: object) -> tuple[str, int] | None:
+    if isinstance(auth, Node):
+        return "node", auth.pk
+    if not isinstance(auth, Principal):
+        return None
+    return ("token", auth.token.pk) if auth.token is not None else ("user", auth.user.pk)
 
 
 class Calls:

@@ -11,6 +11,7 @@ from flexai import __version__
 from flexai.cli import (
     account,
     acting,
+    keeping,
     output,
     places,
     savings,
@@ -41,6 +42,7 @@ app.command(rich_help_panel=_JOBS, context_settings={"allow_interspersed_args": 
 app.command(rich_help_panel=_JOBS, no_args_is_help=True)(submitting.apply)
 app.command(rich_help_panel=_JOBS)(watching.ps)
 app.command(rich_help_panel=_JOBS, no_args_is_help=True)(watching.logs)
+app.command(rich_help_panel=_JOBS, no_args_is_help=True)(keeping.outputs)
 app.command(rich_help_panel=_JOBS, no_args_is_help=True)(watching.explain)
 app.command(rich_help_panel=_JOBS, no_args_is_help=True)(acting.stop)
 app.command(rich_help_panel=_JOBS, no_args_is_help=True)(acting.resume)

@@ -160,6 +160,14 @@ def gib(mib: int) -> str:
     return f"{(Decimal(mib) / 1024).quantize(Decimal('0.1')).normalize():f}"
 
 
+def size(number: int) -> str:
+    """Bytes in the largest fitting unit: `1.5 MiB`."""
+    for unit, one in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= one:
+            return f"{(Decimal(number) / one).quantize(Decimal('0.1')).normalize():f} {unit}"
+    return f"{number} B"
+
+
 def percent(permille: int | None) -> str:
     """Permille as a percentage: 493 is `49 %`."""
     return NOTHING if permille is None else f"{permille // 10} %"

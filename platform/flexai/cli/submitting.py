@@ -12,11 +12,12 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from flexai.cli import options, ordering, output, schedules, waiting
-from flexai.cli.exits import FAILED, INTERRUPTED, OK, USAGE, Refusal
+from flexai.cli import keeping, options, ordering, output, schedules, waiting
+from flexai.cli.exits import FAILED, INTERRUPTED, NOT_STARTED, OK, USAGE, Refusal
 from flexai.cli.session import connect
 from flexai.cli.specfiles import read_specs, read_text
 from flexai.client import Client
+from flexai.client.outputs import PATIENCE_SECONDS
 from flexai.client.types import DryRun, Spec, Submitted
 
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Stream the log; exit with the run's exit code.")]
@@ -32,6 +33,10 @@ DryRunFlag = Annotated[
 Key = Annotated[
     str | None,
     typer.Option("--idempotency-key", help="The same key is the same job, however often it is sent."),
+]
+Download = Annotated[
+    Path | None,
+    typer.Option("--download", "-d", help="With --wait: bring the files that the job left into this folder."),
 ]
 
 
@@ -76,9 +81,13 @@ def run(
         list[str] | None,
         typer.Option(help="Start when this job has succeeded; afterany:JOB, afternotok:JOB. Repeatable."),
     ] = None,
+    outputs: Annotated[
+        list[str] | None, typer.Option("--outputs", help="Files to keep: results/**, junit.xml. Repeatable.")
+    ] = None,
     hold: Annotated[bool, typer.Option("--hold", help="Wait for `flexai resume`.")] = False,
     wait: Wait = False,
     timeout: Timeout = None,
+    download: Download = None,
     dry_run: DryRunFlag = False,
     idempotency_key: Key = None,
     as_json: options.Json = False,
@@ -111,15 +120,16 @@ def run(
         "retry": None if retries is None else {"limit": retries},
         "depends_on": [_after(item) for item in after or []],
         "hold": hold or None,
+        "outputs": outputs or [],
     }
     seconds = _timeout(timeout, wait)
+    _check_download(download, wait, [_given(spec)])
     with connect() as client:
         if dry_run:
             raise typer.Exit(_tell_dry_run(client, [("", _given(spec))], as_json))
         made = client.jobs.submit_array(_given(spec), idempotency_key=idempotency_key)
-        raise typer.Exit(
-            _after_submit(client, [made], wait=wait, timeout=seconds, as_json=as_json, single=True)
-        )
+        code = _after_submit(client, [made], wait=wait, timeout=seconds, as_json=as_json, single=True)
+        raise typer.Exit(_with_files(client, made, code, download))
 
 
 def apply(
@@ -128,6 +138,7 @@ def apply(
     ],
     wait: Wait = False,
     timeout: Timeout = None,
+    download: Download = None,
     dry_run: DryRunFlag = False,
     idempotency_key: Key = None,
     as_json: options.Json = False,
@@ -136,6 +147,7 @@ def apply(
     specs = [spec for source in file for spec in read_specs(source)]
     ordering.check_order(specs)
     seconds = _timeout(timeout, wait)
+    _check_download(download, wait, [spec for _, spec in specs])
     with connect() as client:
         if dry_run:
             raise typer.Exit(_tell_dry_run(client, specs, as_json))
@@ -146,9 +158,30 @@ def apply(
         if len(specs) > 1:
             _check_all(client, specs)
         made = _submit_all(client, specs, idempotency_key or str(uuid.uuid4()))
-        raise typer.Exit(
-            _after_submit(client, made, wait=wait, timeout=seconds, as_json=as_json, single=False)
-        )
+        code = _after_submit(client, made, wait=wait, timeout=seconds, as_json=as_json, single=False)
+        raise typer.Exit(_with_files(client, made[0], code, download))
+
+
+def _check_download(folder: Path | None, wait: bool, specs: list[Spec]) -> None:
+    if folder is None:
+        return
+    why = "" if wait else "comes after --wait: give both"
+    if len(specs) > 1 or any(spec.get(key) for spec in specs for key in ("array", "matrix", "schedule")):
+        why = "is for one job; `flexai outputs JOB --download` brings the files of any"
+    elif not specs[0].get("outputs"):
+        why = "finds nothing: the spec names no `outputs`"
+    if why:
+        raise Refusal(f"--download {why}.", exit_code=USAGE, code="usage")
+
+
+def _with_files(client: Client, made: Submitted, code: int, folder: Path | None) -> int:
+    """The files are here too, where somebody asked for them; the job's exit code comes before that of the download."""
+    if folder is None or code in (INTERRUPTED, NOT_STARTED):
+        return code
+    job_id = made["jobs"][0]["id"]
+    found = client.jobs.outputs(job_id, patience=PATIENCE_SECONDS)
+    brought = keeping.bring(client, job_id, found, folder)
+    return code or brought
 
 
 def _make_schedules(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from flexai.client.errors import UnexpectedAnswer, WaitTimeout
@@ -12,8 +13,11 @@ from flexai.client.logs import OUTAGE_SECONDS, LogPiece, LogQuery
 from flexai.client.logs import follow as follow_log
 from flexai.client.logs import read as read_log
 from flexai.client.logs import slice_of as read_slice
+from flexai.client.outputs import PATIENCE_SECONDS
+from flexai.client.outputs import download as download_files
+from flexai.client.outputs import read as read_outputs
 from flexai.client.transport import Transport
-from flexai.client.types import DryRun, Event, Explanation, Job, LogSlice, Spec, Submitted, is_final
+from flexai.client.types import DryRun, Event, Explanation, Job, LogSlice, Outputs, Spec, Submitted, is_final
 
 SHORTEST_POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 1.0
@@ -172,6 +176,29 @@ class Jobs:
                 raise WaitTimeout(f"{job_id} is still {job['status']} after {timeout:g} s.")
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
+
+    def outputs(self, job_id: str, *, attempt: int | None = None, patience: float = 0.0) -> Outputs:
+        """What the job left, of its last attempt unless another is named; while more is awaited, at most `patience`
+        seconds later. Raises WaitTimeout, NotFound."""
+        return read_outputs(self._transport, job_id, attempt, patience)
+
+    def download_outputs(
+        self,
+        job_id: str,
+        folder: str | Path,
+        *,
+        attempt: int | None = None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> Sequence[Path]:
+        """The files of the job, all of them, below the folder, once its node has sent them. Raises WaitTimeout,
+        NotFound, NotReached."""
+        found = read_outputs(self._transport, job_id, attempt, patience)
+        return download_files(self._transport, job_id, found, Path(folder))
+
+    def remove_outputs(self, job_id: str) -> int:
+        """Nothing that the job has left is kept; returns of how many attempts there was something."""
+        answer = self._transport.send("DELETE", f"/jobs/{job_id}/outputs", repeatable=True)
+        return int(answer["attempts"])
 
     def _submit(self, spec: Spec, idempotency_key: str | None) -> dict[str, Any]:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -99,6 +100,21 @@ class Transport:
         if not answer.is_success:
             _decoded(answer, self.url)
         return answer.text
+
+    @contextmanager
+    def stream(
+        self, path: str, *, query: Mapping[str, object], headers: Mapping[str, str]
+    ) -> Iterator[httpx.Response]:
+        """The answer to one GET, its bytes not read yet. Raises `Problem`, and httpx's `TransportError` also while
+        the bytes come."""
+        params = {key: _query_value(value) for key, value in query.items() if value is not None}
+        plain = {"Accept": "*/*", "Accept-Encoding": "identity", **headers}
+        with self._http.stream("GET", path, params=params, headers=plain) as answer:
+            if not answer.is_success:
+                answer.read()
+                _decoded(answer, self.url)
+                raise UnexpectedAnswer(f"{self.url} answered {answer.status_code}.")
+            yield answer
 
     def pages(self, path: str, *, limit: int | None = None, **query: object) -> Iterator[Any]:
         """Every item of a list, fetched as it is consumed; at most `limit` of them."""

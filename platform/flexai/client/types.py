@@ -32,6 +32,23 @@ class JobChips(TypedDict):
     total_milli: int
 
 
+class OutputFile(TypedDict):
+    path: str
+    size: int
+
+
+class Outputs(TypedDict):
+    """What an attempt left. `state`: none, awaited, complete, lost, removed; `said`: what was left out, and why."""
+
+    attempt: int | None
+    state: str
+    sentence: str
+    said: list[str]
+    bytes: int
+    kept_until: str | None
+    files: list[OutputFile]
+
+
 class AllocatedChip(TypedDict):
     id: str
     index: int

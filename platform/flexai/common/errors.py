@@ -75,6 +75,13 @@ class NeverFits(FlexaiError):
     code = "never_fits"
 
 
+class StoreFull(FlexaiError):
+    """There is no room for what was sent, and none will come by itself."""
+
+    status = 507
+    code = "store_full"
+
+
 class Unavailable(FlexaiError):
     """Something that the answer needs is not reached now; the same request may succeed later."""
 

@@ -96,6 +96,7 @@ app.conf.update(
             "flexai.scheduling.tick": 5.0,
             "flexai.cluster.expire_leases": 5.0,
             "flexai.jobs.prune": 3600.0,
+            "flexai.jobs.sweep_outputs": 600.0,
             "flexai.jobs.settle_usage": 30.0,
             "flexai.jobs.roll_up_telemetry": 600.0,
             "flexai.jobs.right_size": 20.0,

@@ -55,6 +55,28 @@ def _database(url: str) -> dict[str, object]:
     }
 
 
+def _mib(name: str, default: int) -> int:
+    """Bytes, from a number of MiB."""
+    return int(os.environ.get(name, str(default))) * 1024 * 1024
+
+
+def outputs_backend() -> dict[str, object]:
+    """A bucket of an S3-compatible object store when one is named, with the credentials that AWS's tools take from the
+    environment; else a folder, which all server processes have to share."""
+    bucket = os.environ.get("FLEXAI_OUTPUTS_S3_BUCKET", "")
+    if not bucket:
+        folder = os.environ.get("FLEXAI_OUTPUTS_DIR") or str(DATA_DIR / "outputs")
+        modes = {"file_permissions_mode": 0o600, "directory_permissions_mode": 0o700}
+        return {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": folder, "allow_overwrite": True, **modes},
+        }
+    options: dict[str, object] = {"bucket_name": bucket, "location": "flexai-outputs", "file_overwrite": True}
+    if endpoint := os.environ.get("FLEXAI_OUTPUTS_S3_ENDPOINT"):
+        options["endpoint_url"] = endpoint
+    return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
+
+
 DEBUG = _flag("FLEXAI_DEBUG")
 SECRET_KEY = os.environ.get("FLEXAI_SECRET_KEY") or ("insecure-for-development-only" if DEBUG else "")
 if not SECRET_KEY:
@@ -173,6 +195,18 @@ X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
 """Bytes of a request body; a batch of 10,000 jobs fits. A single spec is held to `jobs.spec.MAX_SPEC_BYTES`."""
 
+OUTPUTS_JOB_BYTES = _mib("FLEXAI_OUTPUTS_JOB_MIB", 1024)
+OUTPUTS_JOB_FILES = int(os.environ.get("FLEXAI_OUTPUTS_JOB_FILES", "1000"))
+OUTPUTS_ORGANIZATION_BYTES = _mib("FLEXAI_OUTPUTS_ORGANIZATION_MIB", 10 * 1024)
+OUTPUTS_ORGANIZATION_FILES = int(os.environ.get("FLEXAI_OUTPUTS_ORGANIZATION_FILES", "100000"))
+OUTPUTS_DAYS = int(os.environ.get("FLEXAI_OUTPUTS_DAYS", "30"))
+"""So long the files that jobs leave are kept."""
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "outputs": outputs_backend(),
+}
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "flexai.api.authentication.TokenAuthentication",
@@ -205,6 +239,7 @@ SPECTACULAR_SETTINGS = {
         "Period": "flexai.api.schemas.tenancy.PERIOD_CHOICES",
         "Action": "flexai.api.schemas.common.ACTION_CHOICES",
         "After": "flexai.api.schemas.jobs.AFTER_CHOICES",
+        "OutputsState": "flexai.api.schemas.outputs.OUTPUTS_STATE_CHOICES",
     },
 }
 

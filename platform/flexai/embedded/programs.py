@@ -18,7 +18,16 @@ from flexai.embedded.valkey import Valkey
 
 CELL_QUEUES = ("platform", "cell.1")
 """The embedded platform has one cell, made by migration with the key 1."""
-SERVER_SECRETS = frozenset({"DATABASE_URL", "REDIS_URL", "FLEXAI_SECRET_KEY"})
+SERVER_SECRETS = frozenset(
+    {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "FLEXAI_SECRET_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    }
+)
 _LEAN = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -75,6 +84,11 @@ class Programs:
     def machine_code(self) -> Path:
         """Where the worker keeps the engine's loops once it has compiled them: it may not write beside their source."""
         return self.home.folder / "compiled"
+
+    @property
+    def outputs(self) -> Path:
+        """Where web and worker keep the files that jobs leave, unless a bucket is named."""
+        return Path(os.environ.get("FLEXAI_OUTPUTS_DIR") or self.home.folder / "outputs")
 
     def for_postgres(self) -> Program:
         """Dies by an immediate shutdown, which takes its backends along; stops by a fast one."""
@@ -191,6 +205,7 @@ class Programs:
             "REDIS_URL": self.options.redis_url or self.valkey.url,
             "FLEXAI_SECRET_KEY": self.home.secret("secret-key"),
             "FLEXAI_DATA_DIR": str(self.home.folder),
+            "FLEXAI_OUTPUTS_DIR": str(self.outputs),
             "FLEXAI_ALLOWED_HOSTS": os.environ.get("FLEXAI_ALLOWED_HOSTS")
             or ",".join(self.door.allowed_hosts()),
             "FLEXAI_SINGLE_ORGANIZATION": "0" if separate_users or self.options.trust_tenants else "1",

@@ -52,6 +52,7 @@ def bring_up(supervisor: Supervisor, home: Home, options: Options, door: Door, s
     account = server_account(supervisor.say)
     programs = Programs(home, options, door, supervisor.jobs_pipe, gate, account)
     _start_servers(supervisor, programs, step)
+    programs.account.own(programs.outputs)
     supervisor.start(programs.for_web())
     programs.account.own(programs.machine_code)
     supervisor.start(programs.for_worker())

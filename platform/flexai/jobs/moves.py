@@ -52,7 +52,7 @@ ACTIONS: dict[JobState, tuple[str, ...]] = {
 
 def allowed_actions(principal: Principal, job: Job) -> list[str]:
     """The actions that the principal may take on the job as it is now."""
-    if not _may_act(principal, job):
+    if not may_act(principal, job):
         return []
     if job.state == JobState.ACTIVE and job.cancel_requested_at is not None:
         return []
@@ -171,7 +171,7 @@ def _move(
     """Lock, change, write down, announce. `change` moves the locked row and says which nodes have to hear of
     it."""
     locked = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
-    if not _may_act(principal, locked):
+    if not may_act(principal, locked):
         raise Forbidden(
             "Members act on their own jobs; somebody else's needs the role maintainer in its team."
         )
@@ -329,7 +329,8 @@ def _whole(job: Job) -> Job:
     return Job.objects.select_related("team", "user", "set").get(pk=job.pk)
 
 
-def _may_act(principal: Principal, job: Job) -> bool:
+def may_act(principal: Principal, job: Job) -> bool:
+    """Whether the principal may steer this job."""
     if job.organization_id != principal.organization.pk:
         return False
     is_own = job.user_id == principal.user.pk

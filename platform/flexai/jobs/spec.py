@@ -39,6 +39,8 @@ MAX_FILES = 200
 MAX_FILE_BYTES = 512 * 1024
 MAX_ENV = 500
 MAX_LABELS = 64
+MAX_OUTPUTS = 50
+"""Patterns of files to keep; how many files and bytes is the installation's to say."""
 MAX_REPLICAS = 10_000
 MAX_ELASTIC = 1024
 """The most replicas of a range: the rule looks at every size between."""
@@ -161,6 +163,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         "right_size": reader.flag("right_size", True),
         "depends_on": read_depends_on(reader),
         "labels": reader.labels("labels", MAX_LABELS),
+        "outputs": _outputs(reader),
     }
     _say_if_not_resized(reader, spec)
     return spec
@@ -168,6 +171,18 @@ def _read(reader: Reader) -> dict[str, Any]:
 
 def _name(reader: Reader) -> str:
     return reader.line("name", "job", MAX_NAME)
+
+
+def _outputs(reader: Reader) -> list[str]:
+    """Patterns below the working directory, without a / at their end."""
+    patterns = reader.patterns("outputs", MAX_OUTPUTS)
+    folder = reader.raw.get("working_dir")
+    if patterns and isinstance(folder, str) and folder.startswith("/"):
+        reader.wrong(
+            "outputs", "are kept of the job's own folder, and `working_dir` is another",
+            "copy them there ($HOME), or give a `working_dir` below it",
+        )  # fmt: skip
+    return patterns
 
 
 def _commands(reader: Reader) -> list[str]:

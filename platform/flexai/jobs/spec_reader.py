@@ -185,7 +185,7 @@ class Reader:
         made: dict[str, str] = {}
         for name, value in self._map(key, at_most).items():
             path = f"{key}.{said_key(name)}"
-            why = _why_no_path(name)
+            why = why_no_path(name)
             if why:
                 self._add(FieldError(path, why, "give a path below the job's folder, such as src/train.py"))
                 continue
@@ -204,11 +204,27 @@ class Reader:
         if given is None:
             return ""
         path = given.rstrip("/") or "/" if isinstance(given, str) else given
-        why = _why_no_path(path.lstrip("/") or "root" if isinstance(path, str) else path, most=4096)
+        why = why_no_path(path.lstrip("/") or "root" if isinstance(path, str) else path, most=4096)
         if why:
             self.wrong(key, why, "give an absolute folder, or one below the job's own")
             return ""
         return str(path)
+
+    def patterns(self, key: str, at_most: int) -> list[str]:
+        """Relative paths with wildcards, each inside the working directory; one alone may stand without a list."""
+        given = self.raw.get(key)
+        made: dict[str, None] = {}
+        for position, item in enumerate([given] if isinstance(given, str) else self._list(key, at_most)):
+            where = key if isinstance(given, str) else f"{key}.{position}"
+            plain = item.removeprefix("./").rstrip("/") if isinstance(item, str) else item
+            why = why_no_path(plain)
+            if why:
+                self._add(
+                    FieldError(self._path(where), why, "give a path below the working directory: results/**")
+                )
+            else:
+                made[str(plain)] = None
+        return list(made)
 
     def _value(self, path: str, value: object, max_bytes: int) -> str:
         if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 64:
@@ -271,7 +287,8 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _why_no_path(name: object, most: int = MAX_PATH) -> str:
+def why_no_path(name: object, most: int = MAX_PATH) -> str:
+    """What is wrong with it as a path below a folder; "" when nothing is."""
     if not isinstance(name, str) or not name or not name.isprintable():
         return "is no path"
     if len(name.encode()) > most:

@@ -17,7 +17,7 @@ from flexai.cluster import rollups
 from flexai.cluster.leases import Watch
 from flexai.common import clock
 from flexai.common.database import prepared_cursor
-from flexai.jobs import contact, ledger, sizing, usage
+from flexai.jobs import contact, ledger, outputs, sizing, usage
 from flexai.jobs.spending import look_at_budgets
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,14 @@ def prune() -> None:
     removed["partitions of telemetry"] = _drop_partitions()
     if any(removed.values()):
         log.info("pruned: %s", ", ".join(f"{count} {kind}" for kind, count in removed.items() if count))
+
+
+@shared_task(name="flexai.jobs.sweep_outputs", ignore_result=True)  # type: ignore[untyped-decorator]
+def sweep_outputs() -> None:
+    """Outputs past their days, removed, or of jobs that are gone are out of the store, up to a bound."""
+    swept = outputs.sweep()
+    if swept:
+        log.info("the outputs of %d attempts were taken from the store", swept)
 
 
 @shared_task(name="flexai.jobs.settle_usage", ignore_result=True)  # type: ignore[untyped-decorator]

@@ -17,7 +17,7 @@ BUILT: Mapping[str, frozenset[str]] = {
             "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
             "max_duration", "deadline",
             "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout", "depends_on",
-            "matrix", "schedule", "right_size",
+            "matrix", "schedule", "right_size", "outputs",
         }
     ),
     "resources": frozenset(
@@ -41,7 +41,7 @@ BUILT: Mapping[str, frozenset[str]] = {
 NOT_BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
-            "image", "setup", "secrets", "topology", "outputs", "ports",
+            "image", "setup", "secrets", "topology", "ports",
             "instances", "scaling", "probes", "volumes", "notify",
         }
     ),
@@ -84,6 +84,8 @@ SAID_ELSEWHERE: Mapping[str, str] = {
     "after": "depends_on",
     "needs": "depends_on",
     "tags": "labels",
+    "artifacts": "outputs",
+    "results": "outputs",
 }
 """What other systems call it."""
 

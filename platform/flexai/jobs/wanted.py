@@ -15,7 +15,8 @@ import msgspec
 
 from flexai.common.database import Cursor, prepared_cursor
 from flexai.jobs.folding import OWN_DOING
-from node_agent.protocol import Wanted, WantedChip, WantedGuest, WantedReplica
+from flexai.jobs.outputs_limits import job_limits
+from node_agent.protocol import Wanted, WantedChip, WantedGuest, WantedOutputs, WantedReplica
 from scheduler_core.lifecycle import AttemptState, Outcome
 
 FIRST_PORT = 20_000
@@ -74,7 +75,7 @@ def as_stopping(replica: WantedReplica, stop_outcome: str) -> WantedReplica:
     by_peer = stop_outcome in OWN_DOING
     outcome = Outcome.CANCELLED.value if by_peer or not stop_outcome else stop_outcome
     return msgspec.structs.replace(
-        replica, desired="stop", stop_outcome=outcome, files={}, env={}, commands=[]
+        replica, desired="stop", stop_outcome=outcome, files={}, env={}, commands=[], outputs=None
     )
 
 
@@ -138,7 +139,16 @@ def _replica(row: tuple[Any, ...]) -> WantedReplica:
         checkpoint_dir=spec.get("checkpoint_path") or "",
         generation=generation,
         guest=None if rule is None else _guest(msgspec.json.decode(rule), owners or []),
+        outputs=_outputs(spec) if index == 0 else None,
     )
+
+
+def _outputs(spec: Mapping[str, Any]) -> WantedOutputs | None:
+    """In a gang the files of replica 0 are kept, as rank 0 is who writes them."""
+    if not spec.get("outputs"):
+        return None
+    limits = job_limits()
+    return WantedOutputs(patterns=list(spec["outputs"]), most_bytes=limits.bytes, most_files=limits.files)
 
 
 def _guest(rule: Mapping[str, int], owners: Sequence[tuple[str, int, int]]) -> WantedGuest:

@@ -32,8 +32,10 @@ from node_agent.protocol import (
     encode,
     unpack_telemetry,
 )
+from tests.agent.support.desk import Desk
 
 TOKEN = "one-time-token"
+OUTPUTS = "/api/v1/agents/outputs/"
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -94,6 +96,7 @@ class FakeServer:
         self.renews = True
         self.accepts_credentials = True
         self.drops_when_ended = True
+        self.desk = Desk()
 
     def forget(self) -> None:
         """What was received so far, but for the last hello."""
@@ -233,6 +236,9 @@ class FakeServer:
             body += event.get("body", b"")
             if not event.get("more_body"):
                 break
+        if scope["path"].startswith(OUTPUTS):
+            await self._take_outputs(scope, body, send)
+            return
         asked = json.loads(body)
         self.enrolments.append(asked)
         if scope["path"] == "/api/v1/agents/enrol" and asked["token"] == TOKEN:
@@ -243,6 +249,20 @@ class FakeServer:
             status, answer = 403, {"title": "Refused", "detail": "The enrolment token is not known."}
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+    async def _take_outputs(self, scope: MutableMapping[str, Any], body: bytes, send: Send) -> None:
+        headers = dict(scope["headers"])
+        secret = headers.get(b"authorization", b"").decode().removeprefix("Bearer ")
+        status, answer = 401, b"{}"
+        if secret in self.credentials:
+            path, query = scope["path"].removeprefix(OUTPUTS), scope["query_string"].decode()
+            status, answer = self.desk.answer(scope["method"], path, query, body)
+        length = str(len(answer)).encode()
+        await send(
+            {"type": "http.response.start", "status": status, "headers": [(b"content-length", length)]}
+        )
+        await send({"type": "http.response.body", "body": answer})
+        self._changed.set()
 
     async def _websocket(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         await receive()

@@ -74,6 +74,9 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("post", "session", {"username": "nobody", "password": "wrong"}, "403 403 403 403 403 403 403 403"),
     ("delete", "session", None, "ok ok ok ok ok ok ok ok"),
     ("post", "agents/enrol", {"token": "x", "name": "n"}, "401 401 401 401 401 401 401 401"),
+    ("post", "agents/outputs/{job}", {"files": []}, "401 401 401 401 401 401 401 401"),
+    ("put", "agents/outputs/{job}/{number}", {}, "401 401 401 401 401 401 401 401"),
+    ("post", "agents/outputs/{job}/end", {}, "401 401 401 401 401 401 401 401"),
     ("get", "me", None, EVERYBODY),
     ("get", "me/second-factor", None, EVERYBODY),
     ("post", "me/second-factor", {"password": "wrong"}, "401 401 401 401 401 401 401 401"),
@@ -96,6 +99,11 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("get", "jobs/{job}/explain", None, MINE),
     ("get", "jobs/{job}/usage", None, MINE),
     ("get", "jobs/{job}/metrics", None, MINE),
+    ("get", "jobs/{job}/outputs", None, MINE),
+    ("delete", "jobs/{job}/outputs", None, STEERS_OWN),
+    ("delete", "jobs/{other_job}/outputs", None, STEERS_ANY),
+    ("get", "jobs/{job}/outputs/file?path=x", None, "401 404 404 404 404 404 404 404"),
+    ("get", "jobs/{job}/outputs.tar", None, "401 404 404 404 404 404 404 404"),
     ("get", "schedules", None, EVERYBODY),
     ("post", "schedules", {**SPEC, "name": "new", "schedule": {"cron": "0 3 * * *"}},
      "401 403 ok ok ok 400 400 400"),
@@ -255,7 +263,7 @@ def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
         cell_id=1, first_at=clock.now(), last_at=clock.now(), cycles=1, size=1, data=b"x"
     )
     own = Token.objects.get(user=matrix.users["member"]).public_id
-    return {"account": account, "account_token": token, "recording": str(recording.pk), "token": own,
+    return {"number": "0", "account": account, "account_token": token, "recording": str(recording.pk), "token": own,
             "trust": trust}  # fmt: skip
 
 
@@ -301,6 +309,7 @@ def test_every_endpoint_has_its_row() -> None:
 
 def _pattern(path: str) -> str:
     """The path with every id as a star."""
+    path = path.partition("?")[0]
     parts = [("*" if part[:1] in "{<" or before == "members" else part) for before, part in _pairs(path)]
     return "/".join(parts)
 

@@ -52,16 +52,16 @@ def test_a_job_is_accepted_with_its_history_and_audit(tenant: Tenant) -> None:
 
 
 def test_every_wrong_field_is_told_at_once_and_nothing_is_written(tenant: Tenant) -> None:
-    answer = tenant.api.post("/jobs", {"comands": "x", "resources": {"memory": "12q"}, "outputs": ["a"]})
+    answer = tenant.api.post("/jobs", {"comands": "x", "resources": {"memory": "12q"}, "ports": [1]})
     assert answer.status_code == 400
     assert answer["Content-Type"] == "application/problem+json"
     problem = answer.json()
     assert problem["code"] == "invalid"
     told = {error["field"]: error["message"] + error.get("hint", "") for error in problem["errors"]}
-    assert set(told) == {"comands", "commands", "resources.memory", "outputs"}
+    assert set(told) == {"comands", "commands", "resources.memory", "ports"}
     assert "did you mean `commands`?" in told["comands"]
     assert "16GB" in told["resources.memory"]
-    assert told["outputs"] == "`outputs` is not built yet"
+    assert told["ports"] == "`ports` is not built yet"
     assert not Job.objects.exists()
 
 

@@ -50,7 +50,21 @@ def test_the_defaults() -> None:
         "retry": {"limit": 0, "on": ["exit", "oom", "start_failed"], "exit_codes": []}, "lease_ms": 600_000,
         "lend": "team", "lend_after_ms": 300_000, "grace_ms": 10_000, "checkpoint_path": "",
         "checkpoint_signal": "SIGTERM", "idle": None, "array": None, "right_size": True, "depends_on": [], "labels": {},
+        "outputs": [],
     }  # fmt: skip
+
+
+def test_outputs_are_paths_below_the_working_directory() -> None:
+    assert effective(outputs="results/")["outputs"] == ["results"]
+    assert effective(outputs=["./a/**", "**/*.xml", "a/**"])["outputs"] == ["a/**", "**/*.xml"]
+    assert effective(outputs=["x"], working_dir="src")["outputs"] == ["x"]
+    for value in ("/etc/passwd", "../x", "a/../../x", "~/x", "a\\b", "", ".", "a//b", "a\nb", "x" * 300):
+        assert set(wrong(spec(outputs=[value]))) == {"outputs.0"}, value
+    assert set(wrong(spec(outputs=["x"] * 51))) == {"outputs"}
+    assert set(wrong(spec(outputs={"x": 1}))) == {"outputs"}
+    assert set(wrong(spec(outputs=[3]))) == {"outputs.0"}
+    assert "`working_dir` is another" in wrong(spec(outputs=["x"], working_dir="/data"))["outputs"]
+    assert "did you mean `outputs`" in wrong(spec(artifacts=["x"]))["artifacts"]
 
 
 def asked(**fields: Any) -> tuple[list[tuple[Any, ...]], str]:

@@ -19,6 +19,7 @@ import { ChipsTab } from "./ChipsTab";
 import { Events } from "./Events";
 import classes from "./JobPage.module.css";
 import { MetricsTab } from "./MetricsTab";
+import { OutputsTab } from "./OutputsTab";
 import { Phases } from "./Phases";
 import { useJob } from "./queries";
 import { Summary } from "./Summary";
@@ -27,7 +28,7 @@ import { WhyPending } from "./WhyPending";
 const LogsTab = lazy(() => import("./LogsTab"));
 const SpecTab = lazy(() => import("./SpecTab"));
 
-const TABS = ["summary", "why", "logs", "chips", "metrics", "events", "attempts", "spec"] as const;
+const TABS = ["summary", "why", "logs", "outputs", "chips", "metrics", "events", "attempts", "spec"] as const;
 type Tab = (typeof TABS)[number];
 
 export function JobPage() {
@@ -92,6 +93,8 @@ function TabBody({ tab, job }: { tab: Tab; job: JobDetail }) {
       return <WhyPending id={job.id} />;
     case "logs":
       return <LogsTab job={job} />;
+    case "outputs":
+      return <OutputsTab job={job} />;
     case "chips":
       return <ChipsTab job={job} />;
     case "metrics":

@@ -212,6 +212,11 @@ class JobSpecSerializer(serializers.Serializer[Any]):
     )
     depends_on = DependencySpecSerializer(required=False, many=True, help_text="All of them come first.")
     labels = TextMapField(required=False)
+    outputs = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="Files to keep when it has run, below the working directory: results/**, junit.xml.",
+    )
 
 
 class TeamRefSerializer(serializers.Serializer[Any]):
