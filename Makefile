@@ -34,7 +34,7 @@ up: setup ## Start the platform; Ctrl-C stops it
 	@$(VENV)/bin/flexai up $(ARGS)
 
 # These need no server of the tests: they run beside the others, and what they print follows.
-BESIDE := tests/core tests/simulation tests/faults tests/cli tests/client
+BESIDE := tests/core tests/simulation tests/faults tests/cli tests/client tests/agent
 test: setup frontend/node_modules/.package-lock.json ## Run all tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)

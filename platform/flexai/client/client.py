@@ -27,7 +27,7 @@ class Client:
         url = url or os.environ.get("FLEXAI_URL")
         if not url:
             raise FlexaiError("No server given: pass url, or set FLEXAI_URL.")
-        self._transport = Transport(url, token or os.environ.get("FLEXAI_TOKEN"), timeout=timeout)
+        self._transport = self._connected(url, token or os.environ.get("FLEXAI_TOKEN"), timeout)
         self.url = self._transport.url
         self.jobs = Jobs(self._transport)
         self.schedules = Schedules(self._transport)
@@ -81,6 +81,9 @@ class Client:
     def close(self) -> None:
         """The connections are closed afterwards."""
         self._transport.close()
+
+    def _connected(self, url: str, token: str | None, timeout: float) -> Transport:
+        return Transport(url, token, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self

@@ -174,7 +174,7 @@ class Jobs:
             left = LONGEST_POLL_SECONDS if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"{job_id} is still {job['status']} after {timeout:g} s.")
-            time.sleep(min(pause, left))
+            self._transport.sleep(min(pause, left))
             pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
 
     def outputs(self, job_id: str, *, attempt: int | None = None, patience: float = 0.0) -> Outputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flexai.client.errors import NotFound
@@ -58,9 +58,7 @@ def slice_of(transport: Transport, query: LogQuery) -> LogSlice:
     return _fetch(transport, query, query.attempt, query.offset, query.tail_bytes)
 
 
-def follow(
-    transport: Transport, query: LogQuery, *, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[LogPiece]:
+def follow(transport: Transport, query: LogQuery) -> Iterator[LogPiece]:
     """What is there and what comes, until the job (or the asked attempt) ended and its log is complete."""
     follower = _Follower(transport, query)
     pause = SHORTEST_PAUSE_SECONDS
@@ -73,7 +71,7 @@ def follow(
                 continue
         if follower.is_over(here):
             return
-        sleep(pause)
+        transport.sleep(pause)
         pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -43,13 +43,17 @@ class Transport:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         try:
-            self._http = httpx.Client(base_url=self.url + API, headers=headers, timeout=timeout)
+            self._http = self._pool(base_url=self.url + API, headers=headers, timeout=timeout)
         except (httpx.InvalidURL, UnicodeError, ValueError) as error:
             raise NotReached(f"{url!r} is not an address: {error}") from error
 
     def close(self) -> None:
         """The connections are closed afterwards."""
         self._http.close()
+
+    def sleep(self, seconds: float) -> None:
+        """So long has passed. Every pause of the client is one of these."""
+        time.sleep(seconds)
 
     def get(self, path: str, *, patience: float = 0.0, **query: object) -> Any:
         """The decoded answer; an outage of `patience` seconds is waited out.
@@ -81,12 +85,12 @@ class Transport:
                 never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                 if last or not (repeatable or never_sent) or isinstance(error, httpx.UnsupportedProtocol):
                     raise NotReached(self._why(error)) from error
-                time.sleep(_pause(attempt))
+                self.sleep(_pause(attempt))
                 continue
             if not last and answer.status_code in (_TRY_AGAIN if repeatable else _REFUSED):
                 pause = _pause(attempt, answer.headers.get("Retry-After"))
                 if pause <= LONGEST_PAUSE_SECONDS:
-                    time.sleep(pause)
+                    self.sleep(pause)
                     continue
             return _decoded(answer, self.url)
         raise AssertionError("the last try returns or raises")
@@ -133,7 +137,7 @@ class Transport:
 
     def cookies(self) -> httpx.Cookies:
         """The jar, for signing in with a password."""
-        return self._http.cookies
+        return cast("httpx.Cookies", self._http.cookies)
 
     def _once(
         self,
@@ -147,7 +151,15 @@ class Transport:
             key: _query_value(value) for key, value in (query or {}).items() if value not in (None, "", [])
         }
         extra = {} if body is None else {"json": body}
-        return self._http.request(method, path, params=params, headers=dict(headers or {}), **extra)  # type: ignore[arg-type]
+        return self._answer(
+            self._http.build_request(method, path, params=params, headers=dict(headers or {}), **extra)
+        )
+
+    def _pool(self, **options: Any) -> Any:
+        return httpx.Client(**options)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        return cast("httpx.Response", self._http.send(request))
 
     def _why(self, error: httpx.TransportError) -> str:
         if isinstance(error, httpx.UnsupportedProtocol):

@@ -1,0 +1,223 @@
+"""The same client for asyncio: every method awaited, every iterator an asynchronous one.
+
+    from flexai.client.aio import AsyncClient
+
+    async with AsyncClient("https://flexai.example", token="flx_…") as flexai:
+        job = await flexai.jobs.submit({"name": "train", "commands": ["python train.py"]})
+        async for text in flexai.jobs.logs(job["id"], follow=True):
+            print(text, end="")
+
+Retries, idempotency keys, polling and the following of logs stand in one place, the client without `async`: here it
+runs in a greenlet, and where it would wait, for an answer or for a pause to pass, the event loop goes on with other
+tasks. No thread is used, and a task that is cancelled stops at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
+from types import TracebackType
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
+
+import greenlet
+import httpx
+
+from flexai.client.client import DEFAULT_TIMEOUT_SECONDS, Client
+from flexai.client.jobs import Jobs
+from flexai.client.places import Chips, Cluster, Nodes, Quotas, Teams, Tokens, TrustRules
+from flexai.client.schedules import Schedules
+from flexai.client.transport import Transport
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_END: Final = object()
+
+
+class _Transport(Transport):
+    """Waits by handing what is to be awaited to `_run`, which runs this code."""
+
+    def close(self) -> None:
+        _awaited(self._http.aclose())
+
+    def sleep(self, seconds: float) -> None:
+        _awaited(asyncio.sleep(seconds))
+
+    def _pool(self, **options: Any) -> Any:
+        return httpx.AsyncClient(**options)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        return cast("httpx.Response", _awaited(self._http.send(request)))
+
+
+class _Client(Client):
+    def _connected(self, url: str, token: str | None, timeout: float) -> Transport:
+        return _Transport(url, token, timeout=timeout)
+
+
+def _awaited(work: Awaitable[Any]) -> Any:
+    """What the work comes to, once the event loop has done it."""
+    return greenlet.getcurrent().parent.switch(work)  # only `_run` runs what calls this
+
+
+async def _run(function: Callable[..., R], *args: Any, **options: Any) -> R:
+    """What the function returns or raises; whatever it waits for in between, this task awaits."""
+    running = greenlet.greenlet(function)
+    got = running.switch(*args, **options)
+    while not running.dead:
+        try:
+            value = await got
+        except BaseException:  # whatever it is, the function is to hear of it
+            got = running.throw(*sys.exc_info())
+        else:
+            got = running.switch(value)
+    return cast("R", got)
+
+
+def _call(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    @functools.wraps(method)
+    async def call(self: Any, /, *args: P.args, **options: P.kwargs) -> R:
+        return await _run(method, self._plain, *args, **options)
+
+    return call
+
+
+def _each(
+    method: Callable[Concatenate[Any, P], Iterator[R]],
+) -> Callable[Concatenate[Any, P], AsyncGenerator[R, None]]:
+    @functools.wraps(method)
+    async def call(self: Any, /, *args: P.args, **options: P.kwargs) -> AsyncGenerator[R, None]:
+        items = cast("Generator[R, None, None]", method(self._plain, *args, **options))
+        try:
+            while (item := await _run(next, items, _END)) is not _END:
+                yield cast("R", item)
+        finally:
+            items.close()
+
+    return call
+
+
+class _Group:
+    def __init__(self, plain: Any) -> None:
+        self._plain = plain
+
+
+class AsyncJobs(_Group):
+    """As `Jobs`."""
+
+    submit = _call(Jobs.submit)
+    submit_array = _call(Jobs.submit_array)
+    dry_run = _call(Jobs.dry_run)
+    batch = _call(Jobs.batch)
+    get = _call(Jobs.get)
+    list = _each(Jobs.list)
+    counts = _call(Jobs.counts)
+    stop = _call(Jobs.stop)
+    resume = _call(Jobs.resume)
+    keep = _call(Jobs.keep)
+    requeue = _call(Jobs.requeue)
+    events = _each(Jobs.events)
+    explain = _call(Jobs.explain)
+    logs = _each(Jobs.logs)
+    log_pieces = _each(Jobs.log_pieces)
+    log_slice = _call(Jobs.log_slice)
+    wait = _call(Jobs.wait)
+
+
+class AsyncSchedules(_Group):
+    """As `Schedules`."""
+
+    create = _call(Schedules.create)
+    list = _each(Schedules.list)
+    get = _call(Schedules.get)
+    pause = _call(Schedules.pause)
+    resume = _call(Schedules.resume)
+    delete = _call(Schedules.delete)
+
+
+class AsyncNodes(_Group):
+    """As `Nodes`."""
+
+    list = _each(Nodes.list)
+    get = _call(Nodes.get)
+    cordon = _call(Nodes.cordon)
+    drain = _call(Nodes.drain)
+    restore = _call(Nodes.restore)
+
+
+class AsyncChips(_Group):
+    """As `Chips`."""
+
+    list = _each(Chips.list)
+
+
+class AsyncTeams(_Group):
+    """As `Teams`."""
+
+    list = _each(Teams.list)
+    get = _call(Teams.get)
+
+
+class AsyncQuotas(_Group):
+    """As `Quotas`."""
+
+    of = _call(Quotas.of)
+    set = _call(Quotas.set)
+
+
+class AsyncTokens(_Group):
+    """As `Tokens`."""
+
+    list = _each(Tokens.list)
+    create = _call(Tokens.create)
+    revoke = _call(Tokens.revoke)
+
+
+class AsyncTrustRules(_Group):
+    """As `TrustRules`."""
+
+    list = _each(TrustRules.list)
+    create = _call(TrustRules.create)
+    remove = _call(TrustRules.remove)
+
+
+class AsyncCluster(_Group):
+    """As `Cluster`."""
+
+    summary = _call(Cluster.summary)
+    health = _call(Cluster.health)
+
+
+class AsyncClient:
+    """As `Client`, for the tasks of one event loop; close it, or use it in an `async with`."""
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, timeout: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> None:
+        """`url` and `token` default to FLEXAI_URL and FLEXAI_TOKEN; `timeout` is seconds for one request."""
+        self._plain = _Client(url, token, timeout=timeout)
+        self.url = self._plain.url
+        self.jobs = AsyncJobs(self._plain.jobs)
+        self.schedules = AsyncSchedules(self._plain.schedules)
+        self.nodes = AsyncNodes(self._plain.nodes)
+        self.chips = AsyncChips(self._plain.chips)
+        self.teams = AsyncTeams(self._plain.teams)
+        self.quotas = AsyncQuotas(self._plain.quotas)
+        self.tokens = AsyncTokens(self._plain.tokens)
+        self.trust = AsyncTrustRules(self._plain.trust)
+        self.cluster = AsyncCluster(self._plain.cluster)
+
+    me = _call(Client.me)
+    usage = _call(Client.usage)
+    savings = _call(Client.savings)
+    history = _call(Client.history)
+    close = _call(Client.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
