@@ -2,7 +2,7 @@
 
 Hello → Welcome → Wanted; then reports and logs are acknowledged, wanted states carried out, leases renewed. Whoever
 holds the socket (`link`, or a simulation) hands in what comes, sends what is answered, and asks for a heartbeat when
-one is due. Instants are milliseconds of the boot-time clock.
+one is due. Instants are milliseconds of the boot-time clock, but for `wall`, the node's wall clock.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Conversation:
         self._told = executor.inventory()
         """The inventory that the server has."""
 
-    def opening(self, now: int) -> list[bytes]:
+    def opening(self, now: int, wall: int) -> list[bytes]:
         """The first frames: who this is and what lives here, and a first request for a renewal."""
         hello = Hello(
             version=VERSION,
@@ -100,7 +100,7 @@ class Conversation:
             inventory=self._told,
             live=self._executor.live(),
         )
-        return [encode(hello), self._beat(now)]
+        return [encode(hello), self._beat(now, wall)]
 
     def take(self, message: ServerMessage, now: int) -> None:
         """The message has had its effect. Raises `RefusedError` or `TurnedAwayError`: the connection is to end."""
@@ -119,13 +119,13 @@ class Conversation:
             sentence = f"{message.message[:300]} ({message.code[:50]})"
             raise RefusedError(sentence) if message.code in _CREDENTIAL_CODES else TurnedAwayError(sentence)
 
-    def heartbeat(self, now: int) -> bytes | None:
+    def heartbeat(self, now: int, wall: int) -> bytes | None:
         """What is due every `heartbeat_seconds`; nothing before the Welcome. Raises TimeoutError when the server
         has been silent for `MISSED_HEARTBEATS` of them."""
         silent_ms = now - self._last_answer
         if silent_ms > MISSED_HEARTBEATS * self.heartbeat_seconds * 1000:
             raise TimeoutError(f"the server has not answered for {silent_ms // 1000} s")
-        return self._beat(now) if self.welcomed else None
+        return self._beat(now, wall) if self.welcomed else None
 
     def news_of_inventory(self) -> bytes | None:
         """What is to be said when the chips, or their health, have changed; it then counts as said."""
@@ -136,8 +136,8 @@ class Conversation:
         log.warning("%s: the chips, or their health, have changed.", self._name)
         return encode(InventoryChanged(inventory=now))
 
-    def _beat(self, now: int) -> bytes:
-        return encode(Heartbeat(sent=now, wanted_version=max(0, self._wanted_version)))
+    def _beat(self, now: int, wall: int) -> bytes:
+        return encode(Heartbeat(sent=now, wanted_version=max(0, self._wanted_version), wall=wall))
 
     def _take_wanted(self, wanted: Wanted) -> None:
         if wanted.version < self._wanted_version:

@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from node_agent import enrol
-from node_agent.clocks import boottime_ms
+from node_agent.clocks import boottime_ms, wall_ms
 from node_agent.conversation import Conversation, Executor, RefusedError, TurnedAwayError
 from node_agent.enrol import Credential, Enrolment
 from node_agent.outbox import Outbox, Track
@@ -152,7 +152,7 @@ class Link:
                 for job in (self._receive, self._send, self._beat, self._sample)
             ]
             try:
-                for frame in said.opening(boottime_ms()):
+                for frame in said.opening(boottime_ms(), wall_ms()):
                     await socket.send(frame, text=True)
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -211,7 +211,7 @@ class Link:
             await asyncio.wait_for(session.welcomed.wait(), session.said.heartbeat_seconds)
         while True:
             await asyncio.sleep(session.said.heartbeat_seconds)
-            if (frame := session.said.heartbeat(boottime_ms())) is not None:
+            if (frame := session.said.heartbeat(boottime_ms(), wall_ms())) is not None:
                 await session.socket.send(frame, text=True)
 
     async def _sample(self, session: _Session) -> None:

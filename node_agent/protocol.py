@@ -181,6 +181,8 @@ class Heartbeat(_Message, frozen=True, tag="heartbeat"):
     sent: int
     wanted_version: int = 0
     """The last wanted state applied."""
+    wall: int = 0
+    """The node's wall clock (ms): the server puts what the node says where it was by its own."""
 
 
 class Reports(_Message, frozen=True, tag="reports"):

@@ -298,7 +298,7 @@ class Agent:
         self._said = Conversation(
             self, self.outbox, boot_id=f"boot-{self.node.boot}", name="node", now=self.node.clock()
         )
-        for frame in self._said.opening(self.node.clock()):
+        for frame in self._said.opening(self.node.clock(), 0):
             self._line.to_server(frame)
         self._beat_later(self._said)
 
@@ -336,7 +336,7 @@ class Agent:
         if self._is_dead or said is not self._said or self._line is None:
             return
         try:
-            frame = said.heartbeat(self.node.clock())
+            frame = said.heartbeat(self.node.clock(), 0)
         except TimeoutError:
             self.world.seen["an agent gives up a silent connection"] += 1
             self._come_back()

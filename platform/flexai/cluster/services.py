@@ -184,9 +184,9 @@ def renew(node_pks: Collection[int], *, at: datetime) -> dict[int, tuple[bool, b
     return {node: (reachable, revoked) for node, reachable, revoked in rows}
 
 
-def heard(node_pk: int, *, at: datetime) -> None:
-    """The node was heard until now; called when its socket closes."""
-    NodeContact.objects.filter(node_id=node_pk).update(seen_at=at)
+def heard(node_pks: Collection[int], *, at: datetime) -> None:
+    """The nodes were heard until now; called when their sockets close."""
+    NodeContact.objects.filter(node_id__in=sorted(node_pks)).update(seen_at=at)
 
 
 def silent_nodes(since: datetime) -> list[int]:

@@ -24,6 +24,7 @@ from flexai.jobs.logs import check_logs
 from flexai.jobs.progress import check_progress
 from flexai.jobs.reports import check_reports
 from flexai.realtime.board import Received
+from flexai.realtime.clocks import ahead_ms, moves_by_ours, words_by_ours
 from flexai.realtime.connection import (
     CLOSE_FAILED,
     CLOSE_GAP,
@@ -212,9 +213,10 @@ class _Listener:
         text = _text(frame)
         message = _decode(text)
         number = getattr(message, "sent", 0) or getattr(message, "seq", 0)
-        if not 0 <= number <= MAX_NUMBER:
-            raise Refusal("malformed", "sent or seq is out of range", CLOSE_MALFORMED)
+        if not (0 <= number <= MAX_NUMBER and 0 <= getattr(message, "wall", 0) <= MAX_NUMBER):
+            raise Refusal("malformed", "sent, seq or wall is out of range", CLOSE_MALFORMED)
         if isinstance(message, protocol.Heartbeat):
+            connection.ahead_ms = ahead_ms(message.wall, clock.to_ms(clock.now()))
             self._hub.renewals.put(connection, message.sent)
             connection.said.heartbeat(message.wanted_version)
             self._hub.wake([connection.node_pk])
@@ -260,6 +262,10 @@ class _Listener:
         if order is Order.GAP:
             sentence = "a message before this one is missing; everything not acknowledged is to be sent again"
             raise Refusal("gap", sentence, CLOSE_GAP)
+        if isinstance(message, protocol.Reports) and (ahead := self._connection.ahead_ms):
+            message = protocol.Reports(
+                message.seq, moves_by_ours(message.items, ahead), words_by_ours(message.progress, ahead)
+            )
         if order is Order.NEXT:
             self._hub.intake.put(self._connection, message, size)
 

@@ -54,6 +54,8 @@ class AgentConnection:
         self.said = Said()
         self.heard_at = asyncio.get_running_loop().time()
         self.frames_this_second = 0
+        self.ahead_ms = 0
+        """By how much the node's wall clock is ahead of ours, as its last heartbeat said."""
         self.queue: deque[Queued] = deque()
         self.is_closing = False
         self._queued_bytes = 0

@@ -10,8 +10,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 
 import redis
@@ -21,11 +20,9 @@ from prometheus_client import Counter, Gauge
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from flexai.cluster import services
 from flexai.cluster.history import note_refusal
 from flexai.common import clock
 from flexai.common.events import AGENTS_CHANNEL, HINTS_CHANNEL
-from flexai.jobs import contact
 from flexai.jobs.wanted import attempts_wanted_on
 from flexai.realtime.board import CHIPS_CHANNEL, WATCHED_KEY, WATCHED_SECONDS, Board
 from flexai.realtime.connection import (
@@ -35,15 +32,14 @@ from flexai.realtime.connection import (
     AgentConnection,
 )
 from flexai.realtime.intake import AWAY, Intake
+from flexai.realtime.partings import Partings
 from flexai.realtime.renewals import Renewals
 from flexai.realtime.threads import Threads
 
 log = logging.getLogger(__name__)
 
 CONNECTIONS_CHANNEL = "flexai:connections"
-"""{"node": pk, "connection": id}: the node's newest connection; other processes close theirs."""
-CONTACT_SECONDS = 15
-"""A node whose socket closed and did not come back for so long is unreachable."""
+"""{"nodes": [pk], "hub": id}: nodes that have come to that process; the others close what they have of them."""
 SILENT_SECONDS = 30
 """An agent that sends nothing for so long, not even telemetry, is disconnected."""
 REFUSALS_NOTED_EVERY_SECONDS = 10
@@ -88,6 +84,9 @@ class Hub:
         self.agents: dict[int, AgentConnection] = {}
         self.browsers: dict[Browser, set[str]] = {}
         self._watchers: dict[str, set[Browser]] = {}
+        self._partings = Partings(self.threads, self.agents.__contains__)
+        self._come: list[int] = []
+        self._telling: asyncio.Task[None] | None = None
         self._woken: set[int] = set()
         self._waking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -113,6 +112,7 @@ class Hub:
         for connection in list(self.agents.values()):
             connection.close(CLOSE_RESTART, "the server restarts")
         await self.intake.finish()
+        self._partings.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -124,10 +124,11 @@ class Hub:
             await self._redis.aclose()
         await asyncio.get_running_loop().run_in_executor(None, self.threads.close)
 
-    def _spawn(self, work: Awaitable[Any]) -> None:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # --- agents
 
@@ -137,7 +138,9 @@ class Hub:
         self.agents[connection.node_pk] = connection
         if before is not None:
             before.close(CLOSE_REPLACED, "the node connected anew")
-        self._spawn(self._tell_others(connection))
+        self._come.append(connection.node_pk)
+        if self._telling is None or self._telling.done():
+            self._telling = self._spawn(self._tell_others())
         self.wake([connection.node_pk])
 
     def leave(self, connection: AgentConnection) -> None:
@@ -145,7 +148,7 @@ class Hub:
         if self.agents.get(connection.node_pk) is not connection or self._is_stopping:
             return
         del self.agents[connection.node_pk]
-        self._spawn(self._lose(connection.node_pk))
+        self._partings.put(connection.node_pk)
 
     def wake(self, node_pks: Iterable[int]) -> None:
         """The nodes connected here are sent their wanted state as it is now, if it differs from the last one sent.
@@ -189,24 +192,16 @@ class Hub:
                 if connection is not None:
                     connection.post_wanted(state)
 
-    async def _lose(self, node_pk: int) -> None:
-        gone_at = clock.now()
-        try:
-            await self.threads.run(services.heard, node_pk, at=gone_at)
-            await asyncio.sleep(CONTACT_SECONDS)
-            if node_pk not in self.agents:
-                since = gone_at + timedelta(seconds=1)
-                await self.threads.run(contact.lose_contact, [node_pk], silent_since=since)
-        except AWAY as error:
-            log.warning("contact of node %s not recorded; the sweep will: %s", node_pk, error)
-
-    async def _tell_others(self, connection: AgentConnection) -> None:
-        message = json.dumps({"node": connection.node_pk, "hub": self.id})
-        try:
-            if self._redis is not None:
-                await self._redis.publish(CONNECTIONS_CHANNEL, message)
-        except (redis.RedisError, OSError) as error:
-            log.warning("other web processes were not told of node %s: %s", connection.node_pk, error)
+    async def _tell_others(self) -> None:
+        """Of all that have come until now in one message; who comes meanwhile is in the next."""
+        while self._come:
+            come, self._come = self._come, []
+            try:
+                if self._redis is not None:
+                    message = json.dumps({"nodes": come, "hub": self.id})
+                    await self._redis.publish(CONNECTIONS_CHANNEL, message)
+            except (redis.RedisError, OSError) as error:
+                log.warning("other web processes were not told of %d nodes: %s", len(come), error)
 
     # --- browsers
 
@@ -292,12 +287,15 @@ class Hub:
         self.wake(json.loads(data))
 
     def _on_connection(self, data: bytes) -> None:
-        """A node has come to another process. What this one announced itself may arrive late, when the node has
+        """Nodes have come to another process. What this one announced itself may arrive late, when a node has
         already come anew: `join` has dealt with that."""
         said = json.loads(data)
-        ours = self.agents.get(said["node"])
-        if ours is not None and said["hub"] != self.id:
-            ours.close(CLOSE_REPLACED, "the node connected to another process")
+        if said["hub"] == self.id:
+            return
+        for node_pk in said["nodes"]:
+            ours = self.agents.get(node_pk)
+            if ours is not None:
+                ours.close(CLOSE_REPLACED, "the node connected to another process")
 
     def _on_chips(self, data: bytes) -> None:
         watchers = self._watchers.get("cluster")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
+from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
@@ -18,6 +20,7 @@ from flexai.common.events import publish_on_commit
 from flexai.jobs.logs import read_log
 from flexai.jobs.models import Attempt, Event, Job, LogPiece
 from flexai.jobs.queries_live import job_usage, node_detail
+from flexai.realtime import partings
 from node_agent import protocol
 from tests.support.placed import PlacedWorld, report
 from tests.support.web import Agent, eventually
@@ -300,9 +303,7 @@ def test_a_second_connection_of_a_node_replaces_the_first(server, world):
 
 
 def test_a_node_that_goes_is_unreachable_and_back_when_it_returns(server, world, monkeypatch):
-    from flexai.realtime import hub
-
-    monkeypatch.setattr(hub, "CONTACT_SECONDS", 1.2)
+    monkeypatch.setattr(partings, "CONTACT_SECONDS", 1.2)
     node = world.a_node()
     attempt = world.placed(node)
     with server.agent(node) as socket:
@@ -314,6 +315,43 @@ def test_a_node_that_goes_is_unreachable_and_back_when_it_returns(server, world,
         Agent(socket)
         assert Node.objects.get(pk=node.pk).reachable
         assert Job.objects.get(pk=attempt.job_id).status == "starting"
+
+
+def test_many_nodes_that_go_at_once_are_a_few_statements_and_all_unreachable(server, world, monkeypatch):
+    monkeypatch.setattr(partings, "CONTACT_SECONDS", 0.5)
+    calls = []
+    heard, lose = partings.services.heard, partings.contact.lose_contact
+    monkeypatch.setattr(partings.services, "heard", lambda *a, **k: (calls.append("heard"), heard(*a, **k)))
+    monkeypatch.setattr(
+        partings.contact, "lose_contact", lambda *a, **k: (calls.append("lost"), lose(*a, **k))
+    )
+    nodes = [world.a_node() for _ in range(20)]
+    with ExitStack() as stack:
+        agents = [Agent(stack.enter_context(server.agent(node))) for node in nodes]
+        for agent in agents:
+            agent.socket.socket.close()
+        eventually(lambda: not Node.objects.filter(reachable=True).exists())
+    assert max(calls.count("heard"), calls.count("lost")) < 20
+
+
+@pytest.mark.parametrize("ahead_ms", [300_000, -300_000])
+def test_what_a_node_with_a_wrong_clock_says_is_put_where_it_was_by_ours(server, world, ahead_ms):
+    node = world.a_node()
+    attempt = world.placed(node)
+    placed_at = clock.now() - timedelta(minutes=2)
+    Attempt.objects.filter(pk=attempt.pk).update(placed_at=placed_at)
+    ran, ended = (clock.to_ms(clock.now()) - back for back in (60_000, 30_000))
+    with server.agent(node) as socket:
+        agent = Agent(socket)
+        agent.say(protocol.Heartbeat(sent=1, wall=clock.to_ms(clock.now()) + ahead_ms))
+        moves = [
+            report(attempt, "running", at=ran + ahead_ms), report(attempt, "ended", at=ended + ahead_ms)
+        ]  # fmt: skip
+        agent.say(protocol.Reports(seq=1, items=moves))
+        agent.hear(protocol.Ack)
+    attempt.refresh_from_db()
+    for told, true in ((attempt.running_at, ran), (attempt.ended_at, ended)):
+        assert abs(clock.to_ms(told) - true) < 5_000
 
 
 def test_a_missing_replica_is_asked_for_its_end_and_its_job_waits_again(server, world):
