@@ -33,7 +33,8 @@ class ReplicaMove:
     reason_code: str = ""
     """Empty: the outcome is the code."""
     sentence: str = ""
-    log_size: int = 0
+    log_size: int | None = None
+    """None: nobody knows. A replica given up for lost may have written what its node still sends."""
     cpu_time_ms: int = 0
     memory_peak_mib: int = 0
     use_permille: int | None = None
