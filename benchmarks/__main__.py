@@ -7,7 +7,17 @@ import json
 
 from rich.console import Console
 
-from benchmarks import agent_cost, api, idle, ledger, reallocation, short_jobs, submit_latency, telemetry
+from benchmarks import (
+    agent_cost,
+    api,
+    cycle,
+    idle,
+    ledger,
+    reallocation,
+    short_jobs,
+    submit_latency,
+    telemetry,
+)
 from benchmarks.reporting import run, table
 
 ALL = (
@@ -16,6 +26,7 @@ ALL = (
     api.BENCHMARK,
     idle.BENCHMARK,
     ledger.BENCHMARK,
+    cycle.BENCHMARK,
     reallocation.BENCHMARK,
     telemetry.BENCHMARK,
     agent_cost.BENCHMARK,

@@ -121,6 +121,7 @@ def claim(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, n
     Raises `DoesNotHold`, or an IntegrityError, when they do not hold together; then the caller rolls back.
     """
     sentences = [_sentence(unit, locked) for unit in units]
+    rows = _numbered(cursor, units)
     claimed = cursor.execute(
         _CLAIM,
         {
@@ -130,14 +131,15 @@ def claim(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, n
                     {
                         "job": u.start.job,
                         "version": u.start.version,
-                        "attempt": new_id("att"),
+                        "attempt": rows.attempts[u.start.job],
+                        "name": new_id("att"),
                         "sentence": sentence,
                     }
                     for u, sentence in zip(units, sentences, strict=True)
                 ]
             ),
-            "replicas": as_rows(list(_replicas(units))),
-            "shares": as_rows(list(_shares(units, locked.chips))),
+            "replicas": as_rows(list(_replicas(units, rows))),
+            "shares": as_rows(list(_shares(units, locked.chips, rows))),
         },
     ).fetchall()
     _expect("jobs", len(units), len(claimed))
@@ -147,6 +149,26 @@ def claim(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, n
         _placed(unit, locked, sentence, *numbers[unit.start.job])
         for unit, sentence in zip(units, sentences, strict=True)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    """Primary keys of the rows to come. Known beforehand, so that no statement has to join what it inserts: a plan
+    made for one start would do that by comparing each with each."""
+
+    attempts: dict[int, int]
+    """Job → attempt."""
+    replicas: dict[tuple[int, int], int]
+    """(job, index) → replica."""
+
+
+def _numbered(cursor: Cursor, units: Sequence[Unit]) -> _Numbered:
+    jobs = sorted(unit.start.job for unit in units)
+    places = sorted((unit.start.job, place.replica) for unit in units for place in unit.start.placements)
+    row = cursor.execute(_NUMBERS, {"attempts": len(jobs), "replicas": len(places)}).fetchone()
+    if row is None:
+        raise RuntimeError("no numbers were given")
+    return _Numbered(dict(zip(jobs, row[0], strict=True)), dict(zip(places, row[1], strict=True)))
 
 
 def _take(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked) -> None:
@@ -222,26 +244,27 @@ def _sentence(unit: Unit, locked: Locked) -> str:
     return f"Placed as {len(places)} replicas on {', '.join(names[:NAMED_NODES])}{more}."
 
 
-def _replicas(units: Sequence[Unit]) -> Iterator[dict[str, int]]:
+def _replicas(units: Sequence[Unit], rows: _Numbered) -> Iterator[dict[str, int]]:
     for unit in units:
         for place in unit.start.placements:
             yield {
-                "job": unit.start.job,
-                "replica": place.replica,
+                "id": rows.replicas[unit.start.job, place.replica],
+                "attempt": rows.attempts[unit.start.job],
+                "index": place.replica,
                 "node": place.node,
                 "cpu": place.cpu,
                 "memory": place.memory,
             }
 
 
-def _shares(units: Sequence[Unit], chips: dict[int, LockedChip]) -> Iterator[dict[str, int]]:
+def _shares(units: Sequence[Unit], chips: dict[int, LockedChip], rows: _Numbered) -> Iterator[dict[str, int]]:
     for unit in units:
         for place in unit.start.placements:
             for share in place.chips:
                 chip = chips[share.chip]
                 yield {
-                    "job": unit.start.job,
-                    "replica": place.replica,
+                    "attempt": rows.attempts[unit.start.job],
+                    "replica": rows.replicas[unit.start.job, place.replica],
                     "chip": share.chip,
                     "milli": share.milli,
                     "memory": share.memory,
@@ -294,10 +317,14 @@ INSERT INTO tenancy_teamuse (cell_id, team_id, chip_type, used_milli)
 SELECT %(cell)s, n.team, n.type, 0 FROM json_to_recordset(%(needed)s::json) AS n (team bigint, type text)
     ON CONFLICT (cell_id, team_id, chip_type) DO NOTHING"""
 
+_NUMBERS = """
+SELECT ARRAY(SELECT nextval('jobs_attempt_id_seq') FROM generate_series(1, %(attempts)s)),
+       ARRAY(SELECT nextval('jobs_replica_id_seq') FROM generate_series(1, %(replicas)s))"""
+
 _CLAIM = """
 WITH start AS (
     SELECT * FROM json_to_recordset(%(starts)s::json)
-           AS s (job bigint, version int, attempt text, sentence text)),
+           AS s (job bigint, version int, attempt bigint, name text, sentence text)),
 job AS (
     UPDATE jobs_job j
        SET state = 'active', status = 'starting', reason_code = 'placed', sentence = s.sentence,
@@ -305,34 +332,29 @@ job AS (
            ended_at = NULL, exit_code = NULL, outcome = ''
       FROM start s
      WHERE j.id = s.job AND j.state = 'queued' AND j.version = s.version
- RETURNING j.id, j.organization_id, j.cell_id, j.attempts_count, j.version, s.attempt, s.sentence,
+ RETURNING j.id, j.organization_id, j.cell_id, j.attempts_count, j.version, s.attempt, s.name, s.sentence,
            (j.effective_spec->>'lease_ms')::bigint AS lease_ms),
 attempt AS (
-    INSERT INTO jobs_attempt (public_id, organization_id, cell_id, job_id, number, state, outcome, contact_ok,
+    INSERT INTO jobs_attempt (id, public_id, organization_id, cell_id, job_id, number, state, outcome, contact_ok,
            stop_outcome, lease_ms, reason_code, sentence, placed_at, cpu_time_ms, memory_peak_mib, version,
            changed)
-    SELECT attempt, organization_id, cell_id, id, attempts_count, 'placed', '', true,
+    SELECT attempt, name, organization_id, cell_id, id, attempts_count, 'placed', '', true,
            '', lease_ms, 'placed', sentence, %(now)s, 0, 0, 0, 0
-      FROM job ORDER BY id
- RETURNING id, job_id),
+      FROM job),
 replica AS (
-    INSERT INTO jobs_replica (attempt_id, index, node_id, state, generation, cpu_milli, memory_mib, outcome,
+    INSERT INTO jobs_replica (id, attempt_id, index, node_id, state, generation, cpu_milli, memory_mib, outcome,
            sentence, log_offset)
-    SELECT a.id, r.replica, r.node, 'placed', 1, r.cpu, r.memory, '', '', 0
+    SELECT r.id, r.attempt, r.index, r.node, 'placed', 1, r.cpu, r.memory, '', '', 0
       FROM json_to_recordset(%(replicas)s::json)
-           AS r (job bigint, replica int, node bigint, cpu bigint, memory bigint)
-      JOIN attempt a ON a.job_id = r.job ORDER BY a.id, r.replica
- RETURNING id, attempt_id, index),
+           AS r (id bigint, attempt bigint, index int, node bigint, cpu bigint, memory bigint)),
 promise AS (DELETE FROM scheduling_promise p USING job WHERE p.id = job.id),
 reservation AS (DELETE FROM scheduling_reservation v USING job WHERE v.id = job.id),
 allocation AS (
     INSERT INTO jobs_allocation (attempt_id, replica_id, chip_id, kind, milli, memory_mib, charge_milli, cpu_milli,
            active)
-    SELECT a.id, r.id, s.chip, 'owned', s.milli, s.memory, s.charge, s.cpu, true
-      FROM json_to_recordset(%(shares)s::json)
-           AS s (job bigint, replica int, chip bigint, milli bigint, memory bigint, charge bigint, cpu bigint)
-      JOIN attempt a ON a.job_id = s.job JOIN replica r ON r.attempt_id = a.id AND r.index = s.replica
-     ORDER BY r.id, s.chip)
+    SELECT s.attempt, s.replica, s.chip, 'owned', s.milli, s.memory, s.charge, s.cpu, true
+      FROM json_to_recordset(%(shares)s::json) AS s
+           (attempt bigint, replica bigint, chip bigint, milli bigint, memory bigint, charge bigint, cpu bigint))
 SELECT id, attempts_count, version FROM job"""
 
 _TAKE_NODES = """
