@@ -25,18 +25,29 @@ _data_dirs: set[bytes] = set()
 class Agent:
     """One agent process with a data directory that outlives it."""
 
-    def __init__(self, server: str, data_dir: Path, *options: str, token: str | None = TOKEN) -> None:
+    def __init__(
+        self,
+        server: str,
+        data_dir: Path,
+        *options: str,
+        token: str | None = TOKEN,
+        inside: tuple[str, ...] = (),
+    ) -> None:
+        """`inside` is a command that runs the agent's own: in a network namespace, under another clock."""
         self.server = server
         self.data_dir = data_dir
         _data_dirs.add(str(data_dir).encode())
         self.options = options
+        self.inside = inside
         self.token = token
         self.process: subprocess.Popen[bytes] | None = None
         self.log_path = data_dir.parent / f"{data_dir.name}.agent.log"
 
     def start(self, *, pass_fds: tuple[int, ...] = (), env: Mapping[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "node_agent", "--server", self.server, "--data-dir", str(self.data_dir),
-                   "--name", "node-a", *self.options]  # fmt: skip
+        command = [
+            *self.inside, sys.executable, "-m", "node_agent", "--server", self.server,
+            "--data-dir", str(self.data_dir), "--name", "node-a", *self.options,
+        ]  # fmt: skip
         if self.token:
             command += ["--enrol-token", self.token]
         with open(self.log_path, "ab") as log:
