@@ -10,7 +10,7 @@ from django.db import transaction
 
 from flexai.common.database import Cursor, as_rows, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
-from flexai.jobs.models import Attempt, Job
+from flexai.jobs.models import Job
 from scheduler_core.sizing import Used, advise, right_size
 
 SIZED_AT_ONCE: Final = 10_000
@@ -53,19 +53,21 @@ def grow_back(cursor: Cursor, job_pks: list[int]) -> None:
 
 def advice_of(job: Job, now: datetime) -> list[dict[str, Any]]:
     """What the next run of such a job could ask for, by what its last attempt used; nothing where that is not known."""
-    attempt = Attempt.objects.filter(job=job, running_at__isnull=False).order_by("-number").first()
-    if attempt is None or attempt.running_at is None or job.effective_spec.get("alternatives"):
+    if not job.attempts_count or job.effective_spec.get("alternatives"):
         return []
-    resources = job.effective_spec["resources"]
     with prepared_cursor() as cursor:
-        use, peak = cursor.execute(_USED, [attempt.pk]).fetchall()[0]
+        row = cursor.execute(_USED, [job.pk]).fetchone()
+    if row is None:
+        return []
+    began, ended, use, peak = row
+    resources = job.effective_spec["resources"]
     used = Used(
         chips=resources["chips"],
         milli=resources["milli"],
         memory=job.effective_spec.get("asked_memory_mib") or resources["memory_mib"],
-        run=((attempt.ended_at or now) - attempt.running_at) // timedelta(milliseconds=1),
-        use=use if attempt.use_permille is None else attempt.use_permille,
-        peak=max(attempt.memory_peak_mib, peak or 0),
+        run=((ended or now) - began) // timedelta(milliseconds=1),
+        use=use,
+        peak=peak,
     )
     return [asdict(one) for one in advise(used)]
 
@@ -112,6 +114,11 @@ UPDATE jobs_job j SET spec_version = j.spec_version + 1, effective_spec = jsonb_
 FROM json_to_recordset(%s::json) AS u(job bigint) WHERE j.id = u.job AND j.effective_spec ? 'asked_memory_mib'
 """
 _USED = """
-SELECT (sum(use_total) / nullif(sum(samples) FILTER (WHERE use_total IS NOT NULL), 0))::int, max(memory_peak_mib)
-FROM jobs_attemptminute WHERE attempt_id = %s
+SELECT a.running_at, a.ended_at, coalesce(a.use_permille, m.use)::int,
+    greatest(a.memory_peak_mib, coalesce(m.peak, 0))::int
+FROM jobs_attempt a LEFT JOIN LATERAL (
+    SELECT sum(use_total) / nullif(sum(samples) FILTER (WHERE use_total IS NOT NULL), 0) AS use,
+        max(memory_peak_mib) AS peak
+    FROM jobs_attemptminute WHERE attempt_id = a.id) m ON true
+WHERE a.job_id = %s AND a.running_at IS NOT NULL ORDER BY a.number DESC LIMIT 1
 """
