@@ -115,6 +115,15 @@ def test_nodes_chips_and_quotas_are_shown_and_changed(shell: Shell) -> None:
     assert shell("nodes", "return", node["id"], "--json").json["state"] == "ready"
     assert len(shell("top", "--json").json) == len(node["chips"])
     assert shell("top").code == 0
+    chip = f"{node['name']}:0"
+    assert chip in shell("chips").out
+    assert shell("chips", "--out", "--json").json == []
+    assert shell("chips", "cordon", chip, "--reason", "it smells").code == 0
+    (out,) = shell("chips", "--out", "--json").json
+    assert (out["state"], out["healthy"], out["health_note"]) == ("cordoned", False, "Cordoned: it smells")
+    assert "in service" in shell("chips", "return", chip).out
+    assert shell("chips", "cordon", "nowhere:0", "--reason", "x").code == 4
+    assert "No chip is lent" in shell("chips", "--lent").err
     team = shell("quota", "--json").json[0]["name"]
     assert shell("quota", "set", team, "cpu=1:100").code == 0
     assert "100" in shell("quota").out

@@ -109,6 +109,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/chips/{id}/cordon": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description No new work is placed on it, whatever its health is; what runs goes on. Needs a reason. Operators only. */
+        post: operations["chip_cordon"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/chips/{id}/return": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description The chip takes work again, cordoned or drained; what stands against it drains it anew. Operators only. */
+        post: operations["chip_return"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/cluster": {
         parameters: {
             query?: never;
@@ -1379,6 +1413,36 @@ export interface components {
             power_mw: number | null;
             /** @description The first job on it that you may see. */
             job: components["schemas"]["ChipJob"] | null;
+            /** @description Lent to guests, of 1000. */
+            guest_milli: number;
+            /** @description Jobs that it is lent to, of those that you may see. */
+            guests: components["schemas"]["ChipGuest"][];
+            /**
+             * @description cordoned: an operator keeps new work from it; drained: the platform does (T4).
+             *
+             *     * `in_service` - in_service
+             *     * `cordoned` - cordoned
+             *     * `drained` - drained
+             */
+            state: components["schemas"]["State513Enum"];
+        };
+        /** @description A job on chips lent to it, and the numbers of the loan. */
+        ChipGuest: {
+            id: string;
+            name: string;
+            /** @description Of this chip. */
+            milli: number;
+            /** Format: date-time */
+            since: string;
+            /**
+             * Format: date-time
+             * @description Since when its owner is back; null while it runs.
+             */
+            halted_at: string | null;
+            /** Format: date-time */
+            owner_idle_since: string | null;
+            /** @description Of the owner's chips, when that was last looked at. */
+            owner_use_permille: number | null;
         };
         /** @description A job that holds part of a chip. */
         ChipJob: {
@@ -2211,6 +2275,18 @@ export interface components {
             power_mw: number | null;
             /** @description The first job on it that you may see. */
             job: components["schemas"]["ChipJob"] | null;
+            /** @description Lent to guests, of 1000. */
+            guest_milli: number;
+            /** @description Jobs that it is lent to, of those that you may see. */
+            guests: components["schemas"]["ChipGuest"][];
+            /**
+             * @description cordoned: an operator keeps new work from it; drained: the platform does (T4).
+             *
+             *     * `in_service` - in_service
+             *     * `cordoned` - cordoned
+             *     * `drained` - drained
+             */
+            state: components["schemas"]["State513Enum"];
             /** @description Name of the node. */
             node: string;
             node_id: string;
@@ -2770,6 +2846,13 @@ export interface components {
          * @enum {string}
          */
         StandingEnum: "pending" | "met" | "never";
+        /**
+         * @description * `in_service` - in_service
+         *     * `cordoned` - cordoned
+         *     * `drained` - drained
+         * @enum {string}
+         */
+        State513Enum: "in_service" | "cordoned" | "drained";
         /** @description Use and cost of some days. */
         Statement: {
             /** Format: date */
@@ -3168,6 +3251,76 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ChipList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    chip_cordon: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the chip. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ReasonTextRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Node"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    chip_return: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the chip. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ReasonTextRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Node"];
                 };
             };
             /** @description Refused. */

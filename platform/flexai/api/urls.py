@@ -58,6 +58,8 @@ urlpatterns = [
     path("nodes/<str:id>/cordon", nodes.CordonView.as_view()),
     path("nodes/<str:id>/return", nodes.ReturnView.as_view()),
     path("chips", nodes.ChipsView.as_view()),
+    path("chips/<str:id>/cordon", nodes.ChipCordonView.as_view()),
+    path("chips/<str:id>/return", nodes.ChipReturnView.as_view()),
     path("cluster", nodes.ClusterView.as_view()),
     path("cycles", cycles.CyclesView.as_view()),
     path("forecasts", cycles.ForecastsView.as_view()),

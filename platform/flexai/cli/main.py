@@ -11,6 +11,7 @@ from flexai import __version__
 from flexai.cli import (
     account,
     acting,
+    chips,
     keeping,
     output,
     places,
@@ -51,6 +52,7 @@ app.command(rich_help_panel=_JOBS, no_args_is_help=True)(acting.requeue)
 app.add_typer(schedules.schedule, name="schedule", rich_help_panel=_JOBS)
 app.command(rich_help_panel=_PLACES)(watching.top)
 app.add_typer(places.nodes, name="nodes", rich_help_panel=_PLACES)
+app.add_typer(chips.chips, name="chips", rich_help_panel=_PLACES)
 app.add_typer(places.quota, name="quota", rich_help_panel=_PLACES)
 app.command(rich_help_panel=_PLACES)(spending.usage)
 app.command(rich_help_panel=_PLACES)(savings.savings)

@@ -49,6 +49,18 @@ class Chips:
         """Every chip with its live figures and the job that holds it."""
         return self._transport.pages("/chips")
 
+    def cordon(self, chip_id: str, *, reason: str) -> Node:
+        """Nothing new starts on it afterwards, whatever its health is; its node. Needs an operator."""
+        return self._change(chip_id, "cordon", reason)
+
+    def restore(self, chip_id: str, *, reason: str = "") -> Node:
+        """The chip is in service again, also from a drain (the API's `return`); its node. Needs an operator."""
+        return self._change(chip_id, "return", reason)
+
+    def _change(self, chip_id: str, action: str, reason: str) -> Node:
+        body = {"reason": reason} if reason else {}
+        return cast("Node", self._transport.send("POST", f"/chips/{chip_id}/{action}", body=body))
+
 
 class Teams:
     """The teams that the token may see."""

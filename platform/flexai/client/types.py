@@ -284,6 +284,18 @@ class ChipJob(TypedDict):
     name: str
 
 
+class ChipGuest(TypedDict):
+    """A job that part of a chip is lent to, and the numbers of the loan."""
+
+    id: str
+    name: str
+    milli: int
+    since: str
+    halted_at: str | None
+    owner_idle_since: str | None
+    owner_use_permille: int | None
+
+
 class Chip(TypedDict):
     """`node` comes with the flat list of chips alone."""
 
@@ -303,6 +315,9 @@ class Chip(TypedDict):
     temperature_c: int | None
     power_mw: int | None
     job: ChipJob | None
+    guest_milli: NotRequired[int]
+    guests: NotRequired[list[ChipGuest]]
+    state: NotRequired[str]
     node: NotRequired[str]
 
 

@@ -159,6 +159,8 @@ class Chip(models.Model):
     errors = models.JSONField(null=True)
     """`protocol.ChipErrors`; None where nothing was counted, or nothing can be."""
     drained_at = models.DateTimeField(null=True)
+    cordoned_because = models.CharField(max_length=200, default="", db_default="")
+    """Why an operator keeps new work from it; empty: nobody does."""
     health_reason = models.CharField(max_length=200, default="")
     """Why its score is what it is, in words (T4)."""
     slices = models.PositiveIntegerField(default=0)

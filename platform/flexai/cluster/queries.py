@@ -19,7 +19,7 @@ MAX_NODES = 200
 
 
 class ChipNow(TypedDict):
-    """One chip as the API shows it; `job` is filled in by `jobs.queries_live`."""
+    """One chip as the API shows it; `job` and `guests` are filled in by `jobs.queries_live`."""
 
     pk: int
     id: str
@@ -34,11 +34,14 @@ class ChipNow(TypedDict):
     isolation: list[str]
     used_milli: int
     used_memory_mib: int
+    guest_milli: int
+    state: str
     use_permille: int | None
     live_memory_mib: int | None
     temperature_c: int | None
     power_mw: int | None
     job: dict[str, str] | None
+    guests: list[dict[str, Any]]
 
 
 class NodeNow(TypedDict):
@@ -153,8 +156,10 @@ FROM (SELECT c.*, c.present AND c.healthy AND n.reachable AND n.state <> 'dead' 
         AND NOT EXISTS (SELECT FROM cluster_chip i WHERE i.parent_id = c.id AND i.present)) c
 """
 _CHIPS_OF = """
-SELECT c.node_id, c.id, c.public_id, c.index, c.type, c.memory_mib, c.present, c.healthy, c.health,
-       coalesce(nullif(c.health_note, ''), c.health_reason), p.index, c.isolation, c.used_milli, c.used_memory_mib
+SELECT c.node_id, c.id, c.public_id, c.index, c.type, c.memory_mib, c.present,
+       c.healthy AND c.cordoned_because = '', c.health,
+       coalesce('Cordoned: ' || nullif(c.cordoned_because, ''), nullif(c.health_note, ''), c.health_reason), p.index,
+       c.isolation, c.used_milli, c.used_memory_mib, c.guest_milli, c.cordoned_because <> '', c.drained_at IS NOT NULL
 FROM cluster_chip c LEFT JOIN cluster_chip p ON p.id = c.parent_id
 WHERE c.node_id = ANY(%s) AND (c.present OR c.used_milli > 0) ORDER BY c.node_id, c.index
 """
@@ -178,7 +183,7 @@ def _by_index(sample: Telemetry | None) -> dict[int, ChipSample]:
 
 def _chip(values: Sequence[Any], samples: dict[int, ChipSample]) -> ChipNow:
     (pk, public_id, index, kind, memory, present, healthy, health, note, parent, isolation, used_milli,
-     used_memory) = values  # fmt: skip
+     used_memory, guest_milli, cordoned, drained) = values  # fmt: skip
     sample = samples.get(index)
     return {
         "pk": pk,
@@ -194,11 +199,14 @@ def _chip(values: Sequence[Any], samples: dict[int, ChipSample]) -> ChipNow:
         "isolation": isolation,
         "used_milli": used_milli,
         "used_memory_mib": used_memory,
+        "guest_milli": guest_milli,
+        "state": "cordoned" if cordoned else "drained" if drained else "in_service",
         "use_permille": min(sample.use_permille, 1000) if sample else None,
         "live_memory_mib": sample.memory_mib if sample else None,
         "temperature_c": sample.temperature_c or None if sample else None,
         "power_mw": sample.power_mw or None if sample else None,
         "job": None,
+        "guests": [],
     }
 
 

@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from flexai.cluster.chips import cordon_chip, return_chip
 from flexai.cluster.models import Chip, Node, NodeEvent, Pool
 from flexai.cluster.services import cordon_node, declare_dead, drain_node, return_node
 from flexai.common.events import publish_on_commit
@@ -127,10 +128,29 @@ class ChipAdmin(ConsoleAdmin):
         "used_memory_mib",
         "present",
         "healthy",
+        "cordoned_because",
     )
     list_filter = ("type", "healthy", "present")
     list_select_related = ("node",)
     search_fields = ("public_id", "node__name", "uuid")
+    actions = ("cordon", "return_to_service")
+
+    @action(description="Cordon: start nothing new on it")
+    def cordon(self, request: HttpRequest, queryset: QuerySet[Chip]) -> None:
+        _each_chip(request, queryset, cordon_chip, "takes no new work")
+
+    @action(description="Return to service, also from a drain")
+    def return_to_service(self, request: HttpRequest, queryset: QuerySet[Chip]) -> None:
+        _each_chip(request, queryset, return_chip, "takes work again")
+
+
+def _each_chip(
+    request: HttpRequest, chips: QuerySet[Chip], change: Callable[[str, Chip, str], None], said: str
+) -> None:
+    for chip in chips.order_by("pk")[:MAX_CHANGED_AT_ONCE]:
+        with told(request, chip):
+            change(label_of(request), chip, "by hand, in the console")
+            messages.success(request, f"{chip.node.name}, chip {chip.index} {said}.")
 
 
 def _each(

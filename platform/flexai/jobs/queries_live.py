@@ -151,10 +151,11 @@ def _chips_of(replica_pks: Sequence[int]) -> dict[int, list[tuple[str, str, int]
 
 
 def _name_jobs(nodes: Sequence[NodeNow], organizations: Collection[int] | None) -> None:
-    """The largest allocation names the chip's job; where it may not be named, the chip is just taken."""
+    """The largest allocation names the chip's job; where it may not be named, the chip is just taken. So for guests."""
     taken = [chip["pk"] for node in nodes for chip in node["chips"] if chip["used_milli"]]
     if not taken:
         return
+    _name_guests(nodes, organizations)
     with connection.cursor() as cursor:
         cursor.execute(_ON_CHIPS, [taken])
         rows = cursor.fetchall()
@@ -166,3 +167,32 @@ def _name_jobs(nodes: Sequence[NodeNow], organizations: Collection[int] | None) 
     for node in nodes:
         for chip in node["chips"]:
             chip["job"] = jobs.get(chip["pk"])
+
+
+def _name_guests(nodes: Sequence[NodeNow], organizations: Collection[int] | None) -> None:
+    lent = {chip["pk"]: chip for node in nodes for chip in node["chips"] if chip["guest_milli"]}
+    if not lent:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_GUESTS, [list(lent)])
+        for chip, organization, job, name, milli, since, halted, idle_since, use in cursor.fetchall():
+            if organizations is None or organization in organizations:
+                lent[chip]["guests"].append(
+                    {
+                        "id": job, "name": name, "milli": milli, "since": since.isoformat(),
+                        "halted_at": halted and halted.isoformat(),
+                        "owner_idle_since": idle_since and idle_since.isoformat(), "owner_use_permille": use,
+                    }
+                )  # fmt: skip
+
+
+_GUESTS = """
+SELECT l.chip_id, j.organization_id, j.public_id, j.name, l.milli, a.placed_at, g.paused_at,
+    o.idle_since, o.use_permille
+FROM jobs_allocation l JOIN jobs_attempt a ON a.id = l.attempt_id JOIN jobs_job j ON j.id = a.job_id
+JOIN jobs_guest g ON g.attempt_id = a.id
+LEFT JOIN LATERAL (
+    SELECT f.idle_since, f.use_permille FROM jobs_offer f JOIN jobs_allocation w ON w.attempt_id = f.attempt_id
+    WHERE w.chip_id = l.chip_id AND w.active AND w.kind = 'owned' ORDER BY w.milli DESC LIMIT 1) o ON true
+WHERE l.chip_id = ANY(%s) AND l.active AND l.kind = 'guest' ORDER BY l.id
+"""

@@ -132,7 +132,7 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
         n.reachable, n.topology) ORDER BY n.id)::text
    FROM cluster_node n WHERE n.cell_id = %(cell)s {changed.format("n")}),
 (SELECT json_agg(json_build_array(c.id, c.changed, c.node_id, c.index, c.type, c.memory_mib, c.present,
-        c.healthy, c.health, coalesce(t.speed, 1000), c.isolation, c.host_cpu_milli,
+        c.healthy AND c.cordoned_because = '', c.health, coalesce(t.speed, 1000), c.isolation, c.host_cpu_milli,
         c.used_milli > 0 OR c.guest_milli > 0) ORDER BY c.id)::text
    FROM cluster_chip c LEFT JOIN cluster_chiptype t ON t.name = c.type
   WHERE c.cell_id = %(cell)s {changed.format("c")}),

@@ -119,6 +119,8 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("post", "nodes/{node}/cordon", None, OPERATORS),
     ("post", "nodes/{node}/return", None, OPERATORS),
     ("get", "chips", None, EVERYBODY),
+    ("post", "chips/{chip}/cordon", {"reason": "it smells"}, OPERATORS),
+    ("post", "chips/{chip}/return", None, OPERATORS),
     ("get", "cluster", None, EVERYBODY),
     ("get", "cycles", None, EVERYBODY),
     ("get", "forecasts", None, EVERYBODY),
@@ -226,6 +228,7 @@ def matrix(db: None) -> Matrix:
     made.ids = {
         "below": below.public_id,
         "node": node.public_id,
+        "chip": node.chips.get().public_id,
         "team": team.public_id,
         **_jobs(made),
         **_others(made, zebra, team),

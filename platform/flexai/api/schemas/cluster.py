@@ -22,6 +22,16 @@ class ChipJobSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
 
 
+class ChipGuestSerializer(ChipJobSerializer):
+    """A job on chips lent to it, and the numbers of the loan."""
+
+    milli = integer("Of this chip.")
+    since = serializers.DateTimeField()
+    halted_at = InstantOrNullField(help_text="Since when its owner is back; null while it runs.")
+    owner_idle_since = InstantOrNullField()
+    owner_use_permille = integer("Of the owner's chips, when that was last looked at.", allow_null=True)
+
+
 class ChipSerializer(serializers.Serializer[Any]):
     """One accelerator."""
 
@@ -42,6 +52,12 @@ class ChipSerializer(serializers.Serializer[Any]):
     temperature_c = integer(allow_null=True)
     power_mw = integer(allow_null=True)
     job = ChipJobSerializer(allow_null=True, help_text="The first job on it that you may see.")
+    guest_milli = integer("Lent to guests, of 1000.")
+    guests = ChipGuestSerializer(many=True, help_text="Jobs that it is lent to, of those that you may see.")
+    state = serializers.ChoiceField(
+        ["in_service", "cordoned", "drained"],
+        help_text="cordoned: an operator keeps new work from it; drained: the platform does (T4).",
+    )
 
 
 class NodeChipSerializer(ChipSerializer):

@@ -16,8 +16,8 @@ from flexai.api.schemas import cluster as shapes
 from flexai.api.schemas.common import CURSOR, LIMIT, ReasonTextSerializer, answers, public_id
 from flexai.api.throttling import AddressThrottle
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in, the_cell
-from flexai.cluster import services
-from flexai.cluster.models import Node, Pool
+from flexai.cluster import chips, services
+from flexai.cluster.models import Chip, Node, Pool
 from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput, NotFound
 from flexai.jobs import queries_live
@@ -115,6 +115,34 @@ class ChipsView(View):
         return Response({"items": items, "next_cursor": cursor})
 
 
+class ChipCordonView(View):
+    """Keep new work off one chip."""
+
+    @extend_schema(
+        operation_id="chip_cordon",
+        parameters=[public_id("chip")],
+        request=ReasonTextSerializer,
+        responses=answers(shapes.NodeSerializer),
+    )
+    def post(self, request: Request, id: str) -> Response:
+        """No new work is placed on it, whatever its health is; what runs goes on. Needs a reason. Operators only."""
+        return _set_chip(request, id, chips.cordon_chip)
+
+
+class ChipReturnView(View):
+    """Put one chip back into service."""
+
+    @extend_schema(
+        operation_id="chip_return",
+        parameters=[public_id("chip")],
+        request=ReasonTextSerializer,
+        responses=answers(shapes.NodeSerializer),
+    )
+    def post(self, request: Request, id: str) -> Response:
+        """The chip takes work again, cordoned or drained; what stands against it drains it anew. Operators only."""
+        return _set_chip(request, id, chips.return_chip)
+
+
 class ClusterView(View):
     """The cluster as a whole."""
 
@@ -197,6 +225,17 @@ def _set_state(request: Request, node_id: str, action: Callable[[str, Node, str]
         raise NotFound("There is no such node.")
     action(principal.label, node, reason)
     return Response(_node_now(principal, node_id))
+
+
+def _set_chip(request: Request, chip_id: str, action: Callable[[str, Chip, str], None]) -> Response:
+    principal = principal_of(request)
+    principal.require(Action.RUN_NODES)
+    body = body_of(request)
+    only_known(body, {"reason"})
+    reason = text_in(body, "reason", most=chips.MAX_REASON, default="")
+    chip = chips.chip_named(chip_id)
+    action(principal.label, chip, reason)
+    return Response(_node_now(principal, chip.node.public_id))
 
 
 def _node_now(principal: Principal, node_id: str) -> dict[str, Any]:
