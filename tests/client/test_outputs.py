@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from flexai.client import Client, NotReached, UnexpectedAnswer, WaitTimeout
+from flexai.client.aio import AsyncClient
 from flexai.client.outputs import TRIES
 
 CONTENT = bytes(range(250)) * 40
@@ -142,3 +143,13 @@ def test_what_is_awaited_is_waited_for(desk: Desk, client: Client, tmp_path: Pat
         client.jobs.outputs("job-1", patience=0.05)
     threading.Timer(0.2, lambda: setattr(desk, "state", "complete")).start()
     assert client.jobs.outputs("job-1", patience=30)["state"] == "complete"
+
+
+async def test_the_client_for_asyncio_brings_them_over_cut_connections_too(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.files, desk.piece = {"a/b.bin": CONTENT}, 3000
+    async with AsyncClient(f"http://127.0.0.1:{desk.server_port}", "token", timeout=10) as flexai:
+        [target] = await flexai.jobs.download_outputs("job-1", tmp_path)
+    assert target.read_bytes() == CONTENT
+    assert desk.asked == ["", "bytes=3000-", "bytes=6000-", "bytes=9000-"]

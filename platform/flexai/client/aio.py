@@ -47,8 +47,19 @@ class _Transport(Transport):
     def _pool(self, **options: Any) -> Any:
         return httpx.AsyncClient(**options)
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        return cast("httpx.Response", _awaited(self._http.send(request)))
+    def _answer(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        return cast("httpx.Response", _awaited(self._http.send(request, stream=stream)))
+
+    def _read(self, answer: httpx.Response) -> None:
+        _awaited(answer.aread())
+
+    def _pieces(self, answer: httpx.Response) -> Iterator[bytes]:
+        pieces = answer.aiter_raw()
+        while (piece := _awaited(anext(pieces, None))) is not None:
+            yield piece
+
+    def _end(self, answer: httpx.Response) -> None:
+        _awaited(answer.aclose())
 
 
 class _Client(Client):
@@ -123,6 +134,9 @@ class AsyncJobs(_Group):
     log_pieces = _each(Jobs.log_pieces)
     log_slice = _call(Jobs.log_slice)
     wait = _call(Jobs.wait)
+    outputs = _call(Jobs.outputs)
+    download_outputs = _call(Jobs.download_outputs)
+    remove_outputs = _call(Jobs.remove_outputs)
 
 
 class AsyncSchedules(_Group):
@@ -209,6 +223,10 @@ class AsyncClient:
         self.cluster = AsyncCluster(self._plain.cluster)
 
     me = _call(Client.me)
+    second_factor = _call(Client.second_factor)
+    begin_second_factor = _call(Client.begin_second_factor)
+    confirm_second_factor = _call(Client.confirm_second_factor)
+    remove_second_factor = _call(Client.remove_second_factor)
     usage = _call(Client.usage)
     savings = _call(Client.savings)
     history = _call(Client.history)

@@ -33,7 +33,7 @@ def read(transport: Transport, job_id: str, attempt: int | None, patience: float
             raise WaitTimeout(
                 f"The outputs of {job_id} are not all there after {patience:g} s: {found['sentence']}"
             )
-        time.sleep(min(pause, left))
+        transport.sleep(min(pause, left))
         pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
 
@@ -76,7 +76,7 @@ def _fetch(transport: Transport, address: str, query: dict[str, object], target:
                         raise NotReached(
                             f"{target.name} was cut off: {error or type(error).__name__}."
                         ) from error
-                    time.sleep(min(LONGEST_PAUSE_SECONDS, 0.1 * 2**failures))
+                    transport.sleep(min(LONGEST_PAUSE_SECONDS, 0.1 * 2**failures))
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
@@ -86,10 +86,10 @@ def _take(transport: Transport, address: str, query: dict[str, object], file: An
     """What is missing is added, as far as the connection carries."""
     have = file.tell()
     headers = {"Range": f"bytes={have}-"} if have else {}
-    with transport.stream(address, query=query, headers=headers) as answer:
-        if have and answer.status_code != 206:
+    with transport.stream(address, query=query, headers=headers) as (status, pieces):
+        if have and status != 206:
             raise UnexpectedAnswer("The server does not send the rest of a file.")
-        for piece in answer.iter_raw():
+        for piece in pieces:
             if file.tell() + len(piece) > size:
                 raise UnexpectedAnswer("The server sends more of a file than it has.")
             file.write(piece)

@@ -108,17 +108,21 @@ class Transport:
     @contextmanager
     def stream(
         self, path: str, *, query: Mapping[str, object], headers: Mapping[str, str]
-    ) -> Iterator[httpx.Response]:
-        """The answer to one GET, its bytes not read yet. Raises `Problem`, and httpx's `TransportError` also while
-        the bytes come."""
+    ) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """The status of the answer to one GET, and its bytes as they come. Raises `Problem`, and httpx's
+        `TransportError` also while the bytes come."""
         params = {key: _query_value(value) for key, value in query.items() if value is not None}
         plain = {"Accept": "*/*", "Accept-Encoding": "identity", **headers}
-        with self._http.stream("GET", path, params=params, headers=plain) as answer:
+        request = self._http.build_request("GET", path, params=params, headers=plain)
+        answer = self._answer(request, stream=True)
+        try:
             if not answer.is_success:
-                answer.read()
+                self._read(answer)
                 _decoded(answer, self.url)
                 raise UnexpectedAnswer(f"{self.url} answered {answer.status_code}.")
-            yield answer
+            yield answer.status_code, self._pieces(answer)
+        finally:
+            self._end(answer)
 
     def pages(self, path: str, *, limit: int | None = None, **query: object) -> Iterator[Any]:
         """Every item of a list, fetched as it is consumed; at most `limit` of them."""
@@ -158,8 +162,17 @@ class Transport:
     def _pool(self, **options: Any) -> Any:
         return httpx.Client(**options)
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        return cast("httpx.Response", self._http.send(request))
+    def _answer(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        return cast("httpx.Response", self._http.send(request, stream=stream))
+
+    def _read(self, answer: httpx.Response) -> None:
+        answer.read()
+
+    def _pieces(self, answer: httpx.Response) -> Iterator[bytes]:
+        return answer.iter_raw()
+
+    def _end(self, answer: httpx.Response) -> None:
+        answer.close()
 
     def _why(self, error: httpx.TransportError) -> str:
         if isinstance(error, httpx.UnsupportedProtocol):
