@@ -578,6 +578,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/organization": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** @description Act in another organization of yours from the next request on. A token belongs to one for good. */
+        put: operations["my_organization_set"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/me/second-factor": {
         parameters: {
             query?: never;
@@ -2072,6 +2089,8 @@ export interface components {
         Me: {
             user: components["schemas"]["MeUser"];
             organization: components["schemas"]["Organization"];
+            /** @description Where you may act; with a token, its own alone. */
+            organizations: components["schemas"]["Organization"][];
             teams: components["schemas"]["MyTeam"][];
             version: string;
             notices: string[];
@@ -2108,6 +2127,11 @@ export interface components {
             memory_peak_mib: number;
             /** @description Of the time, in which something of it waited for a disk or a network file system. */
             wait_permille: number;
+        };
+        /** @description One of your organizations. */
+        MyOrganizationRequest: {
+            /** @description Id or short name. */
+            organization: string;
         };
         /**
          * @description * `viewer` - viewer
@@ -4304,6 +4328,38 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    my_organization_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MyOrganizationRequest"];
+            };
+        };
         responses: {
             200: {
                 headers: {

@@ -11,13 +11,14 @@ import {
   IconPlus,
   IconSearch,
   IconSettings,
+  IconSwitchHorizontal,
   IconUserCircle,
 } from "@tabler/icons-react";
 import { useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense, useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { api, query } from "../api/client";
+import { api, body, query } from "../api/client";
 import { useJobFeed, usePolling } from "../api/live";
 import { useMe } from "../api/session";
 import { live } from "../api/socket";
@@ -194,6 +195,11 @@ function UserMenu() {
   const me = useMe();
   const client = useQueryClient();
   const navigate = useNavigate();
+  async function act(organization: string) {
+    await body(api.PUT("/api/v1/me/organization", { body: { organization } }));
+    // The page begins anew: nothing that it knows of the other organization may stay on it.
+    window.location.assign("/");
+  }
   async function leave() {
     await api.DELETE("/api/v1/session");
     live.stop();
@@ -211,6 +217,13 @@ function UserMenu() {
         <Menu.Label>
           {me.user.username} · {me.organization.name}
         </Menu.Label>
+        {me.organizations
+          .filter(({ id }) => id !== me.organization.id)
+          .map(({ id, name }) => (
+            <Menu.Item key={id} leftSection={<IconSwitchHorizontal size={16} />} onClick={() => void act(id)}>
+              {t("shell.actIn", { name })}
+            </Menu.Item>
+          ))}
         <Menu.Item leftSection={<IconLogout size={16} />} onClick={() => void leave()}>
           {t("shell.leave")}
         </Menu.Item>

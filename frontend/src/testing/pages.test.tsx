@@ -198,6 +198,16 @@ test("without a session every page leads to the login, and the login leads back"
   await waitFor(() => expect(router.state.location.pathname).toBe("/cluster"));
 });
 
+test("whoever is in several organizations switches between them", async () => {
+  const world = new World();
+  world.organizations = [...world.organizations, { id: "org-2", name: "Other Lab", slug: "other" }];
+  showPage("/teams", world);
+  await userEvent.click(await screen.findByRole("button", { name: "Account of ana" }));
+  await userEvent.click(await screen.findByText("Switch to Other Lab", {}, { timeout: 10_000 }));
+  expect(screen.queryByText("Switch to Example Lab")).toBeNull();
+  await waitFor(() => expect(world.actsIn.slug).toBe("other"));
+});
+
 test("with a second factor a code is asked for, and a wrong one is said", async () => {
   const world = new World();
   world.signedIn = false;

@@ -44,6 +44,14 @@ async function session(world: World, request: Request): Promise<Response> {
   return json(world.me());
 }
 
+async function switched(world: World, request: Request): Promise<Response> {
+  const { organization } = (await request.json()) as { organization: string };
+  const found = world.organizations.find(({ id }) => id === organization);
+  if (!found) return problem(404, "not_found", "There is no such organization among yours.");
+  world.actsIn = found;
+  return json(world.me());
+}
+
 function answer(
   world: World,
   request: Request,
@@ -52,6 +60,7 @@ function answer(
   told: (hint: object) => void,
 ): Answer {
   if (path === "/me") return json(world.me());
+  if (path === "/me/organization") return switched(world, request);
   if (path === "/cluster") return json(world.cluster());
   if (path === "/forecasts") return json({ scored: 40, within_p50: 22, within_p90: 37 });
   if (path === "/savings")

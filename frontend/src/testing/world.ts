@@ -71,6 +71,8 @@ export class World {
   readonly logs = new Map<string, string>();
   readonly specs = new Map<string, { [key: string]: unknown }>();
   signedIn = true;
+  organizations = [ORGANIZATION];
+  actsIn = ORGANIZATION;
   /** What else than a password one can sign in with. */
   provider: string | null = null;
   /** Of the second factor; without one, none is asked for. */
@@ -93,7 +95,8 @@ export class World {
   me(): Me {
     return {
       user: { username: "ana", email: "ana@example.org", is_operator: true },
-      organization: ORGANIZATION,
+      organization: this.actsIn,
+      organizations: this.organizations,
       teams: this.teams.map(({ id, name }) => ({ id, name, role: "owner" })),
       version: "0.1.0",
       notices: [

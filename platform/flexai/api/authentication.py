@@ -18,7 +18,7 @@ from flexai.cluster import services
 from flexai.cluster.models import Node
 from flexai.common.errors import Unauthenticated
 from flexai.tenancy.models import User
-from flexai.tenancy.principals import Principal, principal_for_user
+from flexai.tenancy.principals import CHOSEN, Principal, principal_for_user
 from flexai.tenancy.tokens import principal_for_token
 
 
@@ -66,7 +66,8 @@ class SessionAuthentication(authentication.SessionAuthentication):
         if found is None:
             return None
         user = cast(User, found[0])
-        return user, principal_for_user(user, request_id=getattr(request, "request_id", ""))
+        chosen = str(request._request.session.get(CHOSEN, ""))
+        return user, principal_for_user(user, chosen=chosen, request_id=getattr(request, "request_id", ""))
 
 
 class _TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -28,6 +28,7 @@ urlpatterns = [
     path("schema/", SchemaView.as_view()),
     path("session", session.SessionView.as_view()),
     path("me", session.MeView.as_view()),
+    path("me/organization", session.MyOrganizationView.as_view()),
     path("me/second-factor", second_factor.SecondFactorView.as_view()),
     path("me/second-factor/confirm", second_factor.ConfirmView.as_view()),
     path("me/second-factor/remove", second_factor.RemoveView.as_view()),

@@ -6,6 +6,7 @@ import getpass
 import os
 import socket
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -31,6 +32,9 @@ def login(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from stdin.")
     ] = False,
+    organization: Annotated[
+        str, typer.Option(help="With a password: the organization to act in, if you are in several.")
+    ] = "",
     oidc: Annotated[
         bool, typer.Option("--oidc", help="In CI: with the pipeline's own identity, without a secret.")
     ] = False,
@@ -50,7 +54,7 @@ def login(
     elif with_token:
         secret = _line_from_stdin("token") if with_token == "-" else with_token  # noqa: S105 - not a secret
     else:
-        secret = _made_with_password(address, username, password_stdin)
+        secret = _made_with_password(address, username, password_stdin, organization)
     with Client(address, secret) as client:
         me = client.me()
     path = session.store(address, secret)
@@ -134,7 +138,7 @@ def _address(url: str | None) -> str:
     return url if "://" in url else f"https://{url}"
 
 
-def _made_with_password(url: str, username: str | None, password_stdin: bool) -> str:
+def _made_with_password(url: str, username: str | None, password_stdin: bool, organization: str) -> str:
     if password_stdin:
         if not username:
             raise _needs("a username", "flexai login URL --username NAME --password-stdin")
@@ -145,13 +149,16 @@ def _made_with_password(url: str, username: str | None, password_stdin: bool) ->
     else:
         raise _needs("a token", "flexai login URL --token -")
     label = f"flexai login on {os.environ.get('HOSTNAME') or socket.gethostname()}"
+    made = partial(
+        create_token_with_password, url, str(username), password, name=label[:100], organization=organization
+    )
     try:
-        return create_token_with_password(url, str(username), password, name=label[:100])["token"]
+        return made()["token"]
     except Unauthenticated as error:
         if error.code != "second_factor":
             raise
     code = typer.prompt("Code", err=True) if _interactive() else _line_from_stdin("code")
-    return create_token_with_password(url, str(username), password, name=label[:100], code=code)["token"]
+    return made(code=code)["token"]
 
 
 def _interactive() -> bool:

@@ -101,11 +101,12 @@ def create_token_with_password(
     *,
     name: str,
     code: str = "",
+    organization: str = "",
     expires_in_days: int = 90,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Token:
     """A new token of this user, with its secret. Raises Unauthenticated, with the code `second_factor` where a code has
-    to be sent along.
+    to be sent along. `organization` is the short name of the one that it acts in; else the one joined first.
 
     The session that made it is over afterwards, also where no token was made.
     """
@@ -116,6 +117,8 @@ def create_token_with_password(
         _signed(transport, "POST", "/session", {**who, "code": code} if code else who)
         body = {"name": name, "scopes": ["read", "write"], "expires_in_days": expires_in_days}
         try:
+            if organization:
+                _signed(transport, "PUT", "/me/organization", {"organization": organization})
             token = _signed(transport, "POST", "/tokens", body)
         finally:
             _signed(transport, "DELETE", "/session", None)

@@ -25,7 +25,7 @@ from flexai.jobs.queries import visible_jobs
 from flexai.realtime.hub import Hub
 from flexai.realtime.intake import AWAY
 from flexai.tenancy.models import User
-from flexai.tenancy.principals import Principal, Scope, principal_for_user, visible_teams
+from flexai.tenancy.principals import CHOSEN, Principal, Scope, principal_for_user, visible_teams
 from flexai.tenancy.tokens import principal_for_token
 
 log = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ def _principal(scope: Mapping[str, Any]) -> Principal:
     current = User.objects.filter(pk=user.pk, is_active=True).first()
     if current is None:
         raise Unauthenticated("The user is switched off.")
-    return principal_for_user(current)
+    return principal_for_user(current, chosen=str(session.get(CHOSEN, "")))
 
 
 def _is_own_page(scope: Mapping[str, Any]) -> bool:

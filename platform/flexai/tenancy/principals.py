@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from flexai.common.database import prepared_cursor
 from flexai.common.errors import FieldError, Forbidden, InvalidInput, NotFound, Unauthenticated
@@ -144,8 +144,22 @@ def partial_row(kind: type[Row], **known: Any) -> Row:
     return kind.from_db(None, names, [known[name] for name in names])
 
 
-def principal_for_user(user: User, *, request_id: str = "") -> Principal:
-    """The user in the organization that it joined first. Raises Unauthenticated when it belongs to none."""
+CHOSEN = "organization"
+"""In a session: public id of the organization that its user chose to act in."""
+
+
+def organizations_of(user: User) -> QuerySet[Organization]:
+    """Those in which the user has a role, in the whole or in a team; by name."""
+    of_teams = Q(teams__members__user=user)
+    return Organization.objects.filter(Q(memberships__user=user) | of_teams).distinct().order_by("name", "id")
+
+
+def principal_for_user(user: User, *, chosen: str = "", request_id: str = "") -> Principal:
+    """The user in the organization of the public id that it chose, or, where it has no role there or chose none, in the
+    one that it joined first. Raises Unauthenticated when it belongs to none."""
+    organization = organizations_of(user).filter(public_id=chosen).first() if chosen else None
+    if organization is not None:
+        return principal_in(organization, user, request_id=request_id)
     membership = Membership.objects.filter(user=user).select_related("organization").order_by("id").first()
     if membership is not None:
         return Principal(user, membership.organization, Role(membership.role), request_id=request_id)

@@ -78,6 +78,7 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("put", "agents/outputs/{job}/{number}", {}, "401 401 401 401 401 401 401 401"),
     ("post", "agents/outputs/{job}/end", {}, "401 401 401 401 401 401 401 401"),
     ("get", "me", None, EVERYBODY),
+    ("put", "me/organization", {"organization": "zebra"}, "401 409 409 409 409 409 409 409"),
     ("get", "me/second-factor", None, EVERYBODY),
     ("post", "me/second-factor", {"password": "wrong"}, "401 401 401 401 401 401 401 401"),
     ("post", "me/second-factor/confirm", {"code": "123456"}, "401 409 409 409 409 409 409 409"),

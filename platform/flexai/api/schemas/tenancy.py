@@ -99,9 +99,18 @@ class MeSerializer(serializers.Serializer[Any]):
 
     user = MeUserSerializer()
     organization = OrganizationSerializer()
+    organizations = OrganizationSerializer(
+        many=True, help_text="Where you may act; with a token, its own alone."
+    )
     teams = MyTeamSerializer(many=True)
     version = serializers.CharField()
     notices = serializers.ListField(child=serializers.CharField())
+
+
+class MyOrganizationSerializer(serializers.Serializer[Any]):
+    """One of your organizations."""
+
+    organization = serializers.CharField(max_length=63, help_text="Id or short name.")
 
 
 class QuotaSerializer(serializers.Serializer[Any]):

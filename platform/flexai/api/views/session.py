@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate, login, logout
+from django.db.models import Q
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -24,10 +26,10 @@ from flexai.api.throttling import (
     note_failed_sign_in,
 )
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
-from flexai.common.errors import Unauthenticated
+from flexai.common.errors import Conflict, NotFound, Unauthenticated
 from flexai.tenancy import second_factor
-from flexai.tenancy.models import Budget, User
-from flexai.tenancy.principals import Principal, principal_for_user
+from flexai.tenancy.models import Budget, Organization, User
+from flexai.tenancy.principals import CHOSEN, Principal, organizations_of, principal_for_user, principal_in
 from flexai.tenancy.second_factor import SESSION_MARK as SECOND_FACTOR
 from flexai.tenancy.second_factor import SecondFactorNeeded
 
@@ -109,21 +111,50 @@ class MeView(View):
         return Response(_me(principal_of(request)))
 
 
+class MyOrganizationView(View):
+    """In which of your organizations this browser acts."""
+
+    @extend_schema(
+        operation_id="my_organization_set",
+        request=shapes.MyOrganizationSerializer,
+        responses=answers(shapes.MeSerializer),
+    )
+    def put(self, request: Request) -> Response:
+        """Act in another organization of yours from the next request on. A token belongs to one for good."""
+        body = body_of(request)
+        only_known(body, {"organization"})
+        named = text_in(body, "organization", most=63)
+        principal = principal_of(request)
+        if principal.token is not None:
+            raise Conflict("A token acts in the organization that it was made in; make one in the other.")
+        found = organizations_of(principal.user).filter(Q(public_id=named) | Q(slug=named)).first()
+        if found is None:
+            raise NotFound("There is no such organization among yours.")
+        request._request.session[CHOSEN] = found.public_id
+        return Response(_me(principal_in(found, principal.user)))
+
+
 def _me(principal: Principal) -> dict[str, Any]:
     user, organization = principal.user, principal.organization
     return {
         "user": {"username": user.username, "email": user.email, "is_operator": principal.is_operator},
-        "organization": {
-            "id": organization.public_id,
-            "name": organization.name,
-            "slug": organization.slug,
-        },
+        "organization": _organization(organization),
+        "organizations": [_organization(each) for each in _choice(principal)],
         "teams": [
             {"id": seat.public_id, "name": seat.name, "role": seat.role.value} for seat in principal.teams
         ],
         "version": __version__,
         "notices": [*_notices(), *_budget_notices(principal)],
     }
+
+
+def _choice(principal: Principal) -> Iterable[Organization]:
+    """Where the caller may act. A token tells of its own organization alone: it may be in other hands."""
+    return [principal.organization] if principal.token is not None else organizations_of(principal.user)
+
+
+def _organization(organization: Organization) -> dict[str, str]:
+    return {"id": organization.public_id, "name": organization.name, "slug": organization.slug}
 
 
 def _budget_notices(principal: Principal) -> list[str]:
