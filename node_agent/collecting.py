@@ -157,11 +157,15 @@ class Collector:
             self._to_send.clear()
             while self._sending:
                 name = next(iter(self._sending))
-                if await self._send(name):
-                    del self._sending[name]
+                is_over = await self._send(name)
+                del self._sending[name]
+                if is_over:
                     self._remove(name)
                     pause = LEAST_PAUSE_SECONDS
                 else:
+                    self._sending[name] = (
+                        None  # behind the others: what fails with one may go well with the next
+                    )
                     await asyncio.sleep(pause)
                     pause = min(MOST_PAUSE_SECONDS, pause * 2)
 

@@ -94,7 +94,7 @@ class _Talk:
             status = answer.status
         if status == _FULL:
             raise _StoreFullError(problem_detail(told))
-        if status >= 500 or status in (401, 403, 408, 409, 425, 429):
+        if status >= 500 or status in (401, 403, 408, 425, 429):
             raise ConnectionError(f"{status}: {problem_detail(told)}")
         if status >= 300:
             raise DeliveryRefusedError(f"{status}: {problem_detail(told)}")

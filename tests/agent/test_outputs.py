@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -237,6 +238,41 @@ async def test_a_server_without_room_is_told_of_and_not_asked_for_ever(node: Nod
     )
     assert server.desk.brought["full"].said == ["There is no room."]
     await server.until(lambda: not list((agent.data_dir / "outputs").iterdir()), what="no copy left")
+
+
+async def test_what_the_server_does_not_take_holds_up_nothing_else(node: Node) -> None:
+    server, agent = node
+    server.desk.closed = {"never": 409, "later": 503}
+    for attempt in ("never", "later", "fine"):
+        await server.want(a_replica(attempt, f"echo {attempt} > x", outputs=wanted("x")))
+        await server.ended(attempt)
+    brought = server.desk.brought
+    await server.until(lambda: "fine" in brought and brought["fine"].complete, seconds=30, what="the others")
+    del server.desk.closed["later"]
+    await server.until(
+        lambda: "later" in brought and brought["later"].complete, seconds=60, what="a later try"
+    )
+    await server.until(lambda: not list((agent.data_dir / "outputs").iterdir()), what="no copy left")
+    assert server.desk.turned_away.count("never") == 1, "what is refused is not tried again"
+
+
+@pytest.mark.root(untested="that a disk which fills up during a copy leaves no half of a file")
+async def test_a_disk_that_fills_up_during_a_copy_leaves_no_half_of_a_file(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "KEPT_FREE", -(1 << 60))
+    (job / "big").write_bytes(bytes(2 << 20))
+    disk = job.parent / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], check=True)
+    try:
+        made = collect(str(job), "", wanted("big", "junit.xml"), str(disk), uid=None)
+        assert paths(made) == ["junit.xml"]
+        assert made.said == ["big was not kept: the node's disk is full."]
+        assert [path.name for path in disk.iterdir()] == ["0"]
+        assert (disk / "0").read_text() == "junit.xml"
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 async def test_outputs_outlive_the_agent_and_the_jobs_next_attempt(

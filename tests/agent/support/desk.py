@@ -32,8 +32,11 @@ class Desk:
         self.brought: dict[str, Brought] = {}
         self.refuses: list[int] = []
         """Statuses that the next pieces are answered with, instead of being taken."""
+        self.closed: dict[str, int] = {}
+        """Attempts whose offers are answered with this status."""
         self.is_open = True
         """False: everything is answered with 503."""
+        self.turned_away: list[str] = []
         self.pieces = 0
 
     def answer(self, method: str, path: str, query: str, body: bytes) -> tuple[int, bytes]:
@@ -41,6 +44,9 @@ class Desk:
         if not self.is_open:
             return 503, b'{"detail": "closed"}'
         attempt, _, rest = path.partition("/")
+        if attempt in self.closed:
+            self.turned_away.append(attempt)
+            return self.closed[attempt], b'{"detail": "Not this one."}'
         if method == "POST" and not rest:
             return 200, msgspec.json.encode(self._offer(attempt, body))
         brought = self.brought[attempt]
