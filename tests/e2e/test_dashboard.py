@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -38,7 +39,7 @@ ARGUMENTS = [
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 PAGES = ["/", "/jobs", "/jobs?q=no-such-job-anywhere", "/cluster", "/submit", "/schedules", "/teams"]
-TABS = ["summary", "why", "logs", "chips", "metrics", "events", "attempts", "spec"]
+TABS = ["summary", "why", "logs", "outputs", "chips", "metrics", "events", "attempts", "spec"]
 ENDS_MS = 60_000
 expect.set_options(timeout=20_000)
 COUNTING = """echo counted 1; until [ -e {go} ]; do sleep 0.05; done
@@ -281,6 +282,27 @@ def test_every_page_is_accessible_in_light(page: Page, path: str) -> None:
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_is_accessible_in_dark(dark_page: Page, path: str) -> None:
     _check_page(dark_page, path)
+
+
+def test_a_file_that_a_job_left_is_listed_and_downloaded(page: Page, platform: LivePlatform) -> None:
+    spec = {
+        "name": "leaves-files", "commands": ["mkdir r; echo content > 'r/a b&c.txt'; ln -s /etc/passwd r/p"],
+        "resources": {"cpus": 0.05}, "outputs": ["r/**"],
+    }  # fmt: skip
+    job = platform.client().jobs.submit(spec)["id"]
+    page.goto(f"/jobs/{job}?tab=outputs")
+    link = page.get_by_role("link", name="r/a b&c.txt")
+    expect(link).to_be_visible(timeout=ENDS_MS)
+    expect(page.get_by_text("r/p is a link out of the job's folder.")).to_be_visible()
+    with page.expect_download() as download:
+        link.click()
+    assert download.value.suggested_filename == "a b&c.txt"
+    assert Path(download.value.path()).read_text() == "content\n"
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download all").click()
+    with tarfile.open(download.value.path()) as tar:
+        assert tar.getnames() == [f"{job}-1/r/a b&c.txt"]
+    _check_page(page, f"/jobs/{job}?tab=outputs")
 
 
 def test_every_tab_of_a_job_is_accessible_in_both_themes(page: Page, dark_page: Page) -> None:
