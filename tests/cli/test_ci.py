@@ -113,11 +113,11 @@ def test_what_does_not_start_in_time_is_withdrawn(runner: dict[str, str], tmp_pa
 
 def test_the_github_action_runs_a_job(runner: dict[str, str], tmp_path: Path) -> None:
     step = ACTION["runs"]["steps"][-1]
-    spec = a_spec(tmp_path, "ci-github", "echo from the action; exit 3")
+    spec = a_spec(tmp_path, "ci-github", "echo from the action; echo x > x; exit 3", outputs=["x"])
     known = {
         "inputs.url": runner["FLEXAI_URL"], "inputs.token": runner["FLEXAI_TOKEN"], "inputs.spec": spec,
         "inputs.start-within": ACTION["inputs"]["start-within"]["default"], "github.repository": "acme/models",
-        "inputs.trust-rule": "", "runner.temp": str(tmp_path),
+        "inputs.trust-rule": "", "inputs.download": "my files", "runner.temp": str(tmp_path),
         "github.run_id": str(uuid.uuid4()), "github.run_attempt": "1", "github.job": "test",
     }  # fmt: skip
     given = {
@@ -126,6 +126,7 @@ def test_the_github_action_runs_a_job(runner: dict[str, str], tmp_path: Path) ->
     }
     done = ran(["bash", "-e", "-c", step["run"]], {**runner, **given}, tmp_path)
     assert (done.returncode, done.stdout) == (3, "from the action\n"), done.stderr
+    assert (tmp_path / "my files" / "x").read_text() == "x\n"
 
 
 def test_the_gitlab_template_runs_a_job(runner: dict[str, str], tmp_path: Path) -> None:
