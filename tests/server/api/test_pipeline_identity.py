@@ -86,6 +86,7 @@ def test_the_github_action_needs_no_secret(pipeline: Pipeline) -> None:
     step = ACTION["runs"]["steps"][-1]
     known = {
         "inputs.url": pipeline.environment["FLEXAI_URL"], "inputs.token": "", "inputs.trust-rule": pipeline.rule,
+        "inputs.download": "",
         "inputs.spec": "job.yaml", "inputs.start-within": "1s", "runner.temp": str(pipeline.home / "temp"),
         "github.repository": "acme/train", "github.run_id": str(uuid.uuid4()), "github.run_attempt": "1",
         "github.job": "test",
