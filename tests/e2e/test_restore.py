@@ -20,7 +20,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 SECONDS = 120
 BURNT = 3_000
 """Transactions that the old server is ahead of the new one."""
-KEPT = ("secrets", "agent")
+KEPT = ("secrets", "agent", "outputs")
 """What a data directory holds beside the database and that cannot be made anew."""
 
 
@@ -39,7 +39,7 @@ def test_a_platform_goes_on_from_its_backup_in_a_new_database(tmp_path: Path) ->
             with psycopg.connect(_url(second)) as connection:
                 _no_row_is_from_the_future(connection)
         with running_platform(data_dir=second) as live:
-            _goes_on(live, ids, before)
+            _goes_on(live, ids, before, tmp_path)
             with psycopg.connect(_url(second)) as connection:
                 _counters_are_sums(connection)
     finally:
@@ -51,8 +51,10 @@ def _history_on(live: LivePlatform) -> dict[str, str]:
     """Ids of a job that has ended, one that runs, one that waits, and one that is held."""
     jobs = live.client().jobs
     chips = len(list(live.client().chips.list()))
-    ended = jobs.submit({"name": "ended", "commands": ["echo from before"]})["id"]
+    commands = ["echo from before", "echo a result > result.txt"]
+    ended = jobs.submit({"name": "ended", "commands": commands, "outputs": ["result.txt"]})["id"]
     assert jobs.wait(ended, timeout=SECONDS)["status"] == "succeeded"
+    jobs.outputs(ended, patience=SECONDS)
     everything = {"accelerators": f"cpu:{chips}"}
     runs = jobs.submit({"name": "runs", "commands": ["sleep 600"], "resources": everything})["id"]
     wait_for(lambda: jobs.get(runs)["status"] == "running", "it to run", SECONDS)
@@ -61,11 +63,13 @@ def _history_on(live: LivePlatform) -> dict[str, str]:
     return {"ended": ended, "runs": runs, "waits": waits, "held": held}
 
 
-def _goes_on(live: LivePlatform, ids: dict[str, str], before: dict[str, object]) -> None:
+def _goes_on(live: LivePlatform, ids: dict[str, str], before: dict[str, object], into: Path) -> None:
     """What was is as it was; what waited starts; what ran, and ended with its node meanwhile, runs again."""
     jobs = live.client().jobs
     assert jobs.get(ids["ended"]) | {"version": 0} == dict(before[ids["ended"]]) | {"version": 0}  # type: ignore[call-overload]
     assert "".join(jobs.logs(ids["ended"])) == "from before\n"
+    jobs.download_outputs(ids["ended"], into)
+    assert (into / "result.txt").read_text() == "a result\n"
     assert jobs.get(ids["held"])["status"] == "held"
     jobs.resume(ids["held"])
     assert jobs.wait(ids["held"], timeout=SECONDS)["status"] == "succeeded"
@@ -80,12 +84,9 @@ def _goes_on(live: LivePlatform, ids: dict[str, str], before: dict[str, object])
 
 
 def _keep(first: Path, second: Path) -> None:
+    """With their owners, as a backup has to."""
     for name in KEPT:
-        shutil.copytree(first / name, second / name, symlinks=True, ignore=_sockets)
-
-
-def _sockets(folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if (Path(folder) / name).is_socket() or (Path(folder) / name).is_fifo()]
+        subprocess.run(["cp", "-a", first / name, second / name], check=True, timeout=SECONDS)
 
 
 @contextmanager
