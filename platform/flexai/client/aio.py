@@ -164,6 +164,8 @@ class AsyncChips(_Group):
     """As `Chips`."""
 
     list = _each(Chips.list)
+    cordon = _call(Chips.cordon)
+    restore = _call(Chips.restore)
 
 
 class AsyncTeams(_Group):
