@@ -403,6 +403,13 @@ class OutputSet(models.Model):
         ]
 
 
+class OutputLeft(models.Model):
+    """An attempt that is no more and whose files may still be in the store; a trigger on `OutputSet` writes it. The
+    sweep goes by these rows and never by what it finds in the store: that may hold another installation's."""
+
+    attempt_public_id = models.CharField(max_length=32)
+
+
 class OutputFile(models.Model):
     """One of them; whole when `stored` is `size`. Its bytes lie in the store (`jobs.outputs_store`)."""
 

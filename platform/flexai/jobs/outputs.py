@@ -19,7 +19,7 @@ from flexai.cluster.models import Node
 from flexai.common import clock
 from flexai.common.errors import Forbidden, NotFound
 from flexai.jobs import outputs_store
-from flexai.jobs.models import Attempt, Job, OutputFile, OutputSet
+from flexai.jobs.models import Attempt, Job, OutputFile, OutputLeft, OutputSet
 from flexai.jobs.moves import may_act
 from flexai.jobs.outputs_intake import mark_removed
 from flexai.jobs.queries import attempt_of
@@ -122,10 +122,9 @@ def sweep() -> int:
         OutputFile.objects.filter(outputs=outputs).delete()
         OutputSet.objects.filter(pk=outputs.pk).update(swept=True)
         done += 1
-    stored = outputs_store.attempts_stored()
-    known = set(Attempt.objects.filter(public_id__in=stored).values_list("public_id", flat=True))
-    for name in [name for name in stored if name not in known][:SWEPT_AT_ONCE]:
-        outputs_store.remove_all(name)
+    for left in OutputLeft.objects.order_by("pk")[:SWEPT_AT_ONCE]:
+        outputs_store.remove_all(left.attempt_public_id)
+        left.delete()
         done += 1
     return done
 

@@ -68,14 +68,6 @@ def remove_all(attempt: str) -> None:
     store.delete(attempt)  # the folder, where the store has folders
 
 
-def attempts_stored() -> list[str]:
-    """Everything that something is stored of."""
-    try:
-        return list(_store().listdir("")[0])
-    except FileNotFoundError:
-        return []
-
-
 def _store() -> Storage:
     return storages["outputs"]
 

@@ -332,7 +332,7 @@ class TestStore:
 
 
 class TestEnd:
-    def test_the_sweep_removes_what_is_old_and_what_is_of_no_job(
+    def test_the_sweep_removes_what_is_old_and_what_is_of_no_job_any_more_and_nothing_else(
         self, tenant: Tenant, ran: Brought, store: Path
     ) -> None:
         ran.bring(FILES)
@@ -340,9 +340,11 @@ class TestEnd:
         second.bring(FILES)
         assert outputs.sweep() == 0
         OutputSet.objects.filter(pk=ran.attempt.pk).update(at=clock.now() - timedelta(days=31))
-        (store / "att-gone").mkdir()
-        (store / "att-gone" / "0.0").write_text("x")
-        assert outputs.sweep() == 2
+        (store / "att-another-installation").mkdir()
+        (store / "att-another-installation" / "0.0").write_text("x")
+        assert outputs.sweep() == 1
+        (store / "att-another-installation" / "0.0").unlink()
+        (store / "att-another-installation").rmdir()
         assert [path.name for path in store.iterdir()] == [second.attempt.public_id]
         assert tenant.api.get(ran.path).json()["state"] == "removed"
         assert tenant.api.get(f"{ran.path}.tar").status_code == 404
