@@ -1441,7 +1441,7 @@ export interface components {
              *     * `cordoned` - cordoned
              *     * `drained` - drained
              */
-            state: components["schemas"]["State513Enum"];
+            state: components["schemas"]["ChipState"];
         };
         /** @description A job on chips lent to it, and the numbers of the loan. */
         ChipGuest: {
@@ -1471,6 +1471,13 @@ export interface components {
             items: components["schemas"]["NodeChip"][];
             next_cursor: string | null;
         };
+        /**
+         * @description * `in_service` - in_service
+         *     * `cordoned` - cordoned
+         *     * `drained` - drained
+         * @enum {string}
+         */
+        ChipState: "in_service" | "cordoned" | "drained";
         /**
          * @description * `earliest_finish` - earliest_finish
          *     * `ordered` - ordered
@@ -2310,7 +2317,7 @@ export interface components {
              *     * `cordoned` - cordoned
              *     * `drained` - drained
              */
-            state: components["schemas"]["State513Enum"];
+            state: components["schemas"]["ChipState"];
             /** @description Name of the node. */
             node: string;
             node_id: string;
@@ -2870,13 +2877,6 @@ export interface components {
          * @enum {string}
          */
         StandingEnum: "pending" | "met" | "never";
-        /**
-         * @description * `in_service` - in_service
-         *     * `cordoned` - cordoned
-         *     * `drained` - drained
-         * @enum {string}
-         */
-        State513Enum: "in_service" | "cordoned" | "drained";
         /** @description Use and cost of some days. */
         Statement: {
             /** Format: date */

@@ -234,6 +234,7 @@ SPECTACULAR_SETTINGS = {
         "Role": "flexai.api.schemas.common.ROLE_CHOICES",
         "MyRole": "flexai.api.schemas.common.MY_ROLE_CHOICES",
         "Contact": "flexai.api.schemas.common.CONTACT_CHOICES",
+        "ChipState": "flexai.api.schemas.common.CHIP_STATE_CHOICES",
         "NodeState": "flexai.api.schemas.common.NODE_STATE_CHOICES",
         "NodeStatus": "flexai.api.schemas.common.NODE_STATUS_CHOICES",
         "Period": "flexai.api.schemas.tenancy.PERIOD_CHOICES",

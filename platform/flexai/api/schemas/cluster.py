@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from flexai.api.schemas.common import (
+    CHIP_STATE_CHOICES,
     CONTACT_CHOICES,
     NODE_STATE_CHOICES,
     NODE_STATUS_CHOICES,
@@ -55,7 +56,7 @@ class ChipSerializer(serializers.Serializer[Any]):
     guest_milli = integer("Lent to guests, of 1000.")
     guests = ChipGuestSerializer(many=True, help_text="Jobs that it is lent to, of those that you may see.")
     state = serializers.ChoiceField(
-        ["in_service", "cordoned", "drained"],
+        CHIP_STATE_CHOICES,
         help_text="cordoned: an operator keeps new work from it; drained: the platform does (T4).",
     )
 
