@@ -16,7 +16,8 @@ NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.j
 MUTATION := mutmut==3.8.1
 FRONTEND := $(shell find frontend/src frontend/public frontend/scripts -type f 2>/dev/null) \
 	$(wildcard frontend/*.json frontend/*.ts frontend/*.html frontend/hatch_build.py)
-# The lock is complete, so nothing is resolved; two halves are installed at once, for pip works on one core. What is
+# The lock is complete, so nothing is resolved; two halves are installed at once, for pip works on one core. Where one
+# of them trips over what the other is just writing, the whole is installed once more, in one go. What is
 # imported by users who may not write here is compiled afterwards, on all cores, while the dashboard is built.
 PIP = $(PY) -m pip install --quiet --no-deps --no-compile --require-hashes
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -94,7 +95,8 @@ $(VENV)/.packages: requirements.lock
 	@echo "Setting up .venv: this takes a minute the first time."
 	@$(PYTHON) -m venv $(VENV)
 	@awk -v to=$(VENV)/lock '/^[a-z]/ { n++ } n { print > (to "." n % 2) }' requirements.lock
-	@$(PIP) -r $(VENV)/lock.0 & half=$$!; $(PIP) -r $(VENV)/lock.1 && wait $$half
+	@$(PIP) -r $(VENV)/lock.0 & half=$$!; $(PIP) -r $(VENV)/lock.1; other=$$?; \
+		wait $$half && test $$other = 0 || $(PIP) -r requirements.lock
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.packages pyproject.toml $(FRONTEND)
