@@ -11,7 +11,7 @@ Reservations are rows: they stand from cycle to cycle until served or infeasible
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -143,6 +143,10 @@ class Backfill:
         if kind.run_time is not None:
             by = tenant(kind.organization, kind.gang.request.isolation)
             self._starting.append((self._now + kind.run_time, by, placements))
+
+    def count_starts(self, started: Iterable[tuple[int, Tenant, Placements]]) -> None:
+        """This cycle starts work there that runs so long."""
+        self._starting += [(self._now + run_time, by, placements) for run_time, by, placements in started]
 
     def try_in_the_clear(self, job: Job, kind: JobClass) -> Placements:
         """Placements with everything out of the way that the job may pass. The caller rewinds."""

@@ -375,7 +375,7 @@ def part_of(chips: Ints, row: int, at: int, step: int, asked: Ints, need: int) -
     free, free_memory = chips[row, at, FREE_MILLI], chips[row, at, FREE_CHIP_MEMORY]
     if milli > free or memory > free_memory:
         return _BUSY, free, free_memory, claim
-    if not _may_join(chips, row, at, asked, need):
+    if not may_join(chips, row, at, asked, need):
         return _STRANGERS, 0, 0, claim
     return FITS, 0, 0, claim
 
@@ -393,7 +393,7 @@ def sides(size: int, step: int, asked: Ints, need: int) -> tuple[int, int]:
 
 
 @inlined
-def _may_join(chips: Ints, row: int, at: int, asked: Ints, need: int) -> bool:
+def may_join(chips: Ints, row: int, at: int, asked: Ints, need: int) -> bool:
     """P4, as `fit.may_join` says it."""
     if not chips[row, at, HELD]:
         return True

@@ -8,6 +8,7 @@ Chips stand in a row by index, then by id. Nothing is decided here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
@@ -50,6 +51,16 @@ MASKS: Final = 62
 
 LOG: Final = 4096
 """The last so many changes are known one by one; who has missed more looks at every row for when it changed."""
+
+
+@dataclass(slots=True)
+class Saved:
+    """Rows as they were before a loop changed them, and who held their chips."""
+
+    rows: Ints
+    nodes: Ints
+    chips: Ints
+    holders: list[tuple[Id, dict[Tenant, int] | None]] = field(default_factory=list)
 
 
 class Columns:
@@ -100,6 +111,39 @@ class Columns:
     def size(self) -> int:
         """Rows there are, with a node or without."""
         return len(self.ids)
+
+    def numbers(self) -> tuple[Ints, int]:
+        """The rows of the nodes as an array, and how many chips a row has room for."""
+        return self._node_array, self._chip_array.shape[1]
+
+    @property
+    def arrays(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """Nodes, chips, changes and log as arrays, whatever the size of the cell."""
+        return self._node_array, self._chip_array, self._changed_array, self._log_array
+
+    def note_stretch(self, changes: int, saved: Saved, parts: Iterable[tuple[Id, Tenant]]) -> None:
+        """A loop has changed these rows, up to this change: of these chips somebody holds a part more."""
+        self.changes = changes
+        for row in saved.rows.tolist():
+            self._made.pop(self.ids[row], None)
+        holders, before = self._holders, saved.holders
+        for chip, by in parts:
+            old = holders.get(chip)
+            before.append((chip, old))
+            holders[chip] = {by: 1} if old is None else {**old, by: old.get(by, 0) + 1}
+
+    def restore(self, saved: Saved) -> None:
+        """The rows are as they were saved."""
+        for chip, old in reversed(saved.holders):
+            if old is None:
+                del self._holders[chip]
+            else:
+                self._holders[chip] = old
+        self._node_array[saved.rows] = saved.nodes
+        self._chip_array[saved.rows] = saved.chips
+        for row in saved.rows.tolist():
+            self._made.pop(self.ids[row], None)
+            self._note_change(row)
 
     def readable(self, table: Ints) -> Any:
         """Another table as loops over the cell's rows read it."""

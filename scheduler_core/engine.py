@@ -7,7 +7,7 @@ told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from scheduler_core.alternatives import Alternatives
@@ -22,7 +22,7 @@ from scheduler_core.ledger import Ledger
 from scheduler_core.lending import Lending
 from scheduler_core.lending_laws import enforce_lending
 from scheduler_core.model import AllocationKind, FeedEvent, Id, Job, Remove, Running, Snapshot, Team, Upsert
-from scheduler_core.ordering import JobClass, Turn, Waiting
+from scheduler_core.ordering import JobClass, Line, Turn, Waiting
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
 from scheduler_core.promises import keep_promises
@@ -31,6 +31,7 @@ from scheduler_core.relief import relieve
 from scheduler_core.request import wants_chips
 from scheduler_core.resizing import Elasticity
 from scheduler_core.service import ServiceLevels
+from scheduler_core.stretches import Stretches
 from scheduler_core.takeback import TakeBack
 from scheduler_core.verdicts import bar_to, reasons_to_wait
 
@@ -142,8 +143,14 @@ class Scheduler:
         and so do the oldest (B1, B4); a job with a reservation stands by itself.
         """
         reserved = [stands.job.id for stands in self._backfill.standing]
-        line = self._waiting.line(standing, self._ledger, apart=reserved)
-        while len(units) < self._policy.max_starts and (turn := line.next()) is not None:
+        line = self._line(standing, passed_over | units.keys(), reserved)
+        while len(units) < self._policy.max_starts:
+            if isinstance(line, Stretches):
+                units |= line.serve(self._policy.max_starts - len(units))
+                if len(units) >= self._policy.max_starts:
+                    break
+            if (turn := line.next()) is None:
+                break
             if turn.job.id in passed_over or turn.job.id in units:
                 line.go_on(turn)
                 continue
@@ -158,6 +165,16 @@ class Scheduler:
             if freed:
                 line.readmit()
         return len(units) < self._policy.max_starts
+
+    def _line(self, standing: Standing, passed_over: Set[Id], reserved: Sequence[Id]) -> Line | Stretches:
+        """Who waits, in the order of this cycle; in a large cell served in stretches."""
+        if self._ledger.shelves.serve():
+            line = Stretches(
+                self._waiting, standing, self._ledger, self._placer, self._backfill, passed_over, reserved
+            )
+            if line.exact:
+                return line
+        return self._waiting.line(standing, self._ledger, apart=reserved)
 
     def _share_out_the_rest(
         self, units: dict[Id, Unit], shares: FairShares, pending: dict[Id, int], settled: Set[Id]

@@ -153,6 +153,14 @@ class Standing:
                 unfair += used
         return unfair, worst
 
+    def numbers(self, team: Id, chip_type: str) -> tuple[int, int, int]:
+        """What places the team beside what it has of this type: its share, its past use, its guests' use."""
+        past = self._past.get(team)
+        if past is None:
+            past = self._past[team] = self._past_of(team)
+        use = (team, chip_type)
+        return self._shares.entitled.get(use, 0), past.get(chip_type, 0), self._guests.get(use, 0)
+
     def _past_of(self, team: Id) -> dict[str, int]:
         row = self._ledger.teams.get(team)
         return {

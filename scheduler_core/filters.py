@@ -10,6 +10,7 @@ import numpy as np
 
 from scheduler_core.census import (
     ALSO,
+    ASKED_FIELDS,
     COUNT,
     FITS,
     HOST,
@@ -97,6 +98,17 @@ def in_numbers(needs: Sequence[Need], columns: Columns) -> tuple[Ints, Ints]:
     width = max([1, *(len(need.pools) for need in needs)])
     pools = [(*need.pools, *[NO_POOL] * (width - len(need.pools))) for need in needs]
     return np.array([_asked(need, columns) for need in needs], np.int64), np.array(pools, np.int64)
+
+
+def together(numbers: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    """The same of several needs whose numbers are known, a row each."""
+    if not numbers:
+        return np.zeros((1, ASKED_FIELDS), np.int64), np.full((1, 1), NO_POOL, np.int64)
+    width = max(pools.shape[1] for _, pools in numbers)
+    allowed = np.full((len(numbers), width), NO_POOL, np.int64)
+    for at, (_, pools) in enumerate(numbers):
+        allowed[at, : pools.shape[1]] = pools[0]
+    return np.concatenate([asked for asked, _ in numbers]), allowed
 
 
 def _asked(need: Need, columns: Columns) -> tuple[int, ...]:

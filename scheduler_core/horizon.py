@@ -32,6 +32,9 @@ def instant_and_node(release: Release) -> tuple[int, Id]:
 
 def releases_of(at: int, by: Tenant, placements: Iterable[Placement]) -> list[Release]:
     """What is given back at this instant, node by node."""
+    placements = tuple(placements)
+    if len(placements) == 1:
+        return [Release(at, placements[0].node, by, placements)]
     on: dict[Id, tuple[Placement, ...]] = {}
     for placement in placements:
         on[placement.node] = (*on.get(placement.node, ()), placement)

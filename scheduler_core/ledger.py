@@ -10,10 +10,10 @@ Promises: `note` costs time in proportion to the change. Leaves to others: every
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from scheduler_core.columns import Columns
+from scheduler_core.columns import Columns, Saved
 from scheduler_core.model import (
     WHOLE_CHIP,
     AllocationKind,
@@ -35,13 +35,15 @@ from scheduler_core.model import (
     Window,
 )
 from scheduler_core.shape import NodeState, Tenant, tenant
+from scheduler_core.shelves import Shelves
 from scheduler_core.slices import charge
 from scheduler_core.stamps import Stamps
 
 REFERENCE_SPEED: Final = 1000
 """Of a chip as fast as the reference (Q4)."""
 
-MOVED, TURNED = "moved", "turned"  # what a trial did to a node: held or gave back; closed or opened
+MOVED, TURNED, STRETCH = "moved", "turned", "stretch"
+"""What a trial did to a node: held or gave back; closed or opened. And to many of them in one loop."""
 
 Use = tuple[Id, str]
 """A team and a chip type."""
@@ -74,6 +76,7 @@ class Ledger:
         self._plain: dict[Any, dict[Id, Any]]
         self._plain = {Promise: self.promises, Reservation: self.reservations, Window: self.windows}
         self.columns = Columns(len(snapshot.nodes))
+        self.shelves = Shelves(self.columns)
         self.states: Mapping[Id, NodeState] = self.columns.states  # what each node has left
         self.used: dict[Use, int] = {}
         """Milli-chips charged to a team and to all teams below it, per chip type (Q3): what limits bound. What
@@ -419,6 +422,30 @@ class Ledger:
         """The job counts as live, or with -1 no longer, until rewound."""
         self._count_live(job.id, job.set, by)
 
+    @property
+    def sums(self) -> tuple[dict[Use, int], dict[Use, int], dict[Use, int]]:
+        """What teams are charged: `own`, `used` and `firm`."""
+        return self.own, self.used, self.firm
+
+    def charged_since(self, mark: int) -> set[Use]:
+        """Of which teams and chip types a sum has changed in the trial since."""
+        sums = self.sums
+        return {key for what, key, _ in self._undo[mark:] if any(what is each for each in sums)}
+
+    def note_stretch(
+        self, saved: Saved, started: Sequence[Job], charged: Iterable[tuple[int, Use, int]]
+    ) -> None:
+        """A loop has changed the columns: these jobs have started, and of `sums` these are so now. Until rewound."""
+        jobs = [job.id for job in started]
+        self._undo.append((STRETCH, saved, jobs))
+        self.stamps.go_on(makes_room=False)
+        self.live_of_job.update(dict.fromkeys(jobs, 1))
+        for job in started:
+            if job.set is not None:
+                self._put(self.live_of_set, job.set, self.live_of_set.get(job.set, 0) + 1)
+        for which, use, milli in charged:
+            self._put(self.sums[which], use, milli)
+
     def rewind(self, mark: int = 0) -> None:
         """Everything held since the mark is free again, exactly as it was."""
         undo = self._undo
@@ -431,6 +458,11 @@ class Ledger:
             elif what is TURNED:
                 self.stamps.go_back()
                 self.columns.close(key, old)
+            elif what is STRETCH:
+                self.stamps.go_back()
+                self.columns.restore(key)
+                for job in old:
+                    del self.live_of_job[job]
             elif old is None:
                 what.pop(key, None)
             else:

@@ -185,7 +185,7 @@ class Waiting:
         cohort = self._cohorts.get(kind)
         if cohort is None:
             cohort = self._cohorts[kind] = Cohort(kind)
-        cohort.enter(_place(job, kind))
+        cohort.enter(place_of(job, kind))
         self.jobs[job.id] = job
         self._cohort_of[job.id] = cohort
 
@@ -195,7 +195,7 @@ class Waiting:
         if job is None:
             return
         cohort = self._cohort_of.pop(job_id)
-        cohort.leave(_place(job, cohort.kind))
+        cohort.leave(place_of(job, cohort.kind))
         if not cohort.places:
             del self._cohorts[cohort.kind]
 
@@ -247,7 +247,7 @@ class Waiting:
         return Line(self, standing, ledger, frozenset(without), frozenset(apart))
 
 
-def _place(job: Job, kind: JobClass) -> Place:
+def place_of(job: Job, kind: JobClass) -> Place:
     """Where the job stands inside its team (F3)."""
     return (-job.priority, kind.level, job.submitted, job.id)
 
@@ -291,7 +291,7 @@ class Line:
         for job_id in sorted(apart - without):
             if job_id in self._jobs:
                 kind = waiting.kind_of(job_id)
-                alone = Cohort(kind, [_place(self._jobs[job_id], kind)], [job_id], apart=True)
+                alone = Cohort(kind, [place_of(self._jobs[job_id], kind)], [job_id], apart=True)
                 self._heads.setdefault(kind.team, []).append((alone.places[0], 0, alone))
         for heads in self._heads.values():
             heapify(heads)

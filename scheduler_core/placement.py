@@ -41,6 +41,8 @@ class Placer:
         self._of_class: dict[JobClass, tuple[tuple[str, Ranking], ...]] = {}
         """The rankings asked for in this cycle, by chip type in the order to try."""
         self._cycle = 0
+        self._made = 0
+        """Rankings so far."""
 
     def begin_cycle(self) -> None:
         """What has long been out of use is gone."""
@@ -55,7 +57,7 @@ class Placer:
         """
         if kind.problem:
             return ()
-        for chip_type, ranking in self._rankings_of(kind):
+        for chip_type, ranking in self.rankings_of(kind):
             placements = self._place_on(kind, chip_type, ranking, bounded_by_team=True)
             if len(placements) >= kind.gang.minimum:
                 return placements
@@ -63,8 +65,8 @@ class Placer:
 
     def fits(self, kind: JobClass) -> bool:
         """Whether `place` would find placements. Nothing is held afterwards."""
-        if _is_single(kind.gang) and not kind.problem:
-            return any(self._seats_one(kind, name, ranking) for name, ranking in self._rankings_of(kind))
+        if is_single(kind.gang) and not kind.problem:
+            return any(self._seats_one(kind, name, ranking) for name, ranking in self.rankings_of(kind))
         mark = self._ledger.mark()
         placements = self.place(kind)
         self._ledger.rewind(mark)
@@ -107,7 +109,7 @@ class Placer:
         """
         ranking = self.ranking(kind, chip_type)
         known: tuple[int, int] | None = ranking.known.get(kind.gang)
-        if known is None and _is_single(kind.gang):
+        if known is None and is_single(kind.gang):
             known = ranking.known[kind.gang] = next(((1, seat.charge) for seat in ranking.best(1)), (0, 0))
         elif known is None:
             mark = self._ledger.mark()
@@ -132,12 +134,13 @@ class Placer:
 
     def ranking(self, kind: JobClass, chip_type: str) -> Ranking:
         """The nodes for one replica of this class on this chip type, as they are now."""
-        for name, ranking in self._rankings_of(kind):
+        for name, ranking in self.rankings_of(kind):
             if name == chip_type:
                 return ranking
         return self._ranking_for(kind, chip_type)
 
-    def _rankings_of(self, kind: JobClass) -> tuple[tuple[str, Ranking], ...]:
+    def rankings_of(self, kind: JobClass) -> tuple[tuple[str, Ranking], ...]:
+        """The nodes for one replica of this class on each chip type, in the order to try."""
         known = self._of_class.get(kind)
         if known is None:
             names = self.chip_types(kind.gang.request)
@@ -153,7 +156,8 @@ class Placer:
         ranking = self._rankings.get(need)
         if ranking is None:
             kept = max(LEAST_KEPT, min(KEPT, MAX_SEATS // (len(self._rankings) + 1)))
-            ranking = self._rankings[need] = Ranking(need, self._ledger, kept)
+            self._made += 1
+            ranking = self._rankings[need] = Ranking(need, self._ledger, kept, self._made)
         ranking.asked_in = self._cycle
         return ranking
 
@@ -223,7 +227,7 @@ class Placer:
         return tuple(placements)
 
 
-def _is_single(gang: Gang) -> bool:
+def is_single(gang: Gang) -> bool:
     """Whether it is one replica that may sit anywhere."""
     return gang.maximum == 1 and gang.within is None and gang.near is None
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scheduler_core.census import Why
+from scheduler_core.columns import Ints
 from scheduler_core.filters import Census, in_numbers, take_census
 from scheduler_core.fit import Need
 from scheduler_core.ledger import Ledger
@@ -32,6 +33,7 @@ from scheduler_core.seats import (
     rows_with_seats,
     seats_on,
 )
+from scheduler_core.shelves import best_on_shelves
 
 
 class Seat(NamedTuple):
@@ -48,9 +50,11 @@ class Ranking:
     by why (P1).
     """
 
-    def __init__(self, need: Need, ledger: Ledger, kept: int) -> None:
+    def __init__(self, need: Need, ledger: Ledger, kept: int, number: int = 0) -> None:
         """`kept`: so many seats are remembered; that decides nothing but how often all nodes are looked at."""
         self.asked_in = 0
+        self.number = number
+        """Its own among rankings."""
         self.need = need
         self._ledger = ledger
         self._columns = ledger.columns
@@ -60,6 +64,7 @@ class Ranking:
         asked, pools = in_numbers([need], self._columns)
         seats, head = np.zeros((kept + BEHIND, SEAT_FIELDS), np.int64), np.zeros(HEAD_FIELDS, np.int64)
         self._arrays = asked, pools, seats, head
+        self._one_seat = np.zeros((1 + BEHIND, SEAT_FIELDS), np.int64)
         head[SEEN] = UNSEEN
         self._tables: tuple[Any, ...] = ()
         """The arrays as loops over the cell's columns read them."""
@@ -86,6 +91,11 @@ class Ranking:
             never = sum(count for why, count in census.by_why.items() if why < Why.NOT_READY)
             self._ever = self._columns.built, len(self._columns.rows) - never
         return self._ever[1]
+
+    @property
+    def numbers(self) -> tuple[Ints, Ints]:
+        """What the need asks for, and which pools it allows, a row each."""
+        return self._arrays[0], self._arrays[1]
 
     def learn(self, census: Census) -> None:
         """This is the census of the nodes as they are now."""
@@ -118,9 +128,21 @@ class Ranking:
         """The best seat, if there is one; found once, until a node changes."""
         known = self.known
         if "first" not in known:
-            at = self._best()
-            known["first"] = [] if at < 0 else [self._seat(self._arrays[2][at].tolist())]
+            best = self._best_one()
+            known["first"] = [] if best is None else [self._seat(best)]
         return known["first"]  # type: ignore[no-any-return]
+
+    def _best_one(self) -> list[int] | None:
+        """The best seat; None where there is none."""
+        columns, shelves = self._columns, self._ledger.shelves
+        if not shelves.serve():
+            at = self._best()
+            return None if at < 0 else self._arrays[2][at].tolist()
+        asked, pools, *_ = self._readable()
+        look, seat = best_on_shelves.over(columns.size), self._one_seat
+        if look(columns.nodes, columns.chips, *shelves.tables, asked, 0, pools, seat):
+            return seat[0].tolist()
+        return None
 
     def _best(self) -> int:
         """Where among the remembered seats the best one stands; -1 where there is none."""
@@ -174,7 +196,7 @@ class Ranking:
         asked = self._tables[0]
         chosen = np.zeros(self.need.request.chips, np.int64)
         look = chips_of.over(self._rows)
-        look(columns.nodes, columns.chips, row, asked, columns.readable(chosen))
+        look(columns.nodes, columns.chips, row, asked, 0, columns.readable(chosen))
         memories = columns.chip_memories[row]
         found = [ChipShare(ids[at], WHOLE_CHIP, memories[at]) for at in chosen.tolist()]
         found.sort(key=_by_chip)

@@ -110,7 +110,7 @@ def seats_on(nodes: Ints, chips: Ints, rows: Ints, asked: Ints, pools: Ints, sea
     """The seats on these rows, at most one each, in the first rows of `seats`; how many there are."""
     count = 0
     for at in range(len(rows)):
-        if has_seat(nodes, chips, rows[at], asked, pools, seats, count):
+        if has_seat(nodes, chips, rows[at], asked, 0, pools, seats, count):
             count += 1
     return count
 
@@ -120,41 +120,43 @@ def rows_with_seats(nodes: Ints, chips: Ints, asked: Ints, pools: Ints, seats: I
     """The rows of all nodes that can take a replica, in front of `found`; how many there are."""
     count = 0
     for row in range(len(nodes)):
-        if has_seat(nodes, chips, row, asked, pools, seats, SCRATCH):
+        if has_seat(nodes, chips, row, asked, 0, pools, seats, SCRATCH):
             found[count] = row
             count += 1
     return count
 
 
 @compiled
-def chips_of(nodes: Ints, chips: Ints, row: int, asked: Ints, chosen: Ints) -> None:
+def chips_of(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, chosen: Ints) -> None:
     """The places of the whole chips that a replica would take: the healthiest that nobody holds."""
     last = -1
-    for place in range(asked[0, WANTED]):
-        last = next_chip(nodes, chips, row, asked, 0, True, last)
+    for place in range(asked[need, WANTED]):
+        last = next_chip(nodes, chips, row, asked, need, True, last)
         chosen[place] = last
 
 
 @inlined
-def has_seat(nodes: Ints, chips: Ints, row: int, asked: Ints, pools: Ints, seats: Ints, place: int) -> bool:
+def has_seat(
+    nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, pools: Ints, seats: Ints, place: int
+) -> bool:
     """Whether the node can take a replica; then how it would sit there stands at this place. Columns of the order that
     a kind of need does not use are 0 from the start, and stay so.
     """
     if nodes[row, CHIPS] < 0 or nodes[row, UNREADY]:
         return False
-    if asked[0, KIND] == WHOLE and nodes[row, UNTOUCHED] < asked[0, WANTED]:
+    if asked[need, KIND] == WHOLE and nodes[row, UNTOUCHED] < asked[need, WANTED]:
         return False
-    if asked[0, KIND] == SLICE and nodes[row, MOST_FREE] < asked[0, MILLI]:
+    if asked[need, KIND] == SLICE and nodes[row, MOST_FREE] < asked[need, MILLI]:
         return False
-    rank = rank_of(pools, nodes[row, POOL])
-    if rank < 0 or not _host_has(nodes, row, asked, 0):
+    rank = rank_of(pools, need, nodes[row, POOL])
+    if rank < 0 or not _host_has(nodes, row, asked, need, 0):
         return False
     seats[place, 1], seats[place, ROW], seats[place, CHARGE] = rank, row, 0
     found = True
-    if asked[0, KIND] == WHOLE:
-        found = _whole_chips(nodes, chips, row, asked, seats, place)
-    elif asked[0, KIND] == SLICE:
-        found = _part_of_one(nodes, chips, row, asked, seats, place)
+    if asked[need, KIND] == WHOLE:
+        found = _whole_chips(nodes, chips, row, asked, need, seats, place)
+    elif asked[need, KIND] == SLICE:
+        found = _part_of_one(nodes, chips, row, asked, need, seats, place)
     else:
         seats[place, 2] = nodes[row, UNTOUCHED]
     seats[place, ORDER - 3] = max(nodes[row, FREE_CPU], 0)
@@ -173,35 +175,35 @@ def before(seats: Ints, one: int, other: int) -> bool:
 
 
 @inlined
-def rank_of(pools: Ints, pool: int) -> int:
+def rank_of(pools: Ints, need: int, pool: int) -> int:
     """The pool's place among those that are allowed, in order; -1 where it is not. Who allows all prefers none."""
-    if pools[0, 0] == NO_POOL:
+    if pools[need, 0] == NO_POOL:
         return 0
     rank = -1
     for place in range(pools.shape[1] - 1, -1, -1):
-        if pools[0, place] == pool:
+        if pools[need, place] == pool:
             rank = place
     return rank
 
 
 @inlined
-def _host_has(nodes: Ints, row: int, asked: Ints, claim: int) -> bool:
+def _host_has(nodes: Ints, row: int, asked: Ints, need: int, claim: int) -> bool:
     """Who asks for nothing of the host takes nothing of it, even where more is held than there is."""
-    cpu, memory = asked[0, WANTED_CPU] + claim, asked[0, WANTED_HOST_MEMORY]
+    cpu, memory = asked[need, WANTED_CPU] + claim, asked[need, WANTED_HOST_MEMORY]
     return bool(
         (cpu == 0 or cpu <= nodes[row, FREE_CPU]) and (memory == 0 or memory <= nodes[row, FREE_MEMORY])
     )
 
 
 @inlined
-def _whole_chips(nodes: Ints, chips: Ints, row: int, asked: Ints, seats: Ints, place: int) -> bool:
+def _whole_chips(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, seats: Ints, place: int) -> bool:
     """P2: the healthiest chips → the fewest left → the least of the host claimed."""
-    wanted = asked[0, WANTED]
-    if not nodes[row, TYPES] & 1 << asked[0, CHIP_TYPE] % MASKS:
+    wanted = asked[need, WANTED]
+    if not nodes[row, TYPES] & 1 << asked[need, CHIP_TYPE] % MASKS:
         return False
     health = claim = free = 0
     if nodes[row, ALIKE]:
-        if chips[row, 0, TYPE] != asked[0, CHIP_TYPE]:
+        if chips[row, 0, TYPE] != asked[need, CHIP_TYPE]:
             return False
         free, health, claim = (
             nodes[row, UNTOUCHED],
@@ -211,7 +213,7 @@ def _whole_chips(nodes: Ints, chips: Ints, row: int, asked: Ints, seats: Ints, p
     else:
         for at in range(nodes[row, CHIPS]):
             if (
-                chips[row, at, TYPE] == asked[0, CHIP_TYPE]
+                chips[row, at, TYPE] == asked[need, CHIP_TYPE]
                 and chips[row, at, HEALTHY]
                 and not chips[row, at, HELD]
             ):
@@ -220,32 +222,32 @@ def _whole_chips(nodes: Ints, chips: Ints, row: int, asked: Ints, seats: Ints, p
             return False
         last = -1
         for _ in range(wanted):
-            last = next_chip(nodes, chips, row, asked, 0, True, last)
+            last = next_chip(nodes, chips, row, asked, need, True, last)
             health += chips[row, last, HEALTH]
             claim += chips[row, last, HOST_CPU]
     seats[place, 2], seats[place, 3], seats[place, 4] = -health, free - wanted, claim
     seats[place, CHARGE] = wanted * WHOLE_CHIP
-    return bool(_host_has(nodes, row, asked, claim))
+    return bool(_host_has(nodes, row, asked, need, claim))
 
 
 @inlined
-def _part_of_one(nodes: Ints, chips: Ints, row: int, asked: Ints, seats: Ints, place: int) -> bool:
+def _part_of_one(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, seats: Ints, place: int) -> bool:
     """P2: the least quota charged → a chip already sliced → its health → the least left of it → the fewest chips
     untouched beside it; of equal chips the first.
     """
-    if not nodes[row, TYPES] & 1 << asked[0, CHIP_TYPE] % MASKS:
+    if not nodes[row, TYPES] & 1 << asked[need, CHIP_TYPE] % MASKS:
         return False
     found = False
     for at in range(nodes[row, CHIPS]):
-        if chips[row, at, TYPE] != asked[0, CHIP_TYPE] or chips[row, at, FREE_MILLI] <= 0:
+        if chips[row, at, TYPE] != asked[need, CHIP_TYPE] or chips[row, at, FREE_MILLI] <= 0:
             continue
-        if asked[0, MILLI] > chips[row, at, FREE_MILLI]:
+        if asked[need, MILLI] > chips[row, at, FREE_MILLI]:
             continue
-        why, _, _, claim = part_of(chips, row, at, nodes[row, STEP], asked, 0)
-        if why != FITS or not _host_has(nodes, row, asked, claim):
+        why, _, _, claim = part_of(chips, row, at, nodes[row, STEP], asked, need)
+        if why != FITS or not _host_has(nodes, row, asked, need, claim):
             continue
         size = chips[row, at, CHIP_MEMORY]
-        milli, memory = sides(size, nodes[row, STEP], asked, 0)
+        milli, memory = sides(size, nodes[row, STEP], asked, need)
         cost = max(milli, -(-memory * WHOLE_CHIP // size) if memory and size > 0 else 0)
         left, memory_left = chips[row, at, FREE_MILLI] - milli, chips[row, at, FREE_CHIP_MEMORY] - memory
         fresh, health = 1 - chips[row, at, HELD], -chips[row, at, HEALTH]
@@ -295,7 +297,7 @@ def _forget_what_changed(changed: Ints, seats: Ints, head: Ints) -> None:
     for at in range(head[COUNT]):
         if changed[seats[at, ROW]] == seats[at, AS_OF]:
             if kept < at:
-                _copy(seats, at, kept)
+                copy_seat(seats, at, kept)
             kept += 1
     head[COUNT] = kept
 
@@ -332,7 +334,7 @@ def _consider(
     """The node's seat is remembered if it is among the best; what is then beyond them makes the bound."""
     if asked[0, KIND] != HOST and nodes[row, TYPES] & 1 << asked[0, CHIP_TYPE] % MASKS == 0:
         return
-    if not has_seat(nodes, chips, row, asked, pools, seats, SCRATCH):
+    if not has_seat(nodes, chips, row, asked, 0, pools, seats, SCRATCH):
         return
     if head[BOUNDED] and not before(seats, SCRATCH, FLOOR):
         return
@@ -341,7 +343,7 @@ def _consider(
         if not before(seats, SCRATCH, FLOOR):
             return
     seats[SCRATCH, AS_OF] = changed[row]
-    _copy(seats, SCRATCH, head[COUNT])
+    copy_seat(seats, SCRATCH, head[COUNT])
     head[COUNT] += 1
 
 
@@ -354,15 +356,16 @@ def _drop_the_worst(seats: Ints, head: Ints) -> None:
     bound = kept // 3
     if before(seats, bound, 2 * kept // 3):
         bound = 2 * kept // 3
-    _copy(seats, bound, FLOOR)
+    copy_seat(seats, bound, FLOOR)
     head[COUNT], head[BOUNDED] = 0, 1
     for at in range(kept):
         if before(seats, at, FLOOR):
-            _copy(seats, at, head[COUNT])
+            copy_seat(seats, at, head[COUNT])
             head[COUNT] += 1
 
 
 @inlined
-def _copy(seats: Ints, source: int, target: int) -> None:
+def copy_seat(seats: Ints, source: int, target: int) -> None:
+    """The same seat stands at the other place too."""
     for column in range(SEAT_FIELDS):
         seats[target, column] = seats[source, column]

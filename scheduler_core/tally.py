@@ -19,6 +19,7 @@ from scheduler_core.model import (
     Id,
     Isolation,
     Job,
+    Node,
     Placement,
     Request,
 )
@@ -89,34 +90,50 @@ class _Tally:
         self._cpu[node_id] += placement.cpu
         self._memory[node_id] += placement.memory
         shares = placement.chips
-        sliced = not request.chips and (request.milli or request.chip_memory)
-        if len(shares) != (1 if sliced else request.chips):
-            return False
-        if len(shares) > 1 and len({share.chip for share in shares}) < len(shares):
-            return False
-        return all(self._counts_share(job, request, node_id, share, types) for share in shares)
+        if request.chips:
+            return self._counts_chips(job, node_id, shares, types)
+        if request.milli or request.chip_memory:
+            return len(shares) == 1 and self._counts_part(job, request, node, shares[0], types)
+        return not shares
 
-    def _counts_share(
-        self, job: Job, request: Request, node_id: Id, share: ChipShare, types: set[str]
-    ) -> bool:
-        chip = self._ledger.chips.get(share.chip)
-        if chip is None or chip.node != node_id or not chip.healthy:
+    def _counts_chips(self, job: Job, node_id: Id, shares: Sequence[ChipShare], types: set[str]) -> bool:
+        """So many different whole chips of the node."""
+        count, chips, whole = len(shares), self._ledger.chips, self._milli
+        if count != job.gang.request.chips or (count > 1 and len({share.chip for share in shares}) < count):
             return False
-        milli, memory = WHOLE_CHIP, chip.memory
-        if not request.chips:
-            pool = self._ledger.pools.get(self._ledger.nodes[node_id].pool)
-            step = pool.slice_step if pool else 100
-            milli = request.milli or slice_milli(request.chip_memory, chip.memory, step)
-            memory = request.chip_memory or slice_memory(request.milli, chip.memory)
-            asked = -1
-            if request.isolation is not Isolation.EXCLUSIVE:
-                asked = 0 if request.isolation is None else ISOLATION_STRENGTH[request.isolation]
-            self._tenants[chip.id].append((tenant(job.organization, request.isolation), asked))
+        for share in shares:
+            chip = chips.get(share.chip)
+            if chip is None or chip.node != node_id or not chip.healthy:
+                return False
+            if share.milli != WHOLE_CHIP or share.memory != chip.memory:
+                return False
+            types.add(chip.type)
+            if chip.host_cpu:
+                self._cpu[node_id] += host_cpu_claim(WHOLE_CHIP, chip.host_cpu)
+            whole[chip.id] += WHOLE_CHIP
+            self._chip_memory[chip.id] += chip.memory
+            self._charges[job.team, job.user, chip.type, job.preemptible] += WHOLE_CHIP
+        return True
+
+    def _counts_part(self, job: Job, request: Request, node: Node, share: ChipShare, types: set[str]) -> bool:
+        """A part of a chip of the node, as the request says or the pool's step rounds it (Q3)."""
+        chip = self._ledger.chips.get(share.chip)
+        if chip is None or chip.node != node.id or not chip.healthy:
+            return False
+        milli = request.milli
+        if not milli:
+            pool = self._ledger.pools.get(node.pool)
+            milli = slice_milli(request.chip_memory, chip.memory, pool.slice_step if pool else 100)
+        memory = request.chip_memory or slice_memory(milli, chip.memory)
         if share.milli != milli or share.memory != memory:
             return False
+        asked = -1
+        if request.isolation is not Isolation.EXCLUSIVE:
+            asked = 0 if request.isolation is None else ISOLATION_STRENGTH[request.isolation]
+        self._tenants[chip.id].append((tenant(job.organization, request.isolation), asked))
         types.add(chip.type)
         if chip.host_cpu:
-            self._cpu[node_id] += host_cpu_claim(milli, chip.host_cpu)
+            self._cpu[node.id] += host_cpu_claim(milli, chip.host_cpu)
         self._milli[chip.id] += milli
         self._chip_memory[chip.id] += memory
         self._charges[job.team, job.user, chip.type, job.preemptible] += charge(milli, memory, chip.memory)
