@@ -47,6 +47,8 @@ INCREMENTAL_CYCLES = 7
 """Of which the median is told."""
 SIZES = (100, 1000, 10_000, 100_000)
 """Chips, for the plot."""
+GC_THRESHOLDS = (100_000, 20, 50)
+"""As a worker sets them for a large cell, when it has read it (`flexai.scheduling.engine_state`)."""
 NOW = 1_700_000_000_000
 ISOLATION = frozenset({Isolation.EXCLUSIVE, Isolation.ENFORCED, Isolation.COOPERATIVE})
 
@@ -59,6 +61,9 @@ def measure(nodes: int = 10_000, jobs: int = 100_000) -> Result:
     policy = Policy(max_starts=jobs)
     began = time.process_time()
     scheduler = Scheduler(snapshot, policy)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     read = time.process_time()
     decision = scheduler.decide(NOW)
     decided = time.process_time()

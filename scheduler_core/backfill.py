@@ -73,7 +73,7 @@ class Backfill:
         self._ledger, self._policy, self._placer = ledger, policy, placer
         self._horizon, self._waiting = horizon, waiting
         self._closing = Closing(ledger)
-        self._now = 0
+        self.now = 0
         self._searches = 0
         self._started: list[Release] = []
         self._starting: list[tuple[int, Tenant, Placements]] = []
@@ -87,7 +87,7 @@ class Backfill:
 
         Jobs in `passed_over` keep no reservation.
         """
-        self._now, self._searches = now, 0
+        self.now, self._searches = now, 0
         self._started, self._starting = [], []
         self.standing = []
         self._closing.begin(now)
@@ -102,6 +102,11 @@ class Backfill:
             opening = self._retimed(row, self._waiting.kind_of(row.job))
             if opening is not None:
                 self._hold(self._stand(job, opening))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody else may reserve in this cycle, and no node closes."""
+        return len(self.standing) >= self._policy.max_reservations and not self._closing.closed
 
     def rows(self) -> tuple[Reservation, ...]:
         """Every reservation that stands, by job."""
@@ -142,11 +147,11 @@ class Backfill:
         """This cycle starts work of this class there: some time it ends."""
         if kind.run_time is not None:
             by = tenant(kind.organization, kind.gang.request.isolation)
-            self._starting.append((self._now + kind.run_time, by, placements))
+            self._starting.append((self.now + kind.run_time, by, placements))
 
     def count_starts(self, started: Iterable[tuple[int, Tenant, Placements]]) -> None:
         """This cycle starts work there that runs so long."""
-        self._starting += [(self._now + run_time, by, placements) for run_time, by, placements in started]
+        self._starting += [(self.now + run_time, by, placements) for run_time, by, placements in started]
 
     def try_in_the_clear(self, job: Job, kind: JobClass) -> Placements:
         """Placements with everything out of the way that the job may pass. The caller rewinds."""
@@ -191,7 +196,7 @@ class Backfill:
         """
         if any(stands.job.id == job.id for stands in self.standing):
             return True
-        aged = self._now - job.submitted >= self._policy.reserve_age
+        aged = self.now - job.submitted >= self._policy.reserve_age
         if len(self.standing) >= self._policy.max_reservations or (self.standing and not aged):
             return False
         opening = self.opening(kind)
@@ -267,7 +272,7 @@ class Backfill:
         found: list[tuple[int, int, Opening]] = []
         for rank, (choice, chip_type) in enumerate(choices):
             closing = self._closing.of(choice)
-            view = View(self._ledger, self._horizon, self._now, shades, closing, self._what_started())
+            view = View(self._ledger, self._horizon, self.now, shades, closing, self._what_started())
             fitting = self._placer.ranking(choice, chip_type).nodes() if only is None else ()
             opening = earliest(view, choice, chip_type, fitting, only)
             if opening is not None:
@@ -377,7 +382,7 @@ class Backfill:
         return Shade(stands.by, stands.held, tuple(awaited), None if run is None else stands.at + run)
 
     def _ends_before(self, kind: JobClass, stands: Standing) -> bool:
-        return kind.longest is not None and self._now + kind.longest <= stands.at
+        return kind.longest is not None and self.now + kind.longest <= stands.at
 
     def _displaces(self, kind: JobClass, stands: Standing) -> bool:
         """F3: higher priority in the same team and at equal priority a lower service level; between teams, who

@@ -29,6 +29,7 @@ from scheduler_core.columns import (
     LEFT_MEMORY,
     LEFT_MOST,
     LEFT_MOST_MEMORY,
+    LEFT_OPEN,
     LEFT_UNTOUCHED,
     MASKS,
     MEMORY,
@@ -104,18 +105,13 @@ Met: TypeAlias = tuple[int, int, int, int]
 what besides, and the millicores that the chips would claim (Q6)."""
 
 
+# fmt: off
 @compiled
 def count_nodes(
-    nodes: Ints,
-    chips: Ints,
-    rows: Ints,
-    sets: Ints,
-    left: Ints,
-    asked: Ints,
-    pools: Ints,
-    counts: Ints,
+    nodes: Ints, chips: Ints, rows: Ints, sets: Ints, left: Ints, asked: Ints, pools: Ints, counts: Ints,
     out_of_service: Ints,
 ) -> None:
+# fmt: on
     """For each need, a row of `asked` and of `pools`, every node is counted by the first filter that rejects it.
 
     Rows come as `Columns.like_by_like` has them. What a node is, all of a set answer alike; and of what is held, those
@@ -139,9 +135,21 @@ def count_nodes(
                 row = rows[begin - 1]
                 _count(nodes, chips, row, asked, pools, need, begin - first, also, counts, out_of_service)
             if asked[need, KIND] == SLICE:
-                while begin < last and left[begin, LEFT_UNTOUCHED] == 0:
-                    _count(nodes, chips, rows[begin], asked, pools, need, 1, 0, counts, out_of_service)
-                    begin += 1
+                begin = _count_sliced(
+                    nodes,
+                    chips,
+                    rows,
+                    left,
+                    begin,
+                    last,
+                    asked,
+                    pools,
+                    need,
+                    milli,
+                    claim,
+                    counts,
+                    out_of_service,
+                )
             _count_hosts(left, begin, last, asked, need, claim, counts)
 
 
@@ -172,6 +180,42 @@ def _first_with_room(left: Ints, first: int, last: int, asked: Ints, need: int, 
         else:
             high = middle
     return low
+
+
+@compiled
+def _count_sliced(
+    nodes: Ints,
+    chips: Ints,
+    rows: Ints,
+    left: Ints,
+    begin: int,
+    last: int,
+    asked: Ints,
+    pools: Ints,
+    need: int,
+    milli: int,
+    claim: int,
+    counts: Ints,
+    out_of_service: Ints,
+) -> int:
+    """Nodes with enough milli-chips free of one chip, but no chip that nobody holds: where the freest one lets the need
+    in, by their hosts, the others one by one. Where they end.
+    """
+    row = rows[begin] if begin < last else 0
+    memory = sides(chips[row, 0, CHIP_MEMORY], nodes[row, STEP], asked, need)[1] if begin < last else 0
+    lets_in = begin < last and asked[need, ACCEPTED] <= chips[row, 0, SLICING]
+    lets_in = lets_in and asked[need, ACCEPTED] != EXCLUSIVE
+    at = begin
+    while at < last and left[at, LEFT_UNTOUCHED] == 0:
+        first = at
+        while at < last and left[at, LEFT_UNTOUCHED] == 0 and lets_in and left[at, LEFT_OPEN] >= memory:
+            at += 1
+        if at > first:
+            _count_hosts(left, first, at, asked, need, claim, counts)
+        else:
+            _count(nodes, chips, rows[at], asked, pools, need, 1, 0, counts, out_of_service)
+            at += 1
+    return at
 
 
 @compiled

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scheduler_core.compiled import LONG, compiled, readable
 from scheduler_core.model import ISOLATION_STRENGTH, WHOLE_CHIP, Chip, Id, Isolation, Node, Placement
-from scheduler_core.shape import NOT_SLICED, Build, ChipState, Frames, NodeState, Tenant
+from scheduler_core.shape import EXCLUSIVE, NOT_SLICED, Build, ChipState, Frames, NodeState, Tenant
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -30,17 +30,17 @@ strong an isolation that one wants, and how strong a one the holders from other 
 
 (
     ID, POOL, STEP, UNREADY, CPU, MEMORY, FREE_CPU, FREE_MEMORY, CHIPS, TYPES, ALIKE,
-    UNTOUCHED, FIRST_UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY, LIKE, NODE_FIELDS,
-) = range(17)  # fmt: skip
+    UNTOUCHED, FIRST_UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY, OPEN, LIKE, NODE_FIELDS,
+) = range(18)  # fmt: skip
 """Columns of a node. `UNREADY` is 0 where it is ready, else why not, by number; `TYPES` marks which chip types
 it may have, a bit each; `CHIPS` is `NO_NODE` where there is no node. Whether it has chips and all are of one kind;
 how many healthy ones nobody holds, and the place of the first of these or -1; the most milli-chips and memory that
-one has free; a number that it shares with nodes which are the same but for what is held,
-or `UNLIKE`."""
+one has free, and the same memory where that chip is held and lets in whoever accepts what it enforces, else -1;
+a number that it shares with nodes which are the same but for what is held, or `UNLIKE`."""
 
-LEFT_UNTOUCHED, LEFT_MOST, LEFT_CPU, LEFT_MEMORY, LEFT_MOST_MEMORY = range(5)
+LEFT_UNTOUCHED, LEFT_MOST, LEFT_CPU, LEFT_MEMORY, LEFT_MOST_MEMORY, LEFT_OPEN = range(6)
 """Columns of what is left, row by row: chips that nobody holds; the most milli-chips that one chip has free; host CPU
-and memory; the most memory that one chip has free, of this node and those before it."""
+and memory; the most memory that one chip has free, of this node and those before it; `OPEN`."""
 
 NO_NODE: Final = -1
 UNLIKE: Final = -1
@@ -177,7 +177,7 @@ class Columns:
         unready = None if node.ready else node.unready_because or "not ready"
         self._node_array[row] = (
             node.id, node.pool, slice_step, self._unready_code(unready), node.cpu, node.memory, node.cpu,
-            node.memory, len(ordered), types, int(alike), 0, 0, 0, 0, like,
+            node.memory, len(ordered), types, int(alike), 0, 0, 0, 0, -1, like,
         )  # fmt: skip
         self.built += 1
         self._settle(row, 0, 0)
@@ -265,7 +265,9 @@ class Columns:
         sets = there[:, LIKE] * (len(self._unready_codes) + 1) + there[:, UNREADY]
         unlike = int(np.searchsorted(there[:, LIKE], UNLIKE, side="right"))
         begins = [*(unlike + np.flatnonzero(np.diff(sets[unlike:], prepend=-1))), len(rows)]
-        left = np.ascontiguousarray(there[:, (UNTOUCHED, MOST_FREE, FREE_CPU, FREE_MEMORY, MOST_FREE_MEMORY)])
+        left = np.ascontiguousarray(
+            there[:, (UNTOUCHED, MOST_FREE, FREE_CPU, FREE_MEMORY, MOST_FREE_MEMORY, OPEN)]
+        )
         for first, last in pairwise(begins):
             most = left[first:last, LEFT_MOST_MEMORY]
             np.maximum.accumulate(most, out=most)
@@ -418,7 +420,7 @@ def sum_up(nodes: Ints, chips: Ints, row: int, cpu: int, memory: int) -> bool:
     than there is.
     """
     free_cpu, free_memory = nodes[row, FREE_CPU] - cpu, nodes[row, FREE_MEMORY] - memory
-    untouched, first, most, most_memory = 0, -1, 0, 0
+    untouched, first, most, most_memory, best = 0, -1, 0, 0, -1
     overdrawn = free_cpu < 0 or free_memory < 0
     for at in range(nodes[row, CHIPS]):
         milli, chip_memory = chips[row, at, FREE_MILLI], chips[row, at, FREE_CHIP_MEMORY]
@@ -427,11 +429,15 @@ def sum_up(nodes: Ints, chips: Ints, row: int, cpu: int, memory: int) -> bool:
                 first = at
             untouched += 1
         if milli > most or (milli == most and chip_memory > most_memory) or at == 0:
-            most, most_memory = milli, chip_memory
+            most, most_memory, best = milli, chip_memory, at
         overdrawn = overdrawn or milli < 0 or chip_memory < 0
     nodes[row, FREE_CPU], nodes[row, FREE_MEMORY] = free_cpu, free_memory
     nodes[row, UNTOUCHED], nodes[row, FIRST_UNTOUCHED] = untouched, first
-    nodes[row, MOST_FREE], nodes[row, MOST_FREE_MEMORY] = most, most_memory
+    nodes[row, MOST_FREE], nodes[row, MOST_FREE_MEMORY], nodes[row, OPEN] = most, most_memory, -1
+    if best >= 0 and chips[row, best, HELD]:
+        accepts = chips[row, best, ACCEPTS]
+        if accepts != EXCLUSIVE and accepts <= chips[row, best, SLICING]:
+            nodes[row, OPEN] = max(most_memory, -1)
     return bool(overdrawn)
 
 

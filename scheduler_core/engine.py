@@ -146,7 +146,8 @@ class Scheduler:
         line = self._line(standing, passed_over | units.keys(), reserved)
         while len(units) < self._policy.max_starts:
             if isinstance(line, Stretches):
-                units |= line.serve(self._policy.max_starts - len(units))
+                final = self._take_back.is_done and self._backfill.is_full
+                units |= line.serve(self._policy.max_starts - len(units), final=final)
                 if len(units) >= self._policy.max_starts:
                     break
             if (turn := line.next()) is None:

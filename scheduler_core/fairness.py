@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from scheduler_core.division import Claim, divide
-from scheduler_core.ledger import Ledger, Use
+from scheduler_core.ledger import Ledger
 from scheduler_core.model import WHOLE_CHIP, Id, PastUse, Quota, Request, Team
 from scheduler_core.slices import charge, slice_milli
+from scheduler_core.trial import Use
 
 UNQUOTED: Final = Quota("")
 """What stands in for a missing quota row: no guarantee, no limit, weight 1 (ADR 0002)."""

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
-from scheduler_core.ledger import Ledger, Use
+from scheduler_core.ledger import Ledger
 from scheduler_core.model import (
     ISOLATION_STRENGTH,
     WHOLE_CHIP,
@@ -26,6 +26,7 @@ from scheduler_core.model import (
 from scheduler_core.request import problem_with, wants_chips
 from scheduler_core.shape import EXCLUSIVE, Tenant, tenant
 from scheduler_core.slices import host_cpu_claim, slice_memory, slice_milli
+from scheduler_core.trial import Use
 
 LEAST_SLICING: Final = ISOLATION_STRENGTH[Isolation.ENFORCED]
 """A chip below it holds nobody to a limit, so it is not lent."""

@@ -10,10 +10,10 @@ Promises: `note` costs time in proportion to the change. Leaves to others: every
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from scheduler_core.columns import Columns, Saved
+from scheduler_core.columns import Columns
 from scheduler_core.model import (
     WHOLE_CHIP,
     AllocationKind,
@@ -38,21 +38,16 @@ from scheduler_core.shape import NodeState, Tenant, tenant
 from scheduler_core.shelves import Shelves
 from scheduler_core.slices import charge
 from scheduler_core.stamps import Stamps
+from scheduler_core.trial import MOVED, TURNED, Trial, Use
 
 REFERENCE_SPEED: Final = 1000
 """Of a chip as fast as the reference (Q4)."""
-
-MOVED, TURNED, STRETCH = "moved", "turned", "stretch"
-"""What a trial did to a node: held or gave back; closed or opened. And to many of them in one loop."""
-
-Use = tuple[Id, str]
-"""A team and a chip type."""
 
 Listed = tuple[int, int, Id]
 """A live attempt among those to look at (R1): (-service level if it saves its state, else 0; -saved; id)."""
 
 
-class Ledger:
+class Ledger(Trial):
     """Rows and sums of one cell. Reading is free to all; only `note`, `hold` and `rewind` change it."""
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -355,10 +350,6 @@ class Ledger:
 
     # -- what is tried ------------------------------------------------------------------------------------
 
-    def mark(self) -> int:
-        """A point of the trial to which `rewind` can return."""
-        return len(self._undo)
-
     def hold(
         self, placement: Placement, *, team: Id, preemptible: bool, by: Tenant, user: Id | None = None
     ) -> None:
@@ -422,64 +413,12 @@ class Ledger:
         """The job counts as live, or with -1 no longer, until rewound."""
         self._count_live(job.id, job.set, by)
 
-    @property
-    def sums(self) -> tuple[dict[Use, int], dict[Use, int], dict[Use, int]]:
-        """What teams are charged: `own`, `used` and `firm`."""
-        return self.own, self.used, self.firm
-
-    def charged_since(self, mark: int) -> set[Use]:
-        """Of which teams and chip types a sum has changed in the trial since."""
-        sums = self.sums
-        return {key for what, key, _ in self._undo[mark:] if any(what is each for each in sums)}
-
-    def note_stretch(
-        self, saved: Saved, started: Sequence[Job], charged: Iterable[tuple[int, Use, int]]
-    ) -> None:
-        """A loop has changed the columns: these jobs have started, and of `sums` these are so now. Until rewound."""
-        jobs = [job.id for job in started]
-        self._undo.append((STRETCH, saved, jobs))
-        self.stamps.go_on(makes_room=False)
-        self.live_of_job.update(dict.fromkeys(jobs, 1))
-        for job in started:
-            if job.set is not None:
-                self._put(self.live_of_set, job.set, self.live_of_set.get(job.set, 0) + 1)
-        for which, use, milli in charged:
-            self._put(self.sums[which], use, milli)
-
-    def rewind(self, mark: int = 0) -> None:
-        """Everything held since the mark is free again, exactly as it was."""
-        undo = self._undo
-        while len(undo) > mark:
-            what, key, old = undo.pop()
-            if what is MOVED:
-                self.stamps.go_back()
-                placement, by = key
-                self._moved(placement, by, -old)
-            elif what is TURNED:
-                self.stamps.go_back()
-                self.columns.close(key, old)
-            elif what is STRETCH:
-                self.stamps.go_back()
-                self.columns.restore(key)
-                for job in old:
-                    del self.live_of_job[job]
-            elif old is None:
-                what.pop(key, None)
-            else:
-                what[key] = old
-
     # -- one way to change a sum --------------------------------------------------------------------------
 
     def _move(self, placement: Placement, by: Tenant, sign: int, *, makes_room: bool = True) -> None:
         self._undo.append((MOVED, (placement, by), sign))
         self.stamps.go_on(makes_room=makes_room)
         self._moved(placement, by, sign)
-
-    def _moved(self, placement: Placement, by: Tenant, sign: int) -> None:
-        if self.columns.move(placement, by, sign):
-            self.overdrawn.add(placement.node)
-        elif self.overdrawn:
-            self.overdrawn.discard(placement.node)
 
     def _turn(self, node: Id, because: str | None, *, makes_room: bool) -> None:
         self.stamps.go_on(makes_room=makes_room)
@@ -508,24 +447,3 @@ class Ledger:
                 self._add(self.firm, (team, chip_type), sign * milli)
             if user is not None:
                 self._add(self.of_user, (team, user, chip_type), sign * milli)
-
-    def _add(self, sums: dict[Any, int], key: Any, amount: int) -> None:
-        old = sums.get(key)
-        self._undo.append((sums, key, old))
-        new = amount if old is None else old + amount
-        if new:
-            sums[key] = new
-        else:
-            sums.pop(key, None)
-
-    def _count_live(self, job: Id, set_: Id | None, by: int) -> None:
-        self._put(self.live_of_job, job, self.live_of_job.get(job, 0) + by)
-        if set_ is not None:
-            self._put(self.live_of_set, set_, self.live_of_set.get(set_, 0) + by)
-
-    def _put(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
-        self._undo.append((mapping, key, mapping.get(key)))
-        if value == 0:
-            mapping.pop(key, None)
-        else:
-            mapping[key] = value

@@ -15,11 +15,12 @@ from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias
 
 from scheduler_core.fairness import least_charge
-from scheduler_core.ledger import Ledger, Use
+from scheduler_core.ledger import Ledger
 from scheduler_core.model import Choose, Gang, Id, Job, Running, Team
 from scheduler_core.policy import Policy
 from scheduler_core.request import problem_with, wants_chips
 from scheduler_core.service import level_of
+from scheduler_core.trial import Use
 
 Place: TypeAlias = tuple[int, int, int, Id]
 """A job's place inside its team: (-priority, service level, submitted, id); less is earlier."""

@@ -139,9 +139,11 @@ class Ranking:
             at = self._best()
             return None if at < 0 else self._arrays[2][at].tolist()
         asked, pools, *_ = self._readable()
-        look, seat = best_on_shelves.over(columns.size), self._one_seat
+        look: Any = best_on_shelves.over(columns.size)
+        seat = self._one_seat
         if look(columns.nodes, columns.chips, *shelves.tables, asked, 0, pools, seat):
-            return seat[0].tolist()
+            found: list[int] = seat[0].tolist()
+            return found
         return None
 
     def _best(self) -> int:

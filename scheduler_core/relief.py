@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from scheduler_core.decision import Ground, Rung, Taking
 from scheduler_core.invariants import node_excesses
-from scheduler_core.ledger import Ledger, Use
+from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Placement, Running
 from scheduler_core.rights import Rights
+from scheduler_core.trial import Use
 
 
 @dataclass(frozen=True, slots=True)

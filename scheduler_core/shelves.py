@@ -64,6 +64,9 @@ from scheduler_core.shape import EXCLUSIVE
 MOST_UNLIKE: Final = 512
 """Nodes like no other up to which shelves serve: they are looked at one by one, for every place."""
 
+SPARE_KINDS: Final = 16
+"""Kinds of nodes that may come before all shelves are filled anew."""
+
 (
     MILLI_LEFT, MEMORY_LEFT, FRESH, CPU_LEFT, HOST_LEFT, NODE, AT,
     ABOVE, BEFORE, AFTER, WEIGHT, SHELF, MOST_MEMORY, MOST_CPU, MOST_HOST, SHELF_FIELDS,
@@ -98,7 +101,7 @@ class Shelves:
         if columns.size < LONG:
             return False
         if self._built != columns.built:
-            self._build()
+            self._list_unlike()
         if self._unlike > MOST_UNLIKE:
             return False
         if self._seen != columns.changes:
@@ -115,22 +118,25 @@ class Shelves:
         """Who changed the rows has changed the shelves with them."""
         self._seen = self._columns.changes
 
-    def _build(self) -> None:
+    def _list_unlike(self) -> None:
+        """What nodes are has changed: some may be like no other now, and there may be new kinds."""
         columns = self._columns
-        nodes, width = columns.numbers()
+        nodes, chips, *_ = columns.arrays
         there = nodes[:, CHIPS] != NO_NODE
         unlike = np.flatnonzero(there & (nodes[:, LIKE] == UNLIKE))
         self._unlike, self._built = len(unlike), columns.built
         if self._unlike > MOST_UNLIKE:
             return
-        ends = len(nodes) * (width + 1)
+        ends = len(nodes) * (chips.shape[1] + 1)
         kinds = int(nodes[there, LIKE].max(initial=UNLIKE)) + 1
-        shelves = empty_shelves(ends, kinds)
+        shelves = self.arrays[0] if self.arrays and self.arrays[1] == ends else None
+        if shelves is None or len(shelves) < ends + SHELVES_EACH * kinds:
+            shelves = empty_shelves(ends, 2 * kinds + SPARE_KINDS)
+            put_all = put_everything.over(columns.size)
+            put_all(columns.nodes, columns.chips, columns.readable(shelves), ends)
+            self._seen = columns.changes
         self.arrays = shelves, ends, np.append(unlike, NOWHERE)
         self.tables = columns.readable(shelves), ends, columns.readable(self.arrays[2])
-        put_all = put_everything.over(columns.size)
-        put_all(columns.nodes, columns.chips, self.tables[0], ends)
-        self._seen = columns.changes
 
 
 def empty_shelves(places: int, kinds: int) -> Ints:

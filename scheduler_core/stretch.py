@@ -25,17 +25,18 @@ from scheduler_core.columns import (
 )
 from scheduler_core.compiled import compiled
 from scheduler_core.model import WHOLE_CHIP
-from scheduler_core.seats import AT, CHARGE, ROW, SHARE, SHARE_MEMORY
+from scheduler_core.seats import AT, CHARGE, ROW, SCRATCH, SHARE, SHARE_MEMORY, has_seat
 from scheduler_core.shelves import best_on_shelves, put_row
 
 (
     TEAM, MINUS_PRIORITY, LEVEL, SUBMITTED, JOB, SMALLER, LARGER, NEXT, LOADED, SIMPLE, TRIES, TRIES_END,
-    ORGANIZATION, ACCEPTED, FIRM_WORK, OWED_TYPE, OWED, CLASS_FIELDS,
-) = range(18)  # fmt: skip
+    ORGANIZATION, ACCEPTED, FIRM_WORK, OWED_TYPE, OWED, LONGEST, CLASS_FIELDS,
+) = range(19)  # fmt: skip
 """Columns of a class in line: its team; its next job's place; the classes that stand below it in its team's heap; where
 in the table of jobs its next one is, and where those end that are there; whether its jobs are simple; where its needs
 begin and end among the tries; who asks, and what isolation it accepts; whether it is not preemptible; the type and the
-milli-chips by which it is inside its guarantee."""
+milli-chips by which it is inside its guarantee; how long it may well run, or `ENDLESS`."""
+ENDLESS = 1 << 60
 
 JOB_SUBMITTED, JOB_ID, JOB_INDEX, JOB_FIELDS = range(4)
 """Columns of a job in line; last its index in its class."""
@@ -52,13 +53,18 @@ OWN, USED, FIRM, LIMIT, GUARANTEED, ENTITLED, PAST, GUESTS, SUM_FIELDS = range(9
 """Of a team and a chip type: what is charged, what bounds it (or `NO_BOUND`), and what places the team in line."""
 NO_BOUND = -1
 
+KEPT_TEAM, KEPT_PRIORITY, KEPT_LEVEL, KEPT_TYPE, KEPT_OWED, KEPT_UNTIL, KEPT_FIELDS = range(7)
+"""Columns of a reservation that stands, as `Backfill.may_pass` asks about it: of its class the team, priority
+(negative) and level, the chip type and what it would be charged; in how long it is served."""
+
 START_CLASS, START_JOB, START_ROW, START_AT, START_MILLI, START_MEMORY, START_CHIPS, START_FIELDS = range(8)
 """Columns of a start: its class and its place in the table of jobs; its node's row; of a slice its chip's place and
 the share; where its whole chips begin among those taken."""
 
-CHANGES, STARTS, TAKEN, SAVED, STAMP, MOST, CLASS, HEAD_FIELDS = range(8)
-"""Of a stretch: the last change of a row; how many starts there are, whole chips taken and rows saved; its number; how
-many starts there may be; whose turn ended it."""
+CHANGES, STARTS, TAKEN, SAVED, LEFT, STAMP, MOST, CLASS, FINAL, HEAD_FIELDS = range(10)
+"""Of a stretch: the last change of a row; how many starts there are, whole chips taken, rows saved, and
+classes that left the line; its number; how many starts there may be; whose turn ended it; whether who finds no place
+leaves the line, unless it may pass a reservation."""
 
 EMPTY, TURN, NO_PLACE, MORE_JOBS, FULL = range(5)
 """Why a stretch ends: nobody is in line; the turn is not simple; there is no place for it; the class has jobs that are
@@ -66,41 +72,25 @@ not in the table; there may be no more starts."""
 
 NOBODY_IN_LINE = -1
 
+NO_SEAT, NO_QUOTA = -1, -2
+"""In the place of a need: no node can take the replica; some could, and quota does not let it start there."""
 
+
+# fmt: off
 @compiled
 def serve_stretch(
-    nodes: Ints,
-    chips: Ints,
-    changed: Ints,
-    log: Ints,
-    shelves: Ints,
-    ends: int,
-    unlike: Ints,
-    asked: Ints,
-    pools: Ints,
-    seats: Ints,
-    classes: Ints,
-    jobs: Ints,
-    tries: Ints,
-    full: Ints,
-    teams: Ints,
-    sums: Ints,
-    payers: Ints,
-    starts: Ints,
-    taken: Ints,
-    saved: Ints,
-    saved_nodes: Ints,
-    saved_chips: Ints,
-    touched: Ints,
-    head: Ints,
+    nodes: Ints, chips: Ints, changed: Ints, log: Ints, shelves: Ints, ends: int, unlike: Ints, asked: Ints,
+    pools: Ints, seats: Ints, classes: Ints, jobs: Ints, tries: Ints, full: Ints, teams: Ints, sums: Ints,
+    payers: Ints, kept: Ints, owes: Ints, kept_nodes: Ints, kept_chips: Ints, starts: Ints, taken: Ints,
+    left: Ints, saved: Ints, saved_nodes: Ints, saved_chips: Ints, touched: Ints, head: Ints,
 ) -> int:
+# fmt: on
     """Simple turns are served until one is not; why it ended. Rows are saved as they were before."""
     while head[STARTS] < head[MOST]:
         team = next_team(teams, classes)
         if team < 0:
             return EMPTY
-        which = teams[team, TOP]
-        head[CLASS] = which
+        head[CLASS] = which = teams[team, TOP]
         if not classes[which, SIMPLE]:
             return TURN
         need = _find(
@@ -108,18 +98,25 @@ def serve_stretch(
             sums, payers,
         )  # fmt: skip
         if need < 0:
-            return NO_PLACE
-        row = seats[0, ROW]
-        if touched[row] != head[STAMP]:
-            _save(nodes, chips, row, saved, saved_nodes, saved_chips, head[SAVED])
-            touched[row] = head[STAMP]
-            head[SAVED] += 1
+            if not head[FINAL]:
+                return NO_PLACE
+            if _may_pass(classes, which, sums, kept, owes) and (
+                need == NO_QUOTA
+                or _fits_on(kept_nodes, kept_chips, asked, pools, seats, classes, which, tries)
+            ):
+                return NO_PLACE
+            left[head[LEFT]] = which
+            head[LEFT] += 1
+            leave(classes, teams, sums, team)
+            continue
+        if touched[seats[0, ROW]] != head[STAMP]:
+            _save(nodes, chips, seats[0, ROW], saved, saved_nodes, saved_chips, touched, head)
         _note(starts, head[STARTS], which, classes[which, NEXT], seats, head[TAKEN])
-        head[TAKEN] = _hold(nodes, chips, row, asked, need, seats, classes, which, taken, head[TAKEN])
-        put_row(nodes, chips, row, shelves, ends)
+        head[TAKEN] = _hold(nodes, chips, asked, need, seats, classes, which, taken, head[TAKEN])
+        put_row(nodes, chips, seats[0, ROW], shelves, ends)
         head[CHANGES] += 1
-        log[head[CHANGES] % LOG] = row
-        changed[row] = head[CHANGES]
+        log[head[CHANGES] % LOG] = seats[0, ROW]
+        changed[seats[0, ROW]] = head[CHANGES]
         head[STARTS] += 1
         classes[which, NEXT] += 1
         if classes[which, NEXT] == classes[which, LOADED]:
@@ -147,8 +144,9 @@ def _find(
     payers: Ints,
 ) -> int:
     """The need on the first chip type that has a place which the team may be charged for, its seat first in `seats` and
-    charged; -1 where there is none. Needs without a place have none for the rest of the stretch.
+    charged; `NO_SEAT` or `NO_QUOTA` where there is none. Needs without a place have none for the rest of the stretch.
     """
+    found = NO_SEAT
     for at in range(classes[which, TRIES], classes[which, TRIES_END]):
         need, chip_type = tries[at, TRY_NEED], tries[at, TRY_TYPE]
         if full[need] == stamp:
@@ -158,10 +156,11 @@ def _find(
             continue
         if chip_type == NO_TYPE:
             return int(need)
+        found = NO_QUOTA
         if _may(sums, payers, classes, which, chip_type, seats[0, CHARGE]):
             _charge(sums, payers, classes, which, chip_type, seats[0, CHARGE])
             return int(need)
-    return -1
+    return found
 
 
 @compiled
@@ -192,14 +191,73 @@ def _charge(sums: Ints, payers: Ints, classes: Ints, which: int, chip_type: int,
         sums[team, chip_type, FIRM] += charge
 
 
+@compiled
+def _may_pass(classes: Ints, which: int, sums: Ints, kept: Ints, owes: Ints) -> bool:
+    """Whether the class may use what some reservation keeps, as `Backfill.may_pass` says it (B2, F3)."""
+    for at in range(len(kept)):
+        if classes[which, LONGEST] <= kept[at, KEPT_UNTIL]:
+            return True
+        level, chip_type = classes[which, LEVEL], kept[at, KEPT_TYPE]
+        if classes[which, TEAM] == kept[at, KEPT_TEAM]:
+            mine, others = classes[which, MINUS_PRIORITY], kept[at, KEPT_PRIORITY]
+            if mine < others or (mine == others and level < kept[at, KEPT_LEVEL]):
+                return True
+        elif not _is_inside(sums, kept[at, KEPT_TEAM], chip_type, kept[at, KEPT_OWED]):
+            if level < kept[at, KEPT_LEVEL]:
+                return True
+            if chip_type != NO_TYPE and _is_inside(
+                sums, classes[which, TEAM], chip_type, owes[which, chip_type]
+            ):
+                return True
+    return False
+
+
+@compiled
+def _fits_on(
+    nodes: Ints,
+    chips: Ints,
+    asked: Ints,
+    pools: Ints,
+    seats: Ints,
+    classes: Ints,
+    which: int,
+    tries: Ints,
+) -> bool:
+    """Whether one of these nodes could take a replica of the class."""
+    for at in range(classes[which, TRIES], classes[which, TRIES_END]):
+        for row in range(len(nodes)):
+            if has_seat(nodes, chips, row, asked, tries[at, TRY_NEED], pools, seats, SCRATCH):
+                return True
+    return False
+
+
+@compiled
+def _is_inside(sums: Ints, team: int, chip_type: int, more: int) -> bool:
+    """Whether the team is within its guarantee with so much more."""
+    if chip_type == NO_TYPE:
+        return False
+    guaranteed = sums[team, chip_type, GUARANTEED]
+    return bool(guaranteed > 0 and sums[team, chip_type, OWN] + more <= guaranteed)
+
+
 # -- what is held ---------------------------------------------------------------------------------------------
 
 
 @compiled
 def _save(
-    nodes: Ints, chips: Ints, row: int, saved: Ints, saved_nodes: Ints, saved_chips: Ints, at: int
+    nodes: Ints,
+    chips: Ints,
+    row: int,
+    saved: Ints,
+    saved_nodes: Ints,
+    saved_chips: Ints,
+    touched: Ints,
+    head: Ints,
 ) -> None:
-    """The row as it is now."""
+    """The row as it is now, before this stretch changes it."""
+    at = head[SAVED]
+    touched[row] = head[STAMP]
+    head[SAVED] += 1
     saved[at] = row
     for column in range(NODE_FIELDS):
         saved_nodes[at, column] = nodes[row, column]
@@ -219,7 +277,6 @@ def _note(starts: Ints, at: int, which: int, job: int, seats: Ints, taken: int) 
 def _hold(
     nodes: Ints,
     chips: Ints,
-    row: int,
     asked: Ints,
     need: int,
     seats: Ints,
@@ -229,6 +286,7 @@ def _hold(
     count: int,
 ) -> int:
     """The replica sits there; its whole chips are among those taken, and so many there are then."""
+    row = seats[0, ROW]
     who, accepts = classes[which, ORGANIZATION], classes[which, ACCEPTED]
     cpu, last = asked[need, WANTED_CPU], -1
     if asked[need, KIND] == WHOLE:
@@ -349,10 +407,8 @@ def take_place(classes: Ints, teams: Ints, sums: Ints, team: int) -> None:
     if which < 0:
         return
     level, owed = classes[which, LEVEL], classes[which, OWED_TYPE]
-    if level and owed != NO_TYPE:
-        guaranteed = sums[team, owed, GUARANTEED]
-        if guaranteed > 0 and sums[team, owed, OWN] + classes[which, OWED] <= guaranteed:
-            level = 0
+    if level and owed != NO_TYPE and _is_inside(sums, team, owed, classes[which, OWED]):
+        level = 0
     unfair, has, share = 0, 0, 1
     for chip_type in range(sums.shape[1]):
         used = sums[team, chip_type, OWN] + sums[team, chip_type, GUESTS]

@@ -51,10 +51,11 @@ class _Facts(NamedTuple):
 class _Room:
     """Tables that a stretch fills."""
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, classes: int) -> None:
         nodes, chips, *_ = columns.arrays
         self.starts = np.empty((MOST_AT_ONCE, s.START_FIELDS), np.int64)
         self.taken = np.empty(MOST_AT_ONCE * chips.shape[1], np.int64)
+        self.left = np.empty(max(classes, 1), np.int64)
         self.rows = np.empty(len(nodes), np.int64)
         self.nodes, self.chips = np.empty_like(nodes), np.empty_like(chips)
 
@@ -98,7 +99,12 @@ class Stretches:
         self._seats = np.zeros((1 + BEHIND, SEAT_FIELDS), np.int64)
         self._asked, self._pools = together([ranking.numbers for ranking in self._needs])
         self._full = np.zeros(max(len(self._needs), 1), np.int64)
-        self._room = _Room(columns)
+        self._room = _Room(columns, len(self._classes))
+        self._kept = np.zeros((0, s.KEPT_FIELDS), np.int64)
+        self._owes = np.zeros((0, 0), np.int64)
+        nodes, chips, *_ = columns.arrays
+        self._kept_rows = nodes[:0].copy(), chips[:0].copy()
+        """The nodes that reservations keep, as they are without them."""
         self._mark = ledger.mark()
 
     @property
@@ -154,10 +160,13 @@ class Stretches:
 
     # -- simple turns -------------------------------------------------------------------------------------
 
-    def serve(self, most: int) -> dict[Id, Unit]:
-        """The units of all simple turns until one is not, or finds no place; no more than `most`."""
+    def serve(self, most: int, *, final: bool = False) -> dict[Id, Unit]:
+        """The units of all simple turns until one is not, or finds no place; no more than `most`. `final`: who finds
+        no place has nothing else to try than to pass a reservation.
+        """
         units: dict[Id, Unit] = {}
         self._note_sums()
+        self._head[s.FINAL] = int(final and self._note_reservations())
         while len(units) < most and self._ledger.shelves.serve():
             if self._run(min(most - len(units), MOST_AT_ONCE), units) != s.FULL:
                 break
@@ -167,18 +176,20 @@ class Stretches:
     def _run(self, most: int, units: dict[Id, Unit]) -> int:
         """One stretch; the ledger is then as it leaves the tables. Why it ended."""
         columns, head, room = self._ledger.columns, self._head, self._room
-        head[: s.STAMP], head[s.MOST] = (columns.changes, 0, 0, 0), most
+        head[: s.STAMP], head[s.MOST] = (columns.changes, 0, 0, 0, 0), most
         head[s.STAMP] += 1
         before = self._sums[:, :, : s.LIMIT].copy()
         while True:
             why = self._ask(
                 s.serve_stretch, *columns.arrays, *self._ledger.shelves.arrays, self._asked, self._pools,
                 self._seats, self._classes, self._jobs, self._tries, self._full, self._teams, self._sums,
-                self._payers, room.starts, room.taken, room.rows, room.nodes, room.chips, self._touched, head,
+                self._payers, self._kept, self._owes, *self._kept_rows, room.starts, room.taken, room.left, room.rows,
+                room.nodes, room.chips, self._touched, head,
             )  # fmt: skip
             if why != s.MORE_JOBS:
                 break
             self._stay(int(head[s.CLASS]))
+        self._left += room.left[: head[s.LEFT]].tolist()
         if head[s.STARTS]:
             saved = room.saved(int(head[s.SAVED]))
             started, parts = self._units(room.starts[: head[s.STARTS]], units)
@@ -238,6 +249,43 @@ class Stretches:
                     self._sums[at, of_type, which] = sums.get((team, chip_type), 0)
         self._mark = ledger.mark()
 
+    def _note_reservations(self) -> bool:
+        """The tables know the reservations that stand; false where they cannot."""
+        standing, now = self._backfill.standing, self._backfill.now
+        kept = []
+        for stands in standing:
+            kind, chip_type = stands.opening.kind, stands.opening.chip_type
+            if chip_type not in self._types and (chip_type or self._quotas_of_nothing):
+                return False
+            owed = least_charge(self._ledger, kind.gang.request, chip_type) * kind.gang.minimum
+            team, of_type = self._team_at[kind.team], self._types.get(chip_type, s.NO_TYPE)
+            kept.append((team, -kind.priority, kind.level, of_type, owed, stands.at - now))
+        self._kept = np.array(kept, np.int64).reshape(len(kept), s.KEPT_FIELDS)
+        self._kept_rows = self._without_reservations()
+        if len(self._owes) < len(self._classes):
+            self._owes = np.array([self._owes_of(cohort.kind) for cohort in self._cohorts], np.int64)
+        return True
+
+    def _without_reservations(self) -> tuple[Ints, Ints]:
+        """The rows of what reservations keep, as they are without: all room that passing one can give."""
+        ledger, standing = self._ledger, self._backfill.standing
+        mark = ledger.mark()
+        for stands in standing:
+            self._backfill.clear(stands)
+        places = {part.node for stands in standing for part in stands.held}
+        rows = np.array([ledger.columns.rows[node] for node in sorted(places)], np.int64)
+        nodes, chips, *_ = ledger.columns.arrays
+        without = nodes[rows], chips[rows]
+        ledger.rewind(mark)
+        return without
+
+    def _owes_of(self, kind: JobClass) -> list[int]:
+        """What one gang of the class would be charged at least, on each chip type."""
+        request = kind.gang.request
+        if request.chips or not request.chip_memory:
+            return [least_charge(self._ledger, request, "") * kind.gang.minimum] * len(self._types)
+        return [least_charge(self._ledger, request, name) * kind.gang.minimum for name in self._types]
+
     def _stay(self, which: int) -> None:
         """The class has its next job in line, if there is one."""
         if self._classes[which, s.NEXT] == self._classes[which, s.LOADED]:
@@ -267,6 +315,7 @@ class Stretches:
         self._payers = np.full((len(teams), depth), -1, np.int64)
         self._sums = np.zeros((len(teams), len(self._types), s.SUM_FIELDS), np.int64)
         there = len(ledger.chip_types())
+        self._quotas_of_nothing = any((team, "") in ledger.quotas for team in teams)
         for at, team in enumerate(teams):
             payers = ledger.payers(team)
             self._payers[at, : len(payers)] = [self._team_at[payer] for payer in payers]
@@ -328,6 +377,7 @@ class Stretches:
         return (
             self._team_at[kind.team], -kind.priority, kind.level, 0, 0, -1, -1, 0, 0, int(simple), first,
             len(self._tries_made), by.organization, by.accepts, int(not kind.preemptible), owed_type, owed,
+            s.ENDLESS if kind.longest is None else min(kind.longest, s.ENDLESS),
         )  # fmt: skip
 
     def _tries_of(self, kind: JobClass) -> list[tuple[int, int]]:

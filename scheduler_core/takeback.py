@@ -46,11 +46,14 @@ class TakeBack:
         self.rights = Rights(self._ledger, self._policy, now, shares)
         self.promised = []
 
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing to take, or the cycle has searched enough."""
+        return self._searches >= self._policy.max_searches or not self._ledger.preemptible_of
+
     def may_search(self, kind: JobClass) -> bool:
-        """Whether it is worth looking: there is something to take, and the cycle has not searched enough."""
-        return bool(
-            self._searches < self._policy.max_searches and self._ledger.preemptible_of and not kind.problem
-        )
+        """Whether it is worth looking."""
+        return not self.is_done and not kind.problem
 
     def take_for(self, job: Job, kind: JobClass, barred: Collection[Id] = ()) -> Unit | None:
         """The job's start with all that is taken for it, held in the trial as a promise; None, with nothing

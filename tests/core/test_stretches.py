@@ -46,6 +46,7 @@ def in_stretches() -> Iterator[None]:
         why = run(self, most, units)  # type: ignore[arg-type]
         seen[f"ended {why}"] += 1
         seen["starts"] += len(units) - before
+        seen["left for good"] += int(self._head[stretch.LEFT])
         return why
 
     with patch.object(shelves, "LONG", 1), patch.object(Stretches, "_run", counted):
@@ -171,5 +172,5 @@ def test_the_first_place_on_the_shelves_is_the_best_of_all_nodes(
 def test_the_runs_met_everything() -> None:
     """Every end of a stretch came up, and what stands beside it."""
     ends = {f"ended {why}" for why in (stretch.EMPTY, stretch.TURN, stretch.NO_PLACE, stretch.FULL)}
-    for what in (*ends, "starts", "reservations", "verdicts", "takings", "held"):
+    for what in (*ends, "starts", "left for good", "reservations", "verdicts", "takings", "held"):
         assert seen[what], f"{what}: {seen}"

@@ -28,6 +28,13 @@ CONTRADICTED_SECONDS = 30
 """And so often while something is set aside because its rows contradict each other: putting them right is enough."""
 
 
+LARGE_NODES = 1000
+"""Nodes from which on a cell's state is kept out of the way of the collector of cycles."""
+GC_THRESHOLDS = (100_000, 20, 50)
+"""How rarely it looks at new objects then. A decision makes half a million and no cycle; with the defaults of Python
+half the time of a full one went to the collector."""
+
+
 @dataclass(slots=True)
 class EngineState:
     """A cell as this process knows it."""
@@ -108,6 +115,8 @@ def _rebuild(cell_id: int, now: int, why: str) -> Refreshed:
             recorder=Recorder(cell_id, policy, snapshot),
         )
     _states[cell_id] = state
+    if len(snapshot.nodes) >= LARGE_NODES:
+        _settle()
     return Refreshed(state, news=True, rebuilt=why)
 
 
@@ -122,3 +131,11 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def _settle() -> None:
+    """What lives now, lives until a state is read anew: the collector of cycles looks at it now, and then no more."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
