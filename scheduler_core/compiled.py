@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
+from hashlib import sha256
 from importlib import import_module
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
 
 import numpy as np
@@ -69,7 +70,23 @@ class Loop(Generic[Arguments, Result]):
     def machine(self) -> Callable[Arguments, Result]:
         """The function as Numba has it, with all that it calls."""
         self._compiled = True
-        return _compile(self._with({name: loop.machine for name, loop in self._called()}), self._options)
+        made = self._with({name: loop.machine for name, loop in self._called()})
+        made.__qualname__ = f"{made.__qualname__}.{self.digest[:16]}"
+        return _compile(made, self._options)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that the machine code is made of: this function, what it calls, and the constants that they name. The
+        kept code bears it in its name, for the compiler itself looks at the file of this function alone.
+        """
+        parts = [_text(self._function.__code__), repr(sorted(self._options.items()))]
+        for name in self._function.__code__.co_names:
+            value = self._function.__globals__.get(name)
+            if isinstance(value, Loop):
+                parts.append(f"{name}={value.digest}")
+            elif isinstance(value, int | float | str | tuple):
+                parts.append(f"{name}={value!r}")
+        return sha256("\n".join(parts).encode()).hexdigest()
 
     def _called(self) -> list[tuple[str, Loop[Any, Any]]]:
         scope = self._function.__globals__
@@ -83,6 +100,12 @@ class Loop(Generic[Arguments, Result]):
         own = FunctionType(plain.__code__, scope, plain.__name__, plain.__defaults__, plain.__closure__)
         own.__qualname__, own.__module__ = plain.__qualname__, plain.__module__
         return own
+
+
+def _text(code: CodeType) -> str:
+    """What the code does, whichever file and line it stands in."""
+    constants = [_text(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    return f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {constants}"
 
 
 def readable(value: Any) -> Any:

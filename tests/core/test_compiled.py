@@ -3,8 +3,10 @@ same."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -113,3 +115,24 @@ def a_large_cell() -> Snapshot:
     teams = tuple(Team(team, f"t{team}", team) for team in (1, 2, 3))
     pools = (Pool(1, "one", 100), Pool(2, "two", 50))
     return Snapshot(1_000, pools, tuple(nodes), tuple(chips), teams, tuple(jobs))
+
+
+def test_code_kept_from_before_a_called_loop_was_changed_is_not_run(tmp_path: Path) -> None:
+    """The compiler looks at the file of the kept function alone; an upgrade changes others."""
+    caller = "from called import grown\nfrom scheduler_core.compiled import compiled\n\n"
+    caller += "@compiled\ndef total(values):\n    return grown(values[0])\n"
+    called = "from scheduler_core.compiled import {kind}\n\nBY = {by}\n\n"
+    called += "@{kind}\ndef grown(value):\n    return value + BY\n"
+    (tmp_path / "caller.py").write_text(caller)
+    program = "import numpy, caller; print(caller.total(numpy.arange(1000)))"
+    for kind, by in (("inlined", 1), ("inlined", 2), ("compiled", 2), ("compiled", 3)):
+        (tmp_path / "called.py").write_text(called.format(kind=kind, by=by))
+        ran = subprocess.run(
+            [sys.executable, "-B", "-c", program],
+            capture_output=True, text=True, check=False, timeout=120,
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kept"),
+                 "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])},
+        )  # fmt: skip
+        assert (ran.stdout, ran.stderr) == (f"{by}\n", "")
+    kept = [path.name for path in tmp_path.rglob("*.nbi")]
+    assert len([name for name in kept if name.startswith("caller.total")]) == 4
