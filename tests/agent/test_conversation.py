@@ -23,6 +23,7 @@ from node_agent.protocol import (
     decode_from_agent,
 )
 
+WALL = 1_700_000_000_000
 WELCOME = Welcome(node="node_1", name="one", server_time=0)
 ONE = WantedReplica(attempt="a", replica=0, desired="run", job="j", number=1, organization="o")
 
@@ -74,10 +75,10 @@ def spoken(node: Recorded, now: int = 1000) -> tuple[Conversation, Outbox]:
 
 def test_it_opens_with_who_it_is_and_asks_for_a_renewal(node: Recorded) -> None:
     said, _ = spoken(node)
-    hello, beat = (decode_from_agent(frame) for frame in said.opening(1000))
+    hello, beat = (decode_from_agent(frame) for frame in said.opening(1000, WALL))
     assert isinstance(hello, Hello)
     assert (hello.boot_id, hello.live, hello.inventory) == ("boot", [("a", 0)], node.of)
-    assert beat == Heartbeat(sent=1000)
+    assert beat == Heartbeat(sent=1000, wall=WALL)
 
 
 def test_a_wanted_state_waits_for_the_first_renewal(node: Recorded) -> None:
@@ -102,9 +103,9 @@ def test_a_server_that_never_says_welcome_is_taken_for_dead(node: Recorded) -> N
     """Half open from the first moment: the connection must not be held for ever."""
     said, _ = spoken(node, now=0)
     for seconds in (10, 20, 30):
-        assert said.heartbeat(seconds * 1000) is None, "nothing is said before the Welcome"
+        assert said.heartbeat(seconds * 1000, WALL) is None, "nothing is said before the Welcome"
     with pytest.raises(TimeoutError, match="has not answered for 40 s"):
-        said.heartbeat(40_000)
+        said.heartbeat(40_000, WALL)
 
 
 def test_heartbeats_tell_the_version_and_answers_keep_the_connection(node: Recorded) -> None:
@@ -112,11 +113,11 @@ def test_heartbeats_tell_the_version_and_answers_keep_the_connection(node: Recor
     said.take(Renewed(sent=1), 5_000)
     said.take(WELCOME, 5_000)
     said.take(Wanted(version=4), 5_000)
-    frame = said.heartbeat(35_000)
+    frame = said.heartbeat(35_000, WALL)
     assert frame is not None
-    assert decode_from_agent(frame) == Heartbeat(sent=35_000, wanted_version=4)
+    assert decode_from_agent(frame) == Heartbeat(sent=35_000, wanted_version=4, wall=WALL)
     with pytest.raises(TimeoutError):
-        said.heartbeat(35_001)
+        said.heartbeat(35_001, WALL)
 
 
 def test_every_connection_numbers_its_messages_from_one(node: Recorded) -> None:

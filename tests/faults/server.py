@@ -291,7 +291,8 @@ class Server:
         assert over is not None
         job = self.jobs[attempt.job_pk]
         attempt.failures, attempt.cancel_requested = job.failures, job.cancel_requested
-        after = next_of(attempt, Ending(attempt.pk, over.outcome, over.exit_code, over.reason_code))
+        ending = Ending(attempt.pk, over.outcome, over.exit_code, over.reason_code)
+        after = next_of(attempt, ending, clock.from_ms(self.wall()))
         attempt.state = AttemptState.ENDED
         del self.live[attempt.attempt_id]
         self.ended.append((attempt, over.outcome))
@@ -404,7 +405,8 @@ class Server:
             placed_at=clock.from_ms(self.wall()), running_at=None, stopping_at=None, cpu_time_ms=0,
             memory_peak_mib=0, use_permille=None, job_pk=job.pk, job_id=f"job-{job.pk}", job_state=job.state,
             job_version=0, failures=job.failures, cancel_requested=job.cancel_requested, retry=retry, cell_pk=1,
-            organization_pk=1, team_pk=1, team_id="team", saved_at=None, replicas=replicas,
+            organization_pk=1, team_pk=1, team_id="team", deadline=None, was_sized_down=False,
+            saved_at=None, replicas=replicas,
         )  # fmt: skip
         self.placed[name] = placements
         for place in placements:

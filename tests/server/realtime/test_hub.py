@@ -19,7 +19,7 @@ class Connection:
 
 def heard(hub: Hub, connection: Connection, announced_by: str) -> None:
     hub.agents[7] = connection  # type: ignore[assignment]
-    hub._on_connection(json.dumps({"node": 7, "hub": announced_by}).encode())
+    hub._on_connection(json.dumps({"nodes": [3, 7], "hub": announced_by}).encode())
 
 
 def test_a_node_that_went_to_another_process_is_let_go() -> None:
