@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import os
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,10 @@ def load(path: Path) -> Credential | None:
         return None
 
 
+def _is_here(server: str) -> bool:
+    return urllib.parse.urlsplit(server).hostname in ("127.0.0.1", "::1", "localhost")
+
+
 def store(path: Path, credential: Credential) -> None:
     """Readable by the agent's own user only, whole or not at all."""
     beside = path.with_suffix(".new")
@@ -62,9 +67,13 @@ class Enrolment:
     path: Path
 
     def stored(self) -> Credential | None:
-        """The credential kept from before, if it is for this server."""
+        """The credential kept from before, if it is for this server: one at the same address, or both on this machine,
+        where a platform takes another port when its last one is in use."""
         credential = load(self.path)
-        return credential if credential is not None and credential.server == self.server else None
+        if credential is None:
+            return None
+        is_same = credential.server == self.server
+        return credential if is_same or (_is_here(credential.server) and _is_here(self.server)) else None
 
     async def enrol(self) -> Credential:
         """A new credential, stored. Raises `EnrolRefusedError` or `EnrolUnreachableError`."""
