@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import DecimalField, Form, IntegerField, NumberInput
 from django.forms.boundfield import BoundField
@@ -143,11 +144,16 @@ def quota_tree(request: HttpRequest, site: AdminSite) -> HttpResponse:
     }  # fmt: skip
     if request.method == "POST" and form.is_valid():
         tree = form.changed_tree()
-        if "save" in request.POST and _saved(request, organization, cell, form, tree):
-            here = urlencode({"organization": organization.pk, "cell": cell.pk})
-            return redirect(reverse("admin:tenancy_quota_tree") + f"?{here}")
-        context["changed"] = [team.name for team, _ in teams if team.pk in tree]
-        context["impact"] = impact_of(cell.pk, tree, clock.now()) if tree else None
+        keep = "save" in request.POST
+        changed = [team.name for team, _ in teams if team.pk in tree]
+        if _set(request, organization, cell, form, tree, keep=keep):
+            if keep:
+                messages.success(
+                    request, f"Quotas of {', '.join(changed)} are set." if tree else "Nothing was changed."
+                )
+                here = urlencode({"organization": organization.pk, "cell": cell.pk})
+                return redirect(reverse("admin:tenancy_quota_tree") + f"?{here}")
+            context |= {"changed": changed, "impact": impact_of(cell.pk, tree, clock.now())}
     uses = TeamUse.objects.filter(team__organization=organization, cell=cell)
     used = {(use.team_id, use.chip_type): use.used_milli for use in uses}
     context["tables"] = [
@@ -164,30 +170,28 @@ def quota_tree(request: HttpRequest, site: AdminSite) -> HttpResponse:
         request,
         "console/quota_tree.html",
         context,
-        status=200 if form.is_valid() or not form.is_bound else 422,
+        status=422 if form.errors else 200,
     )
 
 
-def _saved(
+def _set(
     request: HttpRequest,
     organization: Organization,
     cell: Cell,
     form: QuotaTreeForm,
     tree: dict[int, list[QuotaLine]],
+    *,
+    keep: bool,
 ) -> bool:
-    """True when the quotas are set; else the page says why not."""
-    if not tree:
-        messages.info(request, "Nothing was changed.")
-        return True
+    """True when the quotas can be set, and are if they are to be kept; else the page says why not."""
     try:
-        principal = principal_of(request, organization)
-        set_quota_tree(principal, tree, cell_id=cell.pk, versions=form.versions())
+        with transaction.atomic():
+            principal = principal_of(request, organization)
+            set_quota_tree(principal, tree, cell_id=cell.pk, versions=form.versions())
+            transaction.set_rollback(not keep)
     except FlexaiError as error:
         form.add_error(None, "; ".join([error.detail, *(wrong.message for wrong in error.errors)]))
         return False
-    messages.success(
-        request, f"Quotas of {', '.join(team.name for team in form.teams if team.pk in tree)} are set."
-    )
     return True
 
 

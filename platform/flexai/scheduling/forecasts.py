@@ -14,7 +14,7 @@ from flexai.common.database import as_rows, prepared_cursor
 from flexai.jobs.models import Job
 from flexai.scheduling.models import Forecast
 from flexai.scheduling.policies import policy_of
-from flexai.scheduling.snapshot import take_snapshot
+from flexai.scheduling.snapshot import take_snapshot, too_many_wait
 from scheduler_core.forecast import Forecast as Expected
 from scheduler_core.forecast import forecast
 from scheduler_core.lifecycle import JobState
@@ -23,8 +23,6 @@ FORECAST_SECONDS: Final = 30.0
 """How often starts are forecast."""
 WORTH_IT: Final = timedelta(seconds=10)
 """Nothing is forecast while nobody has waited for so long: what comes and goes in a burst needs no forecast."""
-MOST_WAITING: Final = 2_000
-"""With more jobs waiting none is forecast: it takes as long as two whole cycles, on the loop's own processor."""
 STANDS: Final = timedelta(seconds=3 * FORECAST_SECONDS)
 """A forecast that was not renewed for so long is not shown any more."""
 SCORED: Final = timedelta(days=7)
@@ -49,7 +47,7 @@ def forecast_starts(cell_id: int, now: datetime) -> int:
     queued = Job.objects.filter(cell_id=cell_id, state=JobState.QUEUED)
     if not queued.filter(submitted_at__lte=now - WORTH_IT)[:1]:
         return 0
-    if queued[: MOST_WAITING + 1].count() > MOST_WAITING:
+    if too_many_wait(cell_id):
         return 0
     expected = forecast(take_snapshot(cell_id, now), policy_of(cell_id))
     _keep(cell_id, expected, now)

@@ -9,15 +9,12 @@ from typing import Final
 
 from flexai.jobs.models import Job
 from flexai.scheduling.policies import policy_of
-from flexai.scheduling.snapshot import take_snapshot
+from flexai.scheduling.snapshot import take_snapshot, too_many_wait
 from flexai.tenancy.quotas import QuotaLine
 from scheduler_core.decision import Decision, Ground, Rung
 from scheduler_core.engine import decide
-from scheduler_core.lifecycle import JobState
 from scheduler_core.model import Quota, Snapshot
 
-MOST_WAITING: Final = 2_000
-"""With more jobs waiting nothing is foretold: it takes as long as two whole cycles."""
 MOST_NAMED: Final = 50
 """Jobs that an impact names of each kind."""
 
@@ -48,20 +45,10 @@ class Impact:
 def impact_of(cell_id: int, tree: Mapping[int, Sequence[QuotaLine]], now: datetime) -> Impact:
     """What these quotas would do to the cell's jobs if they were set now. `tree` has all lines of each team that it
     names, by primary key; they are right by themselves. Nothing is written."""
-    waiting = Job.objects.filter(cell_id=cell_id, state=JobState.QUEUED)
-    if waiting[: MOST_WAITING + 1].count() > MOST_WAITING:
+    if too_many_wait(cell_id):
         return Impact(foretold=False)
     snapshot, policy = take_snapshot(cell_id, now), policy_of(cell_id)
-    before = _fates(decide(snapshot, policy))
-    after = _fates(decide(_with(snapshot, tree), policy))
-    gained: dict[int, str] = {}
-    lost: dict[int, str] = {}
-    for job in before.keys() | after.keys():
-        old, new = before.get(job, _SAME), after.get(job, _SAME)
-        if old != new:
-            (gained if new.rank > old.rank else lost)[job] = (
-                new.words if new.words else f"no longer {old.words}"
-            )
+    gained, lost = difference(decide(snapshot, policy), decide(_with(snapshot, tree), policy))
     return Impact(
         foretold=True,
         gainers=_named(gained),
@@ -69,6 +56,18 @@ def impact_of(cell_id: int, tree: Mapping[int, Sequence[QuotaLine]], now: dateti
         gaining=len(gained),
         losing=len(lost),
     )
+
+
+def difference(one: Decision, other: Decision) -> tuple[dict[int, str], dict[int, str]]:
+    """To whom the other decision does better, and to whom worse: jobs, each with what is otherwise."""
+    gained: dict[int, str] = {}
+    lost: dict[int, str] = {}
+    before, after = _fates(one), _fates(other)
+    for job in before.keys() | after.keys():
+        old, new = before.get(job, _SAME), after.get(job, _SAME)
+        if old.rank != new.rank:
+            (gained if new.rank > old.rank else lost)[job] = new.words or f"no longer {old.words}"
+    return gained, lost
 
 
 @dataclass(frozen=True, slots=True)

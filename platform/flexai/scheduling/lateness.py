@@ -14,12 +14,11 @@ from flexai.jobs.creation import Prepared
 from flexai.jobs.deadlines import instant_of
 from flexai.jobs.models import Attempt, Job
 from flexai.jobs.quantities import duration_words
-from flexai.scheduling.forecasts import MOST_WAITING
 from flexai.scheduling.models import Forecast
 from flexai.scheduling.policies import policy_of
 from flexai.scheduling.predictions import NO_IMAGE, learned
 from flexai.scheduling.rows import JobRow
-from flexai.scheduling.snapshot import take_snapshot
+from flexai.scheduling.snapshot import take_snapshot, too_many_wait
 from flexai.tenancy.principals import Principal
 from scheduler_core.forecast import forecast
 from scheduler_core.lifecycle import AT_WORK, JobState
@@ -62,7 +61,7 @@ def warnings_of(principal: Principal, prepared: Prepared) -> list[str]:
     now = clock.now()
     effective = prepared.effective
     deadline = instant_of(effective, now)
-    if deadline is None or not _is_worth_it(prepared.cell):
+    if deadline is None or too_many_wait(prepared.cell):
         return []
     first = effective["start_after"]
     first = now if first is None else max(now, datetime.fromisoformat(first))
@@ -72,11 +71,6 @@ def warnings_of(principal: Principal, prepared: Prepared) -> list[str]:
     run = _run_of(prepared.cell, principal.user.pk, prepared.team.pk, effective["name"], effective)
     late = _reasons((max(starts[0], first), max(starts[1], first)), run, deadline, now)
     return [reason["sentence"] for reason in late]
-
-
-def _is_worth_it(cell_id: int) -> bool:
-    waiting = Job.objects.filter(cell_id=cell_id, state=JobState.QUEUED)
-    return waiting[: MOST_WAITING + 1].count() <= MOST_WAITING
 
 
 def _starts_of_new(

@@ -11,13 +11,10 @@ from flexai.scheduling.forecasts import forecast_of
 from flexai.scheduling.lateness import late_reasons
 from flexai.scheduling.models import Cycle, Recording, Verdict
 from flexai.scheduling.policies import policy_of
-from flexai.scheduling.snapshot import take_snapshot
+from flexai.scheduling.snapshot import take_snapshot, too_many_wait
 from scheduler_core.dependencies import Standing
 from scheduler_core.explain import Explanation, NotWaiting, explain
 from scheduler_core.lifecycle import JobState
-
-EXPLAINED_WAITING = 2_000
-"""With more jobs waiting, an explanation leaves the position out: computing it takes a whole cycle's time."""
 
 
 def explain_job(job: Job) -> dict[str, Any]:
@@ -90,8 +87,7 @@ def _since(job: Job) -> Any:
 def _explanation(job: Job) -> Explanation | None:
     """The engine's own answer on the rows as they are; None when it does not wait for the engine or too many
     do."""
-    waiting = Job.objects.filter(cell_id=job.cell_id, state=JobState.QUEUED)[: EXPLAINED_WAITING + 1].count()
-    if waiting > EXPLAINED_WAITING:
+    if too_many_wait(job.cell_id):
         return None
     try:
         return explain(take_snapshot(job.cell_id, clock.now()), policy_of(job.cell_id), job.pk)

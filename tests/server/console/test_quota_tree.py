@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.test import Client as Browser
 
 from flexai.jobs.models import Attempt
+from flexai.scheduling.impact import difference
 from flexai.tenancy.models import AuditEntry, Quota, Team, User
+from scheduler_core.decision import Decision, Ground, Rung, Start, Taking, Unit
 from tests.server.scheduling.world import World
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +69,16 @@ def test_the_effect_is_told_and_nothing_is_set(world: World, page: Page) -> None
     assert not Attempt.objects.exists()
 
 
+def test_who_is_only_taken_on_another_ground_neither_gains_nor_loses() -> None:
+    suspended = Taking(1, 7, Rung.SUSPEND, Ground.GUARANTEE, 0)
+    unit = Unit(Start(8, 1, ()), (suspended,))
+    other = Unit(Start(8, 1, ()), (replace(suspended, ground=Ground.FAIR_SHARE),))
+    assert difference(Decision(0, (unit,)), Decision(0, (other,))) == ({}, {})
+    gained, lost = difference(Decision(0), Decision(0, (unit,)))
+    assert gained == {8: "starts when others made room"}
+    assert lost == {7: "is preempted, with its checkpoint for a guarantee"}
+
+
 def test_several_teams_are_set_at_once_and_recorded(world: World, page: Page) -> None:
     below = Team.objects.get(name="below")
     changes = {f"limit-{world.team.pk}-0": "", f"guaranteed-{below.pk}-0": "0.5", f"weight-{below.pk}-0": "3"}
@@ -79,6 +92,7 @@ def test_several_teams_are_set_at_once_and_recorded(world: World, page: Page) ->
     assert Quota.objects.get().team == world.team, "an empty line is no quota"
 
 
+@pytest.mark.parametrize("button", ["check", "save"])
 @pytest.mark.parametrize(
     ("team", "field", "value", "said"),
     [
@@ -90,10 +104,12 @@ def test_several_teams_are_set_at_once_and_recorded(world: World, page: Page) ->
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_set(
-    world: World, page: Page, team: str, field: str, value: str, said: str
+    world: World, page: Page, team: str, field: str, value: str, said: str, button: str
 ) -> None:
     pk = Team.objects.get(name=team).pk
-    answer = page.post("save", {f"{field}-{pk}-0": value})
+    answer = page.post(button, {f"{field}-{pk}-0": value})
+    assert answer.status_code == 422
+    assert "impact" not in answer.context, "no effect of what cannot be"
     assert said in answer.content.decode()
     assert f'value="{value}"' in answer.content.decode(), "what was typed is not lost"
     assert Quota.objects.get().guaranteed_milli == 1000

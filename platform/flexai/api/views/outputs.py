@@ -167,7 +167,7 @@ class IsNode(BasePermission):
         return True
 
 
-class NodeView(APIView):
+class AgentView(APIView):
     """A view for an agent."""
 
     authentication_classes = (AgentAuthentication,)
@@ -180,7 +180,7 @@ class NodeView(APIView):
 _NODE_ID = [OpenApiParameter("id", OpenApiTypes.STR, OpenApiParameter.PATH, description="Id of the attempt.")]
 
 
-class BroughtView(NodeView):
+class BroughtView(AgentView):
     """The outputs of an attempt, offered by its node."""
 
     @extend_schema(
@@ -195,7 +195,7 @@ class BroughtView(NodeView):
         return _taken(outputs_intake.offer(_node(request), id, offered))
 
 
-class BroughtPieceView(NodeView):
+class BroughtPieceView(AgentView):
     """A piece of a file."""
 
     parser_classes = (BytesParser,)
@@ -220,7 +220,7 @@ class BroughtPieceView(NodeView):
         return _taken(outputs_intake.take_piece(_node(request), id, number, offset, data or b""))
 
 
-class BroughtEndView(NodeView):
+class BroughtEndView(AgentView):
     """The end of it."""
 
     @extend_schema(
