@@ -239,7 +239,7 @@ SPECTACULAR_SETTINGS = {
         "NodeStatus": "flexai.api.schemas.common.NODE_STATUS_CHOICES",
         "Period": "flexai.api.schemas.tenancy.PERIOD_CHOICES",
         "Action": "flexai.api.schemas.common.ACTION_CHOICES",
-        "After": "flexai.api.schemas.jobs.AFTER_CHOICES",
+        "After": "flexai.api.schemas.spec.AFTER_CHOICES",
         "OutputsState": "flexai.api.schemas.outputs.OUTPUTS_STATE_CHOICES",
     },
 }

@@ -7,7 +7,8 @@ from typing import Any
 from rest_framework import serializers
 
 from flexai.api.schemas.common import InstantOrNullField, ObjectField
-from flexai.api.schemas.jobs import JobSpecSerializer, TeamRefSerializer
+from flexai.api.schemas.jobs import TeamRefSerializer
+from flexai.api.schemas.spec import JobSpecSerializer
 
 CATCH_UP_CHOICES = [(word, word) for word in ("none", "last", "all")]
 OVERLAP_CHOICES = [(word, word) for word in ("allow", "skip")]

@@ -13,6 +13,7 @@ from flexai.api.pagination import Order, order_from, page_of
 from flexai.api.renderers import JSONParser, YAMLParser
 from flexai.api.schemas import jobs as shapes
 from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers, public_id
+from flexai.api.schemas.spec import SPEC_EXAMPLES, JobSpecSerializer
 from flexai.api.views.base import View, body_of, only_known, principal_of
 from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput, NeverFits
@@ -87,10 +88,10 @@ class JobsView(View):
         operation_id="jobs_create",
         parameters=_SUBMIT,
         request={
-            "application/json": shapes.JobSpecSerializer,
-            "application/yaml": shapes.JobSpecSerializer,
+            "application/json": JobSpecSerializer,
+            "application/yaml": JobSpecSerializer,
         },
-        examples=shapes.SPEC_EXAMPLES,
+        examples=SPEC_EXAMPLES,
         responses={
             (201, "application/json"): OpenApiResponse(shapes.SUBMITTED, description="Accepted."),
             (200, "application/json"): OpenApiResponse(
