@@ -2041,7 +2041,7 @@ export interface components {
                 [key: string]: string;
             };
             /** @description Files to keep when it has run, below the working directory: results/**, junit.xml. */
-            outputs?: string[];
+            outputs?: string | string[];
         };
         /** @description For how long. */
         KeepRequest: {
@@ -2835,7 +2835,7 @@ export interface components {
                 [key: string]: string;
             };
             /** @description Files to keep when it has run, below the working directory: results/**, junit.xml. */
-            outputs?: string[];
+            outputs?: string | string[];
             schedule: components["schemas"]["CronRequest"];
         };
         /**

@@ -205,8 +205,7 @@ class JobSpecSerializer(serializers.Serializer[Any]):
     )
     depends_on = DependencySpecSerializer(required=False, many=True, help_text="All of them come first.")
     labels = TextMapField(required=False)
-    outputs = serializers.ListField(
-        child=serializers.CharField(),
+    outputs = TextsField(
         required=False,
         help_text="Files to keep when it has run, below the working directory: results/**, junit.xml.",
     )
