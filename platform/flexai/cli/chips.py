@@ -10,6 +10,7 @@ from rich.text import Text
 
 from flexai.cli import options, output, tables
 from flexai.cli.exits import NOT_FOUND, Refusal
+from flexai.cli.references import chips_in_order
 from flexai.cli.session import connect
 from flexai.client import Client
 from flexai.client.types import Chip
@@ -32,7 +33,7 @@ def list_chips(
     if context.invoked_subcommand:
         return
     with connect() as client:
-        found = [chip for chip in client.chips.list() if _is_wanted(chip, lent=lent, out=out)]
+        found = [chip for chip in chips_in_order(client) if _is_wanted(chip, lent=lent, out=out)]
     if as_json:
         output.emit_json(found)
     elif not found:

@@ -1,4 +1,5 @@
-"""What people type for a job: its id, or its name (the newest of that name); `set-…` is all its jobs."""
+"""What people type for things, and things in the order that people expect: jobs by id or name (the newest of that
+name; `set-…` is all its jobs), nodes and teams by name."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Iterable
 
 from flexai.cli.exits import NOT_FOUND, Refusal
 from flexai.client import Client
-from flexai.client.types import Job, Node, Team, is_final
+from flexai.client.types import Chip, Job, Node, Team, is_final
 
 
 def job_id_of(client: Client, reference: str) -> str:
@@ -55,3 +56,8 @@ def _none(noun: str, reference: str, hint: str) -> Refusal:
     return Refusal(
         f"There is no {noun} {reference!r}.", hint=f"{hint}.", exit_code=NOT_FOUND, code="not_found"
     )
+
+
+def chips_in_order(client: Client) -> list[Chip]:
+    """Every chip, node by node."""
+    return sorted(client.chips.list(), key=lambda chip: (chip.get("node", ""), chip["index"]))

@@ -14,10 +14,10 @@ from rich.text import Text
 
 from flexai.cli import options, output, tables
 from flexai.cli.exits import USAGE, Refusal
-from flexai.cli.references import job_id_of
+from flexai.cli.references import chips_in_order, job_id_of
 from flexai.cli.session import connect
 from flexai.client import Client
-from flexai.client.types import Chip, Explanation, Forecast, Job, Progress
+from flexai.client.types import Explanation, Forecast, Job, Progress
 
 WATCH_SECONDS = 1.0
 _ORDER = (
@@ -123,11 +123,13 @@ def top(
     """Show every chip live: use, memory, temperature, power, and whose job it runs."""
     with connect() as client:
         if as_json:
-            output.emit_json(_chips(client))
+            output.emit_json(chips_in_order(client))
         elif once or not sys.stdout.isatty():
-            output.out().print(_figures(client), tables.chips_table(_chips(client)), sep="\n")
+            output.out().print(_figures(client), tables.chips_table(chips_in_order(client)), sep="\n")
         else:
-            _keep_showing(lambda: Group(_figures(client), tables.chips_table(_chips(client), rows=_rows())))
+            _keep_showing(
+                lambda: Group(_figures(client), tables.chips_table(chips_in_order(client), rows=_rows()))
+            )
 
 
 def _show_jobs(jobs: list[Job], *, filtered: bool) -> None:
@@ -159,10 +161,6 @@ def _counts(client: Client) -> Text:
     counts = client.jobs.counts()
     parts = [output.status_text(word, word=f"{counts[word]} {word}") for word in _ORDER if counts.get(word)]
     return Text("   ").join(parts)
-
-
-def _chips(client: Client) -> list[Chip]:
-    return sorted(client.chips.list(), key=lambda chip: (chip.get("node", ""), chip["index"]))
 
 
 def _figures(client: Client) -> Text:
