@@ -1,0 +1,138 @@
+"""How fast waiting jobs get chips on 1,000 simulated nodes of 8 chips: a backlog at once, and a steady stream.
+
+The platform is whole: API, worker, PostgreSQL that syncs, and a web process to which all 1,000 nodes are connected;
+nodes and chips are simulated, nothing else is. A job counts from the message that tells its node, sent right after the
+transaction that placed it has committed, so no figure is better than what is durable.
+
+Peers, measured on this class of machine: kube-scheduler 357 jobs/s (paced: p50 7.1 ms, p99 16.4 ms, its store not
+syncing to disk), Volcano 178 jobs/s and 263 gang replicas/s (paced: p50 9.6 s), YuniKorn 503 to 714 jobs/s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from benchmarks.live import Live, platform
+from flexai.client import Client
+from flexai.common.events import AGENTS_CHANNEL
+from flexai.embedded.home import Home
+from flexai.embedded.valkey import Valkey
+
+NODES = 1000
+CHIPS = 8
+WARM_UP = 20
+PATIENCE_SECONDS = 600
+Spec = dict[str, Any]
+CHIP_JOB: Spec = {
+    "name": "placed",
+    "commands": ["true"],
+    "env": {"FLEXAI_SIMULATE_SECONDS": "3600"},
+    "resources": {"accelerators": "H100-80GB:1"},
+}
+
+
+class Placings:
+    """Hears of every transaction that gave nodes something new, with the time of this process's clock."""
+
+    def __init__(self, live: Live) -> None:
+        socket = Valkey(Home(live.folder / "data").sockets / "valkey").socket
+        self._channel = redis.Redis(unix_socket_path=str(socket)).pubsub()
+        self._channel.subscribe(AGENTS_CHANNEL)
+        self._heard: list[tuple[float, int]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._ended.is_set():
+            message = self._channel.get_message(ignore_subscribe_messages=True, timeout=0.5)
+            if message is not None:
+                self._heard.append((time.time(), len(json.loads(message["data"]))))
+
+    def since(self, when: float) -> list[float]:
+        """Times at which it heard, after this one, in order."""
+        return [at for at, _ in list(self._heard) if at > when]
+
+    def close(self) -> None:
+        """It listens no more."""
+        self._ended.set()
+        self._thread.join()
+        self._channel.close()
+
+
+@contextmanager
+def cluster() -> Iterator[tuple[Live, Client, Placings]]:
+    """A platform with all nodes connected and nothing to do."""
+    with (
+        platform("--no-agent", "--simulate", f"{NODES}x{CHIPS}:H100-80GB") as live,
+        live.client() as client,
+    ):
+        until(
+            lambda: sum(node["status"] == "ready" for node in client.nodes.list()) == NODES, "the nodes", 1.0
+        )
+        placings = Placings(live)
+        try:
+            yield live, client, placings
+        finally:
+            placings.close()
+
+
+def warm_up(client: Client, spec: Spec) -> None:
+    """A few such jobs have run and ended: what is compiled or loaded at first use is there."""
+    ids = client.jobs.batch([{**spec, "env": {"FLEXAI_SIMULATE_SECONDS": "0"}}] * WARM_UP)
+    until(lambda: client.jobs.counts().get("succeeded", 0) == len(ids), "the first jobs")
+
+
+@contextmanager
+def scheduler_stopped(live: Live) -> Iterator[None]:
+    """Inside, no cycle runs: the worker's process is halted."""
+    workers = [pid for pid in live.processes() if b"flexai.embedded.worker" in _command_line(pid)]
+    if not workers:
+        raise RuntimeError("No worker is found among the platform's processes.")
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+
+
+def until(holds: Any, what: str, every_seconds: float = 0.05) -> None:
+    """It holds afterwards. Raises RuntimeError when it never does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"waited {PATIENCE_SECONDS} s in vain for {what}")
+        time.sleep(every_seconds)
+
+
+def waiting(client: Client) -> int:
+    """Jobs that nothing was given to yet."""
+    return int(client.jobs.counts().get("queued", 0))
+
+
+def placed_at(client: Client, job: str) -> float:
+    """When the scheduler wrote that it placed the job, by the platform's clock; before the commit."""
+    for event in client.jobs.events(job):
+        if event["kind"] == "attempt.placed":
+            return datetime.fromisoformat(event["at"]).timestamp()
+    raise RuntimeError(f"{job} was not placed.")
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
