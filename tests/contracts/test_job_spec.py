@@ -47,13 +47,13 @@ ACCEPTED: dict[str, Any] = {
     "right_size": False,
     "labels": {"project": "x"},
     "outputs": ["results/**", "junit.xml"],
+    "image": "docker.io/pytorch/pytorch:2",
     "utilization_policy": {"min_utilization": 5, "window": "10m", "action": "suspend"},
     "depends_on": [{"job": "a", "on": "afterany", "otherwise": "cancel"}, "b"],
     "matrix": {"lr": [1, 2], "exclude": [{"lr": 2}], "include": [{"note": "x"}], "max_parallel": 2},
     "resources.any_of": [{"accelerators": "H100:1"}, {"accelerators": "A100:2"}],
 }
 REFUSED: dict[str, Any] = {
-    "image": "pytorch:2",
     "setup": ["make"],
     "secrets": ["key"],
     "resources.shm_size": "1GB",

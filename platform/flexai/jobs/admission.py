@@ -68,6 +68,11 @@ def cell_of(effective: Mapping[str, Any]) -> Registered:
 def admit(effective: dict[str, Any], cell: Registered, *, team: int, organization: int) -> Admitted:
     """The spec with registered chip types. Raises NeverFits with the engine's sentence when it can never start, with
     none of its alternatives."""
+    if effective["image"] is not None:
+        wrong = FieldError(
+            "image", "no node here can run images", "leave it out: commands run on the node itself"
+        )
+        raise NeverFits("No node here can run images.", errors=[wrong])
     resolved, roundings = _with_registered_types(effective, cell)
     reasons = _reasons(resolved, cell, team, organization)
     if reasons:

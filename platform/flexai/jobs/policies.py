@@ -16,6 +16,7 @@ from django.db import transaction
 
 from flexai.common.errors import FieldError, InvalidInput, NotFound
 from flexai.jobs import quantities, spec
+from flexai.jobs.images import is_allowed, read_image, read_pattern
 from flexai.jobs.quantities import Wrong, duration_words
 from flexai.jobs.spec_resources import ISOLATION
 from flexai.tenancy import audit
@@ -32,7 +33,10 @@ DEFAULTS: Final = (
 )  # fmt: skip
 """Fields of the spec that a policy may fill in. `idle_timeout` and `utilization_policy` go to jobs with chips alone."""
 OF_CHIPS: Final = frozenset({"idle_timeout", "utilization_policy"})
-BOUNDS: Final = ("max_duration", "priority", "chips", "retries", "isolation", "node_pools", "labels")
+BOUNDS: Final = (
+    "max_duration", "priority", "chips", "retries", "isolation", "node_pools", "labels", "allowed_images",
+    "require_digest",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,18 @@ def set_job_policy(principal: Principal, team: Team | None, defaults: object, bo
     told = {"defaults": before.defaults, "bounds": before.bounds}
     audit.record(principal, "job_policy.set", team or organization, before=told, after=values)
     return row
+
+
+def check_job_policy(defaults: object, bounds: object) -> None:
+    """Raises InvalidInput naming every field with which `set_job_policy` would refuse them."""
+    errors: list[FieldError] = []
+    for check, given in ((_checked_defaults, defaults), (_checked_bounds, bounds)):
+        try:
+            check(given)
+        except InvalidInput as error:
+            errors += error.errors
+    if errors:
+        raise InvalidInput("The policy cannot be set so.", errors=errors)
 
 
 @transaction.atomic
@@ -180,6 +196,8 @@ _FIELDS: Final = {
     "chips": "resources.accelerators",
     "retries": "retry.limit",
     "isolation": "resources.isolation",
+    "allowed_images": "image",
+    "require_digest": "image",
 }
 """Where the field that a bound is about stands in the spec."""
 
@@ -230,9 +248,26 @@ def _labels(effective: Mapping[str, Any], needed: Sequence[str]) -> str | None:
     return f"must have {', '.join(missing)}" if missing else None
 
 
+def _images(effective: Mapping[str, Any], allowed: Sequence[str]) -> str | None:
+    """Of a job that names one; a job without runs none."""
+    if effective["image"] is None:
+        return None
+    image = read_image(effective["image"])
+    if any(is_allowed(image, read_pattern(pattern)) for pattern in allowed):
+        return None
+    return f"must be of {', '.join(allowed)}"
+
+
+def _digest(effective: Mapping[str, Any], needed: bool) -> str | None:
+    if not needed or effective["image"] is None or read_image(effective["image"]).digest:
+        return None
+    return "must end with a digest, @sha256: and 64 digits"
+
+
 _CHECKS: Final[Mapping[str, Callable[[Mapping[str, Any], Any], str | None]]] = {
     "max_duration": _duration, "priority": _priority, "chips": _chips, "retries": _retries,
     "isolation": _isolation, "node_pools": _pools, "labels": _labels,
+    "allowed_images": _images, "require_digest": _digest,
 }  # fmt: skip
 
 
@@ -293,6 +328,20 @@ def _texts(value: object) -> object:
     return value
 
 
+def _patterns(value: object) -> object:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_ITEMS:
+        raise Wrong(f"must be a list of 1 to {MAX_ITEMS} patterns")
+    for item in value:
+        read_pattern(item)
+    return value
+
+
+def _flag(value: object) -> object:
+    if not isinstance(value, bool):
+        raise Wrong("must be true or false")
+    return value
+
+
 _BOUNDS: Final[Mapping[str, Callable[[object], object]]] = {
     "max_duration": lambda value: quantities.duration_ms(value, least=1000),
     "priority": lambda value: quantities.whole(value, 0, 100),
@@ -301,4 +350,6 @@ _BOUNDS: Final[Mapping[str, Callable[[object], object]]] = {
     "isolation": _one_isolation,
     "node_pools": _texts,
     "labels": _texts,
+    "allowed_images": _patterns,
+    "require_digest": _flag,
 }

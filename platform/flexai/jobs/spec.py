@@ -20,6 +20,7 @@ import msgspec
 
 from flexai.common.errors import FieldError, InvalidInput, TooLarge
 from flexai.jobs import quantities
+from flexai.jobs.images import Image, read_image
 from flexai.jobs.spec_matrix import Task, read_matrix
 from flexai.jobs.spec_order import read_depends_on
 from flexai.jobs.spec_reader import Reader
@@ -138,6 +139,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         "name": _name(reader),
         "team": reader.slug("team"),
         "type": kind,
+        "image": _image(reader),
         "commands": _commands(reader),
         "env": reader.environment("env", MAX_ENV),
         "files": reader.files("files", MAX_FILES, MAX_FILE_BYTES),
@@ -171,6 +173,16 @@ def _read(reader: Reader) -> dict[str, Any]:
 
 def _name(reader: Reader) -> str:
     return reader.line("name", "job", MAX_NAME)
+
+
+def _image(reader: Reader) -> str | None:
+    """The full name of the image that its commands run in; None: they run as they are on the node."""
+    image: Image | None = reader.read("image", read_image)
+    if image is None:
+        return None
+    if str(image) != reader.raw["image"]:
+        reader.rounded(f"`image` is {image}.")
+    return str(image)
 
 
 def _outputs(reader: Reader) -> list[str]:

@@ -13,7 +13,7 @@ from flexai.common.errors import FieldError
 BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
-            "name", "team", "type", "commands", "working_dir", "files", "env", "resources", "nodes", "spread",
+            "name", "team", "type", "image", "commands", "working_dir", "files", "env", "resources", "nodes", "spread",
             "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
             "max_duration", "deadline",
             "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout", "depends_on",
@@ -41,7 +41,7 @@ BUILT: Mapping[str, frozenset[str]] = {
 NOT_BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
-            "image", "setup", "secrets", "topology", "ports",
+            "setup", "secrets", "topology", "ports",
             "instances", "scaling", "probes", "volumes", "notify",
         }
     ),

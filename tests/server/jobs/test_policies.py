@@ -81,6 +81,12 @@ def test_the_nearer_default_goes_first_and_dry_run_tells_whose_it_is(tenant: Ten
          "resources.isolation", "must be enforced or stricter"),
         ({"node_pools": ["a", "b"]}, {}, "node_pools", "must be of a, b"),
         ({"labels": ["project"]}, {"labels": {"other": "x"}}, "labels", "must have project"),
+        ({"allowed_images": ["ghcr.io/acme/*"]}, {"image": "ghcr.io/acme-evil/x"}, "image",
+         "must be of ghcr.io/acme/*"),
+        ({"allowed_images": ["docker.io/python"]}, {"image": "docker.io/evil/python"}, "image",
+         "must be of docker.io/python"),
+        ({"require_digest": True}, {"image": "ghcr.io/acme/x:1"}, "image",
+         "must end with a digest, @sha256: and 64 digits"),
     ],
 )  # fmt: skip
 def test_a_refusal_names_the_policy(
@@ -100,6 +106,19 @@ def test_what_keeps_within_the_bounds_is_accepted(tenant: Tenant) -> None:
         tenant, max_duration="2h", priority=50, resources={"accelerators": "H100:2"}, retry=1,
         labels={"project": "x"}, node_pools=["default"],
     )  # fmt: skip
+
+
+def test_an_image_that_is_allowed_is_refused_by_no_policy_but_no_node_runs_it(tenant: Tenant) -> None:
+    set_policy(
+        tenant, bounds={"allowed_images": ["docker.io/python", "ghcr.io/acme/**"], "require_digest": True}
+    )
+    for name in ("docker.io/library/python", "ghcr.io/acme/a/b", "GHCR.io/acme/a"):
+        answer = tenant.api.post("/jobs", a_spec(image=f"{name}@sha256:{'0' * 64}"))
+        assert (answer.status_code, answer.json()["code"]) == (422, "never_fits"), answer.content
+        assert answer.json()["detail"] == "No node here can run images."
+        assert [error["field"] for error in answer.json()["errors"]] == ["image"]
+    assert not Job.objects.exists()
+    submitted(tenant)  # a job without an image runs none
 
 
 def test_a_slice_gets_the_floor_of_isolation(tenant: Tenant) -> None:
@@ -134,6 +153,8 @@ def test_another_organization_is_not_bound_by_it(tenant: Tenant) -> None:
         {"bounds": {"color": 1}}, {"bounds": {"priority": 101}}, {"bounds": {"max_duration": "soon"}},
         {"bounds": {"isolation": "some"}}, {"bounds": {"labels": []}}, {"bounds": {"node_pools": [1]}}, {"x": {}},
         {"bounds": {"isolation": []}}, {"bounds": {"chips": True}},
+        {"bounds": {"allowed_images": ["acme/*"]}}, {"bounds": {"allowed_images": []}},
+        {"bounds": {"allowed_images": "ghcr.io/acme/*"}}, {"bounds": {"require_digest": "yes"}},
     ],
 )  # fmt: skip
 def test_other_policies_are_refused(tenant: Tenant, policy: Any) -> None:

@@ -35,7 +35,7 @@ def wrong(raw: object) -> dict[str, str]:
 
 def test_the_defaults() -> None:
     assert parse({"commands": "true"}).spec == {
-        "name": "job", "team": "", "type": "task", "commands": ["true"], "env": {}, "files": {},
+        "name": "job", "team": "", "type": "task", "image": None, "commands": ["true"], "env": {}, "files": {},
         "working_dir": "",
         "resources": {
             "chips": 0, "chip_types": [], "milli": 0, "chip_memory_mib": 0, "cpu_milli": 1000,
@@ -65,6 +65,15 @@ def test_outputs_are_paths_below_the_working_directory() -> None:
     assert set(wrong(spec(outputs=[3]))) == {"outputs.0"}
     assert "`working_dir` is another" in wrong(spec(outputs=["x"], working_dir="/data"))["outputs"]
     assert "did you mean `outputs`" in wrong(spec(artifacts=["x"]))["artifacts"]
+
+
+def test_an_image_is_kept_by_its_full_name_and_that_is_said() -> None:
+    read = parse(spec(image="docker.io/python"))
+    assert read.spec["image"] == "docker.io/library/python:latest"
+    assert "`image` is docker.io/library/python:latest." in read.roundings
+    assert parse(spec(image="ghcr.io/acme/train:1")).roundings == []
+    assert "does not name its registry" in wrong(spec(image="python:3.12"))["image"]
+    assert set(wrong(spec(image=["x"]))) == {"image"}
 
 
 def asked(**fields: Any) -> tuple[list[tuple[Any, ...]], str]:

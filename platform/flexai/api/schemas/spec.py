@@ -10,6 +10,7 @@ from rest_framework import serializers
 from flexai.api.schemas.common import (
     TextMapField,
 )
+from flexai.jobs.images import MAX_REFERENCE
 from flexai.jobs.spec import SIGNALS
 
 AFTER_CHOICES = [(word, word) for word in ("afterok", "afterany", "afternotok")]
@@ -167,6 +168,11 @@ class JobSpecSerializer(serializers.Serializer[Any]):
         required=False, help_text="Who pays; may be left out by members of one team."
     )
     type = serializers.ChoiceField(["task"], required=False)
+    image = serializers.CharField(
+        required=False,
+        max_length=MAX_REFERENCE,
+        help_text="What the commands run in: registry/name:tag@digest. No node runs images yet.",
+    )
     commands = TextsField(help_text="Run in order by one shell.")
     working_dir = serializers.CharField(required=False)
     files = TextMapField(required=False, help_text="Relative path → text.")

@@ -305,5 +305,5 @@ class JobPolicySerializer(serializers.Serializer[Any]):
     bounds = ObjectField(
         required=False,
         help_text="max_duration (then needed), priority and chips and retries at most, isolation (the weakest that "
-        "slices may have), node_pools (allowed), labels (needed).",
+        "slices may have), node_pools (allowed), labels (needed), allowed_images (patterns), require_digest.",
     )
