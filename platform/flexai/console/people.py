@@ -30,7 +30,6 @@ from flexai.tenancy.budgets import remove_budget, set_budget, set_user_caps
 from flexai.tenancy.models import (
     AuditEntry,
     Budget,
-    JobPolicy,
     Membership,
     Organization,
     Price,
@@ -285,15 +284,6 @@ class PriceAdmin(ConsoleAdmin):
 
 def _price_line(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "from_day": values["from_day"].isoformat()}
-
-
-@admin.register(JobPolicy)
-class JobPolicyAdmin(ConsoleAdmin):
-    """What jobs get and may ask for; set by the API, where its fields are checked."""
-
-    list_display = ("organization", "team", "defaults", "bounds")
-    list_filter = ("organization",)
-    list_select_related = ("organization", "team")
 
 
 @admin.register(ServiceAccount)

@@ -187,7 +187,7 @@ CONSOLE = {
     "tenancy.organization": "list add change", "tenancy.team": "list add change", "tenancy.user": "list add change",
     "tenancy.token": "list", "tenancy.auditentry": "list", "tenancy.serviceaccount": "list",
     "tenancy.trustrule": "list add",
-    "tenancy.price": "list add", "tenancy.jobpolicy": "list",
+    "tenancy.price": "list add", "tenancy.jobpolicy": "list add change delete",
     "cluster.pool": "list add change", "cluster.node": "list", "cluster.chip": "list", "cluster.nodeevent": "list",
     "jobs.job": "list", "jobs.attempt": "list", "jobs.event": "list", "scheduling.cycle": "list",
     "scheduling.verdict": "list", "scheduling.quarantine": "list",

@@ -1,0 +1,39 @@
+"""What a policy for jobs does, in sentences for whoever sets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+
+def words_of(defaults: Mapping[str, Any], bounds: Mapping[str, Any]) -> list[str]:
+    """A sentence for each default and each bound, in the order in which a form shows them; none for an empty policy."""
+    given = [f"Jobs that leave `{key}` out get {_said(value)}." for key, value in defaults.items()]
+    return [*given, *(_BOUNDS[key](value) for key, value in bounds.items() if value is not False)]
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return _listed(value)
+    return str(value) if isinstance(value, str | int) else msgspec.json.encode(value).decode()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+_BOUNDS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "max_duration": lambda most: f"A job must give `max_duration`, {most} at most.",
+    "priority": lambda most: f"A priority above {most} is refused.",
+    "chips": lambda most: f"A job that asks for more than {most} chips, all replicas together, is refused.",
+    "retries": lambda most: f"More than {most} retries are refused.",
+    "isolation": lambda least: f"A slice that says nothing is {least}; anything weaker is refused.",
+    "node_pools": lambda names: f"A job must name its pools, of {_listed(names)}.",
+    "labels": lambda names: f"A job without the labels {_listed(names)} is refused.",
+    "allowed_images": lambda patterns: f"An image that is not of {_listed(patterns)} is refused.",
+    "require_digest": lambda _: "An image without a digest is refused.",
+}
