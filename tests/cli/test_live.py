@@ -129,6 +129,34 @@ def test_nodes_chips_and_quotas_are_shown_and_changed(shell: Shell) -> None:
     assert "100" in shell("quota").out
 
 
+def test_more_quota_is_asked_for_and_granted(shell: Shell, platform: LivePlatform) -> None:
+    team = shell("quota", "--json").json[0]["name"]
+    asked = shell("quota", "request", team, "TPU=4:8", "--reason", "the paper is due", "--json")
+    assert asked.code == 0, asked.err
+    request = asked.json
+    assert request["asked"] == {"guaranteed_milli": 4000, "limit_milli": 8000, "over_quota_weight": 1}
+    assert "withdraw it" in shell("quota", "request", team, "TPU=5", "--reason", "more").err
+    listed = shell("quota", "requests").out
+    assert request["id"] in listed
+    assert "4:8" in listed
+    assert max(map(len, listed.splitlines())) <= 80
+    granted = shell("quota", "approve", request["id"], "2:none", "--answer", "half")
+    assert granted.code == 0, granted.err
+    assert "2:none" in granted.out
+    assert "half" in granted.err
+    assert shell("quota", "withdraw", request["id"]).code != 0
+    assert "No request waits" in shell("quota", "requests").err
+    quotas = {quota["chip_type"]: quota for quota in shell("quota", "--json").json[0]["quotas"]}
+    assert (quotas["TPU"]["guaranteed_milli"], quotas["TPU"]["limit_milli"]) == (2000, None)
+    client = platform.client()
+    more = client.quota_requests.create(team, "TPU", {"guaranteed_milli": 9000}, reason="more")
+    assert shell("quota", "decline", more["id"], "--reason", "nothing is left").code == 0
+    told = [(one["state"], one["answer"]) for one in client.quota_requests.list(state="declined")]
+    assert told == [("declined", "nothing is left")]
+    (one,) = [found for found in client.teams.list() if found["name"] == team]
+    client.quotas.set(one["id"], [quota for quota in one["quotas"] if quota["chip_type"] != "TPU"])
+
+
 def test_the_past_is_exported_for_the_simulator_and_savings_are_told(shell: Shell) -> None:
     assert shell("run", "--name", "past", "--wait", "-a", "cpu:1", "--", "sleep 1").code == 0
     assert shell("export-history", "-o", "past.jsonl").code == 0

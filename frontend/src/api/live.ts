@@ -79,7 +79,9 @@ export class JobFeed {
   private refresh(batch: string[]): void {
     void this.client.invalidateQueries({ queryKey: ["get", "/api/v1/jobs/counts"] });
     void this.client.invalidateQueries({ queryKey: JOB_LISTS }, { cancelRefetch: false });
-    if (batch.includes("team")) void this.client.invalidateQueries({ queryKey: ["get", "/api/v1/teams"] });
+    if (!batch.includes("team")) return;
+    for (const path of ["/api/v1/teams", "/api/v1/quota-requests"])
+      void this.client.invalidateQueries({ queryKey: ["get", path] });
   }
 }
 

@@ -803,6 +803,78 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/quota-requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The requests of the teams that you see, newest first. */
+        get: operations["quota_requests_list"];
+        put?: never;
+        /** @description Ask for more of a chip type for a team. Maintainers and owners; whoever may set the team's quotas decides. */
+        post: operations["quota_request_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quota-requests/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * @description The team has it from now on, or the figures given here. Operators; owners for a team below another, out of
+         *     what that one is promised.
+         */
+        post: operations["quota_request_approve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quota-requests/{id}/decline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description The quota stays as it is, and why. Whoever could approve it. */
+        post: operations["quota_request_decline"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quota-requests/{id}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Nobody decides it any more. Its asker, and whoever may ask for the team. */
+        post: operations["quota_request_withdraw"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/recordings": {
         parameters: {
             query?: never;
@@ -1039,8 +1111,8 @@ export interface paths {
         };
         get?: never;
         /**
-         * @description Set the budget of the team and all below it; owners and operators. Once a hard one is spent, nothing with
-         *     chips starts.
+         * @description Set the budget of the team and all below it. Operators; owners for a team below another. Once a hard one is
+         *     spent, nothing with chips starts.
          */
         put: operations["team_budget_set"];
         post?: never;
@@ -1320,6 +1392,14 @@ export interface components {
             /** @description Millionths of the currency. */
             cost_micro: number;
         };
+        /** @description Figures that are granted instead of those asked for; what is left out is granted as asked. */
+        ApprovalRequest: {
+            guaranteed_milli?: number;
+            /** @description Null: no limit. */
+            limit_milli?: number | null;
+            over_quota_weight?: number;
+            answer?: string;
+        };
         /** @description One try at running a job. */
         Attempt: {
             number: number;
@@ -1586,6 +1666,10 @@ export interface components {
             items: components["schemas"]["Cycle"][];
             next_cursor: string | null;
         };
+        /** @description Why not. */
+        DeclineRequest: {
+            reason: string;
+        };
         /** @description What a job waits for, or waited for. */
         Dependency: {
             id: string;
@@ -1713,6 +1797,13 @@ export interface components {
             queue_position: number | null;
             ahead: number | null;
             forecast: components["schemas"]["Forecast"] | null;
+        };
+        /** @description What a team has of the type, in milli-chips. */
+        Figures: {
+            guaranteed_milli: number;
+            /** @description Null: no limit. */
+            limit_milli: number | null;
+            over_quota_weight: number;
         };
         /** @description When a waiting job is expected to start, if nobody comes before it and nothing ends early. */
         Forecast: {
@@ -1952,7 +2043,7 @@ export interface components {
             defaults?: {
                 [key: string]: unknown;
             };
-            /** @description max_duration (then needed), priority and chips and retries at most, isolation (the weakest that slices may have), node_pools (allowed), labels (needed). */
+            /** @description max_duration (then needed), priority and chips and retries at most, isolation (the weakest that slices may have), node_pools (allowed), labels (needed), allowed_images (patterns), require_digest. */
             bounds?: {
                 [key: string]: unknown;
             };
@@ -1963,7 +2054,7 @@ export interface components {
             defaults?: {
                 [key: string]: unknown;
             };
-            /** @description max_duration (then needed), priority and chips and retries at most, isolation (the weakest that slices may have), node_pools (allowed), labels (needed). */
+            /** @description max_duration (then needed), priority and chips and retries at most, isolation (the weakest that slices may have), node_pools (allowed), labels (needed), allowed_images (patterns), require_digest. */
             bounds?: {
                 [key: string]: unknown;
             };
@@ -1983,6 +2074,8 @@ export interface components {
             /** @description Who pays; may be left out by members of one team. */
             team?: string;
             type?: components["schemas"]["TypeEnum"];
+            /** @description What the commands run in: registry/name:tag@digest. No node runs images yet. */
+            image?: string;
             /** @description Run in order by one shell. */
             commands: string | string[];
             working_dir?: string;
@@ -2211,6 +2304,24 @@ export interface components {
         /** @description Prices to be set; others stay. */
         NewPricesRequest: {
             prices: components["schemas"]["PriceRequest"][];
+        };
+        /** @description What the team would have: whole figures, not how much more. What is left out stays. */
+        NewQuotaRequestRequest: {
+            /** @description Name or id. */
+            team: string;
+            /** @description Name; the first when left out. */
+            cell?: string;
+            chip_type: string;
+            guaranteed_milli?: number;
+            /** @description Null: no limit. */
+            limit_milli?: number | null;
+            over_quota_weight?: number;
+            /**
+             * Format: date
+             * @description The last day, in UTC; for good when left out.
+             */
+            until?: string | null;
+            reason: string;
         };
         /** @description A role to be given. */
         NewRoleRequest: {
@@ -2537,6 +2648,13 @@ export interface components {
             /** @description Held by the team and the teams below it now. */
             used_milli: number;
         };
+        /**
+         * @description * `withdraw` - withdraw
+         *     * `approve` - approve
+         *     * `decline` - decline
+         * @enum {string}
+         */
+        QuotaAllowedActionsEnum: "withdraw" | "approve" | "decline";
         /** @description A quota to be set. */
         QuotaLineRequest: {
             chip_type: string;
@@ -2544,6 +2662,64 @@ export interface components {
             limit_milli?: number | null;
             over_quota_weight?: number;
         };
+        /** @description A team asks for more of one chip type. */
+        QuotaRequest: {
+            id: string;
+            team: components["schemas"]["QuotaRequestTeam"];
+            cell: string;
+            chip_type: string;
+            asked: components["schemas"]["Figures"];
+            /**
+             * Format: date
+             * @description The last day, in UTC; null: for good.
+             */
+            until: string | null;
+            reason: string;
+            /**
+             * @description ended: it was granted for a time, and that is over.
+             *
+             *     * `open` - open
+             *     * `approved` - approved
+             *     * `declined` - declined
+             *     * `withdrawn` - withdrawn
+             *     * `ended` - ended
+             */
+            state: components["schemas"]["QuotaStateEnum"];
+            asked_by: string;
+            /** Format: date-time */
+            asked_at: string;
+            granted: components["schemas"]["Figures"] | null;
+            /** @description What the team has again when the time is over; null: no quota of the type. */
+            before: components["schemas"]["Figures"] | null;
+            decided_by: string | null;
+            /** Format: date-time */
+            decided_at: string | null;
+            /** @description What whoever decided said. */
+            answer: string;
+            /** @description What became of a grant for a time. */
+            note: string;
+            /** @description What you may do with it now. */
+            allowed_actions: components["schemas"]["QuotaAllowedActionsEnum"][];
+        };
+        /** @description A page of requests, newest first. */
+        QuotaRequestList: {
+            items: components["schemas"]["QuotaRequest"][];
+            next_cursor: string | null;
+        };
+        /** @description The team that asks. */
+        QuotaRequestTeam: {
+            id: string;
+            name: string;
+        };
+        /**
+         * @description * `open` - open
+         *     * `approved` - approved
+         *     * `declined` - declined
+         *     * `withdrawn` - withdrawn
+         *     * `ended` - ended
+         * @enum {string}
+         */
+        QuotaStateEnum: "open" | "approved" | "declined" | "withdrawn" | "ended";
         /** @description All quotas of a team; those left out are gone. */
         QuotasRequest: {
             quotas: components["schemas"]["QuotaLineRequest"][];
@@ -2777,6 +2953,8 @@ export interface components {
             /** @description Who pays; may be left out by members of one team. */
             team?: string;
             type?: components["schemas"]["TypeEnum"];
+            /** @description What the commands run in: registry/name:tag@digest. No node runs images yet. */
+            image?: string;
             /** @description Run in order by one shell. */
             commands: string | string[];
             working_dir?: string;
@@ -4877,6 +5055,176 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Prices"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    quota_requests_list: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Rows of a page, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description Only those in this state. */
+                state?: "approved" | "declined" | "ended" | "open" | "withdrawn";
+                /** @description Public id of a team: only its requests. */
+                team?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaRequestList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    quota_request_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewQuotaRequestRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaRequest"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    quota_request_approve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the request. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ApprovalRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaRequest"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    quota_request_decline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the request. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeclineRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaRequest"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    quota_request_withdraw: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the request. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaRequest"];
                 };
             };
             /** @description Refused. */

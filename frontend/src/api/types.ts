@@ -20,6 +20,7 @@ export type Node = Schemas["Node"];
 export type Cluster = Schemas["Cluster"];
 export type Schedule = Schemas["Schedule"];
 export type Quota = Schemas["Quota"];
+export type QuotaRequest = Schemas["QuotaRequest"];
 export type Team = Schemas["Team"];
 export type Role = Schemas["Role"];
 export type Action = Schemas["Action"];

@@ -184,6 +184,64 @@ test("the teams page shows used, guaranteed and over quota", async () => {
   expect(await screen.findByText("96 used · 64 guaranteed · +32 over · 128 limit")).toBeTruthy();
 });
 
+test("a maintainer asks for more quota, and withdraws what waits for an answer", async () => {
+  const world = new World();
+  const answer = serverOf(world);
+  const figures = { guaranteed_milli: 96_000, limit_milli: null, over_quota_weight: 1 };
+  const request = {
+    id: "qreq-1",
+    team: { id: world.teams[0]!.id, name: world.teams[0]!.name },
+    cell: "default",
+    chip_type: "H100-80GB",
+    asked: figures,
+    until: "2026-12-31",
+    reason: "the paper is due",
+    state: "open",
+    asked_by: "ana",
+    asked_at: new Date().toISOString(),
+    granted: null,
+    before: null,
+    decided_by: null,
+    decided_at: null,
+    answer: "",
+    note: "",
+    allowed_actions: ["withdraw"],
+  };
+  const sent: unknown[] = [];
+  const { requests } = showPage("/teams", world, async (input, init) => {
+    const asked = input instanceof Request ? input : new Request(String(input), init);
+    const { pathname } = new URL(asked.url);
+    if (!pathname.startsWith("/api/v1/quota-requests")) return answer(input, init);
+    if (asked.method === "POST") {
+      sent.push(
+        await asked
+          .clone()
+          .json()
+          .catch(() => null),
+      );
+      return Response.json(request, { status: pathname.endsWith("withdraw") ? 200 : 201 });
+    }
+    return Response.json({ items: [request], next_cursor: null });
+  });
+  const list = await screen.findByRole("list", { name: /that research-nlp asked for/ });
+  expect(list.textContent).toContain("96 guaranteed, no limit at most, until 2026-12-31");
+  expect(list.textContent).toContain("Waits for an answer");
+  expect(screen.queryByRole("button", { name: "Approve" })).toBeNull();
+  await userEvent.click(screen.getAllByRole("button", { name: "Ask for more quota" })[0]!);
+  const form = await screen.findByRole("dialog");
+  await userEvent.type(within(form).getByLabelText("Guaranteed, in chips"), "96.5");
+  await userEvent.type(within(form).getByLabelText(/Reason/), "more to do");
+  await userEvent.click(within(form).getByRole("button", { name: "Ask" }));
+  await waitFor(() => expect(screen.queryByRole("dialog")).toBeNull());
+  expect(sent).toEqual([
+    { team: "team-nlp", chip_type: "H100-80GB", guaranteed_milli: 96_500, reason: "more to do" },
+  ]);
+  await userEvent.click(screen.getByRole("button", { name: "Withdraw" }));
+  await waitFor(() =>
+    expect(requests.some((one) => one.url.endsWith("/quota-requests/qreq-1/withdraw"))).toBe(true),
+  );
+});
+
 test("without a session every page leads to the login, and the login leads back", async () => {
   const world = new World();
   world.signedIn = false;

@@ -11,6 +11,7 @@ from flexai import __version__
 from flexai.cli import (
     account,
     acting,
+    asking,
     chips,
     keeping,
     output,
@@ -53,7 +54,7 @@ app.add_typer(schedules.schedule, name="schedule", rich_help_panel=_JOBS)
 app.command(rich_help_panel=_PLACES)(watching.top)
 app.add_typer(places.nodes, name="nodes", rich_help_panel=_PLACES)
 app.add_typer(chips.chips, name="chips", rich_help_panel=_PLACES)
-app.add_typer(places.quota, name="quota", rich_help_panel=_PLACES)
+app.add_typer(asking.quota, name="quota", rich_help_panel=_PLACES)
 app.command(rich_help_panel=_PLACES)(spending.usage)
 app.command(rich_help_panel=_PLACES)(savings.savings)
 app.command("export-history", rich_help_panel=_PLACES)(savings.export_history)

@@ -26,7 +26,16 @@ import httpx
 
 from flexai.client.client import DEFAULT_TIMEOUT_SECONDS, Client
 from flexai.client.jobs import Jobs
-from flexai.client.places import Chips, Cluster, Nodes, Quotas, Teams, Tokens, TrustRules
+from flexai.client.places import (
+    Chips,
+    Cluster,
+    Nodes,
+    QuotaRequests,
+    Quotas,
+    Teams,
+    Tokens,
+    TrustRules,
+)
 from flexai.client.schedules import Schedules
 from flexai.client.transport import Transport
 
@@ -182,6 +191,16 @@ class AsyncQuotas(_Group):
     set = _call(Quotas.set)
 
 
+class AsyncQuotaRequests(_Group):
+    """As `QuotaRequests`."""
+
+    list = _each(QuotaRequests.list)
+    create = _call(QuotaRequests.create)
+    withdraw = _call(QuotaRequests.withdraw)
+    approve = _call(QuotaRequests.approve)
+    decline = _call(QuotaRequests.decline)
+
+
 class AsyncTokens(_Group):
     """As `Tokens`."""
 
@@ -220,6 +239,7 @@ class AsyncClient:
         self.chips = AsyncChips(self._plain.chips)
         self.teams = AsyncTeams(self._plain.teams)
         self.quotas = AsyncQuotas(self._plain.quotas)
+        self.quota_requests = AsyncQuotaRequests(self._plain.quota_requests)
         self.tokens = AsyncTokens(self._plain.tokens)
         self.trust = AsyncTrustRules(self._plain.trust)
         self.cluster = AsyncCluster(self._plain.cluster)

@@ -8,7 +8,16 @@ from typing import Any, Self, cast
 
 from flexai.client.errors import FlexaiError, Unauthenticated, UnexpectedAnswer
 from flexai.client.jobs import Jobs
-from flexai.client.places import Chips, Cluster, Nodes, Quotas, Teams, Tokens, TrustRules
+from flexai.client.places import (
+    Chips,
+    Cluster,
+    Nodes,
+    QuotaRequests,
+    Quotas,
+    Teams,
+    Tokens,
+    TrustRules,
+)
 from flexai.client.schedules import Schedules
 from flexai.client.transport import Transport
 from flexai.client.types import Token
@@ -35,6 +44,7 @@ class Client:
         self.chips = Chips(self._transport)
         self.teams = Teams(self._transport)
         self.quotas = Quotas(self._transport)
+        self.quota_requests = QuotaRequests(self._transport)
         self.tokens = Tokens(self._transport)
         self.trust = TrustRules(self._transport)
         self.cluster = Cluster(self._transport)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from flexai.client.transport import Transport
-from flexai.client.types import Chip, Node, Quota, Team, Token, TrustRule
+from flexai.client.types import AskedFigures, Chip, Node, Quota, QuotaRequest, Team, Token, TrustRule
 
 
 class Nodes:
@@ -93,6 +93,50 @@ class Quotas:
         return cast(
             "Team", self._transport.send("PUT", f"/teams/{team_id}/quotas", body=body, repeatable=True)
         )
+
+
+class QuotaRequests:
+    """What teams ask for, by chip type, in milli-chips."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, team: str | None = None, state: str | None = None) -> Iterator[QuotaRequest]:
+        """Those of the teams that the token sees, newest first; of one team (id), or in one state."""
+        return self._transport.pages("/quota-requests", team=team, state=state)
+
+    def create(
+        self,
+        team: str,
+        chip_type: str,
+        figures: AskedFigures,
+        *,
+        reason: str,
+        until: str | None = None,
+        cell: str | None = None,
+    ) -> QuotaRequest:
+        """The team (name or id) asks to have these figures; `until` is the last day, such as 2026-03-31. Needs a
+        maintainer."""
+        body: dict[str, Any] = {"team": team, "chip_type": chip_type, "reason": reason, **figures}
+        body |= {name: value for name, value in (("until", until), ("cell", cell)) if value is not None}
+        return self._send("", body)
+
+    def withdraw(self, request_id: str) -> QuotaRequest:
+        """Nobody decides it any more."""
+        return self._send(f"/{request_id}/withdraw", {})
+
+    def approve(
+        self, request_id: str, figures: AskedFigures | None = None, *, answer: str = ""
+    ) -> QuotaRequest:
+        """The team has what it asked for, or these figures. Needs whoever may set its quotas."""
+        return self._send(f"/{request_id}/approve", {"answer": answer, **(figures or {})})
+
+    def decline(self, request_id: str, *, reason: str) -> QuotaRequest:
+        """The quota stays as it is. Needs whoever could approve it."""
+        return self._send(f"/{request_id}/decline", {"reason": reason})
+
+    def _send(self, path: str, body: dict[str, Any]) -> QuotaRequest:
+        return cast("QuotaRequest", self._transport.send("POST", f"/quota-requests{path}", body=body))
 
 
 def _settable(quota: Quota) -> dict[str, Any]:

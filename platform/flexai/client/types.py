@@ -356,6 +356,45 @@ class Quota(TypedDict):
     used_milli: NotRequired[int]
 
 
+class Figures(TypedDict):
+    """Of a quota; `limit_milli` None: no limit."""
+
+    guaranteed_milli: int
+    limit_milli: int | None
+    over_quota_weight: int
+
+
+class AskedFigures(TypedDict, total=False):
+    """Of a quota; what is left out stays."""
+
+    guaranteed_milli: int
+    limit_milli: int | None
+    over_quota_weight: int
+
+
+class QuotaRequest(TypedDict):
+    """A team asks for more of one chip type. `state`: open, approved, declined, withdrawn, ended; `allowed_actions`:
+    withdraw, approve, decline."""
+
+    id: str
+    team: TeamRef
+    cell: str
+    chip_type: str
+    asked: Figures
+    until: str | None
+    reason: str
+    state: str
+    asked_by: str
+    asked_at: str
+    granted: Figures | None
+    before: Figures | None
+    decided_by: str | None
+    decided_at: str | None
+    answer: str
+    note: str
+    allowed_actions: list[str]
+
+
 class Member(TypedDict):
     username: str
     role: str

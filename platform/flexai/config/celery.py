@@ -98,6 +98,7 @@ app.conf.update(
             "flexai.jobs.prune": 3600.0,
             "flexai.jobs.sweep_outputs": 600.0,
             "flexai.jobs.settle_usage": 30.0,
+            "flexai.jobs.end_quotas": 60.0,
             "flexai.jobs.roll_up_telemetry": 600.0,
             "flexai.jobs.right_size": 20.0,
             "flexai.scheduling.prune": 3600.0,

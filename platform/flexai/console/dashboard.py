@@ -13,7 +13,7 @@ from flexai.cluster.models import Chip, Node
 from flexai.common import clock
 from flexai.jobs.models import Job
 from flexai.scheduling.models import Cycle, Quarantine
-from flexai.tenancy.models import AuditEntry, Organization, Quota, Team
+from flexai.tenancy.models import AuditEntry, Organization, Quota, QuotaRequest
 
 RECENT_ENTRIES = 8
 FAILURES_WITHIN = timedelta(hours=24)
@@ -33,6 +33,7 @@ def _figures() -> list[dict[str, Any]]:
     statuses = dict(Job.objects.filter(status__in=_LIVE).values_list("status").annotate(number=Count("pk")))
     failed = Cycle.objects.filter(started_at__gte=clock.now() - FAILURES_WITHIN).exclude(error="").count()
     quarantined = Quarantine.objects.count()
+    asked = QuotaRequest.objects.filter(state=QuotaRequest.State.OPEN).count()
     waiting, running = statuses.get("queued", 0), statuses.get("running", 0)
     trouble = failed + quarantined > 0
     return [
@@ -50,7 +51,7 @@ def _figures() -> list[dict[str, Any]]:
         _figure("Failed cycles, 24 h", failed, "scheduling_cycle", trouble, query="?result=failed"),
         _figure("In quarantine", quarantined, "scheduling_quarantine", quarantined > 0),
         _figure("Organizations", Organization.objects.count(), "tenancy_organization"),
-        _figure("Teams", Team.objects.count(), "tenancy_team"),
+        _figure("Open quota requests", asked, "tenancy_quotarequest", query="?state__exact=open"),
     ]
 
 

@@ -49,6 +49,7 @@ UNFOLD: dict[str, Any] = {
                         "icon": "account_tree",
                         "link": reverse_lazy("admin:tenancy_quota_tree"),
                     },
+                    _link("Quota requests", "contact_support", "tenancy_quotarequest"),
                     _link("Users", "person", "tenancy_user"),
                     _link("Job policies", "policy", "tenancy_jobpolicy"),
                     _link("Prices", "payments", "tenancy_price"),

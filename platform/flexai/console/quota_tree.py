@@ -25,7 +25,7 @@ from flexai.common.errors import FlexaiError
 from flexai.console.base import principal_of
 from flexai.scheduling.impact import impact_of
 from flexai.tenancy.models import Organization, Quota, Team, TeamUse
-from flexai.tenancy.quotas import MAX_QUOTA_MILLI, QuotaLine, set_quota_tree
+from flexai.tenancy.quotas import MAX_QUOTA_MILLI, QuotaLine, as_line, set_quota_tree
 
 MOST_LINES = 240
 """Teams × chip types on the page: Django takes 1,000 fields. More of them are edited team by team."""
@@ -90,7 +90,7 @@ class QuotaTreeForm(Form):
         changed = {}
         for team in self.teams:
             lines = list(self._lines(team))
-            old = [_as_line(quota) for (pk, _), quota in self._quotas.items() if pk == team.pk]
+            old = [as_line(quota) for (pk, _), quota in self._quotas.items() if pk == team.pk]
             if sorted(lines, key=str) != sorted(old, key=str):
                 changed[team.pk] = lines
         return changed
@@ -226,15 +226,6 @@ def _in_order(teams: list[Team]) -> list[tuple[Team, int]]:
             yield from walk(team.pk, depth + 1)
 
     return list(walk(None, 0))
-
-
-def _as_line(quota: Quota) -> QuotaLine:
-    return {
-        "chip_type": quota.chip_type,
-        "guaranteed_milli": quota.guaranteed_milli,
-        "limit_milli": quota.limit_milli,
-        "over_quota_weight": quota.over_quota_weight,
-    }
 
 
 def _chips(milli: int | None) -> Decimal | None:

@@ -19,6 +19,7 @@ from flexai.common import clock
 from flexai.common.database import prepared_cursor
 from flexai.jobs import contact, ledger, outputs, sizing, usage
 from flexai.jobs.spending import look_at_budgets
+from flexai.tenancy.quota_requests import end_due
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,14 @@ def settle_usage() -> None:
         if ledger.settle() < ledger.SETTLED_AT_ONCE:
             break
     look_at_budgets(clock.now())
+
+
+@shared_task(name="flexai.jobs.end_quotas", ignore_result=True)  # type: ignore[untyped-decorator]
+def end_quotas() -> None:
+    """Quotas that were granted for a time that is over are given back."""
+    ended = end_due(clock.now().date())
+    if ended:
+        log.info("%d quotas were granted for a time that is over", ended)
 
 
 @shared_task(name="flexai.jobs.roll_up_telemetry", ignore_result=True)  # type: ignore[untyped-decorator]

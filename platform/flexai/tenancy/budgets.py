@@ -39,7 +39,7 @@ def set_user_caps(principal: Principal, team: Team, given: object, *, cell_id: i
 
     Raises NotFound or Forbidden (owners and operators only), and InvalidInput naming every wrong line.
     """
-    principal.require(Action.SET_BUDGETS, team.pk)
+    principal.require(Action.SET_CAPS, team.pk)
     caps = _read_caps(given)
     locked = Team.objects.select_for_update().get(pk=team.pk)
     rows = UserCap.objects.filter(team=locked, cell_id=cell_id)
@@ -55,11 +55,13 @@ def set_user_caps(principal: Principal, team: Team, given: object, *, cell_id: i
 
 @transaction.atomic
 def set_budget(principal: Principal, team: Team, given: Mapping[str, Any], today: date) -> Budget:
-    """The team's budget afterwards, recorded; what was spent in its period counts. Raises as `set_user_caps` does.
+    """The team's budget afterwards, recorded; what was spent in its period counts.
 
-    Keys: period (month, total), since (a day, for total), chip_hours, money_micro, soft_percent, hard.
+    What an organization may spend, the budgets of the teams at its top, operators say; owners divide it below. Raises
+    NotFound, Forbidden, and InvalidInput naming every wrong key. Keys: period (month, total), since (a day, for
+    total), chip_hours, money_micro, soft_percent, hard.
     """
-    principal.require(Action.SET_BUDGETS, team.pk)
+    principal.require(_right(team), team.pk)
     values = _read_budget(given, today)
     locked = Team.objects.select_for_update().get(pk=team.pk)
     before = Budget.objects.filter(team=locked).first()
@@ -75,7 +77,7 @@ def set_budget(principal: Principal, team: Team, given: Mapping[str, Any], today
 @transaction.atomic
 def remove_budget(principal: Principal, team: Team) -> None:
     """Nothing bounds what the team spends but the budgets above it. Raises NotFound where there is none, Forbidden."""
-    principal.require(Action.SET_BUDGETS, team.pk)
+    principal.require(_right(team), team.pk)
     locked = Team.objects.select_for_update().get(pk=team.pk)
     budget = Budget.objects.filter(team=locked).first()
     if budget is None:
@@ -136,6 +138,11 @@ def facts(budget: Budget) -> dict[str, object]:
 def first_day(budget: Budget, today: date) -> date:
     """Of its period now."""
     return today.replace(day=1) if budget.period == Budget.Period.MONTH else budget.since
+
+
+def _right(team: Team) -> Action:
+    """What whoever sets the team's budget has to be allowed."""
+    return Action.SET_BUDGETS if team.parent_id else Action.SET_TOP_BUDGETS
 
 
 def _reaches(budget: Budget, spent: Spent, percent: int) -> bool:

@@ -36,6 +36,10 @@ def _rule_id() -> str:
     return new_id("trust")
 
 
+def _request_id() -> str:
+    return new_id("qreq")
+
+
 class User(AbstractUser):
     """A person or service account. `is_staff` makes a platform operator."""
 
@@ -176,6 +180,61 @@ class Quota(models.Model):
         indexes = [models.Index(fields=["cell", "changed"], name="quota_changed")]
 
 
+class QuotaRequest(models.Model):
+    """A team asks for more of one chip type in one cell, and what became of it (`tenancy.quota_requests`). Lines are as
+    they are set: chip_type, guaranteed_milli, limit_milli, over_quota_weight."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        APPROVED = "approved"
+        """What was granted holds, or was set otherwise since."""
+        DECLINED = "declined"
+        WITHDRAWN = "withdrawn"
+        ENDED = "ended"
+        """It was granted for a time, and that is over."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_request_id, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="quota_requests")
+    team = models.ForeignKey(Team, models.CASCADE, related_name="quota_requests")
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+")
+    chip_type = models.CharField(max_length=64)
+    asked = models.JSONField()
+    until = models.DateField(null=True)
+    """The last day (UTC) on which it is to hold; None for good."""
+    reason = models.TextField()
+    state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN.value)
+    asked_by = models.ForeignKey(User, models.PROTECT, related_name="+")
+    asked_at = models.DateTimeField()
+    granted = models.JSONField(null=True)
+    before = models.JSONField(null=True)
+    """What the team has again when the time is over; None for no line."""
+    decided_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+    answer = models.TextField(default="")
+    """What whoever decided said."""
+    note = models.TextField(default="")
+    """What became of a grant for a time."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["team", "cell", "chip_type"],
+                condition=Q(state="open"),
+                name="one_open_request_per_type",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["until"],
+                condition=Q(state="approved", until__isnull=False),
+                name="quota_granted_for_a_time",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
 class UserCap(models.Model):
     """Every single user of the team holds at most so many milli-chips of the type in it (F5). A change of these rows
     changes their team's, so that the feed reads it anew."""
@@ -266,6 +325,9 @@ class JobPolicy(models.Model):
                 fields=["organization"], condition=Q(team=None), name="one_policy_of_an_organization"
             )
         ]
+
+    def __str__(self) -> str:
+        return f"team {self.team}" if self.team is not None else f"organization {self.organization}"
 
 
 class Price(models.Model):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypedDict
 
 from django.db import transaction
@@ -12,7 +14,7 @@ from django.db.models import F, Q
 from flexai.common.errors import Conflict, FieldError, InvalidInput
 from flexai.common.events import Hint, publish_on_commit
 from flexai.tenancy import audit
-from flexai.tenancy.models import Quota, Team
+from flexai.tenancy.models import AuditEntry, Quota, Team
 from flexai.tenancy.principals import Principal
 from flexai.tenancy.roles import Action
 from flexai.tenancy.services import DEFAULT_CELL
@@ -61,30 +63,117 @@ def set_quota_tree(
     The promises of F1 hold for the tree as it is afterwards, so one call moves a quota between two teams. `versions`
     are the teams' as the caller saw them. Raises what `set_quotas` raises, and Conflict where a team has changed.
     """
-    above = dict(Team.objects.filter(pk__in=tree).values_list("pk", "parent_id"))
-    for pk, lines in tree.items():
-        principal.require(Action.SET_QUOTAS if above.get(pk) else Action.SET_TOP_QUOTAS, pk)
+    above = _above(tree)
+    for pk in tree:
+        principal.require(right_to_set(above.get(pk)), pk)
+    divided = {
+        pk: parent for pk, parent in above.items() if parent and not principal.may(Action.SET_TOP_QUOTAS, pk)
+    }
+    for change in _set(tree, above, cell_id, versions=versions or {}, divided=divided):
+        audit.record(principal, "team.quotas_set", change.team, before=change.before, after=change.after)
+
+
+def right_to_set(above: int | None) -> Action:
+    """What whoever sets the quotas of a team has to be allowed, by the team above it."""
+    return Action.SET_QUOTAS if above else Action.SET_TOP_QUOTAS
+
+
+@transaction.atomic
+def set_quota_line(
+    principal: Principal, team: Team, line: QuotaLine, *, cell_id: int = DEFAULT_CELL
+) -> QuotaLine | None:
+    """The team has this line in the cell afterwards, and its lines of other types as they are. What it had of the type
+    before; None for no line. Raises what `set_quota_tree` raises."""
+    hold_quotas(team)
+    tree, before = tree_with(team, line["chip_type"], line, cell_id=cell_id)
+    set_quota_tree(principal, tree, cell_id=cell_id)
+    return before
+
+
+@transaction.atomic
+def give_back_line(team: Team, chip_type: str, line: QuotaLine | None, *, cell_id: int) -> None:
+    """The same done by the platform itself, for a quota that was given for a time; None removes the line. Recorded so.
+    Raises InvalidInput where the teams below are promised more."""
+    hold_quotas(team)
+    tree, _ = tree_with(team, chip_type, line, cell_id=cell_id)
+    for change in _set(tree, _above(tree), cell_id):
+        AuditEntry.objects.create(
+            organization_id=team.organization_id, actor_kind="platform", actor="quota", action="team.quotas_set",
+            object_kind="team", object_id=team.public_id, before=change.before, after=change.after,
+        )  # fmt: skip
+
+
+def line_of(team: Team, chip_type: str, cell_id: int) -> QuotaLine | None:
+    """What the team has of the type in the cell."""
+    return _lines(team.pk, cell_id).get(chip_type)
+
+
+def tree_with(
+    team: Team, chip_type: str, line: QuotaLine | None, *, cell_id: int
+) -> tuple[Tree, QuotaLine | None]:
+    """All lines of the team with this one of the type, None for none; and the one it has. Nothing is written."""
+    lines = _lines(team.pk, cell_id)
+    has = lines.pop(chip_type, None)
+    return {team.pk: [*lines.values(), *([line] if line is not None else [])]}, has
+
+
+def hold_quotas(team: Team) -> None:
+    """Nobody else changes the team's quotas, or what is promised beside it, until this transaction ends."""
+    _locked({pk for pk in (team.pk, team.parent_id) if pk is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    team: Team
+    before: dict[str, object]
+    after: dict[str, object]
+
+
+def _set(
+    tree: Tree,
+    above: Mapping[int, int | None],
+    cell_id: int,
+    *,
+    versions: Mapping[int, int] = MappingProxyType({}),
+    divided: Mapping[int, int] = MappingProxyType({}),
+) -> list[_Change]:
+    """The tree is written, if F1 holds; announced, and left to the caller to record. `divided` are the teams whose
+    quotas come out of what the one above was given."""
+    for lines in tree.values():
         check_lines(lines)
     teams = _locked({*tree, *(pk for pk in above.values() if pk is not None)})
-    for pk, version in (versions or {}).items():
+    for pk, version in versions.items():
         if pk in tree and teams[pk].version != version:
             raise Conflict(f"Team {teams[pk].name} was changed meanwhile: look at it again.")
     before = {pk: _as_facts(pk, cell_id) for pk in tree}
     for pk, lines in tree.items():
         _write(pk, lines, cell_id)
     errors = _overpromised(tree, cell_id)
-    divided = {
-        pk: parent for pk, parent in above.items() if parent and not principal.may(Action.SET_TOP_QUOTAS, pk)
-    }
     errors += _never_given({pk: tree[pk] for pk in divided}, divided, cell_id)
     if errors:
         raise InvalidInput("The team above is not promised so much.", errors=errors)
-    for pk in tree:
-        after = _as_facts(pk, cell_id)
-        audit.record(principal, "team.quotas_set", teams[pk], before=before[pk], after=after)
     names = [(teams[pk].public_id, teams[pk].version + 1) for pk in tree]
-    hints = [Hint("team", name, version, name) for name, version in names]
-    publish_on_commit(hints=hints, cell=cell_id)
+    publish_on_commit(hints=[Hint("team", name, version, name) for name, version in names], cell=cell_id)
+    return [_Change(teams[pk], before[pk], _as_facts(pk, cell_id)) for pk in tree]
+
+
+def _above(tree: Tree) -> dict[int, int | None]:
+    return dict(Team.objects.filter(pk__in=tree).values_list("pk", "parent_id"))
+
+
+def _lines(team_pk: int, cell_id: int) -> dict[str, QuotaLine]:
+    rows = Quota.objects.filter(team=team_pk, cell_id=cell_id).order_by("chip_type")
+    return {row.chip_type: as_line(row) for row in rows}
+
+
+def as_line(quota: Quota) -> QuotaLine:
+    """The row, as it is set."""
+    return {
+        "chip_type": quota.chip_type,
+        "guaranteed_milli": quota.guaranteed_milli,
+        "limit_milli": quota.limit_milli,
+        "over_quota_weight": quota.over_quota_weight,
+    }
 
 
 def check_lines(lines: Sequence[QuotaLine]) -> None:
@@ -192,11 +281,8 @@ def _field(tree: Tree, team_pk: int, chip_type: str) -> str:
 
 
 def _as_facts(team_pk: int, cell_id: int) -> dict[str, object]:
+    lines = _lines(team_pk, cell_id)
     return {
-        quota.chip_type: {
-            "guaranteed_milli": quota.guaranteed_milli,
-            "limit_milli": quota.limit_milli,
-            "over_quota_weight": quota.over_quota_weight,
-        }
-        for quota in Quota.objects.filter(team_id=team_pk, cell_id=cell_id)
+        name: {key: value for key, value in line.items() if key != "chip_type"}
+        for name, line in lines.items()
     }

@@ -38,7 +38,10 @@ class Action(StrEnum):
     NAME_MEMBERS = "name members"
     SET_QUOTAS = "divide quotas among the teams below another"
     SET_TOP_QUOTAS = "set the quotas of a team that stands below no other"
-    SET_BUDGETS = "set budgets and caps"
+    ASK_QUOTA = "ask for more quota"
+    SET_CAPS = "set caps for each user"
+    SET_BUDGETS = "set budgets of the teams below another"
+    SET_TOP_BUDGETS = "set the budget of a team that stands below no other"
     SET_JOB_POLICY = "set policies for jobs"
     SEE_USAGE = "see usage"
     # in an organization
@@ -72,7 +75,10 @@ TABLE: Final[Mapping[Action, frozenset[str]]] = {
     Action.NAME_MEMBERS:    _row("-      -       x           x      x"),
     Action.SET_QUOTAS:      _row("-      -       -           x      x"),
     Action.SET_TOP_QUOTAS:  _row("-      -       -           -      x"),
+    Action.ASK_QUOTA:       _row("-      -       x           x      -"),
+    Action.SET_CAPS:        _row("-      -       -           x      x"),
     Action.SET_BUDGETS:     _row("-      -       -           x      x"),
+    Action.SET_TOP_BUDGETS: _row("-      -       -           -      x"),
     Action.SET_JOB_POLICY:  _row("-      -       -           x      x"),
     Action.SEE_USAGE:       _row("x      x       x           x      x"),
     Action.MANAGE_ACCOUNTS: _row("-      -       x           x      x"),

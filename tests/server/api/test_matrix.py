@@ -65,6 +65,7 @@ QUOTAS = {"quotas": [{"chip_type": "H100-80GB", "guaranteed_milli": 1000}]}
 PRICE = {"chip_type": "H100-80GB", "from_day": str(clock.now().date()), "micro_per_chip_hour": 1}
 TRUST = {"account": "zebra-ci", "name": "gitlab", "issuer": "https://gitlab.com", "scopes": ["read"],
          "claims": {"project_path": "zebra/train"}}  # fmt: skip
+ASKED = {"team": "{team}", "chip_type": "A100", "guaranteed_milli": 1000, "reason": "more to do"}
 TOKEN = {"name": "ci", "scopes": ["read"], "expires_in_days": 1}
 
 ENDPOINTS: list[tuple[str, str, Any, str]] = [
@@ -134,8 +135,17 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("put", "teams/{team}/quotas", QUOTAS, "401 403 403 403 403 ok 404 404"),
     ("put", "teams/{below}/quotas", QUOTAS, "401 403 403 403 ok ok 404 404"),
     ("put", "teams/{team}/user-caps", {"user_caps": []}, "401 403 403 403 ok ok 404 404"),
-    ("put", "teams/{team}/budget", {"chip_hours": 1}, "401 403 403 403 ok ok 404 404"),
-    ("delete", "teams/{team}/budget", None, "401 403 403 403 ok ok 404 404"),
+    ("put", "teams/{team}/budget", {"chip_hours": 1}, "401 403 403 403 403 ok 404 404"),
+    ("put", "teams/{below}/budget", {"chip_hours": 1}, "401 403 403 403 ok ok 404 404"),
+    ("delete", "teams/{team}/budget", None, "401 403 403 403 403 ok 404 404"),
+    ("delete", "teams/{below}/budget", None, "401 403 403 403 ok ok 404 404"),
+    ("get", "quota-requests", None, EVERYBODY),
+    ("post", "quota-requests", ASKED, "401 403 403 ok ok 404 404 404"),
+    ("post", "quota-requests/{request}/withdraw", None, "401 403 403 ok ok 404 404 404"),
+    ("post", "quota-requests/{request}/approve", {}, "401 403 403 403 403 ok 404 404"),
+    ("post", "quota-requests/{request_below}/approve", {}, "401 403 403 403 ok ok 404 404"),
+    ("post", "quota-requests/{request}/decline", {"reason": "full"}, "401 403 403 403 403 ok 404 404"),
+    ("post", "quota-requests/{request_below}/decline", {"reason": "full"}, "401 403 403 403 ok ok 404 404"),
     ("put", "teams/{team}/members/zebra-viewer", {"role": "member"}, "401 403 403 ok ok ok 404 404"),
     ("put", "teams/{team}/members/zebra-viewer", {"role": "owner"}, "401 403 403 403 ok ok 404 404"),
     ("put", "teams/{team}/members/giraffe-owner", {"role": "viewer"}, "401 403 403 404 404 404 404 404"),
@@ -187,7 +197,7 @@ CONSOLE = {
     "tenancy.organization": "list add change", "tenancy.team": "list add change", "tenancy.user": "list add change",
     "tenancy.token": "list", "tenancy.auditentry": "list", "tenancy.serviceaccount": "list",
     "tenancy.trustrule": "list add",
-    "tenancy.price": "list add", "tenancy.jobpolicy": "list add change delete",
+    "tenancy.price": "list add", "tenancy.jobpolicy": "list add change delete", "tenancy.quotarequest": "list",
     "cluster.pool": "list add change", "cluster.node": "list", "cluster.chip": "list", "cluster.nodeevent": "list",
     "jobs.job": "list", "jobs.attempt": "list", "jobs.event": "list", "scheduling.cycle": "list",
     "scheduling.verdict": "list", "scheduling.quarantine": "list",
@@ -253,7 +263,18 @@ def _jobs(matrix: Matrix) -> dict[str, str]:
 
 
 def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
-    Budget.objects.create(team=team, since=clock.now().date(), chip_hours=1000)
+    below = Team.objects.get(name="zebra-below")
+    for one in (team, below):
+        Budget.objects.create(team=one, since=clock.now().date(), chip_hours=1000)
+    requests = [
+        matrix.apis["maintainer"]
+        .post("/quota-requests", {**ASKED, "team": one.public_id, **more})
+        .json()["id"]
+        for one, more in (
+            (team, {"chip_type": "H100-80GB", "guaranteed_milli": 2000}),
+            (below, {"chip_type": "H100-80GB"}),
+        )
+    ]
     JobPolicy.objects.create(organization=zebra, team=team)
     JobPolicy.objects.create(organization=zebra)
     seated = User.objects.create(username="zebra-seated")
@@ -268,13 +289,14 @@ def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
     )
     own = Token.objects.get(user=matrix.users["member"]).public_id
     return {"number": "0", "account": account, "account_token": token, "recording": str(recording.pk), "token": own,
-            "trust": trust}  # fmt: skip
+            "trust": trust, "request": requests[0], "request_below": requests[1]}  # fmt: skip
 
 
 def test_every_endpoint_answers_each_role_as_written(matrix: Matrix) -> None:
     wrong = []
     for method, path, body, expected in ENDPOINTS:
         url = "/" + path.format(**matrix.ids)
+        body = {**body, "team": matrix.ids["team"]} if body is ASKED else body
         right = dict(zip(ACTORS, expected.split(), strict=True))
         got = {actor: _tried(matrix, actor, method, url, body) for actor in ACTORS}
         wrong += [(method, path, who, got[who], right[who]) for who in ACTORS if got[who] != right[who]]

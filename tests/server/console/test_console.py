@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db
 
 PAGES = [
     "tenancy/organization", "tenancy/team", "tenancy/user", "tenancy/token", "tenancy/auditentry",
-    "tenancy/serviceaccount", "tenancy/trustrule", "tenancy/price", "tenancy/jobpolicy",
+    "tenancy/serviceaccount", "tenancy/trustrule", "tenancy/price", "tenancy/jobpolicy", "tenancy/quotarequest",
     "cluster/pool", "cluster/node", "cluster/chip", "cluster/nodeevent", "jobs/job", "jobs/attempt", "jobs/event",
     "scheduling/cycle", "scheduling/verdict", "scheduling/quarantine",
 ]  # fmt: skip

@@ -101,14 +101,32 @@ def test_caps_reach_the_engine_when_they_change(tenant: Tenant) -> None:
     assert feed.read(0).events
 
 
-def test_a_budget_by_the_api(tenant: Tenant) -> None:
+@pytest.fixture
+def operator(db: None) -> Tenant:
+    return a_tenant("operations", operator=True)
+
+
+def test_what_an_organization_may_spend_operators_say(tenant: Tenant, operator: Tenant) -> None:
+    below = create_team(tenant.organization, "below", parent=tenant.team)
+    top = f"/teams/{tenant.team.public_id}/budget"
+    assert operator.api.put(top, {"chip_hours": 5}).status_code == 200
+    for answer in (tenant.api.put(top, {"chip_hours": 500}), tenant.api.delete(top)):
+        assert answer.status_code == 403
+        assert "Only an operator" in answer.json()["detail"]
+    assert Budget.objects.get().chip_hours == 5
+    assert tenant.api.put(f"/teams/{below.public_id}/budget", {"chip_hours": 1}).status_code == 200
+    assert tenant.api.put(f"/teams/{tenant.team.public_id}/user-caps", {"user_caps": []}).status_code == 200
+    assert tenant.api.delete(f"/teams/{below.public_id}/budget").status_code == 204
+
+
+def test_a_budget_by_the_api(tenant: Tenant, operator: Tenant) -> None:
     used(tenant, tenant.team, 4, clock.now().date())
     path = f"/teams/{tenant.team.public_id}/budget"
-    told = tenant.api.put(path, {"chip_hours": 5, "soft_percent": 50}).json()["budget"]
+    told = operator.api.put(path, {"chip_hours": 5, "soft_percent": 50}).json()["budget"]
     assert (told["chip_hours"], told["spent_chip_ms"], told["state"]) == (5, 4 * 3_600_000, "warned")
     assert tenant.api.get("/teams").json()["items"][0]["budget"]["state"] == "warned"
-    assert tenant.api.delete(path).status_code == 204
-    assert tenant.api.delete(path).status_code == 404
+    assert operator.api.delete(path).status_code == 204
+    assert operator.api.delete(path).status_code == 404
     assert tenant.api.get(f"/teams/{tenant.team.public_id}").json()["budget"] is None
     actions = AuditEntry.objects.order_by("id").values_list("action", flat=True)
     assert list(actions) == ["team.budget_set", "team.budget_removed"]
@@ -123,8 +141,8 @@ def test_a_budget_by_the_api(tenant: Tenant) -> None:
         {"chip_hours": 1, "period": []},
     ],
 )  # fmt: skip
-def test_other_budgets_are_refused(tenant: Tenant, body: Any) -> None:
-    answer = tenant.api.put(f"/teams/{tenant.team.public_id}/budget", body)
+def test_other_budgets_are_refused(tenant: Tenant, operator: Tenant, body: Any) -> None:
+    answer = operator.api.put(f"/teams/{tenant.team.public_id}/budget", body)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
     assert not Budget.objects.exists()
 

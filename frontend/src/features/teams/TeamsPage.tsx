@@ -6,12 +6,13 @@ import type { TFunction } from "i18next";
 import { useTranslation } from "react-i18next";
 import { query } from "../../api/client";
 import { usePolling } from "../../api/live";
-import type { Team } from "../../api/types";
+import type { QuotaRequest, Team } from "../../api/types";
 import { Empty, Failed, Loading } from "../../ui/Faces";
 import { figure } from "../../ui/format";
 import { TextLink } from "../../ui/links";
 import { PageHead, Panel } from "../../ui/Panel";
 import { QuotaBar, QuotaLegend } from "../../ui/QuotaBar";
+import { QuotaRequests } from "./QuotaRequests";
 import classes from "./TeamsPage.module.css";
 
 const REFRESH_MS = 5000;
@@ -21,6 +22,12 @@ export function TeamsPage() {
   const { team } = useSearch({ strict: false });
   const options = { refetchInterval: Math.min(usePolling(), REFRESH_MS) };
   const teams = query.useQuery("get", "/api/v1/teams", { params: { query: { limit: 200 } } }, options);
+  const asked = query.useQuery(
+    "get",
+    "/api/v1/quota-requests",
+    { params: { query: { limit: 200 } } },
+    options,
+  );
   const shown = teams.data?.items.filter((one) => !team || one.id === team) ?? [];
   return (
     <>
@@ -42,7 +49,11 @@ export function TeamsPage() {
       ) : (
         <div className={classes.teams}>
           {shown.map((one) => (
-            <TeamPanel key={one.id} team={one} />
+            <TeamPanel
+              key={one.id}
+              team={one}
+              requests={asked.data?.items.filter((request) => request.team.id === one.id) ?? []}
+            />
           ))}
         </div>
       )}
@@ -50,7 +61,7 @@ export function TeamsPage() {
   );
 }
 
-function TeamPanel({ team }: { team: Team }) {
+function TeamPanel({ team, requests }: { team: Team; requests: QuotaRequest[] }) {
   const { t } = useTranslation();
   return (
     <Panel
@@ -67,6 +78,7 @@ function TeamPanel({ team }: { team: Team }) {
           <QuotaBar key={quota.chip_type} label={quota.chip_type} share={quota} />
         ))}
       </div>
+      <QuotaRequests team={team} requests={requests} />
       {team.budget && <p className="quiet">{budgetLine(t, team.budget)}</p>}
       {team.members.length > 0 && (
         <ul className={classes.members} aria-label={t("teams.members")}>

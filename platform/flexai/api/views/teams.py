@@ -98,8 +98,8 @@ class BudgetView(View):
         responses=answers(shapes.TeamSerializer),
     )
     def put(self, request: Request, id: str) -> Response:
-        """Set the budget of the team and all below it; owners and operators. Once a hard one is spent, nothing with
-        chips starts."""
+        """Set the budget of the team and all below it. Operators; owners for a team below another. Once a hard one is
+        spent, nothing with chips starts."""
         principal = principal_of(request)
         team = team_named(principal, id)
         budgets.set_budget(principal, team, body_of(request), clock.now().date())
