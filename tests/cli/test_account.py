@@ -10,6 +10,8 @@ import stat
 import subprocess
 import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -55,20 +57,95 @@ def test_without_a_terminal_nothing_is_asked(stranger: Shell, stub: Stub) -> Non
 
 
 def test_on_a_terminal_username_and_password_are_asked_for(stranger: Shell, stub: Stub) -> None:
+    with on_a_terminal(stranger, "login", stub.url, "--username", "ana") as (master, process):
+        shown = _until(master, b"Password")
+        _until_echo_is_off(master)
+        os.write(master, PASSWORD.encode() + b"\n")
+        shown += _until(master, b"Signed in")
+        assert process.wait(20) == 0
+    assert PASSWORD.encode() not in shown
+
+
+def test_on_a_terminal_a_code_is_shown_to_be_typed_in_the_browser_that_opens(
+    stranger: Shell, stub: Stub
+) -> None:
+    stub.sign_in = ["authorization_pending", "granted"]
+    opened = stranger.home / "opened"
+    browser = stranger.home / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}\n')
+    browser.chmod(0o755)
+    with on_a_terminal(stranger, "login", stub.url, BROWSER=str(browser), HOSTNAME="desk") as (
+        master,
+        process,
+    ):
+        shown = _until(master, b"Signed in")
+        assert process.wait(20) == 0
+    assert b"BCDF-GHJK" in shown
+    assert opened.read_text() == f"{stub.url}/connect"
+    asked = next(body for method, path, body, _ in stub.seen if path.endswith("/sign-ins"))
+    assert asked == {"machine": "desk"}
+    stored = json.loads((stranger.home / ".config/flexai/login.json").read_text())
+    assert stored == {"url": stub.url, "token": TOKEN}
+
+
+def test_a_sign_in_that_is_refused_in_the_browser_stores_nothing(stranger: Shell, stub: Stub) -> None:
+    stub.sign_in = ["access_denied"]
+    with on_a_terminal(stranger, "login", stub.url, "--no-browser") as (master, process):
+        shown = _until(master, b"access_denied")
+        assert process.wait(20) == 3
+    assert f"{stub.url}/connect".encode() in shown
+    assert not (stranger.home / ".config/flexai/login.json").exists()
+
+
+def test_a_server_that_knows_no_sign_in_by_browser_is_said(stranger: Shell, stub: Stub) -> None:
+    with on_a_terminal(stranger, "login", stub.url) as (master, process):
+        _until(master, b"--username")
+        assert process.wait(20) == 1
+
+
+def test_an_announcement_is_said_once_and_to_people_alone(flexai: Shell, stub: Stub) -> None:
+    level = {"starts_at": "2026-01-02T03:04:05Z", "ends_at": "2036-01-02T03:04:05Z"}
+    stub.announcements = [
+        {"id": "ann-2", "text": "new", "level": "urgent", **level},
+        {"id": "ann-1", "text": "a \x1b[31mred\x1b[0m word", "level": "info", **level},
+    ]
+    done = flexai("ps", "--json")
+    assert (done.json, done.err) == ([], "")
+    done = flexai("ps")
+    odd = "\N{REPLACEMENT CHARACTER}"
+    assert done.err.splitlines()[:2] == [f"Announcement: a {odd}[31mred{odd}[0m word", "Urgent: new"]
+    assert "Urgent" not in flexai("ps").err
+    stub.announcements.insert(0, {"id": "ann-3", "text": "newer", "level": "warning", **level})
+    done = flexai("login", stub.url, "--token", "-", stdin=TOKEN + "\n")
+    assert done.err.splitlines()[-1] == "Warning: newer"
+
+
+def test_what_cannot_be_kept_is_said_again(flexai: Shell, stub: Stub) -> None:
+    stub.announcements = [{"id": "ann-1", "text": "news", "level": "info", "starts_at": "", "ends_at": ""}]
+    (flexai.home / ".config").write_text("a file where a folder would be")
+    for _ in range(2):
+        done = flexai("ps")
+        assert done.code == 0
+        assert "news" in done.err
+        assert "said again" in done.err
+
+
+@contextmanager
+def on_a_terminal(
+    shell: Shell, *arguments: str, **more: str
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The command runs on a terminal of its own; it has ended afterwards, whatever came."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        stranger.command("login", stub.url), stdin=slave, stdout=slave, stderr=slave, env=stranger.variables()
+        shell.command(*arguments), stdin=slave, stdout=slave, stderr=slave, env={**shell.variables(), **more}
     )
     os.close(slave)
-    shown = _until(master, b"Username")
-    os.write(master, b"ana\n")
-    shown += _until(master, b"Password")
-    _until_echo_is_off(master)
-    os.write(master, PASSWORD.encode() + b"\n")
-    shown += _until(master, b"Signed in")
-    assert process.wait(20) == 0
-    os.close(master)
-    assert PASSWORD.encode() not in shown
+    try:
+        yield master, process
+    finally:
+        process.kill()
+        process.wait(20)
+        os.close(master)
 
 
 def test_nobody_signed_in_is_said_with_what_to_do(stranger: Shell) -> None:

@@ -52,6 +52,7 @@ def world(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]
     """Somebody who may do everything, and one of each kind of object. Requests leave the test's transaction open."""
     monkeypatch.setattr(throttling, "REQUESTS_PER_WINDOW", 10**9)
     monkeypatch.setattr(throttling, "OPEN_PER_WINDOW", 10**9)
+    monkeypatch.setattr(throttling, "TERMINALS_PER_WINDOW", 10**9)
     a_cell()
     a_node(chips=1)
     tenant = a_tenant("acme", operator=True)

@@ -39,6 +39,9 @@ class Stub:
     """Done to the next requests, in order: `drop` (after handling), `refuse` (503), `page` (HTML)."""
     refused_tokens: str = ""
     """Why no token can be made; empty when one can."""
+    sign_in: list[str] = field(default_factory=list)
+    """What a terminal that waits is answered, in order: the code of a problem, or `granted`."""
+    announcements: list[dict[str, str]] = field(default_factory=list)
     page_size: int = 50
     on_submit: Callable[[dict[str, Any]], None] | None = None
     on_read: Callable[[str], None] | None = None
@@ -189,12 +192,30 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self, path: list[str], body: Any) -> tuple[int, Any]:
         if path[0] == "session":
             return self._session(body)
+        if path[0] == "sign-ins":
+            return self._sign_in(path[1:], body)
         self._authenticate()
         name = "_".join([self.command.lower(), path[0]])
         return getattr(self, name, self._nothing)(path[1:], body)
 
     def _nothing(self, path: list[str], body: Any) -> tuple[int, Any]:
         raise Refused(404, "not_found", f"There is no {self.path}.")
+
+    def _sign_in(self, path: list[str], body: Any) -> tuple[int, Any]:
+        if not self.state.sign_in:
+            raise Refused(404, "not_found", "There is no such path.")
+        if not path:
+            page = f"{self.state.url}/connect"
+            codes = {"device_code": "of-the-terminal", "user_code": "BCDF-GHJK", "verification_uri": page}
+            return 201, {**codes, "expires_in": 600, "interval": 1}
+        assert body == {"device_code": "of-the-terminal"}
+        answer = self.state.sign_in.pop(0) if len(self.state.sign_in) > 1 else self.state.sign_in[0]
+        if answer != "granted":
+            raise Refused(400, answer, f"The answer is {answer}.")
+        return 200, {"access_token": TOKEN, "token_type": "Bearer", "expires_in": 1, "scope": "read write"}
+
+    def get_announcements(self, path: list[str], body: Any) -> tuple[int, Any]:
+        return 200, {"items": self.state.announcements}
 
     def _session(self, body: Any) -> tuple[int, Any]:
         if self.command == "POST" and (

@@ -72,6 +72,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/announcements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What is announced now to everybody or to your organization, the newest first; at most 20. */
+        get: operations["announcements_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/exchange": {
         parameters: {
             query?: never;
@@ -1068,6 +1085,78 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sign-ins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Ask for a token of somebody who types the code on the page. Nothing is given by this alone. */
+        post: operations["sign_in_begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-ins/decide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Give the terminal a token of yours, or refuse it. By a browser's session only. */
+        post: operations["sign_in_decide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-ins/look": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Which machine shows this code, and what it would be given. By a browser's session only. */
+        post: operations["sign_in_look"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-ins/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * @description The token, once, when somebody has confirmed. Until then 400 with the code authorization_pending, or with
+         *     slow_down for asking too often; access_denied when it was refused; expired_token for what is unknown, over or
+         *     fetched.
+         */
+        post: operations["sign_in_collect"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/teams": {
         parameters: {
             query?: never;
@@ -1392,6 +1481,20 @@ export interface components {
             /** @description Millionths of the currency. */
             cost_micro: number;
         };
+        /** @description What an operator tells: plain text. */
+        Announcement: {
+            id: string;
+            text: string;
+            level: components["schemas"]["LevelEnum"];
+            /** Format: date-time */
+            starts_at: string;
+            /** Format: date-time */
+            ends_at: string;
+        };
+        /** @description What is announced now. */
+        AnnouncementList: {
+            items: components["schemas"]["Announcement"][];
+        };
         /** @description Figures that are granted instead of those asked for; what is left out is granted as asked. */
         ApprovalRequest: {
             guaranteed_milli?: number;
@@ -1666,6 +1769,12 @@ export interface components {
             items: components["schemas"]["Cycle"][];
             next_cursor: string | null;
         };
+        /** @description What becomes of the terminal that shows this code. */
+        DecisionRequest: {
+            code: string;
+            /** @description False: it is refused. */
+            grant: boolean;
+        };
         /** @description Why not. */
         DeclineRequest: {
             reason: string;
@@ -1712,6 +1821,10 @@ export interface components {
             id: string;
             name: string;
             status: components["schemas"]["Status"];
+        };
+        /** @description The terminal's secret. */
+        DeviceCodeRequest: {
+            device_code: string;
         };
         /** @description What would become of a spec. */
         DryRun: {
@@ -2163,6 +2276,13 @@ export interface components {
          * @enum {string}
          */
         LendingRoleEnum: "guest" | "owner";
+        /**
+         * @description * `info` - info
+         *     * `warning` - warning
+         *     * `urgent` - urgent
+         * @enum {string}
+         */
+        LevelEnum: "info" | "warning" | "urgent";
         /** @description A log there is. */
         LogReplica: {
             attempt: number;
@@ -2343,6 +2463,15 @@ export interface components {
             scopes: components["schemas"]["ScopesEnum"][];
             /** @description How long a token lives; 60 when left out. */
             expires_in_minutes?: number;
+        };
+        /** @description A terminal that wants a token. */
+        NewSignInRequest: {
+            /** @description Shown to who confirms; the token is named after it. */
+            machine: string;
+            /** @description Both when left out. */
+            scopes?: components["schemas"]["ScopesEnum"][];
+            /** @description Of the token; 90 when left out. */
+            expires_in_days?: number;
         };
         /** @description A token to be made. */
         NewTokenRequest: {
@@ -3025,6 +3154,8 @@ export interface components {
         /** @description Whether signing in with a password needs a code. */
         SecondFactor: {
             active: boolean;
+            /** @description False: your provider signs you in, and is where a second factor is set. */
+            has_password: boolean;
             recovery_codes_left: number;
         };
         /** @description The last hour, a point each ten seconds in which a node reported; the lists run in step. */
@@ -3039,6 +3170,38 @@ export interface components {
             /** @description Name of the provider at /sign-in/oidc; null where there is none. */
             single_sign_on: string | null;
         };
+        /** @description A terminal that waits, and what it would be given. */
+        SignIn: {
+            /** @description As it calls itself. */
+            machine: string;
+            /** @description From which it asked. */
+            address: string;
+            /** Format: date-time */
+            asked_at: string;
+            /**
+             * Format: date-time
+             * @description Of the code.
+             */
+            expires_at: string;
+            scopes: string[];
+            /** @description Of the token. */
+            expires_in_days: number;
+            /** @description Yours, in which the token would act. */
+            organization: components["schemas"]["Organization"];
+        };
+        /** @description What the terminal shows, and what it asks with (RFC 8628). */
+        SignInBegun: {
+            /** @description The terminal's secret: ask with it, show it to nobody. */
+            device_code: string;
+            /** @description To be typed on the page. */
+            user_code: string;
+            /** @description The page. */
+            verification_uri: string;
+            /** @description Seconds for which both are worth something. */
+            expires_in: number;
+            /** @description Ask at most once in so many seconds. */
+            interval: number;
+        };
         /**
          * @description * `SIGTERM` - SIGTERM
          *     * `SIGUSR1` - SIGUSR1
@@ -3048,6 +3211,16 @@ export interface components {
          * @enum {string}
          */
         SignalEnum: "SIGTERM" | "SIGUSR1" | "SIGUSR2" | "SIGINT" | "SIGHUP";
+        /** @description The token that somebody gave; shown this once. */
+        SignedIn: {
+            /** @description Send it as a bearer token. */
+            access_token: string;
+            token_type: string;
+            /** @description Seconds. */
+            expires_in: number;
+            /** @description Scopes, with a space between. */
+            scope: string;
+        };
         /**
          * @description * `pending` - pending
          *     * `met` - met
@@ -3234,6 +3407,10 @@ export interface components {
         UserCapsRequest: {
             user_caps: components["schemas"]["UserCapRequest"][];
         };
+        /** @description The code that a terminal shows. */
+        UserCodeRequest: {
+            code: string;
+        };
         /** @description What may be done when the job's chips are idle. */
         UtilizationPolicySpecRequest: {
             /** @description Percent: 5 or 5%. */
@@ -3387,6 +3564,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Taken"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    announcements_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnnouncementList"];
                 };
             };
             /** @description Refused. */
@@ -5760,6 +5965,133 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in_begin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSignInRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInBegun"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in_decide: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DecisionRequest"];
+            };
+        };
+        responses: {
+            /** @description Decided. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in_look: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserCodeRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignIn"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in_collect: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceCodeRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
             };
             /** @description Refused. */
             default: {

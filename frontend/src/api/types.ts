@@ -25,6 +25,10 @@ export type Team = Schemas["Team"];
 export type Role = Schemas["Role"];
 export type Action = Schemas["Action"];
 export type DryRun = Schemas["DryRun"];
+export type Token = Schemas["Token"];
+export type SignIn = Schemas["SignIn"];
+export type Announcement = Schemas["Announcement"];
+export type TrustRule = Schemas["Rule"];
 export type Problem = Schemas["Problem"];
 export type Spec = { [key: string]: unknown };
 /** What the server takes as a spec; it refuses the rest by name. */

@@ -1,30 +1,62 @@
 import { CloseButton } from "@mantine/core";
-import { IconInfoCircle } from "@tabler/icons-react";
+import { IconAlertTriangle, IconInfoCircle, IconSpeakerphone } from "@tabler/icons-react";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
+import { query } from "../api/client";
 import { useMe } from "../api/session";
+import type { Announcement } from "../api/types";
 import classes from "./Notices.module.css";
 
 const KEY = "flexai-notices-read";
+const REFRESH_MS = 60_000;
+const MOST_KEPT = 100;
 
-/** What the platform wants everybody to know, once: a notice that was closed stays closed in this browser. */
+type Notice = { key: string; text: string; level: Announcement["level"] | "platform" };
+const ICONS = {
+  platform: IconInfoCircle,
+  info: IconSpeakerphone,
+  warning: IconAlertTriangle,
+  urgent: IconAlertTriangle,
+};
+
+/** What operators announce, and what the platform says of itself: what was closed stays closed in this browser. */
 export function Notices() {
   const { t } = useTranslation();
   const { notices } = useMe();
+  const announced = query.useQuery("get", "/api/v1/announcements", undefined, {
+    refetchInterval: REFRESH_MS,
+    retry: false,
+  });
   const [read, setRead] = useState(readNotices);
-  const open = notices.filter((notice) => !read.includes(notice));
-  function close(notice: string) {
-    const next = [...read.filter((old) => notices.includes(old)), notice];
+  const all: Notice[] = [
+    ...(announced.data?.items ?? []).map(({ id, text, level }) => ({ key: id, text, level })),
+    ...notices.map((text) => ({ key: text, text, level: "platform" as const })),
+  ];
+  function close(key: string) {
+    const next = [...read, key].slice(-MOST_KEPT);
     setRead(next);
     keep(next);
   }
-  return open.map((notice) => (
-    <div key={notice} className={classes.notice} role="note">
-      <IconInfoCircle size={17} stroke={1.8} aria-hidden />
-      <span>{notice}</span>
-      <CloseButton size="sm" aria-label={t("shell.closeNotice")} onClick={() => close(notice)} />
-    </div>
-  ));
+  return all
+    .filter(({ key }) => !read.includes(key))
+    .map(({ key, text, level }) => {
+      const Icon = ICONS[level];
+      return (
+        <div
+          key={key}
+          className={classes.notice}
+          data-level={level}
+          role={level === "urgent" ? "alert" : "note"}
+        >
+          <Icon size={17} stroke={1.8} aria-hidden />
+          <span>
+            {level !== "platform" && <b>{t(`announcement.${level}`)} </b>}
+            {text}
+          </span>
+          <CloseButton size="sm" aria-label={t("shell.closeNotice")} onClick={() => close(key)} />
+        </div>
+      );
+    });
 }
 
 function readNotices(): string[] {

@@ -10,6 +10,8 @@ import {
   IconListDetails,
   IconPlus,
   IconSearch,
+  IconShieldLock,
+  IconTerminal2,
 } from "@tabler/icons-react";
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
@@ -24,6 +26,8 @@ const PAGES = [
   { to: "/schedules", key: "schedules", icon: IconCalendarTime },
   { to: "/cluster", key: "cluster", icon: IconCpu },
   { to: "/teams", key: "teams", icon: IconAffiliate },
+  { to: "/account", key: "account", icon: IconShieldLock },
+  { to: "/connect", key: "connect", icon: IconTerminal2 },
 ] as const;
 
 export default function Palette() {

@@ -11,6 +11,7 @@ import {
   IconPlus,
   IconSearch,
   IconSettings,
+  IconShieldLock,
   IconSwitchHorizontal,
   IconUserCircle,
 } from "@tabler/icons-react";
@@ -224,6 +225,12 @@ function UserMenu() {
               {t("shell.actIn", { name })}
             </Menu.Item>
           ))}
+        <Menu.Item
+          leftSection={<IconShieldLock size={16} />}
+          onClick={() => void navigate({ to: "/account" })}
+        >
+          {t("nav.account")}
+        </Menu.Item>
         <Menu.Item leftSection={<IconLogout size={16} />} onClick={() => void leave()}>
           {t("shell.leave")}
         </Menu.Item>

@@ -117,9 +117,21 @@ const teams = createRoute({
   component: lazyRouteComponent(() => import("../features/teams/TeamsPage"), "TeamsPage"),
 });
 
+const account = createRoute({
+  getParentRoute: () => shell,
+  path: "/account",
+  component: lazyRouteComponent(() => import("../features/account/AccountPage"), "AccountPage"),
+});
+
+const connect = createRoute({
+  getParentRoute: () => shell,
+  path: "/connect",
+  component: lazyRouteComponent(() => import("../features/account/ConnectPage"), "ConnectPage"),
+});
+
 const tree = root.addChildren([
   login,
-  shell.addChildren([overview, jobs, job, cluster, submit, schedules, teams]),
+  shell.addChildren([overview, jobs, job, cluster, submit, schedules, teams, account, connect]),
 ]);
 
 /** The router of one page; tests hand in a history of their own. */

@@ -1,8 +1,9 @@
 import { screen, waitFor, within } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
 import { expect, test } from "vitest";
+import { problem } from "./answers";
 import { showPage } from "./render";
-import { problem, serverOf } from "./server";
+import { serverOf } from "./server";
 import { FakeSocket } from "./sockets";
 import { World } from "./world";
 
@@ -163,6 +164,48 @@ test("what the scheduler saved is told to operators alone, and says that it is s
   expect(within(panel).getByText("simulated")).toBeTruthy();
   expect(within(panel).getByText("-0.2 h")).toBeTruthy();
   expect(within(panel).getByText("4.25 kWh")).toBeTruthy();
+});
+
+test("chips that are out or lent are listed with why and to whom, and an operator returns one", async () => {
+  const world = new World();
+  const node = world.nodes.find((one) => one.contact === "ok")!;
+  const [out, lent] = node.chips;
+  Object.assign(out!, { state: "cordoned", healthy: false, health_note: "Cordoned: a fan is loud" });
+  const guest = {
+    id: "job-guest",
+    name: "borrower",
+    milli: 500,
+    since: new Date(Date.now() - 60_000).toISOString(),
+    halted_at: null,
+    owner_idle_since: new Date(Date.now() - 600_000).toISOString(),
+    owner_use_permille: 10,
+  };
+  Object.assign(lent!, { guest_milli: 1000, guests: [guest] });
+  const { requests } = showPage("/cluster", world);
+  const table = await screen.findByRole("table", { name: "Chips out of service" });
+  expect(table.textContent).toContain("Cordoned: a fan is loud");
+  expect(screen.getByRole("table", { name: "Chips that are lent" }).textContent).toContain("borrower");
+  const name = `${node.name}:${out!.index}`;
+  await userEvent.click(within(table).getByRole("button", { name: `Return ${name} to service` }));
+  await userEvent.click(within(await screen.findByRole("dialog")).getByRole("button", { name: "Return" }));
+  await waitFor(() =>
+    expect(requests.some((one) => one.url.endsWith(`/chips/${out!.id}/return`))).toBe(true),
+  );
+});
+
+test("a chip is not cordoned without a reason", async () => {
+  const world = new World();
+  const node = world.nodes.find((one) => one.contact === "ok")!;
+  const { requests } = showPage(`/cluster?node=${node.id}`, world);
+  await userEvent.click(await screen.findByRole("button", { name: `Cordon ${node.name}:0` }));
+  const dialog = (await screen.findByText(`Cordon chip ${node.name}:0?`)).closest("section")!;
+  const confirm = within(dialog).getByRole("button", { name: "Cordon" }) as HTMLButtonElement;
+  expect(confirm.disabled).toBe(true);
+  await userEvent.type(within(dialog).getByLabelText("Reason"), "it smells");
+  await userEvent.click(confirm);
+  await waitFor(() =>
+    expect(requests.some((one) => one.url.endsWith(`/chips/${node.chips[0]!.id}/cordon`))).toBe(true),
+  );
 });
 
 test("the submit page shows what the server says and keeps the form when the YAML breaks", async () => {

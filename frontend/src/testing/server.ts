@@ -1,21 +1,11 @@
 /** Answers the dashboard's requests out of a `World`, as the server would. */
 
 import type { Job } from "../api/types";
+import { ofAccount } from "./accounts";
+import { json, problem } from "./answers";
 import type { World } from "./world";
 
 type Answer = Response | Promise<Response>;
-
-function json(value: unknown, status = 200): Response {
-  const type = status >= 400 ? "application/problem+json" : "application/json";
-  return new Response(status === 204 ? null : JSON.stringify(value), {
-    status,
-    headers: { "Content-Type": type },
-  });
-}
-
-export function problem(status: number, code: string, title: string, errors: object[] = []): Response {
-  return json({ type: "about:blank", title, status, code, detail: title, errors }, status);
-}
 
 /** The fetch of a platform whose state is `world`. `told` hears what each request changed. */
 export function serverOf(world: World, told: (hint: object) => void = () => {}) {
@@ -25,7 +15,8 @@ export function serverOf(world: World, told: (hint: object) => void = () => {}) 
     const path = url.pathname.replace(/^\/api\/v1/, "");
     if (path === "/session") return session(world, request);
     if (!world.signedIn) return problem(401, "not_authenticated", "Sign in first.");
-    return answer(world, request, path, url.searchParams, told);
+    const own = await ofAccount(world, request, path);
+    return own ?? answer(world, request, path, url.searchParams, told);
   };
 }
 

@@ -2,6 +2,7 @@
 
 import type {
   Action,
+  Announcement,
   Chip,
   Cluster,
   Explanation,
@@ -14,6 +15,8 @@ import type {
   Role,
   Status,
   Team,
+  Token,
+  TrustRule,
 } from "../api/types";
 
 export type WorldSize = { nodes: number; chips: number; jobs: number };
@@ -75,6 +78,11 @@ export class World {
   actsIn = ORGANIZATION;
   /** What else than a password one can sign in with. */
   provider: string | null = null;
+  announcements: Announcement[] = [];
+  tokens: Token[] = [];
+  rules: TrustRule[] = [];
+  /** Whether there is a second factor, or one that was begun. */
+  factor: "none" | "begun" | "on" = "none";
   /** Of the second factor; without one, none is asked for. */
   code: string | null = null;
   private seq = 0;

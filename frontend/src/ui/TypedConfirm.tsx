@@ -12,12 +12,15 @@ type Props = {
   word?: string;
   /** Shown when a reason can be given. */
   reasonLabel?: string;
+  /** Without a reason nothing is confirmed. */
+  reasonNeeded?: boolean;
   confirmLabel: string;
   confirm: (reason: string) => Promise<unknown>;
   close: () => void;
 };
 
-export function TypedConfirm({ title, children, word, reasonLabel, confirmLabel, confirm, close }: Props) {
+export function TypedConfirm(props: Props) {
+  const { title, children, word, reasonLabel, reasonNeeded, confirmLabel, confirm, close } = props;
   const { t } = useTranslation();
   const [typed, setTyped] = useState("");
   const [reason, setReason] = useState("");
@@ -70,7 +73,7 @@ export function TypedConfirm({ title, children, word, reasonLabel, confirmLabel,
               type="submit"
               color="red.9"
               loading={busy}
-              disabled={word !== undefined && typed.trim() !== word}
+              disabled={(word !== undefined && typed.trim() !== word) || (reasonNeeded && !reason.trim())}
             >
               {confirmLabel}
             </Button>

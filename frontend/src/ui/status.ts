@@ -51,6 +51,11 @@ const FACES: { [status: string]: Face } = {
   ready: { icon: IconCheck, colour: colour("succeeded"), word: "ready" },
   cordoned: { icon: IconPlayerPause, colour: colour("suspended"), word: "cordoned" },
   draining: { icon: IconArrowBackUp, colour: colour("preempted"), word: "draining" },
+  drained: { icon: IconPlayerPause, colour: colour("preempted"), word: "drained" },
+  offline: { icon: IconPlugConnectedX, colour: colour("failed"), word: "offline" },
+  // Switches.
+  on: { icon: IconCheck, colour: colour("succeeded"), word: "on" },
+  off: { icon: IconCircleDashed, colour: colour("cancelled"), word: "off" },
   dead: { icon: IconX, colour: colour("failed"), word: "dead" },
 };
 

@@ -28,7 +28,7 @@ So does the <a href="/console/">console</a>.</p>
 def dashboard(request: HttpRequest) -> HttpResponse:
     """The built page with the CSRF cookie set; 503 with the command that builds it when it is not built.
 
-    A path that names a file (`/favicon.ico`) is no client route: 404.
+    A path that names a file (`/robots.txt`) is no client route: 404.
     """
     if "." in request.path.rsplit("/", 1)[-1]:
         raise Http404(request.path)

@@ -11,6 +11,8 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import redis
 from rest_framework.request import Request
@@ -19,6 +21,7 @@ from rest_framework.views import APIView
 
 from flexai.cluster.models import Node
 from flexai.common.broker import valkey
+from flexai.common.errors import NotFound
 from flexai.tenancy.principals import Principal
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,8 @@ SIGN_INS_PER_ADDRESS = 100
 CODES_PER_WINDOW = 20
 """Of one user's second factor, from wherever."""
 SIGN_IN_WINDOW_SECONDS = 300
+TERMINALS_PER_WINDOW = 60
+"""Terminals of one address that begin a sign-in by browser: a class behind one router stays below it."""
 
 
 class CallerThrottle(BaseThrottle):
@@ -128,6 +133,30 @@ def _own_key(request: Request) -> str:
     return f"again:{request.user.pk}"
 
 
+class CodeThrottle(BaseThrottle):
+    """Bounds guesses of somebody who is signed in at the codes that terminals show. Only failures count."""
+
+    def __init__(self) -> None:
+        self._wait: float | None = None
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        used, self._wait = used_of(f"terminal-code:{request.user.pk}", SIGN_IN_WINDOW_SECONDS)
+        return used < SIGN_INS_PER_WINDOW
+
+    def wait(self) -> float | None:
+        return self._wait
+
+
+@contextmanager
+def note_wrong_code(request: Request) -> Iterator[None]:
+    """One more failure of whoever is signed in where no terminal shows the code."""
+    try:
+        yield
+    except NotFound:
+        count(f"terminal-code:{request.user.pk}", SIGN_IN_WINDOW_SECONDS)
+        raise
+
+
 class AddressThrottle(BaseThrottle):
     """Bounds what nobody has to sign in for, by address."""
 
@@ -140,6 +169,15 @@ class AddressThrottle(BaseThrottle):
 
     def wait(self) -> float | None:
         return self._wait
+
+
+class TerminalThrottle(AddressThrottle):
+    """Bounds by address how many terminals begin to wait."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        address = request.META.get("REMOTE_ADDR", "")
+        used, self._wait = count(f"terminal:{address}", SIGN_IN_WINDOW_SECONDS)
+        return used <= TERMINALS_PER_WINDOW
 
 
 class ExchangeThrottle(AddressThrottle):

@@ -6,6 +6,7 @@ from django.urls import path
 
 from flexai.api.schema import SchemaView
 from flexai.api.views import (
+    announcements,
     cycles,
     health,
     job_actions,
@@ -19,6 +20,7 @@ from flexai.api.views import (
     schedules,
     second_factor,
     session,
+    sign_ins,
     teams,
     trust,
     usage,
@@ -88,6 +90,11 @@ urlpatterns = [
     path("trust-rules", trust.RulesView.as_view()),
     path("trust-rules/<str:id>", trust.RuleView.as_view()),
     path("auth/exchange", trust.ExchangeView.as_view()),
+    path("sign-ins", sign_ins.SignInsView.as_view()),
+    path("sign-ins/token", sign_ins.SignInTokenView.as_view()),
+    path("sign-ins/look", sign_ins.SignInLookView.as_view()),
+    path("sign-ins/decide", sign_ins.SignInDecideView.as_view()),
+    path("announcements", announcements.AnnouncementsView.as_view()),
     path("usage", usage.UsageView.as_view()),
     path("usage.csv", usage.UsageFileView.as_view()),
     path("history", savings.HistoryView.as_view()),

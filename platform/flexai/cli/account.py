@@ -7,13 +7,15 @@ import os
 import socket
 import sys
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from flexai import __version__
 from flexai.cli import options, output, session, tables
+from flexai.cli.announcing import announce
+from flexai.cli.browser import sign_in_by_browser
 from flexai.cli.exits import USAGE, Refusal
 from flexai.cli.identity import identity_of_pipeline
 from flexai.client import Client, FlexaiError, Unauthenticated, create_token_with_password, exchange_identity
@@ -32,6 +34,9 @@ def login(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from stdin.")
     ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page, or only show its address.")
+    ] = True,
     organization: Annotated[
         str, typer.Option(help="With a password: the organization to act in, if you are in several.")
     ] = "",
@@ -46,20 +51,30 @@ def login(
     ] = "",
     as_json: options.Json = False,
 ) -> None:
-    """Sign in: with a token, in CI with the pipeline's identity, or on a terminal with username and password,
-    which makes a token."""
+    """Sign in: on a terminal by a code that you type in your browser; with a password, a token, or in CI with the
+    pipeline's identity."""
     address = _address(url)
     if oidc:
         secret = exchange_identity(address, identity_of_pipeline(audience or rule), rule=rule)
     elif with_token:
         secret = _line_from_stdin("token") if with_token == "-" else with_token  # noqa: S105 - not a secret
-    else:
+    elif username or password_stdin or organization:
         secret = _made_with_password(address, username, password_stdin, organization)
+    elif _interactive():
+        secret = sign_in_by_browser(address, _machine(), opens=browser)
+    else:
+        raise _needs("a token", "flexai login URL --token -")
     with Client(address, secret) as client:
         me = client.me()
-    path = session.store(address, secret)
-    if as_json:
-        output.emit_json({"url": address, "username": me["user"]["username"], "file": str(path)})
+        path = session.store(address, secret)
+        _tell_signed_in(address, me)
+        if as_json:
+            output.emit_json({"url": address, "username": me["user"]["username"], "file": str(path)})
+        else:
+            announce(client)
+
+
+def _tell_signed_in(address: str, me: dict[str, Any]) -> None:
     name = output.printable(me["user"]["username"])
     organization = output.printable((me.get("organization") or {}).get("name", ""))
     output.err().print(
@@ -148,7 +163,7 @@ def _made_with_password(url: str, username: str | None, password_stdin: bool, or
         password = typer.prompt("Password", hide_input=True, err=True)
     else:
         raise _needs("a token", "flexai login URL --token -")
-    label = f"flexai login on {os.environ.get('HOSTNAME') or socket.gethostname()}"
+    label = f"flexai login on {_machine()}"
     made = partial(
         create_token_with_password, url, str(username), password, name=label[:100], organization=organization
     )
@@ -159,6 +174,12 @@ def _made_with_password(url: str, username: str | None, password_stdin: bool, or
             raise
     code = typer.prompt("Code", err=True) if _interactive() else _line_from_stdin("code")
     return made(code=code)["token"]
+
+
+def _machine() -> str:
+    """As whoever confirms, or looks through their tokens, knows it."""
+    name = os.environ.get("HOSTNAME") or socket.gethostname()
+    return output.printable(name)[:80] or "a terminal"
 
 
 def _interactive() -> bool:

@@ -82,6 +82,11 @@ def local_file() -> Path:
     return _folder() / "local.json"
 
 
+def told_file() -> Path:
+    """Where it is kept which announcements were said here."""
+    return _folder() / "announcements.json"
+
+
 def _folder() -> Path:
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     return Path(base).expanduser() / "flexai"

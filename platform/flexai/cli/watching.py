@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from flexai.cli import options, output, tables
+from flexai.cli.announcing import announce
 from flexai.cli.exits import USAGE, Refusal
 from flexai.cli.references import chips_in_order, job_id_of
 from flexai.cli.session import connect
@@ -47,6 +48,8 @@ def ps(
     statuses = [word for item in status or [] for word in item.split(",")]
     labels = dict(options.pair(item, "a label") for item in label or [])
     with connect() as client:
+        if not as_json:
+            announce(client)
 
         def page() -> list[Job]:
             found = client.jobs.list(

@@ -11,7 +11,7 @@ Stands alone: needs httpx and nothing else of Flexai.
         print(flexai.jobs.wait(job["id"])["status"])
 """
 
-from flexai.client.client import Client, create_token_with_password, exchange_identity
+from flexai.client.client import Client
 from flexai.client.errors import (
     Conflict,
     FieldError,
@@ -31,6 +31,12 @@ from flexai.client.errors import (
 )
 from flexai.client.inside import preempted, progress
 from flexai.client.logs import LogPiece
+from flexai.client.signing_in import (
+    SignIn,
+    begin_sign_in,
+    create_token_with_password,
+    exchange_identity,
+)
 from flexai.client.types import FINAL_STATUSES, is_final
 
 __all__ = [
@@ -48,10 +54,12 @@ __all__ = [
     "Problem",
     "RateLimited",
     "ServerFault",
+    "SignIn",
     "TooLarge",
     "Unauthenticated",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "begin_sign_in",
     "create_token_with_password",
     "exchange_identity",
     "is_final",

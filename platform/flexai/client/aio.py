@@ -245,6 +245,7 @@ class AsyncClient:
         self.cluster = AsyncCluster(self._plain.cluster)
 
     me = _call(Client.me)
+    announcements = _call(Client.announcements)
     second_factor = _call(Client.second_factor)
     begin_second_factor = _call(Client.begin_second_factor)
     confirm_second_factor = _call(Client.confirm_second_factor)

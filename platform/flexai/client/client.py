@@ -6,7 +6,7 @@ import os
 from types import TracebackType
 from typing import Any, Self, cast
 
-from flexai.client.errors import FlexaiError, Unauthenticated, UnexpectedAnswer
+from flexai.client.errors import FlexaiError
 from flexai.client.jobs import Jobs
 from flexai.client.places import (
     Chips,
@@ -20,10 +20,9 @@ from flexai.client.places import (
 )
 from flexai.client.schedules import Schedules
 from flexai.client.transport import Transport
-from flexai.client.types import Token
+from flexai.client.types import Announcement
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
-CSRF_COOKIE = "flexai_csrf"
 
 
 class Client:
@@ -52,6 +51,10 @@ class Client:
     def me(self) -> dict[str, Any]:
         """Who the token belongs to: user, organization, teams, the server's version and notices."""
         return cast("dict[str, Any]", self._transport.get("/me"))
+
+    def announcements(self) -> list[Announcement]:
+        """What operators announce now, the newest first."""
+        return cast("list[Announcement]", self._transport.get("/announcements")["items"])
 
     def second_factor(self) -> dict[str, Any]:
         """Whether signing in with the password needs a code."""
@@ -102,66 +105,3 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def create_token_with_password(
-    url: str,
-    username: str,
-    password: str,
-    *,
-    name: str,
-    code: str = "",
-    organization: str = "",
-    expires_in_days: int = 90,
-    timeout: float = DEFAULT_TIMEOUT_SECONDS,
-) -> Token:
-    """A new token of this user, with its secret. Raises Unauthenticated, with the code `second_factor` where a code has
-    to be sent along. `organization` is the short name of the one that it acts in; else the one joined first.
-
-    The session that made it is over afterwards, also where no token was made.
-    """
-    transport = Transport(url, None, timeout=timeout)
-    try:
-        transport.get("/session")
-        who = {"username": username, "password": password}
-        _signed(transport, "POST", "/session", {**who, "code": code} if code else who)
-        body = {"name": name, "scopes": ["read", "write"], "expires_in_days": expires_in_days}
-        try:
-            if organization:
-                _signed(transport, "PUT", "/me/organization", {"organization": organization})
-            token = _signed(transport, "POST", "/tokens", body)
-        finally:
-            _signed(transport, "DELETE", "/session", None)
-    finally:
-        transport.close()
-    if not isinstance(token, dict) or "token" not in token:
-        raise UnexpectedAnswer(f"{url} made no token.")
-    return cast("Token", token)
-
-
-def exchange_identity(
-    url: str, identity: str, *, rule: str = "", timeout: float = DEFAULT_TIMEOUT_SECONDS
-) -> str:
-    """A short-lived token for the identity token of a CI system. Raises Unauthenticated or Forbidden.
-
-    `rule` is the trust rule's id, needed where it is not the identity token's audience.
-    """
-    transport = Transport(url, None, timeout=timeout)
-    body = {"subject_token": identity, **({"rule": rule} if rule else {})}
-    try:
-        answer = transport.send("POST", "/auth/exchange", body=body)
-    finally:
-        transport.close()
-    if not isinstance(answer, dict) or "access_token" not in answer:
-        raise UnexpectedAnswer(f"{url} gave no token.")
-    return str(answer["access_token"])
-
-
-def _signed(transport: Transport, method: str, path: str, body: object) -> Any:
-    """A request of a browser session: the CSRF cookie's value goes into a header."""
-    csrf = transport.cookies().get(CSRF_COOKIE)
-    if csrf is None:
-        raise Unauthenticated(
-            "The server set no session cookie. Use a token instead.", status=401, code="unauthenticated"
-        )
-    return transport.send(method, path, body=body, headers={"X-CSRFToken": csrf, "Referer": transport.url})

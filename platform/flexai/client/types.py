@@ -437,6 +437,16 @@ class TrustRule(TypedDict):
     last_used_at: str | None
 
 
+class Announcement(TypedDict):
+    """What an operator tells: plain text; `level` is info, warning or urgent."""
+
+    id: str
+    text: str
+    level: str
+    starts_at: str
+    ends_at: str
+
+
 class Page(TypedDict):
     items: list[Any]
     next_cursor: str | None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
 from flexai.api.pages import dashboard
 from flexai.api.views import oidc
@@ -15,6 +17,7 @@ urlpatterns = [
     path("metrics", MetricsView.as_view()),
     path("sign-in/oidc", oidc.start),
     path("sign-in/oidc/callback", oidc.callback, name="oidc-callback"),
+    path("favicon.ico", RedirectView.as_view(url=static("app/favicon.svg"), permanent=True)),
     path("console/login/", door),
     path("console/", admin.site.urls),
     re_path(r"^(?!api/|console/|static/|ws/).*$", dashboard, name="dashboard"),

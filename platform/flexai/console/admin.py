@@ -5,10 +5,28 @@ from __future__ import annotations
 from django.contrib import admin
 from django.contrib.auth.models import Group
 
-from flexai.console import decisions, machines, people, policies, quota_requests, trust, work
+from flexai.console import (
+    announcements,
+    decisions,
+    machines,
+    people,
+    policies,
+    quota_requests,
+    trust,
+    work,
+)
 from flexai.console.door import is_operator
 
-__all__ = ["decisions", "machines", "people", "policies", "quota_requests", "trust", "work"]
+__all__ = [
+    "announcements",
+    "decisions",
+    "machines",
+    "people",
+    "policies",
+    "quota_requests",
+    "trust",
+    "work",
+]
 
 admin.site.has_permission = is_operator  # type: ignore[method-assign]
 admin.site.index_template = "console/dashboard.html"

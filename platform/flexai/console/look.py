@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.urls import reverse_lazy
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse, reverse_lazy
 
 _PRIMARY = {
     "50": "#eef2ff",
@@ -25,12 +27,21 @@ def _link(title: str, icon: str, model: str) -> dict[str, Any]:
     return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
 
 
+def _is_of_teams(request: HttpRequest) -> bool:
+    """The page of quotas lies below that of teams, and has an entry of its own."""
+    quotas, teams = (reverse(f"admin:{name}") for name in ("tenancy_quota_tree", "tenancy_team_changelist"))
+    return request.path.startswith(teams) and request.path != quotas
+
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Flexai console",
     "SITE_HEADER": "Flexai",
     "SITE_SUBHEADER": "Console for operators",
     "SITE_URL": "/",
     "SITE_SYMBOL": "memory",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("app/favicon.svg")}
+    ],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "flexai.console.dashboard.add_figures",
@@ -43,7 +54,7 @@ UNFOLD: dict[str, Any] = {
                 "title": "People",
                 "items": [
                     _link("Organizations", "domain", "tenancy_organization"),
-                    _link("Teams", "groups", "tenancy_team"),
+                    {**_link("Teams", "groups", "tenancy_team"), "active": _is_of_teams},
                     {
                         "title": "Quotas",
                         "icon": "account_tree",
@@ -56,6 +67,7 @@ UNFOLD: dict[str, Any] = {
                     _link("Service accounts", "smart_toy", "tenancy_serviceaccount"),
                     _link("Trust rules", "handshake", "tenancy_trustrule"),
                     _link("Tokens", "key", "tenancy_token"),
+                    _link("Announcements", "campaign", "tenancy_announcement"),
                 ],
             },
             {

@@ -40,6 +40,10 @@ def _request_id() -> str:
     return new_id("qreq")
 
 
+def _announcement_id() -> str:
+    return new_id("ann")
+
+
 class User(AbstractUser):
     """A person or service account. `is_staff` makes a platform operator."""
 
@@ -454,6 +458,59 @@ class UsedIdentity(models.Model):
     """SHA-256 of issuer and token id."""
     expires_at = models.DateTimeField(db_index=True)
     """The identity token's own end."""
+
+
+class SignInRequest(models.Model):
+    """A terminal that waits for somebody to sign it in from a browser (`tenancy.sign_ins`)."""
+
+    hash = models.CharField(max_length=64, unique=True)
+    """SHA-256 of the secret by which the terminal asks what became of it."""
+    code = models.CharField(max_length=8, unique=True)
+    """What its user types in the browser."""
+    machine = models.CharField(max_length=100)
+    """As the terminal calls it."""
+    address = models.CharField(max_length=45)
+    """From which the terminal asked."""
+    scopes = models.JSONField(default=list)
+    expires_in_days = models.PositiveIntegerField()
+    """Of the token to be."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(db_index=True)
+    polled_at = models.DateTimeField(null=True)
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="+")
+    """Who confirmed it; None where it is undecided or refused."""
+    organization = models.ForeignKey(Organization, models.CASCADE, null=True, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+    given_at = models.DateTimeField(null=True)
+    """When the terminal fetched its token: once."""
+
+
+class Announcement(models.Model):
+    """What an operator tells everybody, or one organization, for a while."""
+
+    class Level(models.TextChoices):
+        INFO = "info"
+        WARNING = "warning"
+        URGENT = "urgent"
+
+    public_id = models.CharField(max_length=32, unique=True, default=_announcement_id, editable=False)
+    text = models.CharField(max_length=500)
+    level = models.CharField(max_length=8, choices=Level.choices, default=Level.INFO.value)
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, null=True, blank=True, related_name="announcements"
+    )
+    """None: for all."""
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(db_index=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(ends_at__gte=F("starts_at")), name="announcement_ends_later")
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:60]
 
 
 class AuditEntry(models.Model):

@@ -56,7 +56,7 @@ def create_token(
     Raises InvalidInput for a blank or long name, an unknown scope or a lifetime outside 1–366 days.
     """
     wanted = sorted(set(scopes))
-    _check(name, wanted, expires_in_days)
+    check_token(name, wanted, expires_in_days)
     secret = new_secret()
     token = Token.objects.create(
         organization=organization,
@@ -170,7 +170,8 @@ def _team(principal: Principal, name: str) -> Team | None:
     return None
 
 
-def _check(name: str, scopes: list[str], days: int) -> None:
+def check_token(name: str, scopes: Iterable[str], days: int) -> None:
+    """Raises InvalidInput naming every field that `create_token` would refuse."""
     errors = []
     if not name.strip() or len(name) > 100 or not name.isprintable():
         errors.append(FieldError("name", "must be 1 to 100 printable characters"))

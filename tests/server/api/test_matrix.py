@@ -7,6 +7,7 @@ without a row fails.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,11 +16,13 @@ from django.db import transaction
 from django.test import Client as Browser
 from django.urls import get_resolver
 
+from flexai.api import throttling
 from flexai.common import clock
 from flexai.jobs.models import Job
 from flexai.realtime.browsers import TOPICS, _visible
 from flexai.scheduling.models import Recording
 from flexai.tenancy.models import (
+    Announcement,
     AuditEntry,
     Budget,
     JobPolicy,
@@ -57,6 +60,7 @@ NAMES = (
     "zebra-member",
     "zebra-owner",
     "zebra-seated",
+    "zebra-news",
 )
 """What a stranger learns from no answer, but what it said itself."""
 
@@ -166,6 +170,11 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("post", "trust-rules", TRUST, "401 404 404 ok ok 404 404 404"),
     ("delete", "trust-rules/{trust}", None, "401 404 404 ok ok 404 404 404"),
     ("post", "auth/exchange", {"subject_token": "x"}, "401 401 401 401 401 401 401 401"),
+    ("post", "sign-ins", {"machine": "laptop"}, "ok ok ok ok ok ok ok ok"),
+    ("post", "sign-ins/token", {"device_code": "x"}, "400 400 400 400 400 400 400 400"),
+    ("post", "sign-ins/look", {"code": "BCDF-GHJK"}, "401 409 409 409 409 409 409 409"),
+    ("post", "sign-ins/decide", {"code": "BCDF-GHJK", "grant": True}, "401 409 409 409 409 409 409 409"),
+    ("get", "announcements", None, EVERYBODY),
     ("get", "job-policy", None, EVERYBODY),
     ("put", "job-policy", {"bounds": {"priority": 60}}, "401 403 403 403 ok ok ok 403"),
     ("delete", "job-policy", None, "401 403 403 403 ok 404 404 403"),
@@ -197,6 +206,7 @@ CONSOLE = {
     "tenancy.organization": "list add change", "tenancy.team": "list add change", "tenancy.user": "list add change",
     "tenancy.token": "list", "tenancy.auditentry": "list", "tenancy.serviceaccount": "list",
     "tenancy.trustrule": "list add",
+    "tenancy.announcement": "list add",
     "tenancy.price": "list add", "tenancy.jobpolicy": "list add change delete", "tenancy.quotarequest": "list",
     "cluster.pool": "list add change", "cluster.node": "list", "cluster.chip": "list", "cluster.nodeevent": "list",
     "jobs.job": "list", "jobs.attempt": "list", "jobs.event": "list", "scheduling.cycle": "list",
@@ -216,7 +226,8 @@ class Matrix:
 
 
 @pytest.fixture
-def matrix(db: None) -> Matrix:
+def matrix(db: None, monkeypatch: pytest.MonkeyPatch) -> Matrix:
+    monkeypatch.setattr(throttling, "TERMINALS_PER_WINDOW", 10**9)
     a_cell()
     node = a_node(chips=1)
     zebra = Organization.objects.create(slug="zebra", name="Zebra")
@@ -277,6 +288,10 @@ def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
     ]
     JobPolicy.objects.create(organization=zebra, team=team)
     JobPolicy.objects.create(organization=zebra)
+    now = clock.now()
+    Announcement.objects.create(
+        text="zebra-news", organization=zebra, starts_at=now, ends_at=now + timedelta(days=1)
+    )
     seated = User.objects.create(username="zebra-seated")
     TeamMember.objects.create(team=team, user=seated, role="viewer")
     account = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.http import HttpRequest, HttpResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 
@@ -38,6 +38,11 @@ def test_others_are_asked_for_again(files: WhiteNoiseMiddleware, path: str) -> N
     answer = files(_get(f"/static/{path}"))
     assert answer.status_code == 200
     assert "immutable" not in answer["Cache-Control"]
+
+
+def test_the_browsers_own_wish_for_an_icon_leads_to_the_one_there_is(client: Client) -> None:
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer["Location"]) == (301, "/static/app/favicon.svg")
 
 
 def _get(path: str) -> HttpRequest:

@@ -88,7 +88,10 @@ def test_a_recovery_code_signs_in_once(operator: Tenant) -> None:
     assert sign_in(operator, code=codes[0].upper()).status_code == 200
     assert sign_in(operator, code=codes[0]).status_code == 401
     told = operator.api.get("/me/second-factor").json()
-    assert told == {"active": True, "recovery_codes_left": second_factor.RECOVERY_CODES - 1}
+    left = second_factor.RECOVERY_CODES - 1
+    assert told == {"active": True, "has_password": True, "recovery_codes_left": left}
+    User.objects.filter(pk=operator.owner.pk).update(password="!")
+    assert operator.api.get("/me/second-factor").json()["has_password"] is False
     rows = str(list(RecoveryCode.objects.values()))
     assert not [code for code in codes if code in rows or code.replace("-", "") in rows]
 

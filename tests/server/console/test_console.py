@@ -33,6 +33,7 @@ pytestmark = pytest.mark.django_db
 PAGES = [
     "tenancy/organization", "tenancy/team", "tenancy/user", "tenancy/token", "tenancy/auditentry",
     "tenancy/serviceaccount", "tenancy/trustrule", "tenancy/price", "tenancy/jobpolicy", "tenancy/quotarequest",
+    "tenancy/announcement",
     "cluster/pool", "cluster/node", "cluster/chip", "cluster/nodeevent", "jobs/job", "jobs/attempt", "jobs/event",
     "scheduling/cycle", "scheduling/verdict", "scheduling/quarantine",
 ]  # fmt: skip
@@ -343,3 +344,12 @@ def test_a_trust_rule_is_made_and_removed_through_the_service(browser: Browser, 
     assert not TrustRule.objects.exists()
     entries = AuditEntry.objects.filter(object_kind="trustrule").order_by("id")
     assert [entry.action for entry in entries] == ["trust.created", "trust.removed"]
+
+
+def test_the_page_of_quotas_marks_its_own_entry_alone(browser: Browser, rows: dict[str, Any]) -> None:
+    marks = {}
+    for page in ("/console/tenancy/team/quotas/", "/console/tenancy/team/", "/console/tenancy/user/"):
+        request = browser.get(page).wsgi_request
+        items = [item for group in admin.site.get_sidebar_list(request) for item in group["items"]]
+        marks[page] = [str(item["title"]) for item in items if item["active"]]
+    assert list(marks.values()) == [["Quotas"], ["Teams"], ["Users"]]

@@ -13,6 +13,7 @@ import { Empty, Failed, Loading, NoMatch } from "../../ui/Faces";
 import { count, percent, timeOfDay } from "../../ui/format";
 import { PageHead, Panel } from "../../ui/Panel";
 import { ChipMap } from "./ChipMap";
+import { Lent, OutOfService } from "./ChipPanels";
 import classes from "./ClusterPage.module.css";
 import { useNodeColumns } from "./columns";
 import {
@@ -74,6 +75,8 @@ function Loaded({ model }: { model: ClusterModel }) {
         <Bar values={values} by={by} />
         <ChipMap model={model} values={values} by={by} selected={node} onOpen={open} />
       </Panel>
+      <OutOfService nodes={model.nodes} onOpen={open} />
+      <Lent nodes={model.nodes} onOpen={open} />
       <NodeTable nodes={model.nodes} onOpen={open} current={node} />
       <SavingsPanel />
       {opened && <NodePanel node={opened} close={() => open(undefined)} />}

@@ -8,6 +8,7 @@ import { ago, memory, milli, NOTHING, percent } from "../../ui/format";
 import { TextLink } from "../../ui/links";
 import { Meter } from "../../ui/Meter";
 import { StatusBadge } from "../../ui/StatusBadge";
+import { ChipSwitch } from "./ChipSwitch";
 import classes from "./ClusterPage.module.css";
 
 export function Simulated() {
@@ -152,5 +153,6 @@ export function useChipColumns(node: Node): Column<Chip>[] {
         ),
     },
     { key: "temperature", title: "°C", align: "right", render: (chip) => chip.temperature_c ?? NOTHING },
+    { key: "do", title: "", align: "right", render: (chip) => <ChipSwitch node={node} chip={chip} /> },
   ];
 }

@@ -133,3 +133,13 @@ export function tally(values: Uint16Array): Tally {
   const known = values.length - offline;
   return { busy, idle, offline, mean_permille: known > 0 ? sum / known : null };
 }
+
+/** True of a chip that takes no new work. */
+export function isOut(chip: Chip): boolean {
+  return chip.state !== "in_service" || !chip.healthy;
+}
+
+export function stateOf(chip: Chip): string {
+  if (chip.state !== "in_service") return chip.state;
+  return chip.healthy ? "ready" : "offline";
+}

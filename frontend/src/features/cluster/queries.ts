@@ -65,3 +65,14 @@ export function useActOnNode() {
     await client.invalidateQueries({ queryKey: NODES });
   };
 }
+
+/** Carry out an operator's `action` on a chip; the list is read again afterwards. */
+export function useActOnChip() {
+  const client = useQueryClient();
+  return async (id: string, action: "cordon" | "return", reason: string): Promise<void> => {
+    const params = { path: { id } };
+    if (action === "cordon") await api.POST("/api/v1/chips/{id}/cordon", { params, body: { reason } });
+    else await api.POST("/api/v1/chips/{id}/return", { params, body: { reason } });
+    await client.invalidateQueries({ queryKey: NODES });
+  };
+}

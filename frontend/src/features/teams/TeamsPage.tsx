@@ -14,6 +14,7 @@ import { PageHead, Panel } from "../../ui/Panel";
 import { QuotaBar, QuotaLegend } from "../../ui/QuotaBar";
 import { QuotaRequests } from "./QuotaRequests";
 import classes from "./TeamsPage.module.css";
+import { TrustRules } from "./TrustRules";
 
 const REFRESH_MS = 5000;
 
@@ -92,6 +93,7 @@ function TeamPanel({ team, requests }: { team: Team; requests: QuotaRequest[] })
           ))}
         </ul>
       )}
+      <TrustRules team={team} />
     </Panel>
   );
 }

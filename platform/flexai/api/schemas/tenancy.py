@@ -45,6 +45,9 @@ class SecondFactorSerializer(serializers.Serializer[Any]):
     """Whether signing in with a password needs a code."""
 
     active = serializers.BooleanField()
+    has_password = serializers.BooleanField(
+        help_text="False: your provider signs you in, and is where a second factor is set."
+    )
     recovery_codes_left = integer()
 
 
@@ -307,3 +310,19 @@ class JobPolicySerializer(serializers.Serializer[Any]):
         help_text="max_duration (then needed), priority and chips and retries at most, isolation (the weakest that "
         "slices may have), node_pools (allowed), labels (needed), allowed_images (patterns), require_digest.",
     )
+
+
+class AnnouncementSerializer(serializers.Serializer[Any]):
+    """What an operator tells: plain text."""
+
+    id = serializers.CharField()
+    text = serializers.CharField()
+    level = serializers.ChoiceField([(word, word) for word in ("info", "warning", "urgent")])
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField()
+
+
+class AnnouncementListSerializer(serializers.Serializer[Any]):
+    """What is announced now."""
+
+    items = AnnouncementSerializer(many=True)

@@ -25,8 +25,12 @@ class SecondFactorView(View):
     def get(self, request: Request) -> Response:
         """Whether signing in with your password needs a code."""
         user = principal_of(request).user
-        active = second_factor.is_active(user)
-        return Response({"active": active, "recovery_codes_left": second_factor.codes_left(user)})
+        answer = {
+            "active": second_factor.is_active(user),
+            "has_password": user.has_usable_password(),
+            "recovery_codes_left": second_factor.codes_left(user),
+        }
+        return Response(answer)
 
     @extend_schema(
         operation_id="second_factor_begin",
