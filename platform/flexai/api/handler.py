@@ -24,6 +24,7 @@ from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
 from flexai.api.problems import CONTENT_TYPE, problem
+from flexai.common.postgresql.base import keep_connection
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -31,7 +32,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 THREADS = 16
-"""Requests that one web process works on at once, each with a connection of the pool's 24; more wait their turn."""
+"""Requests that one web process works on at once, each thread with a connection of the pool's 24 that it keeps; more
+wait their turn."""
 MAX_BODY_BYTES = 48 * 1024 * 1024
 """No view takes more; what a view takes is checked by its parser."""
 KEPT_IN_MEMORY = 2 * 1024 * 1024
@@ -50,7 +52,7 @@ class ThreadedHandler(ASGIHandler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="flexai-http")
+        self._threads = ThreadPoolExecutor(THREADS, "flexai-http", initializer=keep_connection)
 
     def load_middleware(self, is_async: bool = False) -> None:
         """The chain is built for a thread, whatever the caller asks for."""
@@ -84,8 +86,7 @@ class ThreadedHandler(ASGIHandler):
     def _answer(
         self, scope: Scope, body: IO[bytes]
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes | StreamingHttpResponse]:
-        """Status, headers and content; a streaming response is still open. The request's connection is given
-        back."""
+        """Status, headers and content; a streaming response is still open."""
         with body:
             set_script_prefix(get_script_prefix(scope))
             signals.request_started.send(sender=self.__class__, scope=scope)

@@ -1,4 +1,4 @@
-"""What every answer carries: a request id, and a policy of what a page may load."""
+"""What every answer carries: a request id, and a policy of what a page may load. And the console's messages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Callable
 
+from django.contrib.messages.middleware import MessageMiddleware
 from django.http import HttpRequest, HttpResponse
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -23,6 +24,17 @@ _CONSOLE = (
     "form-action 'self'; frame-ancestors 'none'"
 )
 """The console's theme evaluates expressions in attributes."""
+
+
+CONSOLE = "/console/"
+
+
+class ConsoleMessages(MessageMiddleware):
+    """Messages from one page to the next, which the console alone has."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        if request.path.startswith(CONSOLE):
+            super().process_request(request)
 
 
 class ContentSecurityPolicy:
@@ -50,6 +62,6 @@ class ContentSecurityPolicy:
 
 
 def _policy_for(request: HttpRequest) -> str:
-    if request.path.startswith("/console/"):
+    if request.path.startswith(CONSOLE):
         return _CONSOLE
     return _OURS.format(host=request.get_host())

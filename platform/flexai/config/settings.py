@@ -130,7 +130,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "flexai.api.middleware.ConsoleMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "flexai.api.middleware.ContentSecurityPolicy",
 ]

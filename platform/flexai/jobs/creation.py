@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ from flexai.jobs.insertion import Line, Template, Wait, as_raw, insert_jobs
 from flexai.jobs.models import Job, JobSet
 from flexai.jobs.spec_matrix import Task
 from flexai.tenancy import audit
-from flexai.tenancy.principals import Principal, TeamSeat
+from flexai.tenancy.principals import Principal, TeamSeat, partial_row
 from scheduler_core.dependencies import Standing
 from scheduler_core.lifecycle import JobState
 
@@ -110,7 +111,7 @@ def create_one(principal: Principal, named: Named, key: Key | None) -> Submissio
             _settle_if_held(prepared, [pk])
     else:
         pk = _group.submit(new)
-    return Submission((_as_job(template, line, pk, principal, None, now),), None, True)
+    return Submission((_as_job(prepared, template, line, pk, principal, None, now),), None, True)
 
 
 @transaction.atomic
@@ -129,7 +130,8 @@ def create_set(principal: Principal, named: Named, key: Key | None) -> Submissio
     pks = insert_jobs([template], lines, [entry], _waits(prepared, template))
     _settle_if_held(prepared, pks.values())
     jobs = tuple(
-        _as_job(template, line, pks[line.public_id], principal, made, now) for line in lines[:SHOWN_OF_A_SET]
+        _as_job(prepared, template, line, pks[line.public_id], principal, made, now)
+        for line in lines[:SHOWN_OF_A_SET]
     )
     _announce({prepared.team.public_id}, _cells_with_work([template]), [line.public_id for line in lines])
     return Submission(jobs, made, True)
@@ -281,41 +283,55 @@ def _settle_if_held(prepared: Prepared, pks: Iterable[int]) -> None:
 
 
 def _as_job(
-    template: Template, line: Line, pk: int, principal: Principal, made_set: JobSet | None, now: datetime
+    prepared: Prepared,
+    template: Template,
+    line: Line,
+    pk: int,
+    principal: Principal,
+    made_set: JobSet | None,
+    now: datetime,
 ) -> Job:
     """The row that was just written, without reading it."""
     start_after = template.start_after
-    effective = msgspec.json.decode(template.effective) | {"name": line.name}
+    effective = prepared.effective | {"name": line.name}
     labels = template.labels | (line.own or {})
     if line.own is not None:
         effective |= {"matrix": line.own, "env": effective["env"] | line.own, "labels": labels}
-    return Job(
-        id=pk,
-        public_id=line.public_id,
-        organization=principal.organization,
-        team_id=template.team,
-        cell_id=template.cell,
-        user=principal.user,
-        set=made_set,
-        schedule_id=template.schedule,
-        index=line.index,
-        name=line.name,
-        state=template.state,
-        status=template.state,
-        reason_code=template.reason_code,
-        sentence=template.sentence,
-        priority=template.priority,
-        preemptible=template.preemptible,
-        spec=msgspec.json.decode(template.spec) | ({} if line.given is None else {"name": line.given}),
-        effective_spec=effective,
-        labels=labels,
-        idempotency_key=line.key,
-        idempotency_hash=line.hash,
-        submitted_at=now,
-        start_after=None if start_after is None else datetime.fromisoformat(start_after),
-        deadline=template.deadline,
-        version=1,
-    )
+    known = {
+        "id": pk,
+        "public_id": line.public_id,
+        "organization_id": template.organization,
+        "team_id": template.team,
+        "cell_id": template.cell,
+        "user_id": template.user,
+        "schedule_id": template.schedule,
+        "index": line.index,
+        "name": line.name,
+        "state": template.state,
+        "status": template.state,
+        "reason_code": template.reason_code,
+        "sentence": template.sentence,
+        "priority": template.priority,
+        "preemptible": template.preemptible,
+        "spec": msgspec.json.decode(template.spec) | ({} if line.given is None else {"name": line.given}),
+        "effective_spec": effective,
+        "labels": labels,
+        "idempotency_key": line.key,
+        "idempotency_hash": line.hash,
+        "submitted_at": now,
+        "start_after": None if start_after is None else datetime.fromisoformat(start_after),
+        "deadline": template.deadline,
+        "version": 1,
+    }
+    job = partial_row(Job, **_new_columns() | known)
+    job.organization, job.user, job.set = principal.organization, principal.user, made_set
+    return job
+
+
+@cache
+def _new_columns() -> dict[str, Any]:
+    """What a job has that only came to be, where nothing else is said."""
+    return {column.attname: column.get_default() for column in Job._meta.concrete_fields}
 
 
 def _cells_with_work(templates: Iterable[Template]) -> set[int]:

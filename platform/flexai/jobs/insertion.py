@@ -89,9 +89,10 @@ WITH t AS MATERIALIZED (
     SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", t.schedule, l.index, l.name, 'task', t.state,
         t.state, t.reason_code, t.sentence, t.priority, t.preemptible,
         CASE WHEN l.given IS NULL THEN t.spec ELSE t.spec || jsonb_build_object('name', l.given) END,
-        t.effective || jsonb_build_object('name', l.name) || CASE WHEN l.own IS NULL THEN '{}'::jsonb ELSE
-            jsonb_build_object('matrix', l.own, 'env', (t.effective->'env') || l.own,
-                'labels', t.labels || l.own) END,
+        CASE WHEN l.own IS NULL AND t.effective->>'name' = l.name THEN t.effective
+            ELSE t.effective || jsonb_build_object('name', l.name) || CASE WHEN l.own IS NULL THEN '{}'::jsonb ELSE
+                jsonb_build_object('matrix', l.own, 'env', (t.effective->'env') || l.own,
+                    'labels', t.labels || l.own) END END,
         1, t.labels || coalesce(l.own, '{}'::jsonb), l.key, l.hash, t.at, t.start_after, t.deadline,
         0, 0, '', 1, 0
     FROM lines l JOIN t USING (t) ORDER BY l.n

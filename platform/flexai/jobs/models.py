@@ -3,6 +3,8 @@
 A job has attempts, at most one of them live (law 5); an attempt has replicas on nodes and allocations of chips.
 `changed` holds the transaction id of the last change, set by a trigger: the engine's feed reads it (law 7).
 A foreign key that a composite index or constraint begins with has no index of its own: every index costs each job.
+Nor is one checked by the database where another one vouches for it (a job's organization is its team's), or where rows
+are only ever added (history): each check is a look-up and a lock on a row that all jobs share.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ class Job(models.Model):
 
     public_id = models.CharField(max_length=32, default=_job_id, editable=False)
     organization = models.ForeignKey(
-        "tenancy.Organization", models.CASCADE, related_name="jobs", db_index=False
+        "tenancy.Organization", models.CASCADE, related_name="jobs", db_index=False, db_constraint=False
     )
     team = models.ForeignKey("tenancy.Team", models.PROTECT, related_name="jobs", db_index=False)
     cell = models.ForeignKey("cluster.Cell", models.PROTECT, related_name="+", db_index=False)
@@ -214,8 +216,12 @@ class Attempt(models.Model):
     """One try at running a job. Live until *ended*; only then its chips are free."""
 
     public_id = models.CharField(max_length=32, default=_attempt_id, editable=False)
-    organization = models.ForeignKey("tenancy.Organization", models.CASCADE, related_name="+", db_index=False)
-    cell = models.ForeignKey("cluster.Cell", models.PROTECT, related_name="+", db_index=False)
+    organization = models.ForeignKey(
+        "tenancy.Organization", models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
+    cell = models.ForeignKey(
+        "cluster.Cell", models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     job = models.ForeignKey(Job, models.CASCADE, related_name="attempts", db_index=False)
     number = models.PositiveIntegerField()
     state = models.CharField(max_length=16, choices=_choices(AttemptState), default=AttemptState.PLACED.value)
@@ -348,7 +354,7 @@ class Allocation(models.Model):
         OWNED = "owned"
         GUEST = "guest"
 
-    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="allocations")
+    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="allocations", db_constraint=False)
     replica = models.ForeignKey(Replica, models.CASCADE, related_name="allocations", db_index=False)
     chip = models.ForeignKey("cluster.Chip", models.PROTECT, related_name="allocations", db_index=False)
     kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.OWNED)
@@ -432,9 +438,14 @@ class Event(models.Model):
 
     at = models.DateTimeField()
     organization = models.ForeignKey(
-        "tenancy.Organization", models.CASCADE, null=True, related_name="+", db_index=False
+        "tenancy.Organization",
+        models.CASCADE,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
     )
-    job = models.ForeignKey(Job, models.CASCADE, related_name="events", db_index=False)
+    job = models.ForeignKey(Job, models.CASCADE, related_name="events", db_index=False, db_constraint=False)
     attempt = models.PositiveIntegerField(null=True)
     """Attempt number."""
     kind = models.CharField(max_length=48)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import close_old_connections, connection, connections
 
-from flexai.common.postgresql.base import Pool, is_still_open
+from flexai.common.postgresql.base import Pool, is_still_open, keep_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,3 +67,33 @@ def test_a_notice_is_no_reason_to_give_a_connection_up() -> None:
         speaking.execute("NOTIFY something")
         assert is_still_open(listening)
         assert listening.execute("SELECT 1").fetchone() == (1,)
+
+
+class TestKept:
+    """A thread of the web process keeps its connection from request to request."""
+
+    @pytest.fixture
+    def thread(self) -> Iterator[ThreadPoolExecutor]:
+        with ThreadPoolExecutor(1, initializer=keep_connection) as thread:
+            yield thread
+            thread.submit(connections.close_all).result(20)
+
+    def test_it_is_the_same_one_in_the_next_request(self, thread: ThreadPoolExecutor) -> None:
+        before = thread.submit(_server_process).result(20)
+        thread.submit(close_old_connections).result(20)
+        assert thread.submit(_server_process).result(20) == before
+
+    def test_one_that_the_server_closed_is_another_in_the_next_request(
+        self, thread: ThreadPoolExecutor
+    ) -> None:
+        before = thread.submit(_server_process).result(20)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [before])
+        thread.submit(close_old_connections).result(20)
+        assert thread.submit(_server_process).result(20) != before
+
+    def test_others_give_theirs_back(self) -> None:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(_server_process).result(20)
+            thread.submit(close_old_connections).result(20)
+            assert thread.submit(lambda: connection.connection).result(20) is None
