@@ -48,6 +48,8 @@ class Local:
         "launches",
         "log_path",
         "phase",
+        "power_samples",
+        "power_sum",
         "progress",
         "read",
         "shim_pid",
@@ -71,9 +73,13 @@ class Local:
         """The launch, until the shim shows itself."""
         self.launched_at = 0.0
         self.launches = 1
-        self.chips: list[int] = []
+        self.chips: dict[int, int] = {}
+        """Milli of each chip, by index."""
         self.use_sum = 0
         self.use_samples = 0
+        self.power_sum = 0
+        """Milliwatts of its share of its chips, over the samples in which all of them told their power."""
+        self.power_samples = 0
         self.stop_asked: Stop | None = None
         """A stop that came before the shim showed itself."""
         self.held = False
@@ -154,7 +160,7 @@ class ProcessExecutor:
         for item in wanted:
             known = self._locals.get((item.attempt, item.replica, item.generation))
             if known is not None and not known.chips:
-                known.chips = [chip.index for chip in item.chips]
+                known.chips = _shares(item)
         found = [Found(key, local.phase) for key, local in self._locals.items()]
         for action in plan(wanted, found):
             if isinstance(action, Start):
@@ -351,7 +357,7 @@ class ProcessExecutor:
     def _add(self, wanted: WantedReplica) -> Local:
         key = (wanted.attempt, wanted.replica, wanted.generation)
         local = Local(key, self._place.data_dir, job=wanted.job)
-        local.chips = [chip.index for chip in wanted.chips]
+        local.chips = _shares(wanted)
         self._locals[key] = local
         return local
 
@@ -368,7 +374,7 @@ class ProcessExecutor:
         if moves[-1]["state"] == "ended":
             self._look_at_progress(local)  # its last words go before its end
         for move in moves[local.read :]:
-            local.track.add(_report(local, move))
+            local.track.add(report_of(local, move, began=_number(moves[0], "at")))
             if move["state"] == "starting" and isinstance(pid := move.get("pid"), int):
                 local.shim_pid = pid
         local.read = len(moves)
@@ -461,11 +467,19 @@ def _leave_job_directory(path: str) -> None:
             pass  # the job removed it itself
 
 
-def _report(local: Local, move: spool.Move) -> ReplicaReport:
+def _shares(wanted: WantedReplica) -> dict[int, int]:
+    return {chip.index: chip.milli for chip in wanted.chips}
+
+
+def report_of(local: Local, move: spool.Move, *, began: int) -> ReplicaReport:
+    """What the server is told of a move. `began`: wall-clock ms of the first one."""
     attempt, replica, generation = local.track.key
-    use = move.get("use_permille")
+    use, energy = move.get("use_permille"), None
     if move["state"] == "ended" and use is None and local.use_samples:
         use = local.use_sum // local.use_samples
+    if move["state"] == "ended" and local.power_samples:
+        lived_ms = max(0, _number(move, "at") - began)
+        energy = local.power_sum * lived_ms // (local.power_samples * 1000)
     exit_code = move.get("exit_code")
     state = move["state"]
     assert state in ("starting", "running", "stopping", "ended")
@@ -482,6 +496,7 @@ def _report(local: Local, move: spool.Move) -> ReplicaReport:
         cpu_time_ms=_number(move, "cpu_time_ms"),
         memory_peak_mib=_number(move, "memory_peak_mib"),
         use_permille=use if isinstance(use, int) else None,
+        energy_mj=energy,
     )
 
 

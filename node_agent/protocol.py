@@ -128,6 +128,9 @@ class ReplicaReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """With `running`: no move of its own; its node has halted a guest, or lets it go on (T3)."""
     use_permille: int | None = None
     """Mean use of the chips it held (or of the CPU it asked for) over its life."""
+    energy_mj: int | None = None
+    """What its share of its chips drew over its life, in millijoules: their mean power times its life. None where a
+    chip of it does not tell its power: unknown is not nothing."""
 
 
 class ReplicaProgress(msgspec.Struct, frozen=True, omit_defaults=True):

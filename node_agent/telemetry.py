@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -15,6 +16,21 @@ from node_agent.reconcile import Key, Phase
 
 MAX_REPLICAS = 1_000
 """Replicas in one frame: with 256 chips it stays inside the largest frame. Those beyond are left out, newest first."""
+
+
+def note_power(live: Sequence[Local], power_mw: Mapping[int, int]) -> None:
+    """Each replica's share of what its chips draw, by milli. Where owner and guest hold more than the whole chip
+    together, they share it: no more is counted than is drawn."""
+    held: Counter[int] = Counter()
+    for local in live:
+        held.update(local.chips)
+    for local in live:
+        told = [
+            (power_mw.get(index, 0), milli, max(1000, held[index])) for index, milli in local.chips.items()
+        ]
+        if told and all(power for power, _, _ in told):
+            local.power_sum += sum(power * milli // whole for power, milli, whole in told)
+            local.power_samples += 1
 
 
 class Sampler:
@@ -45,6 +61,7 @@ class Sampler:
             if self._driver.name != "cpu" and told:
                 local.use_sum += sum(told) // len(told)
                 local.use_samples += 1
+        note_power(live, {chip.index: chip.power_mw for chip in chips})
         host = read_core_times()[ALL_CORES]
         host_use = host.use_permille_since(self._host)
         self._host = host

@@ -46,6 +46,11 @@ def declared_use(age_ms: int) -> int:
     return _CURVE[step] if step < len(_CURVE) else _CURVE[4 + step % 6]
 
 
+def power_mw(use_permille: int) -> int:
+    """What a simulated chip seems to draw at this use."""
+    return IDLE_MW + (FULL_MW - IDLE_MW) * use_permille // 1000
+
+
 class SimulatedDriver:
     """The chips of one simulated node. `set_load` says what they seem to do."""
 
@@ -84,7 +89,7 @@ class SimulatedDriver:
                 use_permille=use,
                 memory_mib=memory_mib.get(index, 0),
                 temperature_c=IDLE_C + (FULL_C - IDLE_C) * use // 1000,
-                power_mw=IDLE_MW + (FULL_MW - IDLE_MW) * use // 1000,
+                power_mw=power_mw(use),
             )
             for index, use in enumerate(self._use)
         ]

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from node_agent.clocks import boottime_ms, wall_ms
-from node_agent.drivers.simulated import SimulatedDriver, declared_use
+from node_agent.drivers.simulated import SimulatedDriver, declared_use, power_mw
 from node_agent.outbox import Track
 from node_agent.protocol import (
     Inventory,
@@ -181,6 +181,7 @@ class SimulatedExecutor:
                 cpu_time_ms=lived_ms if exit_code is not None else 0,
                 memory_peak_mib=replica.memory_mib,
                 use_permille=_use_at(replica, boottime_ms()) if replica.chips else None,
+                energy_mj=_energy_mj(replica, lived_ms) if replica.chips and exit_code is not None else None,
             )
         )
         self._on_change(replica.track)
@@ -208,6 +209,12 @@ def _inventory_of(driver: SimulatedDriver) -> Inventory:
 
 def _use_at(replica: _Replica, now_ms: int) -> int:
     return replica.use if replica.use is not None else declared_use(now_ms - replica.started_ms)
+
+
+def _energy_mj(replica: _Replica, lived_ms: int) -> int:
+    """At the use that it ends with."""
+    share_mw = sum(power_mw(_use_at(replica, boottime_ms())) * milli for _, milli in replica.chips) // 1000
+    return share_mw * lived_ms // 1000
 
 
 def _number(env: Mapping[str, str], name: str, default: float, most: float) -> float:

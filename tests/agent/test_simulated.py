@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from node_agent.drivers.simulated import power_mw
 from tests.agent.conftest import a_folder
 from tests.agent.support.agents import Agent, a_replica
 from tests.agent.support.server import FakeServer, NodeState
@@ -72,6 +73,9 @@ async def test_replicas_seem_to_run(simulation: FakeServer, nodes: list[NodeStat
     assert (moves[-1].outcome, moves[-1].exit_code) == ("succeeded", 0)
     assert bytes(nodes[2].logs["a", 0]).startswith(b"simulated: ")
     assert moves[-1].log_size == len(nodes[2].logs["a", 0])
+    half_of_a_chip_mw = power_mw(640) // 2
+    assert moves[-1].energy_mj is not None
+    assert 1400 * half_of_a_chip_mw <= 1000 * moves[-1].energy_mj <= 2500 * half_of_a_chip_mw
 
 
 @pytest.mark.parametrize(

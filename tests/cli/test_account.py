@@ -289,6 +289,6 @@ def test_usage_is_told_in_hours_and_money(flexai: Shell) -> None:
     done = flexai("usage", "--by", "team", "--from", "2026-03-01")
     assert done.code == 0, done.err
     line = next(line for line in done.out.splitlines() if "vision" in line)
-    assert line.split()[-5:] == ["1.50", "0.00", "50", "%", "3.75"]
+    assert line.split()[-6:] == ["1.50", "0.00", "50", "%", "0.50", "3.75"]
     assert "\x1b[31m" not in done.out, "what a tenant wrote does not colour the terminal"
     assert flexai("usage", "--json").json["total"]["chip_ms"] == 5_400_000

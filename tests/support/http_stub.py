@@ -373,7 +373,8 @@ class _Handler(BaseHTTPRequestHandler):
     def get_usage(self, path: list[str], body: Any) -> tuple[int, Any]:
         amounts = {
             "chip_ms": 5_400_000, "starting_ms": 0, "running_ms": 5_400_000, "stopping_ms": 0, "borrowed_ms": 0,
-            "used_ms": 2_700_000, "measured_ms": 5_400_000, "attempts": 3, "cost_micro": 3_750_000,
+            "used_ms": 2_700_000, "measured_ms": 5_400_000, "energy_mj": 1_800_000_000,
+            "metered_ms": 5_400_000, "attempts": 3, "cost_micro": 3_750_000,
         }  # fmt: skip
         return 200, {
             "from": "2026-03-01", "to": "2026-03-31", "by": ["team"], "currency": "EUR",

@@ -1476,6 +1476,10 @@ export interface components {
             used_ms: number;
             /** @description The part of running whose use was measured. */
             measured_ms: number;
+            /** @description Millijoules drawn, of `metered_ms`; null where no chip told its power. */
+            energy_mj: number | null;
+            /** @description The part of all these times, borrowed ones too, whose energy was measured. */
+            metered_ms: number;
             /** @description That ended. */
             attempts: number;
             /** @description Millionths of the currency. */
@@ -1520,6 +1524,8 @@ export interface components {
             use_permille: number | null;
             memory_peak_mib: number;
             cpu_time_ms: number;
+            /** @description Millijoules that its chips drew; null until it ends, and where a chip tells no power. */
+            energy_mj: number | null;
             progress: components["schemas"]["Progress"] | null;
             replicas: components["schemas"]["Replica"][];
         };
@@ -3252,6 +3258,10 @@ export interface components {
             used_ms: number;
             /** @description The part of running whose use was measured. */
             measured_ms: number;
+            /** @description Millijoules drawn, of `metered_ms`; null where no chip told its power. */
+            energy_mj: number | null;
+            /** @description The part of all these times, borrowed ones too, whose energy was measured. */
+            metered_ms: number;
             /** @description That ended. */
             attempts: number;
             /** @description Millionths of the currency. */

@@ -477,6 +477,7 @@ export class World {
         use_permille: job.use_permille,
         memory_peak_mib: job.memory_peak_mib ?? 0,
         cpu_time_ms: 812_000,
+        energy_mj: null,
         progress: null,
         replicas: Array.from({ length: job.chips.replicas }, (_, index) => ({
           index,

@@ -11,6 +11,7 @@ from flexai.cli import options, output, tables
 from flexai.cli.session import connect
 
 HOUR_MS = 3_600_000
+KWH_MJ = 3_600_000_000
 
 
 def usage(
@@ -22,7 +23,7 @@ def usage(
     team: Annotated[str | None, typer.Option(help="Name or id; with the teams below it.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show chip-hours and cost of the last 30 days, or of the days you name."""
+    """Show chip-hours, energy and cost of the last 30 days, or of the days you name."""
     with connect() as client:
         told = client.usage(by=by, first=first, last=last, team=team)
     if as_json:
@@ -31,13 +32,14 @@ def usage(
     output.out().print(_table(told))
     output.say(
         f"{told['from']} to {told['to']}, days in UTC; starting and stopping count, borrowed chips do not."
+        " KWH is what chips drew that tell their power; ≥: others do not, or what runs has not ended."
     )
 
 
 def _table(told: dict[str, Any]) -> Any:
     parts = list(told["by"])
     money = f"COST {output.printable(told['currency'])}"
-    right = ("CHIP-HOURS", "BORROWED", "IN USE", money)
+    right = ("CHIP-HOURS", "BORROWED", "IN USE", "KWH", money)
     made = tables.table(
         *(output.printable(part.upper()) for part in parts), "ATTEMPTS", *right, right=("ATTEMPTS", *right)
     )
@@ -49,12 +51,20 @@ def _table(told: dict[str, Any]) -> Any:
     return tables.fitted(made)
 
 
-def _cells(row: dict[str, int]) -> list[str]:
+def _cells(row: dict[str, Any]) -> list[str]:
     in_use = f"{row['used_ms'] * 100 // row['measured_ms']} %" if row["measured_ms"] else output.NOTHING
     return [
-        str(row["attempts"]), _hours(row["chip_ms"]), _hours(row["borrowed_ms"]), in_use,
+        str(row["attempts"]), _hours(row["chip_ms"]), _hours(row["borrowed_ms"]), in_use, _energy(row),
         f"{row['cost_micro'] / 1_000_000:,.2f}",
     ]  # fmt: skip
+
+
+def _energy(row: dict[str, Any]) -> str:
+    """With ≥ where it is known of a part only, and nothing where of none."""
+    if row["energy_mj"] is None:
+        return output.NOTHING
+    part = "≥ " if row["metered_ms"] < row["chip_ms"] + row["borrowed_ms"] else ""
+    return f"{part}{row['energy_mj'] / KWH_MJ:,.2f}"
 
 
 def _hours(chip_ms: int) -> str:

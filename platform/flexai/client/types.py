@@ -91,6 +91,7 @@ class Attempt(TypedDict):
     use_permille: int | None
     memory_peak_mib: int
     cpu_time_ms: int
+    energy_mj: int | None
     progress: Progress | None
     replicas: list[Replica]
 

@@ -71,6 +71,9 @@ def end_attempts(endings: Sequence[Ending], *, actor: str, at: datetime) -> int:
         attempts = lock_attempts(cursor, by_pk)
         if attempts:
             pks = [attempt.pk for attempt in attempts]
+            for attempt in attempts:
+                if any(replica.state != "ended" for replica in attempt.replicas):
+                    attempt.energy_mj = None
             cursor.execute(_END_REPLICAS, [as_rows([_replica_row(by_pk[pk]) for pk in pks])], prepare=True)
             end_locked(cursor, [(attempt, by_pk[attempt.pk]) for attempt in attempts], actor=actor, at=at)
     return len(attempts)
@@ -130,10 +133,11 @@ _END_ATTEMPTS = """
 UPDATE jobs_attempt a SET state = 'ended', outcome = u.outcome, exit_code = u.exit_code, reason_code = u.reason_code,
     sentence = u.sentence, running_at = u.running_at, stopping_at = u.stopping_at, ended_at = u.ended_at,
     cpu_time_ms = u.cpu_time_ms, memory_peak_mib = u.memory_peak_mib, use_permille = u.use_permille,
-    contact_ok = true, version = a.version + 1
+    energy_mj = u.energy_mj, contact_ok = true, version = a.version + 1
 FROM json_to_recordset(%s::json) AS u(
     id bigint, outcome text, exit_code int, reason_code text, sentence text, running_at timestamptz,
-    stopping_at timestamptz, ended_at timestamptz, cpu_time_ms bigint, memory_peak_mib int, use_permille int)
+    stopping_at timestamptz, ended_at timestamptz, cpu_time_ms bigint, memory_peak_mib int, use_permille int,
+    energy_mj bigint)
 WHERE a.id = u.id
 """
 
@@ -213,6 +217,7 @@ def _attempt_row(
         "cpu_time_ms": attempt.cpu_time_ms if cpu is None else cpu,
         "memory_peak_mib": attempt.memory_peak_mib if peak is None else peak,
         "use_permille": attempt.use_permille if use is None else use,
+        "energy_mj": attempt.energy_mj,
     }
 
 

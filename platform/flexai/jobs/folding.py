@@ -38,6 +38,7 @@ class ReplicaMove:
     cpu_time_ms: int = 0
     memory_peak_mib: int = 0
     use_permille: int | None = None
+    energy_mj: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,14 @@ def _note_end(attempt: LockedAttempt, replica: LockedReplica, move: ReplicaMove)
     if move.use_permille is not None:
         before = (attempt.use_permille or 0) * ended_before
         attempt.use_permille = (before + move.use_permille) // (ended_before + 1)
+    attempt.energy_mj = _energy(attempt.energy_mj, move.energy_mj, is_first=not ended_before)
+
+
+def _energy(before: int | None, added: int | None, *, is_first: bool) -> int | None:
+    """Of an attempt it is known when it is known of every replica."""
+    if is_first:
+        return added
+    return None if before is None or added is None else before + added
 
 
 def _follow(folded: Folded, replica: LockedReplica, move: ReplicaMove) -> None:

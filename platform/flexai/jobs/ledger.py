@@ -1,7 +1,8 @@
 """The ledger of use: how long each attempt held chips, by state and day, to the millisecond.
 
 An attempt's time is cut at its moves and at midnight (UTC); what it held is multiplied with each piece, in whole
-numbers, so the pieces add up to exactly what it held times how long it was there. A line is written in the transaction
+numbers, so the pieces add up to exactly what it held times how long it was there. What it drew is divided among its
+lines by the time they hold, to the millijoule. A line is written in the transaction
 that ends the attempt, and settled later: added to the sums of its day, which reports read. A report takes settled sums,
 lines not yet settled, and live attempts up to now, in one statement: nothing is missing and nothing counted twice.
 """
@@ -20,7 +21,17 @@ SETTLED_AT_ONCE: Final = 20_000
 DAY_MS: Final = 86_400_000
 
 COLUMNS: Final = "organization_id, team_id, user_id, day, chip_type, labels"
-AMOUNTS: Final = ("starting", "running", "stopping", "guest", "used", "measured", "ended")
+AMOUNTS: Final = (
+    "starting",
+    "running",
+    "stopping",
+    "guest",
+    "used",
+    "measured",
+    "energy",
+    "metered",
+    "ended",
+)
 
 
 def lines_of(attempts: str, until: str) -> str:
@@ -52,6 +63,15 @@ def _part(first: str, last: str) -> str:
     return f"greatest(0, least({last}, (day + 1) * {DAY_MS}) - greatest({first}, day * {DAY_MS}))"
 
 
+def _drawn(until: str) -> str:
+    """What the attempt drew up to a line: by rounding sums, not pieces, the pieces add up. A line that holds nothing
+    counts as a little, so that there is always one to carry it."""
+    rows = "PARTITION BY attempt ORDER BY day, chip_type ROWS BETWEEN UNBOUNDED PRECEDING AND"
+    weight = f"((owned + lent) * {_part('placed', 'gone')} + 1)"
+    whole = f"sum({weight}) OVER (PARTITION BY attempt)"
+    return f"floor(energy_mj * coalesce(sum({weight}) OVER ({rows} {until}), 0) / {whole})"
+
+
 _LINES = f"""
 SELECT organization_id, team_id, user_id, date '1970-01-01' + day::int AS day, chip_type, labels, attempt,
     owned * {_part("placed", "began")} AS starting,
@@ -60,14 +80,16 @@ SELECT organization_id, team_id, user_id, date '1970-01-01' + day::int AS day, c
     lent * {_part("placed", "gone")} AS guest,
     (owned + lent) * {_part("began", "stopped")} * coalesce(use, 0) / 1000 AS used,
     CASE WHEN use IS NULL THEN 0 ELSE (owned + lent) * {_part("began", "stopped")} END AS measured,
+    coalesce({_drawn("CURRENT ROW")} - {_drawn("1 PRECEDING")}, 0)::bigint AS energy,
+    CASE WHEN energy_mj IS NULL THEN 0 ELSE (owned + lent) * {_part("placed", "gone")} END AS metered,
     CASE WHEN is_over AND day = greatest(gone - 1, placed) / {DAY_MS} THEN 1 ELSE 0 END AS ended
 FROM (
     SELECT *, least(greatest(coalesce(moved, stopped), placed), stopped) AS began FROM (
         SELECT *, least(greatest(coalesce(halted, gone), placed), gone) AS stopped FROM (
             SELECT j.organization_id, j.team_id, j.user_id, j.labels, a.id AS attempt, a.use_permille AS use,
-                a.ended_at IS NOT NULL AS is_over, {_ms("a.placed_at")} AS placed, {_ms("a.running_at")} AS moved,
-                {_ms("a.stopping_at")} AS halted, greatest({{until}}, {_ms("a.placed_at")}) AS gone,
-                c.type AS chip_type,
+                a.energy_mj, a.ended_at IS NOT NULL AS is_over, {_ms("a.placed_at")} AS placed,
+                {_ms("a.running_at")} AS moved, {_ms("a.stopping_at")} AS halted,
+                greatest({{until}}, {_ms("a.placed_at")}) AS gone, c.type AS chip_type,
                 coalesce(sum(h.charge_milli) FILTER (WHERE h.kind = 'owned'), 0)::bigint AS owned,
                 coalesce(sum(h.milli) FILTER (WHERE h.kind = 'guest'), 0)::bigint AS lent
             FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id

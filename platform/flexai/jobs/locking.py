@@ -56,6 +56,7 @@ class LockedAttempt:
     cpu_time_ms: int
     memory_peak_mib: int
     use_permille: int | None
+    energy_mj: int | None
     job_pk: int
     job_id: str
     job_state: JobState
@@ -83,7 +84,7 @@ class LockedAttempt:
 
 _ATTEMPTS = """
 SELECT a.id, a.public_id, a.number, a.state, a.stop_outcome, a.contact_ok, a.exit_code, a.reason_code, a.sentence,
-       a.placed_at, a.running_at, a.stopping_at, a.cpu_time_ms, a.memory_peak_mib, a.use_permille,
+       a.placed_at, a.running_at, a.stopping_at, a.cpu_time_ms, a.memory_peak_mib, a.use_permille, a.energy_mj,
        j.id, j.public_id, j.state, j.version, j.failures, j.cancel_requested_at IS NOT NULL,
        (j.effective_spec->'retry')::text, a.cell_id, j.organization_id, j.team_id, t.public_id, j.deadline,
        j.effective_spec ? 'asked_memory_mib',
@@ -130,5 +131,5 @@ def _attempt(row: tuple[Any, ...]) -> LockedAttempt:
     attempt = LockedAttempt(*row)
     attempt.state = AttemptState(attempt.state)
     attempt.job_state = JobState(attempt.job_state)
-    attempt.retry = msgspec.json.decode(row[21] or b"{}")
+    attempt.retry = msgspec.json.decode(row[22] or b"{}")
     return attempt

@@ -241,6 +241,8 @@ class Attempt(models.Model):
     memory_peak_mib = models.PositiveIntegerField(default=0)
     use_permille = models.PositiveIntegerField(null=True)
     """Mean use of its chips over its life."""
+    energy_mj = models.BigIntegerField(null=True)
+    """What its share of its chips drew over its life; None where one of them does not tell its power."""
     version = models.PositiveIntegerField(default=0)
     changed = models.BigIntegerField(default=0, editable=False)
 

@@ -338,6 +338,7 @@ def _attempt(attempt: Attempt, replicas: list[dict[str, Any]]) -> dict[str, Any]
         "use_permille": attempt.use_permille,
         "memory_peak_mib": attempt.memory_peak_mib,
         "cpu_time_ms": attempt.cpu_time_ms,
+        "energy_mj": attempt.energy_mj,
         "progress": present_progress(attempt),
         "replicas": replicas,
     }

@@ -30,6 +30,8 @@ MAX_REPORTS = 500
 """Items of one message (the protocol's bound)."""
 MAX_INT32 = 2**31 - 1
 MAX_INT64 = 2**63 - 1
+MAX_ENERGY_MJ = 10**15
+"""Of one replica: what 100 kW are in a hundred days. So that no sum of a day leaves its column."""
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
 
@@ -55,6 +57,8 @@ def check_reports(items: Sequence[protocol.ReplicaReport]) -> None:
         numbers = (item.replica, item.memory_peak_mib, abs(item.exit_code or 0), item.use_permille or 0)
         if not all(0 <= number <= MAX_INT32 for number in numbers):
             raise InvalidInput(f"Report of {item.attempt[:40]!r}: a number is out of range.")
+        if not 0 <= (item.energy_mj or 0) <= MAX_ENERGY_MJ:
+            raise InvalidInput(f"Report of {item.attempt[:40]!r}: nothing draws so much energy.")
         if not all(0 <= number <= MAX_INT64 for number in (item.at, item.log_size, item.cpu_time_ms)):
             raise InvalidInput(f"Report of {item.attempt[:40]!r}: a number is out of range.")
 
@@ -144,6 +148,7 @@ def as_move(item: protocol.ReplicaReport, now: datetime) -> ReplicaMove:
         cpu_time_ms=item.cpu_time_ms,
         memory_peak_mib=item.memory_peak_mib,
         use_permille=None if item.use_permille is None else min(item.use_permille, 1000),
+        energy_mj=item.energy_mj,
     )
 
 
@@ -159,10 +164,10 @@ _MOVE_ATTEMPTS = """
 UPDATE jobs_attempt a SET state = u.state, stop_outcome = u.stop_outcome, exit_code = u.exit_code,
     reason_code = u.reason_code, sentence = u.sentence, running_at = u.running_at, stopping_at = u.stopping_at,
     cpu_time_ms = u.cpu_time_ms, memory_peak_mib = u.memory_peak_mib, use_permille = u.use_permille,
-    version = a.version + 1
+    energy_mj = u.energy_mj, version = a.version + 1
 FROM json_to_recordset(%s::json) AS u(
     pk bigint, state text, stop_outcome text, exit_code int, reason_code text, sentence text, running_at timestamptz,
-    stopping_at timestamptz, cpu_time_ms bigint, memory_peak_mib int, use_permille int)
+    stopping_at timestamptz, cpu_time_ms bigint, memory_peak_mib int, use_permille int, energy_mj bigint)
 WHERE a.id = u.pk
 """
 
@@ -222,6 +227,7 @@ def _attempt_row(attempt: LockedAttempt) -> dict[str, object]:
         "cpu_time_ms": attempt.cpu_time_ms,
         "memory_peak_mib": attempt.memory_peak_mib,
         "use_permille": attempt.use_permille,
+        "energy_mj": attempt.energy_mj,
     }
 
 

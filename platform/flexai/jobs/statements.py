@@ -59,6 +59,9 @@ class Row:
     guest: int
     used: int
     measured: int
+    energy: int
+    """Millijoules, of `metered`."""
+    metered: int
     ended: int
     cost: int
 
@@ -66,6 +69,11 @@ class Row:
     def held(self) -> int:
         """What is paid for: everything but borrowed chips."""
         return self.starting + self.running + self.stopping
+
+    @property
+    def drawn(self) -> int | None:
+        """Millijoules; None where no chip told its power."""
+        return self.energy if self.metered else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +126,11 @@ def organization_of(principal: Principal, slug: str) -> Principal:
 
 
 def _row(parts: Sequence[Any], amounts: Sequence[Any]) -> Row:
-    *times, ended, cost = (int(amount) for amount in amounts)
+    *times, energy, metered, ended, cost = (int(amount) for amount in amounts)
     starting, running, stopping, guest, used, measured = (milli // 1000 for milli in times)
-    return Row(tuple(parts), starting, running, stopping, guest, used, measured, ended, cost)
+    return Row(
+        tuple(parts), starting, running, stopping, guest, used, measured, energy, metered // 1000, ended, cost
+    )
 
 
 def _check(wanted: Wanted) -> None:

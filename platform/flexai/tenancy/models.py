@@ -355,7 +355,10 @@ class Price(models.Model):
 class UsageAmounts(models.Model):
     """How long chips were held, in milli-chips × milliseconds, by what quota charges for them."""
 
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="+", db_index=False)
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
+    """Its team's."""
     team = models.ForeignKey(Team, models.CASCADE, related_name="+", db_index=False)
     user = models.ForeignKey(User, models.CASCADE, related_name="+", db_index=False)
     day = models.DateField()
@@ -372,6 +375,11 @@ class UsageAmounts(models.Model):
     """The part of `measured` in which the chips worked."""
     measured = models.BigIntegerField()
     """The part of `running` whose use was measured."""
+    energy = models.BigIntegerField(default=0, db_default=0)
+    """Millijoules that were measured."""
+    metered = models.BigIntegerField(default=0, db_default=0)
+    """The part of all these times, borrowed ones too, whose energy was measured; where that is nothing, it is
+    unknown."""
     ended = models.BigIntegerField()
     """Attempts that ended on this day."""
 

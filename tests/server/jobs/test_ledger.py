@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexai.cluster.models import Node
+from flexai.cluster.models import Chip, Node
 from flexai.common.errors import InvalidInput, NotFound
 from flexai.jobs import statements
 from flexai.jobs.ending import Ending, end_attempts
@@ -35,7 +35,7 @@ def tenant(db: None) -> Tenant:
 
 def an_attempt(
     tenant: Tenant, *, placed: datetime = NOON, chips: int = 1, running: Any = None, stopping: Any = None,
-    use: int | None = None, **fields: Any,
+    use: int | None = None, energy: int | None = None, **fields: Any,
 ) -> Attempt:  # fmt: skip
     """A live attempt with whole chips, and moves at these instants."""
     node = Node.objects.get()
@@ -48,12 +48,14 @@ def an_attempt(
     uses = {"used_milli": 4000}
     TeamUse.objects.update_or_create(cell_id=1, team=attempt.job.team, chip_type="H100-80GB", defaults=uses)
     Attempt.objects.filter(pk=attempt.pk).update(
-        placed_at=placed, running_at=running, stopping_at=stopping, use_permille=use
+        placed_at=placed, running_at=running, stopping_at=stopping, use_permille=use, energy_mj=energy
     )
     return attempt
 
 
 def end(attempt: Attempt, at: datetime) -> None:
+    """Ended, as its node said."""
+    attempt.replicas.update(state="ended")
     Job.objects.filter(pk=attempt.job_id).update(version=1)
     assert end_attempts([Ending(attempt.pk, Outcome.SUCCEEDED)], actor="agent", at=at) == 1
 
@@ -91,6 +93,72 @@ def test_whatever_the_moves_all_time_is_in_it_once(tenant: Tenant, moves: list[i
     assert all(min(line.starting, line.running, line.stopping) >= 0 for line in lines)
     assert sum(line.ended for line in lines) == 1
     Allocation.objects.all().delete()
+
+
+@given(
+    energy=st.integers(0, 10**15),
+    moves=st.lists(st.integers(0, 5 * 86_400_000), min_size=2, max_size=2),
+    chips=st.integers(1, 3),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_it_drew_is_divided_to_the_millijoule(
+    tenant: Tenant, energy: int, moves: list[int], chips: int
+) -> None:
+    UsageLine.objects.all().delete()
+    running, ended = (NOON + timedelta(milliseconds=ms) for ms in moves)
+    attempt = an_attempt(tenant, running=running, chips=chips, energy=energy)
+    one = Allocation.objects.filter(attempt=attempt).order_by("pk")[:1]
+    Chip.objects.filter(pk__in=one.values("chip")).update(type="A100-40GB")
+    TeamUse.objects.update_or_create(
+        cell_id=1, team=attempt.job.team, chip_type="A100-40GB", defaults={"used_milli": 4000}
+    )
+    end(attempt, ended)
+    lines = list(UsageLine.objects.filter(attempt=attempt.pk))
+    assert sum(line.energy for line in lines) == energy
+    assert min(line.energy for line in lines) >= 0
+    assert sum(line.metered for line in lines) == 1000 * chips * moves[1]
+    Allocation.objects.all().delete()
+    Chip.objects.update(type="H100-80GB")
+
+
+def test_a_day_has_the_energy_of_its_hours(tenant: Tenant) -> None:
+    evening = datetime(2026, 3, 10, 21, tzinfo=UTC)
+    end(an_attempt(tenant, placed=evening, running=evening, energy=9_000_000), evening + timedelta(hours=9))
+    first, second = UsageLine.objects.order_by("day")
+    assert (first.energy, second.energy) == (3_000_000, 6_000_000)
+
+
+def test_what_no_chip_tells_is_unknown_and_not_nothing(tenant: Tenant) -> None:
+    asked = {"from": "2026-03-01", "to": "2026-03-31"}
+    end(an_attempt(tenant, running=NOON), NOON + timedelta(hours=1))
+    Allocation.objects.all().delete()
+    told = tenant.api.get("/usage", **asked).json()["total"]
+    assert (told["energy_mj"], told["metered_ms"]) == (None, 0)
+    head, line, _ = tenant.api.get("/usage.csv", **asked).content.decode().split("\r\n")
+    cells = dict(zip(head.split(","), line.split(","), strict=True))
+    assert (cells["energy_kwh"], cells["metered_hours"]) == ("", "0.000000")
+
+    end(an_attempt(tenant, running=NOON, energy=7_200_000_000), NOON + timedelta(hours=1))
+    for _ in range(2):
+        told = tenant.api.get("/usage", **asked).json()["total"]
+        assert (told["energy_mj"], told["metered_ms"], told["chip_ms"]) == (
+            7_200_000_000,
+            3_600_000,
+            7_200_000,
+        )
+        settle()
+    head, line, _ = tenant.api.get("/usage.csv", **asked).content.decode().split("\r\n")
+    cells = dict(zip(head.split(","), line.split(","), strict=True))
+    assert (cells["energy_kwh"], cells["metered_hours"]) == ("2.000000", "1.000000")
+
+
+def test_of_an_attempt_that_the_platform_gave_up_nothing_is_known(tenant: Tenant) -> None:
+    attempt = an_attempt(tenant, running=NOON, energy=5)
+    assert end_attempts(
+        [Ending(attempt.pk, Outcome.NODE_LOST)], actor="platform", at=NOON + timedelta(hours=1)
+    )
+    line = UsageLine.objects.get()
+    assert (line.energy, line.metered) == (0, 0)
 
 
 def test_live_then_ended_then_settled_says_the_same(tenant: Tenant) -> None:
@@ -190,7 +258,7 @@ class TestApi:
             {
                 "day": "2026-03-10", "label:project": "=cmd|'/c calc'!A1", "chip_ms": 3_600_000,
                 "starting_ms": 3_600_000, "running_ms": 0, "stopping_ms": 0, "borrowed_ms": 0, "used_ms": 0,
-                "measured_ms": 0, "attempts": 1, "cost_micro": 2_000_000,
+                "measured_ms": 0, "energy_mj": None, "metered_ms": 0, "attempts": 1, "cost_micro": 2_000_000,
             }
         ]  # fmt: skip
         answer = tenant.api.get("/usage.csv", **asked)

@@ -144,6 +144,20 @@ def test_a_gang_ends_when_all_have_ended(world):
     assert Attempt.objects.get(pk=attempt.pk).outcome == "succeeded"
 
 
+@pytest.mark.parametrize(
+    ("told", "known"), [((70, 30), 100), ((0, 5), 5), ((70, None), None), ((None, 30), None)]
+)
+def test_what_a_gang_drew_is_known_when_it_is_of_all(world, told, known):
+    one, two = world.a_node(chips=1), world.a_node(chips=1)
+    attempt = world.placed(one, two, milli=1000)
+    for index, (node, energy) in enumerate(zip((one, two), told, strict=True)):
+        take_reports(
+            node.pk, [report(attempt, "running", index), report(attempt, "ended", index, energy_mj=energy)]
+        )
+    attempt.refresh_from_db()
+    assert (attempt.state, attempt.energy_mj) == ("ended", known)
+
+
 def test_a_gang_that_loses_a_replica_stops_the_others_and_keeps_the_failure(world):
     one, two = world.a_node(chips=1), world.a_node(chips=1)
     attempt = world.placed(one, two, milli=1000)

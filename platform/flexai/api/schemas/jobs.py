@@ -151,6 +151,10 @@ class AttemptSerializer(serializers.Serializer[Any]):
     use_permille = integer(allow_null=True)
     memory_peak_mib = integer()
     cpu_time_ms = integer()
+    energy_mj = integer(
+        "Millijoules that its chips drew; null until it ends, and where a chip tells no power.",
+        allow_null=True,
+    )
     progress = ProgressSerializer(allow_null=True)
     replicas = ReplicaSerializer(many=True)
 

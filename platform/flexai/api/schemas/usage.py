@@ -19,6 +19,10 @@ class AmountsSerializer(serializers.Serializer[Any]):
     borrowed_ms = integer("On chips that somebody else held; costs nothing.")
     used_ms = integer("The part of `measured_ms` in which the chips worked.")
     measured_ms = integer("The part of running whose use was measured.")
+    energy_mj = integer(
+        "Millijoules drawn, of `metered_ms`; null where no chip told its power.", allow_null=True
+    )
+    metered_ms = integer("The part of all these times, borrowed ones too, whose energy was measured.")
     attempts = integer("That ended.")
     cost_micro = integer("Millionths of the currency.")
 

@@ -34,6 +34,7 @@ _PARAMETERS = [
     OpenApiParameter("team", OpenApiTypes.STR, description="Name or id; with the teams below it."),
     OpenApiParameter("organization", OpenApiTypes.STR, description="For operators: of which; by short name."),
 ]
+KWH_MJ = 3_600_000_000
 _RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -140,7 +141,7 @@ def day_in(given: str, name: str) -> date | None:
         raise InvalidInput(f"`{name}` must be a day.", errors=[error]) from None
 
 
-def _amounts(row: Row) -> dict[str, int]:
+def _amounts(row: Row) -> dict[str, int | None]:
     return {
         "chip_ms": row.held,
         "starting_ms": row.starting,
@@ -149,6 +150,8 @@ def _amounts(row: Row) -> dict[str, int]:
         "borrowed_ms": row.guest,
         "used_ms": row.used,
         "measured_ms": row.measured,
+        "energy_mj": row.drawn,
+        "metered_ms": row.metered,
         "attempts": row.ended,
         "cost_micro": row.cost,
     }
@@ -156,14 +159,15 @@ def _amounts(row: Row) -> dict[str, int]:
 
 _HEADINGS = [
     "chip_hours", "starting_hours", "running_hours", "stopping_hours", "borrowed_hours", "used_hours",
-    "measured_hours", "attempts", "cost", "currency",
+    "measured_hours", "energy_kwh", "metered_hours", "attempts", "cost", "currency",
 ]  # fmt: skip
 
 
 def _cells(row: Row) -> list[str]:
     times = (row.held, row.starting, row.running, row.stopping, row.guest, row.used, row.measured)
-    hours = [_decimal(ms * 1_000_000 // HOUR_MS) for ms in times]
-    return [*hours, str(row.ended), _decimal(row.cost), settings.CURRENCY]
+    hours = [_decimal(ms * 1_000_000 // HOUR_MS) for ms in (*times, row.metered)]
+    drawn = "" if row.drawn is None else _decimal(row.drawn * 1_000_000 // KWH_MJ)
+    return [*hours[:-1], drawn, hours[-1], str(row.ended), _decimal(row.cost), settings.CURRENCY]
 
 
 def _decimal(micro: int) -> str:
