@@ -62,7 +62,7 @@ def test_no_file_carries_a_path_of_somebodys_machine() -> None:
     assert [str(p.relative_to(ROOT)) for p in text if home in p.read_text(errors="replace")] == []
 
 
-APPS_UPWARDS = ("common", "tenancy", "cluster", "jobs", "scheduling")
+APPS_UPWARDS = ("common", "tenancy", "notifications", "cluster", "jobs", "scheduling")
 
 
 @pytest.mark.parametrize("app", APPS_UPWARDS)

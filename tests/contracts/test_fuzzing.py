@@ -66,10 +66,13 @@ def world(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]
         "claims": {"sub": "x"},
     }
     trust = tenant.api.post("/trust-rules", rule).json()["id"]
+    hook = tenant.api.post("/webhooks", {"name": "ci", "url": "https://ci.example", "events": []}).json()[
+        "id"
+    ]
     ids = {
         "jobs": job, "nodes": Node.objects.get().public_id, "teams": tenant.team.public_id,
         "tokens": Token.objects.get().public_id, "service-accounts": account, "recordings": "1",
-        "trust-rules": trust,
+        "trust-rules": trust, "webhooks": hook,
     }  # fmt: skip
     for signal in (signals.request_started, signals.request_finished):
         signal.disconnect(close_old_connections)

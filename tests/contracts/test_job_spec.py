@@ -48,6 +48,7 @@ ACCEPTED: dict[str, Any] = {
     "labels": {"project": "x"},
     "outputs": ["results/**", "junit.xml"],
     "image": "docker.io/pytorch/pytorch:2",
+    "notify": {"on": ["failed", "held"], "mail": ["ana@example.org"], "webhook": "ci"},
     "utilization_policy": {"min_utilization": 5, "window": "10m", "action": "suspend"},
     "depends_on": [{"job": "a", "on": "afterany", "otherwise": "cancel"}, "b"],
     "matrix": {"lr": [1, 2], "exclude": [{"lr": 2}], "include": [{"note": "x"}], "max_parallel": 2},
@@ -64,7 +65,6 @@ REFUSED: dict[str, Any] = {
     "scaling": {},
     "probes": [],
     "volumes": ["data:/data"],
-    "notify": ["mail"],
 }
 VALUES_NOT_BUILT: list[tuple[str, Any]] = [
     ("type", "workspace"),

@@ -1387,6 +1387,111 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The webhooks that you may manage, each with its last message. */
+        get: operations["webhooks_list"];
+        put?: never;
+        /** @description Make one, of a team or of the organization. Its secret is in this answer and nowhere else. */
+        post: operations["webhook_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The webhook with its last message. */
+        get: operations["webhook_read"];
+        put?: never;
+        post?: never;
+        /** @description Remove it, and the record of its messages. */
+        delete: operations["webhook_remove"];
+        options?: never;
+        head?: never;
+        /** @description Change what is named; `on: false` gives up what waits, `on: true` begins anew. */
+        patch: operations["webhook_change"];
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Its messages of the last 30 days, newest first. */
+        get: operations["webhook_deliveries_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/deliveries/{message}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Try a message anew that was delivered or given up; its id stays. */
+        post: operations["webhook_redeliver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/ping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Send it a message of the type `ping`, within some seconds. */
+        post: operations["webhook_ping"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description A new secret. For a day messages are signed with the former one too, so that receivers can follow. */
+        post: operations["webhook_secret_rotate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1785,6 +1890,56 @@ export interface components {
         DeclineRequest: {
             reason: string;
         };
+        /** @description One message, and what became of it. */
+        Delivery: {
+            /** @description As the receiver sees it in `webhook-id`; the same on each try. */
+            id: string;
+            event: components["schemas"]["WebhookTold"];
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            at: string;
+            /**
+             * @description failed: given up.
+             *
+             *     * `pending` - Pending
+             *     * `delivered` - Delivered
+             *     * `failed` - Failed
+             */
+            state: components["schemas"]["DeliveryState"];
+            tries: number;
+            /**
+             * Format: date-time
+             * @description Of the last try.
+             */
+            last_at: string | null;
+            /**
+             * Format: date-time
+             * @description Not tried before; null where it is not tried again.
+             */
+            next_at: string | null;
+            /** @description HTTP status of the last answer. */
+            status: number | null;
+            /** @description What came of the last try. */
+            answer: string;
+            /** @description What it tells. */
+            data: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description A page of messages. */
+        DeliveryList: {
+            items: components["schemas"]["Delivery"][];
+            next_cursor: string | null;
+        };
+        /**
+         * @description * `pending` - Pending
+         *     * `delivered` - Delivered
+         *     * `failed` - Failed
+         * @enum {string}
+         */
+        DeliveryState: "pending" | "delivered" | "failed";
         /** @description What a job waits for, or waited for. */
         Dependency: {
             id: string;
@@ -2254,6 +2409,7 @@ export interface components {
             };
             /** @description Files to keep when it has run, below the working directory: results/**, junit.xml. */
             outputs?: string | string[];
+            notify?: components["schemas"]["NotifySpecRequest"];
         };
         /** @description For how long. */
         KeepRequest: {
@@ -2487,6 +2643,18 @@ export interface components {
             /** @description Reach only this team. */
             team?: string;
         };
+        /** @description A webhook to be. */
+        NewWebhookRequest: {
+            /** @description Lower-case letters, digits, hyphens. */
+            name: string;
+            /** @description Where messages are posted: https://, on the public internet unless an operator allows more. */
+            url: string;
+            /** @description What it hears of; empty: of jobs that name it in `notify`, and of nothing else. */
+            events: components["schemas"]["WebhookEvent"][];
+            description?: string;
+            /** @description Name or id: of this team and those below it. Left out: of the organization. */
+            team?: string;
+        };
         /** @description A machine with an agent. */
         Node: {
             id: string;
@@ -2590,6 +2758,29 @@ export interface components {
          * @enum {string}
          */
         NodeStatus: "ready" | "cordoned" | "draining" | "dead" | "unreachable";
+        /**
+         * @description * `started` - started
+         *     * `succeeded` - succeeded
+         *     * `failed` - failed
+         *     * `cancelled` - cancelled
+         *     * `timed_out` - timed_out
+         *     * `preempted` - preempted
+         *     * `suspended` - suspended
+         *     * `requeued` - requeued
+         *     * `held` - held
+         *     * `idle` - idle
+         * @enum {string}
+         */
+        Notified: "started" | "succeeded" | "failed" | "cancelled" | "timed_out" | "preempted" | "suspended" | "requeued" | "held" | "idle";
+        /** @description Who is told what becomes of the job. */
+        NotifySpecRequest: {
+            /** @description succeeded, failed, cancelled, timed_out */
+            on?: components["schemas"]["Notified"][];
+            /** @description true: whoever submits it; or addresses of members of the organization. */
+            mail?: boolean | string | string[];
+            /** @description Name or address of a webhook of the team or the organization. */
+            webhook?: string;
+        };
         /** @description What a node holds of an attempt's outputs. */
         OfferedRequest: {
             files: components["schemas"]["OutputFileRequest"][];
@@ -2673,6 +2864,16 @@ export interface components {
         /** @description The password, once more. */
         PasswordRequest: {
             password: string;
+        };
+        /** @description What shall be otherwise; what is left out stays. */
+        PatchedWebhookChangeRequest: {
+            name?: string;
+            /** @description Where messages are posted: https://, on the public internet unless an operator allows more. */
+            url?: string;
+            events?: components["schemas"]["WebhookEvent"][];
+            description?: string;
+            /** @description false gives up what waits to be told. */
+            on?: boolean;
         };
         /**
          * @description * `month` - month
@@ -3149,6 +3350,7 @@ export interface components {
             };
             /** @description Files to keep when it has run, below the working directory: results/**, junit.xml. */
             outputs?: string | string[];
+            notify?: components["schemas"]["NotifySpecRequest"];
             schedule: components["schemas"]["CronRequest"];
         };
         /**
@@ -3163,6 +3365,16 @@ export interface components {
             /** @description False: your provider signs you in, and is where a second factor is set. */
             has_password: boolean;
             recovery_codes_left: number;
+        };
+        /** @description A new secret. */
+        Secret: {
+            /** @description Shown this once. */
+            secret: string;
+            /**
+             * Format: date-time
+             * @description Until then messages are signed with the former one too.
+             */
+            former_until: string;
         };
         /** @description The last hour, a point each ten seconds in which a node reported; the lists run in step. */
         Series: {
@@ -3436,6 +3648,90 @@ export interface components {
              */
             action?: components["schemas"]["ActionEnum"];
         };
+        /** @description A webhook. */
+        Webhook: {
+            id: string;
+            name: string;
+            description: string;
+            /** @description null: of the whole organization. */
+            team: string | null;
+            url: string;
+            events: components["schemas"]["WebhookEvent"][];
+            on: boolean;
+            /** @description Why the platform switched it off; empty otherwise. */
+            off_because: string;
+            /**
+             * Format: date-time
+             * @description It has taken nothing since then.
+             */
+            failing_since: string | null;
+            /** Format: date-time */
+            created_at: string;
+            last_delivery: components["schemas"]["Delivery"] | null;
+        };
+        /** @description A new webhook, with its secret. */
+        WebhookCreated: {
+            id: string;
+            name: string;
+            description: string;
+            /** @description null: of the whole organization. */
+            team: string | null;
+            url: string;
+            events: components["schemas"]["WebhookEvent"][];
+            on: boolean;
+            /** @description Why the platform switched it off; empty otherwise. */
+            off_because: string;
+            /**
+             * Format: date-time
+             * @description It has taken nothing since then.
+             */
+            failing_since: string | null;
+            /** Format: date-time */
+            created_at: string;
+            last_delivery: components["schemas"]["Delivery"] | null;
+            /** @description Signs its messages; shown this once. */
+            secret: string;
+        };
+        /**
+         * @description * `job.submitted` - job.submitted
+         *     * `job.started` - job.started
+         *     * `job.succeeded` - job.succeeded
+         *     * `job.failed` - job.failed
+         *     * `job.cancelled` - job.cancelled
+         *     * `job.timed_out` - job.timed_out
+         *     * `job.preempted` - job.preempted
+         *     * `job.suspended` - job.suspended
+         *     * `job.requeued` - job.requeued
+         *     * `job.held` - job.held
+         *     * `job.idle` - job.idle
+         *     * `budget.warned` - budget.warned
+         *     * `budget.reached` - budget.reached
+         * @enum {string}
+         */
+        WebhookEvent: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached";
+        /** @description A page of webhooks. */
+        WebhookList: {
+            items: components["schemas"]["Webhook"][];
+            next_cursor: string | null;
+        };
+        /**
+         * @description * `job.submitted` - job.submitted
+         *     * `job.started` - job.started
+         *     * `job.succeeded` - job.succeeded
+         *     * `job.failed` - job.failed
+         *     * `job.cancelled` - job.cancelled
+         *     * `job.timed_out` - job.timed_out
+         *     * `job.preempted` - job.preempted
+         *     * `job.suspended` - job.suspended
+         *     * `job.requeued` - job.requeued
+         *     * `job.held` - job.held
+         *     * `job.idle` - job.idle
+         *     * `budget.warned` - budget.warned
+         *     * `budget.reached` - budget.reached
+         *     * `ping` - ping
+         * @enum {string}
+         */
+        WebhookTold: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached" | "ping";
     };
     responses: never;
     parameters: never;
@@ -6734,6 +7030,298 @@ export interface operations {
                 };
                 content: {
                     "text/csv": string;
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhooks_list: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Rows of a page, 1 to 200; 50 when left out. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhook_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWebhookRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookCreated"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhook_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhook_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhook_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedWebhookChangeRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhook_deliveries_list: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Rows of a page, 1 to 200; 50 when left out. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Public id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhook_redeliver: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the webhook. */
+                id: string;
+                /** @description Id of the message: msg-… */
+                message: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhook_ping: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    webhook_secret_rotate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Secret"];
                 };
             };
             /** @description Refused. */

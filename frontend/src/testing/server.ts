@@ -71,6 +71,7 @@ function answer(
     });
   if (path === "/schedules") return json({ items: [], next_cursor: null });
   if (path === "/quota-requests") return json({ items: [], next_cursor: null });
+  if (path === "/webhooks") return json({ items: [], next_cursor: null });
   if (path === "/teams") return json({ items: world.teams, next_cursor: null });
   if (path === "/nodes") return json(pageOf(world.nodes, search));
   if (path === "/jobs" && request.method === "POST") return create(world, request, search, told);

@@ -24,6 +24,7 @@ from flexai.api.views import (
     teams,
     trust,
     usage,
+    webhooks,
 )
 
 urlpatterns = [
@@ -95,6 +96,12 @@ urlpatterns = [
     path("sign-ins/look", sign_ins.SignInLookView.as_view()),
     path("sign-ins/decide", sign_ins.SignInDecideView.as_view()),
     path("announcements", announcements.AnnouncementsView.as_view()),
+    path("webhooks", webhooks.WebhooksView.as_view()),
+    path("webhooks/<str:id>", webhooks.WebhookView.as_view()),
+    path("webhooks/<str:id>/secret", webhooks.WebhookSecretView.as_view()),
+    path("webhooks/<str:id>/ping", webhooks.WebhookPingView.as_view()),
+    path("webhooks/<str:id>/deliveries", webhooks.DeliveriesView.as_view()),
+    path("webhooks/<str:id>/deliveries/<str:message>/redeliver", webhooks.RedeliverView.as_view()),
     path("usage", usage.UsageView.as_view()),
     path("usage.csv", usage.UsageFileView.as_view()),
     path("history", savings.HistoryView.as_view()),

@@ -23,6 +23,7 @@ from flexai.cli import (
     submitting,
     trust,
     watching,
+    webhooks,
 )
 from flexai.cli.exits import Refusal, exit_code_of_error
 from flexai.cli.extensions import ExtendedGroup
@@ -63,6 +64,7 @@ app.command(rich_help_panel=_ACCOUNT)(account.logout)
 app.add_typer(account.token, name="token", rich_help_panel=_ACCOUNT)
 app.add_typer(second_factor.second_factor, name="second-factor", rich_help_panel=_ACCOUNT)
 app.add_typer(trust.trust, name="trust", rich_help_panel=_ACCOUNT)
+app.add_typer(webhooks.webhook, name="webhook", rich_help_panel=_ACCOUNT)
 app.command(rich_help_panel=_ACCOUNT)(account.version)
 
 

@@ -38,6 +38,7 @@ from flexai.client.signing_in import (
     exchange_identity,
 )
 from flexai.client.types import FINAL_STATUSES, is_final
+from flexai.client.webhooks import WebhookNotVerified, verify_webhook
 
 __all__ = [
     "FINAL_STATUSES",
@@ -59,10 +60,12 @@ __all__ = [
     "Unauthenticated",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "WebhookNotVerified",
     "begin_sign_in",
     "create_token_with_password",
     "exchange_identity",
     "is_final",
     "preempted",
     "progress",
+    "verify_webhook",
 ]

@@ -38,6 +38,7 @@ from flexai.client.places import (
 )
 from flexai.client.schedules import Schedules
 from flexai.client.transport import Transport
+from flexai.client.webhooks import Webhooks
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -217,6 +218,20 @@ class AsyncTrustRules(_Group):
     remove = _call(TrustRules.remove)
 
 
+class AsyncWebhooks(_Group):
+    """As `Webhooks`."""
+
+    list = _each(Webhooks.list)
+    get = _call(Webhooks.get)
+    create = _call(Webhooks.create)
+    change = _call(Webhooks.change)
+    delete = _call(Webhooks.delete)
+    rotate_secret = _call(Webhooks.rotate_secret)
+    ping = _call(Webhooks.ping)
+    deliveries = _each(Webhooks.deliveries)
+    redeliver = _call(Webhooks.redeliver)
+
+
 class AsyncCluster(_Group):
     """As `Cluster`."""
 
@@ -242,6 +257,7 @@ class AsyncClient:
         self.quota_requests = AsyncQuotaRequests(self._plain.quota_requests)
         self.tokens = AsyncTokens(self._plain.tokens)
         self.trust = AsyncTrustRules(self._plain.trust)
+        self.webhooks = AsyncWebhooks(self._plain.webhooks)
         self.cluster = AsyncCluster(self._plain.cluster)
 
     me = _call(Client.me)

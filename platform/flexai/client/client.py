@@ -21,6 +21,7 @@ from flexai.client.places import (
 from flexai.client.schedules import Schedules
 from flexai.client.transport import Transport
 from flexai.client.types import Announcement
+from flexai.client.webhooks import Webhooks
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 
@@ -46,6 +47,7 @@ class Client:
         self.quota_requests = QuotaRequests(self._transport)
         self.tokens = Tokens(self._transport)
         self.trust = TrustRules(self._transport)
+        self.webhooks = Webhooks(self._transport)
         self.cluster = Cluster(self._transport)
 
     def me(self) -> dict[str, Any]:

@@ -448,6 +448,40 @@ class Announcement(TypedDict):
     ends_at: str
 
 
+class Delivery(TypedDict):
+    """One message to a webhook, and what became of it."""
+
+    id: str
+    event: str
+    at: str
+    state: str
+    """pending, delivered, or failed: given up."""
+    tries: int
+    last_at: str | None
+    next_at: str | None
+    status: int | None
+    answer: str
+    data: dict[str, Any]
+
+
+class Webhook(TypedDict):
+    """An address that hears of what happens."""
+
+    id: str
+    name: str
+    description: str
+    team: str | None
+    url: str
+    events: list[str]
+    on: bool
+    off_because: str
+    failing_since: str | None
+    created_at: str
+    last_delivery: Delivery | None
+    secret: NotRequired[str]
+    """Where it was just made."""
+
+
 class Page(TypedDict):
     items: list[Any]
     next_cursor: str | None

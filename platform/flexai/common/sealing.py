@@ -28,6 +28,11 @@ def unseal(sealed: str) -> str:
         raise NotReadable from None
 
 
+def reseal(sealed: str) -> str:
+    """The same, sealed under the key that holds now. Raises NotReadable."""
+    return seal(unseal(sealed))
+
+
 def _box() -> MultiFernet:
     return MultiFernet(
         [Fernet(_key(secret)) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]

@@ -94,6 +94,7 @@ app.conf.update(
         name: {"task": name, "schedule": seconds, "options": {"expires": seconds}}
         for name, seconds in {
             "flexai.scheduling.tick": 5.0,
+            "flexai.notifications.deliver": 2.0,
             "flexai.cluster.expire_leases": 5.0,
             "flexai.jobs.prune": 3600.0,
             "flexai.jobs.sweep_outputs": 600.0,
@@ -112,4 +113,4 @@ app.conf.update(
         }.items()
     },
 )
-app.autodiscover_tasks(["flexai.cluster", "flexai.jobs", "flexai.scheduling"])
+app.autodiscover_tasks(["flexai.notifications", "flexai.cluster", "flexai.jobs", "flexai.scheduling"])

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from flexai.config.mail import mail_settings
 from flexai.console.look import UNFOLD as UNFOLD
 from flexai.tenancy.roles import Role
 
@@ -81,6 +82,8 @@ DEBUG = _flag("FLEXAI_DEBUG")
 SECRET_KEY = os.environ.get("FLEXAI_SECRET_KEY") or ("insecure-for-development-only" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured("FLEXAI_SECRET_KEY is not set: give a random string of 50 or more characters")
+SECRET_KEY_FALLBACKS = _list("FLEXAI_SECRET_KEY_FALLBACKS", "")
+"""Former keys: what was signed or sealed under them still counts. After `reseal` what is sealed needs none of them."""
 DATA_DIR = Path(os.environ.get("FLEXAI_DATA_DIR", "~/.flexai")).expanduser()
 SINGLE_ORGANIZATION = _flag("FLEXAI_SINGLE_ORGANIZATION")
 """True under `flexai up` without root: all jobs run as one user, so a second organization is refused."""
@@ -89,6 +92,10 @@ CURRENCY = os.environ.get("FLEXAI_CURRENCY", "EUR")
 """In which prices and costs are told."""
 PRIVATE_ISSUERS = _list("FLEXAI_PRIVATE_ISSUERS", "")
 """Origins of issuers of identities on private addresses (`https://gitlab.corp.example`); others must be public."""
+PRIVATE_RECEIVERS = _list("FLEXAI_PRIVATE_RECEIVERS", "")
+"""Where webhooks may lead beside the public internet: origins, hosts and networks (`10.1.0.0/16`)."""
+PUBLIC_URL = os.environ.get("FLEXAI_PUBLIC_URL", "")
+"""The dashboard's address, for links in mails and messages."""
 OIDC_ISSUER = os.environ.get("FLEXAI_OIDC_ISSUER", "")
 """Whoever this OpenID Connect provider knows signs in by it; nothing: by password alone."""
 OIDC_CLIENT_ID = os.environ.get("FLEXAI_OIDC_CLIENT_ID", "")
@@ -118,6 +125,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "channels",
     "flexai.tenancy",
+    "flexai.notifications",
     "flexai.cluster",
     "flexai.jobs",
     "flexai.scheduling",
@@ -160,6 +168,21 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+MAIL_URL = os.environ.get("FLEXAI_MAIL_URL", "")
+"""The server that mails go through; nothing: none are sent, and a job that asks for one is refused."""
+_mail = mail_settings(MAIL_URL)
+EMAIL_BACKEND = _mail.backend
+EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = (
+    _mail.host,
+    _mail.port,
+    _mail.user,
+    _mail.password,
+)
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.starts_tls, _mail.is_tls
+EMAIL_FILE_PATH = _mail.folder
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = os.environ.get("FLEXAI_MAIL_FROM", "Flexai <flexai@localhost>")
 
 LANGUAGE_CODE = "en"
 USE_I18N = False
@@ -240,6 +263,10 @@ SPECTACULAR_SETTINGS = {
         "Period": "flexai.api.schemas.tenancy.PERIOD_CHOICES",
         "Action": "flexai.api.schemas.common.ACTION_CHOICES",
         "After": "flexai.api.schemas.spec.AFTER_CHOICES",
+        "Notified": "flexai.api.schemas.spec.NOTIFIED_CHOICES",
+        "WebhookEvent": "flexai.api.schemas.webhooks.EVENT_CHOICES",
+        "WebhookTold": "flexai.api.schemas.webhooks.TOLD_CHOICES",
+        "DeliveryState": "flexai.api.schemas.webhooks.DELIVERY_STATE_CHOICES",
         "OutputsState": "flexai.api.schemas.outputs.OUTPUTS_STATE_CHOICES",
     },
 }

@@ -12,6 +12,7 @@ from flexai.console import (
     people,
     policies,
     quota_requests,
+    telling,
     trust,
     work,
 )
@@ -24,10 +25,10 @@ __all__ = [
     "people",
     "policies",
     "quota_requests",
+    "telling",
     "trust",
     "work",
 ]
-
 admin.site.has_permission = is_operator  # type: ignore[method-assign]
 admin.site.index_template = "console/dashboard.html"
 if admin.site.is_registered(Group):

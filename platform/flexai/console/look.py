@@ -68,6 +68,8 @@ UNFOLD: dict[str, Any] = {
                     _link("Trust rules", "handshake", "tenancy_trustrule"),
                     _link("Tokens", "key", "tenancy_token"),
                     _link("Announcements", "campaign", "tenancy_announcement"),
+                    _link("Webhooks", "webhook", "notifications_webhook"),
+                    _link("Messages", "outbox", "notifications_delivery"),
                 ],
             },
             {

@@ -23,6 +23,9 @@ SERVER_SECRETS = frozenset(
         "DATABASE_URL",
         "REDIS_URL",
         "FLEXAI_SECRET_KEY",
+        "FLEXAI_SECRET_KEY_FALLBACKS",
+        "FLEXAI_MAIL_URL",
+        "FLEXAI_OIDC_CLIENT_SECRET",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
@@ -208,6 +211,7 @@ class Programs:
             "FLEXAI_OUTPUTS_DIR": str(self.outputs),
             "FLEXAI_ALLOWED_HOSTS": os.environ.get("FLEXAI_ALLOWED_HOSTS")
             or ",".join(self.door.allowed_hosts()),
+            "FLEXAI_PUBLIC_URL": os.environ.get("FLEXAI_PUBLIC_URL") or self.door.url,
             "FLEXAI_SINGLE_ORGANIZATION": "0" if separate_users or self.options.trust_tenants else "1",
         }
 

@@ -23,8 +23,9 @@ from flexai.common.grouping import GroupCommit
 from flexai.common.ids import new_id
 from flexai.jobs import deadlines
 from flexai.jobs.dependencies import WAITS, Found, first_sentence, settle_on_commit
-from flexai.jobs.insertion import Line, Template, Wait, as_raw, insert_jobs
+from flexai.jobs.insertion import Line, Template, Told, Wait, as_raw, insert_jobs
 from flexai.jobs.models import Job, JobSet
+from flexai.jobs.notifying import Noticed
 from flexai.jobs.spec_matrix import Task
 from flexai.tenancy import audit
 from flexai.tenancy.principals import Principal, TeamSeat, partial_row
@@ -67,6 +68,8 @@ class Prepared:
     """Of its matrix."""
     schedule: int | None = None
     """Whose job it is; None: somebody submits it."""
+    noticed: Noticed | None = None
+    """Who is told of it."""
 
     @property
     def makes_a_set(self) -> bool:
@@ -103,7 +106,8 @@ def create_one(principal: Principal, named: Named, key: Key | None) -> Submissio
         object_id=line.public_id,
         after={"name": named.name, "team": prepared.team.pk},
     )
-    new = _New(template, line, entry, prepared.team.public_id, _waits(prepared, template))
+    told = _told(prepared, template)
+    new = _New(template, line, entry, prepared.team.public_id, _waits(prepared, template), told)
     if connection.in_atomic_block or len(prepared.raw) > ALONE_BYTES or prepared.waits_for:
         with transaction.atomic() if prepared.waits_for else _savepoint():
             [pk] = _write([new])
@@ -127,7 +131,7 @@ def create_set(principal: Principal, named: Named, key: Key | None) -> Submissio
     lines[0] = _with_key(lines[0], key)
     after = {"name": named.name, "team": prepared.team.pk, "count": made.size}
     entry = audit.entry(principal, "set.submitted", made, after=after)
-    pks = insert_jobs([template], lines, [entry], _waits(prepared, template))
+    pks = insert_jobs([template], lines, [entry], _waits(prepared, template), _told(prepared, template))
     _settle_if_held(prepared, pks.values())
     jobs = tuple(
         _as_job(prepared, template, line, pks[line.public_id], principal, made, now)
@@ -158,8 +162,9 @@ def create_batch(principal: Principal, named: Sequence[Named]) -> list[str]:
         after={"count": len(ids), "last": ids[-1]},
     )
     waits = [wait for key, prepared in distinct.items() for wait in _waits(prepared, templates[key])]
+    told = [one for key, prepared in distinct.items() for one in _told(prepared, templates[key])]
     with transaction.atomic() if waits else _savepoint():
-        pks = insert_jobs(list(templates.values()), lines, [entry], waits)
+        pks = insert_jobs(list(templates.values()), lines, [entry], waits, told)
         for item, public_id in zip(named, ids, strict=True):
             _settle_if_held(item.prepared, [pks[public_id]])
         teams = {prepared.team.public_id for prepared in distinct.values()}
@@ -169,13 +174,14 @@ def create_batch(principal: Principal, named: Sequence[Named]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _New:
-    """One job to be, with its audit entry, the public id of its team, and what it waits for."""
+    """One job to be, with its audit entry, the public id of its team, what it waits for, and whom it tells."""
 
     template: Template
     line: Line
     entry: audit.Entry
     team: str
     waits: Sequence[Wait] = ()
+    told: Sequence[Told] = ()
 
 
 def _write(new: Sequence[_New]) -> list[int]:
@@ -183,7 +189,8 @@ def _write(new: Sequence[_New]) -> list[int]:
     templates = [msgspec.structs.replace(one.template, t=place) for place, one in enumerate(new)]
     lines = [msgspec.structs.replace(one.line, n=place, t=place) for place, one in enumerate(new)]
     waits = [msgspec.structs.replace(wait, t=place) for place, one in enumerate(new) for wait in one.waits]
-    pks = insert_jobs(templates, lines, [one.entry for one in new], waits)
+    told = [msgspec.structs.replace(item, t=place) for place, one in enumerate(new) for item in one.told]
+    pks = insert_jobs(templates, lines, [one.entry for one in new], waits, told)
     return [pks[line.public_id] for line in lines]
 
 
@@ -274,6 +281,11 @@ def _waits(prepared: Prepared, template: Template) -> list[Wait]:
     return [
         Wait(template.t, one.job, one.set, one.after.value, one.otherwise.value) for one in prepared.waits_for
     ]
+
+
+def _told(prepared: Prepared, template: Template) -> list[Told]:
+    one = prepared.noticed
+    return [] if one is None else [Told(template.t, one.on, one.users, one.hook)]
 
 
 def _settle_if_held(prepared: Prepared, pks: Iterable[int]) -> None:

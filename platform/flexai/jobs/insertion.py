@@ -69,6 +69,15 @@ class Wait(msgspec.Struct, frozen=True):
     otherwise: str
 
 
+class Told(msgspec.Struct, frozen=True):
+    """Who is told of which events of every job of a template (primary keys)."""
+
+    t: int
+    on: tuple[str, ...]
+    users: tuple[int, ...]
+    hook: int | None
+
+
 _INSERT = """
 WITH t AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json) AS r(
@@ -108,6 +117,11 @@ WITH t AS MATERIALIZED (
     SELECT made.id, w.on_job, w.on_set, w.after, w.otherwise
     FROM json_to_recordset(%s::json) AS w(t int, on_job bigint, on_set bigint, after text, otherwise text)
     JOIN lines USING (t) JOIN made USING (public_id)
+), noticed AS (
+    INSERT INTO jobs_notice (job_id, "on", users, hook_id)
+    SELECT made.id, n."on", n.users, n.hook
+    FROM json_to_recordset(%s::json) AS n(t int, "on" text[], users bigint[], hook bigint)
+    JOIN lines USING (t) JOIN made USING (public_id)
 ), audited AS (
     INSERT INTO tenancy_auditentry (
         at, organization_id, actor_kind, actor, action, object_kind, object_id, before, after, reason,
@@ -121,16 +135,21 @@ SELECT public_id, id FROM made
 
 
 def insert_jobs(
-    templates: Sequence[Template], lines: Sequence[Line], entries: Sequence[Entry], waits: Sequence[Wait] = ()
+    templates: Sequence[Template],
+    lines: Sequence[Line],
+    entries: Sequence[Entry],
+    waits: Sequence[Wait] = (),
+    told: Sequence[Told] = (),
 ) -> dict[str, int]:
-    """The jobs exist with their first event, their dependencies and the audit's entries; primary keys by public id.
+    """The jobs exist with their first event, their dependencies, whom they tell, and the audit's entries; primary keys
+    by public id.
 
     All of it or nothing: in the caller's transaction, or, where there is none, in one of its own. Raises
     psycopg's UniqueViolation when an idempotency key is taken.
     """
     with prepared_cursor() as cursor:
         rows = cursor.execute(
-            _INSERT, [as_rows(part) for part in (templates, lines, waits, entries)], prepare=True
+            _INSERT, [as_rows(part) for part in (templates, lines, waits, told, entries)], prepare=True
         )
         return dict(rows.fetchall())
 

@@ -212,6 +212,23 @@ class Dependency(models.Model):
         ]
 
 
+class Notice(models.Model):
+    """Who is told of which events of a job, by its spec (`jobs.notifying`)."""
+
+    job = models.OneToOneField(Job, models.CASCADE, primary_key=True, related_name="notice")
+    on = ArrayField(models.CharField(max_length=32))
+    users = ArrayField(models.BigIntegerField())
+    hook = models.ForeignKey(
+        "notifications.Webhook",
+        models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    """It may be gone: then nobody is told."""
+
+
 class Attempt(models.Model):
     """One try at running a job. Live until *ended*; only then its chips are free."""
 

@@ -22,7 +22,7 @@ from flexai.common.errors import (
     NeverFits,
     NotFound,
 )
-from flexai.jobs import admission, deadlines, dependencies, policies, spec
+from flexai.jobs import admission, deadlines, dependencies, notifying, policies, spec
 from flexai.jobs.creation import (
     HINTS_AT_MOST,
     SHOWN_OF_A_SET,
@@ -144,7 +144,10 @@ def _admitted(principal: Principal, given: object, read: spec.Effective, raw: by
     admitted = admission.admit(effective, cell, team=team.pk, organization=principal.organization.pk)
     waits_for = dependencies.find(principal, admitted.effective) if effective["depends_on"] else ()
     roundings = (*read.roundings, *admitted.roundings)
-    return Prepared(raw, admitted.effective, roundings, team, cell.cell, waits_for, read.tasks)
+    noticed = notifying.find(principal, team, admitted.effective)
+    return Prepared(
+        raw, admitted.effective, roundings, team, cell.cell, waits_for, read.tasks, noticed=noticed
+    )
 
 
 def _paying_team(principal: Principal, name: str) -> TeamSeat:

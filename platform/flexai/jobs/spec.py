@@ -22,6 +22,7 @@ from flexai.common.errors import FieldError, InvalidInput, TooLarge
 from flexai.jobs import quantities
 from flexai.jobs.images import Image, read_image
 from flexai.jobs.spec_matrix import Task, read_matrix
+from flexai.jobs.spec_notify import read_notify
 from flexai.jobs.spec_order import read_depends_on
 from flexai.jobs.spec_reader import Reader
 from flexai.jobs.spec_resources import asks_for_chips, read_resources
@@ -166,6 +167,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         "depends_on": read_depends_on(reader),
         "labels": reader.labels("labels", MAX_LABELS),
         "outputs": _outputs(reader),
+        "notify": read_notify(reader),
     }
     _say_if_not_resized(reader, spec)
     return spec

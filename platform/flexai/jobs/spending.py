@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
+from django.db import transaction
+
 from flexai.common.database import as_rows, prepared_cursor
 from flexai.jobs.ledger import AMOUNTS, COLUMNS, lines_of
-from flexai.tenancy.budgets import HOUR_MS, Spent, first_day, note_spent
-from flexai.tenancy.models import Budget
+from flexai.notifications.outbox import tell_hooks
+from flexai.notifications.vocabulary import BUDGET_REACHED, BUDGET_WARNED
+from flexai.tenancy.budgets import HOUR_MS, Spent, facts, first_day, is_over, is_warned, note_spent
+from flexai.tenancy.models import Budget, Team
 
 
 def spent_of(budgets: Iterable[Budget], now: datetime) -> dict[int, Spent]:
@@ -28,7 +32,24 @@ def look_at_budgets(now: datetime) -> int:
     """Every budget's row says whether it is spent; how many changed. Safe to run at any time."""
     budgets = list(Budget.objects.order_by("team_id"))
     spent: Mapping[int, Spent] = spent_of(budgets, now)
-    return sum(note_spent(budget, spent[budget.team_id]) for budget in budgets)
+    return sum(_look_at(budget, spent[budget.team_id], now) for budget in budgets)
+
+
+@transaction.atomic
+def _look_at(budget: Budget, spent: Spent, now: datetime) -> bool:
+    """Whether the row changed; then webhooks hear that the budget, or its soft limit, is reached."""
+    if not note_spent(budget, spent):
+        return False
+    over = is_over(budget, spent)
+    if over or is_warned(budget, spent):
+        team = Team.objects.get(pk=budget.team_id)
+        data = {
+            "team": {"id": team.public_id, "name": team.name},
+            "budget": facts(budget),
+            "spent": {"chip_ms": spent.chip_ms, "micro": spent.micro},
+        }
+        tell_hooks(team, BUDGET_REACHED if over else BUDGET_WARNED, data, at=now)
+    return True
 
 
 _LIVE: Final = lines_of("a.state <> 'ended' AND j.team_id IN (SELECT team FROM line)", "%(now)s")

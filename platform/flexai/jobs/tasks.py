@@ -36,6 +36,8 @@ ENROLMENT_DAYS = 7
 """Used-up and expired enrolment tokens."""
 IDENTITY_DAYS = 7
 """Tokens that identities were exchanged for, after their end, and which identities were used, after theirs."""
+DELIVERY_DAYS = 30
+"""What was told by webhook and mail, or given up."""
 ROWS_AT_ONCE = 5_000
 ROUNDS = 40
 """A run removes at most so many times `ROWS_AT_ONCE` rows of a kind; the next run goes on."""
@@ -152,6 +154,11 @@ RULES = (
         LEDGER_DAYS,
         "DELETE FROM tenancy_usageline WHERE id IN (SELECT id FROM tenancy_usageline "
         "WHERE settled AND day < %s LIMIT %s)",
+    ),
+    Rule(
+        "messages",
+        DELIVERY_DAYS,
+        "DELETE FROM notifications_delivery WHERE id IN (SELECT id FROM notifications_delivery WHERE at < %s LIMIT %s)",
     ),
     Rule(
         "enrolment tokens",

@@ -17,7 +17,7 @@ BUILT: Mapping[str, frozenset[str]] = {
             "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
             "max_duration", "deadline",
             "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout", "depends_on",
-            "matrix", "schedule", "right_size", "outputs",
+            "matrix", "schedule", "right_size", "outputs", "notify",
         }
     ),
     "resources": frozenset(
@@ -35,6 +35,7 @@ BUILT: Mapping[str, frozenset[str]] = {
     "schedule": frozenset({"cron", "timezone", "catch_up", "overlap"}),
     "depends_on": frozenset({"job", "on", "otherwise"}),
     "lend": frozenset({"to", "after"}),
+    "notify": frozenset({"on", "mail", "webhook"}),
 }  # fmt: skip
 """Keys by the object they stand in."""
 
@@ -42,7 +43,7 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
             "setup", "secrets", "topology", "ports",
-            "instances", "scaling", "probes", "volumes", "notify",
+            "instances", "scaling", "probes", "volumes",
         }
     ),
     "resources": frozenset({"shm_size", "disk"}),

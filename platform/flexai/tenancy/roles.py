@@ -46,6 +46,7 @@ class Action(StrEnum):
     SEE_USAGE = "see usage"
     # in an organization
     MANAGE_ACCOUNTS = "manage service accounts"
+    MANAGE_HOOKS = "manage webhooks"
     EXPORT_HISTORY = "export the history of jobs"
     # of the platform
     RUN_NODES = "change the state of nodes"
@@ -82,6 +83,7 @@ TABLE: Final[Mapping[Action, frozenset[str]]] = {
     Action.SET_JOB_POLICY:  _row("-      -       -           x      x"),
     Action.SEE_USAGE:       _row("x      x       x           x      x"),
     Action.MANAGE_ACCOUNTS: _row("-      -       x           x      x"),
+    Action.MANAGE_HOOKS:    _row("-      -       x           x      x"),
     Action.EXPORT_HISTORY:  _row("-      -       -           x      x"),
     Action.RUN_NODES:       _row("-      -       -           -      x"),
     Action.ENROL_NODES:     _row("-      -       -           -      x"),

@@ -19,6 +19,7 @@ from django.urls import get_resolver
 from flexai.api import throttling
 from flexai.common import clock
 from flexai.jobs.models import Job
+from flexai.notifications.models import Delivery
 from flexai.realtime.browsers import TOPICS, _visible
 from flexai.scheduling.models import Recording
 from flexai.tenancy.models import (
@@ -49,6 +50,8 @@ OPERATORS = "401 403 403 403 403 ok 403 403"
 MINE = "401 ok ok ok ok 404 404 404"
 """What the members of zebra may see, and nobody else finds."""
 STEERS_OWN = "401 403 ok ok ok 404 404 404"
+MANAGES = "401 404 404 ok ok 404 404 404"
+"""What those find who may manage it, and nobody else."""
 STEERS_ANY = "401 403 403 ok ok 404 404 404"
 
 NAMES = (
@@ -61,6 +64,7 @@ NAMES = (
     "zebra-owner",
     "zebra-seated",
     "zebra-news",
+    "zebra-hook",
 )
 """What a stranger learns from no answer, but what it said itself."""
 
@@ -70,6 +74,7 @@ PRICE = {"chip_type": "H100-80GB", "from_day": str(clock.now().date()), "micro_p
 TRUST = {"account": "zebra-ci", "name": "gitlab", "issuer": "https://gitlab.com", "scopes": ["read"],
          "claims": {"project_path": "zebra/train"}}  # fmt: skip
 ASKED = {"team": "{team}", "chip_type": "A100", "guaranteed_milli": 1000, "reason": "more to do"}
+HOOK = {"name": "zebra-new", "url": "https://ci.example/x", "events": ["job.failed"]}
 TOKEN = {"name": "ci", "scopes": ["read"], "expires_in_days": 1}
 
 ENDPOINTS: list[tuple[str, str, Any, str]] = [
@@ -175,6 +180,16 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("post", "sign-ins/look", {"code": "BCDF-GHJK"}, "401 409 409 409 409 409 409 409"),
     ("post", "sign-ins/decide", {"code": "BCDF-GHJK", "grant": True}, "401 409 409 409 409 409 409 409"),
     ("get", "announcements", None, EVERYBODY),
+    ("get", "webhooks", None, EVERYBODY),
+    ("post", "webhooks", HOOK, "401 403 403 ok ok ok ok ok"),
+    ("post", "webhooks", {**HOOK, "team": "zebra-team"}, "401 403 403 ok ok 404 404 404"),
+    ("get", "webhooks/{hook}", None, MANAGES),
+    ("patch", "webhooks/{hook}", {"on": False}, MANAGES),
+    ("delete", "webhooks/{hook}", None, MANAGES),
+    ("post", "webhooks/{hook}/secret", None, MANAGES),
+    ("post", "webhooks/{hook}/ping", None, MANAGES),
+    ("get", "webhooks/{hook}/deliveries", None, MANAGES),
+    ("post", "webhooks/{hook}/deliveries/{message}/redeliver", None, MANAGES),
     ("get", "job-policy", None, EVERYBODY),
     ("put", "job-policy", {"bounds": {"priority": 60}}, "401 403 403 403 ok ok ok 403"),
     ("delete", "job-policy", None, "401 403 403 403 ok 404 404 403"),
@@ -208,6 +223,7 @@ CONSOLE = {
     "tenancy.trustrule": "list add",
     "tenancy.announcement": "list add",
     "tenancy.price": "list add", "tenancy.jobpolicy": "list add change delete", "tenancy.quotarequest": "list",
+    "notifications.webhook": "list", "notifications.delivery": "list",
     "cluster.pool": "list add change", "cluster.node": "list", "cluster.chip": "list", "cluster.nodeevent": "list",
     "jobs.job": "list", "jobs.attempt": "list", "jobs.event": "list", "scheduling.cycle": "list",
     "scheduling.verdict": "list", "scheduling.quarantine": "list",
@@ -299,12 +315,16 @@ def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
     )
     token = matrix.apis["owner"].post(f"/service-accounts/{account}/tokens", TOKEN).json()["id"]
     trust = matrix.apis["owner"].post("/trust-rules", TRUST).json()["id"]
+    hook = matrix.apis["owner"].post("/webhooks", {**HOOK, "name": "zebra-hook"}).json()["id"]
+    message = matrix.apis["owner"].post(f"/webhooks/{hook}/ping").json()["id"]
+    Delivery.objects.update(state="delivered")
     recording = Recording.objects.create(
         cell_id=1, first_at=clock.now(), last_at=clock.now(), cycles=1, size=1, data=b"x"
     )
     own = Token.objects.get(user=matrix.users["member"]).public_id
     return {"number": "0", "account": account, "account_token": token, "recording": str(recording.pk), "token": own,
-            "trust": trust, "request": requests[0], "request_below": requests[1]}  # fmt: skip
+            "trust": trust, "request": requests[0], "request_below": requests[1], "hook": hook,
+            "message": message}  # fmt: skip
 
 
 def test_every_endpoint_answers_each_role_as_written(matrix: Matrix) -> None:
@@ -323,7 +343,7 @@ def _tried(matrix: Matrix, actor: str, method: str, url: str, body: Any) -> str:
     api = matrix.apis[actor]
     entries = AuditEntry.objects.count()
     with transaction.atomic():
-        answer = getattr(api, method)(url, *([body] if method in ("post", "put") else []))
+        answer = getattr(api, method)(url, *([body] if method in ("post", "put", "patch") else []))
         wrote = AuditEntry.objects.count() - entries
         transaction.set_rollback(True)
     if actor == "stranger":

@@ -34,6 +34,7 @@ PAGES = [
     "tenancy/organization", "tenancy/team", "tenancy/user", "tenancy/token", "tenancy/auditentry",
     "tenancy/serviceaccount", "tenancy/trustrule", "tenancy/price", "tenancy/jobpolicy", "tenancy/quotarequest",
     "tenancy/announcement",
+    "notifications/webhook", "notifications/delivery",
     "cluster/pool", "cluster/node", "cluster/chip", "cluster/nodeevent", "jobs/job", "jobs/attempt", "jobs/event",
     "scheduling/cycle", "scheduling/verdict", "scheduling/quarantine",
 ]  # fmt: skip

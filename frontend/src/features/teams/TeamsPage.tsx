@@ -15,6 +15,7 @@ import { QuotaBar, QuotaLegend } from "../../ui/QuotaBar";
 import { QuotaRequests } from "./QuotaRequests";
 import classes from "./TeamsPage.module.css";
 import { TrustRules } from "./TrustRules";
+import { Webhooks } from "./Webhooks";
 
 const REFRESH_MS = 5000;
 
@@ -58,6 +59,7 @@ export function TeamsPage() {
           ))}
         </div>
       )}
+      <Webhooks />
     </>
   );
 }

@@ -12,9 +12,11 @@ from flexai.api.schemas.common import (
 )
 from flexai.jobs.images import MAX_REFERENCE
 from flexai.jobs.spec import SIGNALS
+from flexai.notifications.vocabulary import NOTIFIED_OF
 
 AFTER_CHOICES = [(word, word) for word in ("afterok", "afterany", "afternotok")]
 OTHERWISE_CHOICES = [(word, word) for word in ("hold", "cancel")]
+NOTIFIED_CHOICES = [(word, word) for word in NOTIFIED_OF]
 _TEXT_OR_NUMBER = {"type": ["string", "number"]}
 
 
@@ -145,6 +147,35 @@ class DependencySpecSerializer(serializers.Serializer[Any]):
 @extend_schema_field(
     {
         "oneOf": [
+            {"type": "boolean"},
+            {"type": "string", "format": "email"},
+            {"type": "array", "items": {"type": "string", "format": "email"}, "minItems": 1, "maxItems": 10},
+        ]
+    }
+)
+class MailField(serializers.JSONField):
+    """Who gets a mail."""
+
+
+class NotifySpecSerializer(serializers.Serializer[Any]):
+    """Who is told what becomes of the job."""
+
+    on = serializers.ListField(
+        child=serializers.ChoiceField(NOTIFIED_CHOICES),
+        required=False,
+        help_text="succeeded, failed, cancelled, timed_out",
+    )
+    mail = MailField(
+        required=False, help_text="true: whoever submits it; or addresses of members of the organization."
+    )
+    webhook = serializers.CharField(
+        required=False, help_text="Name or address of a webhook of the team or the organization."
+    )
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
             {"type": "integer", "minimum": 1},
             {"type": "string", "description": "1..4"},
             {
@@ -215,6 +246,7 @@ class JobSpecSerializer(serializers.Serializer[Any]):
         required=False,
         help_text="Files to keep when it has run, below the working directory: results/**, junit.xml.",
     )
+    notify = NotifySpecSerializer(required=False)
 
 
 SPEC_EXAMPLES = [

@@ -1,0 +1,34 @@
+"""What can be told: a closed set of events. Pure.
+
+Jobs say them in a trigger of their history (`jobs` migration 0015), budgets in `jobs.spending`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+JOB_EVENTS: Final = (
+    "job.submitted",
+    "job.started",
+    "job.succeeded",
+    "job.failed",
+    "job.cancelled",
+    "job.timed_out",
+    "job.preempted",
+    "job.suspended",
+    "job.requeued",
+    "job.held",
+    "job.idle",
+)
+BUDGET_WARNED: Final = "budget.warned"
+BUDGET_REACHED: Final = "budget.reached"
+EVENTS: Final = (*JOB_EVENTS, BUDGET_WARNED, BUDGET_REACHED)
+"""What a webhook may ask for."""
+PING: Final = "ping"
+SWITCHED_OFF: Final = "webhook.switched_off"
+"""To those who manage a webhook, by mail: it failed for too long."""
+
+NOTIFIED_OF: Final = tuple(event.removeprefix("job.") for event in JOB_EVENTS if event != "job.submitted")
+"""What `notify.on` of a job's spec may say."""
+ENDS: Final = ("succeeded", "failed", "cancelled", "timed_out")
+"""What it says where it says nothing."""
