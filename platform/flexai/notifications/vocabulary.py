@@ -1,6 +1,6 @@
 """What can be told: a closed set of events. Pure.
 
-Jobs say them in a trigger of their history (`jobs` migration 0015), budgets in `jobs.spending`.
+Jobs say them in a trigger of their history (`jobs` migration 0017), budgets in `jobs.spending`.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ DROP FUNCTION jobs_event_told();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0014_outputs_left"), ("notifications", "0001_initial")]
+    dependencies = [("jobs", "0016_energy"), ("notifications", "0001_initial")]
     operations = [
         migrations.CreateModel(
             name="Notice",
