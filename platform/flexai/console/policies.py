@@ -118,7 +118,7 @@ class JobPolicyAdmin(ConsoleAdmin):
 
     form = PolicyForm
     adds = changes = deletes = True
-    list_display = ("organization", "team", "defaults", "bounds")
+    list_display = ("organization", "team", "effect")
     list_filter = ("organization",)
     list_select_related = ("organization", "team")
     autocomplete_fields = ("organization", "team")
@@ -131,20 +131,19 @@ class JobPolicyAdmin(ConsoleAdmin):
                 "description": "Without a team it is the whole organization's.",
             },
         ),
+        ("What it does", {"fields": ("effect",)}),
         ("What jobs get that leave it out", {"fields": tuple(f"defaults_{key}" for key in DEFAULTS)}),
         ("What jobs may ask for", {"fields": tuple(f"bounds_{key}" for key in BOUNDS)}),
-        ("What it does", {"fields": ("effect",)}),
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: JobPolicy | None = None) -> tuple[str, ...]:
         return ("effect", "organization", "team") if obj else ("effect",)
 
-    @display(description="As it is saved")
+    @display(description="For jobs submitted from now on")
     def effect(self, policy: JobPolicy) -> str:
         if policy._state.adding:
-            return "Nothing is set yet. It holds for jobs that are submitted from two seconds after it was saved on."
+            return "Nothing is set yet. Jobs that exist will keep what they have."
         said = words_of(policy.defaults, policy.bounds) or ["It gives nothing and bounds nothing."]
-        said.append("Jobs that exist keep what they have.")
         return format_html_join("", "<p>{}</p>", ((sentence,) for sentence in said))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:

@@ -7,11 +7,16 @@ from typing import Any, Final
 
 import msgspec
 
+from flexai.jobs.policies import BOUNDS, DEFAULTS
+
 
 def words_of(defaults: Mapping[str, Any], bounds: Mapping[str, Any]) -> list[str]:
-    """A sentence for each default and each bound, in the order in which a form shows them; none for an empty policy."""
-    given = [f"Jobs that leave `{key}` out get {_said(value)}." for key, value in defaults.items()]
-    return [*given, *(_BOUNDS[key](value) for key, value in bounds.items() if value is not False)]
+    """A sentence for each default and each bound, in the order of `policies`; none for an empty policy."""
+    given = [
+        f"Jobs that leave `{key}` out get {_said(defaults[key])}." for key in DEFAULTS if key in defaults
+    ]
+    kept = [key for key in BOUNDS if key in bounds and bounds[key] is not False]
+    return [*given, *(_BOUNDS[key](bounds[key]) for key in kept)]
 
 
 def _said(value: Any) -> str:

@@ -17,6 +17,7 @@ MOST = {
     "/me": 4, "/jobs": 6, "/jobs/counts": 2, "/jobs/{job}": 13, "/jobs/{job}/events": 3, "/jobs/{job}/explain": 5,
     "/jobs/{job}/usage": 4, "/nodes": 8, "/nodes/{node}": 8, "/chips": 8, "/teams": 9, "/teams/{team}": 9,
     "/members": 2, "/service-accounts": 6, "/tokens": 2, "/usage": 3, "/prices": 2, "/job-policy": 3,
+    "/quota-requests": 3,
 }  # fmt: skip
 """With the one that finds the token."""
 JOBS = 20
@@ -31,6 +32,8 @@ def test_reading_costs_so_many_statements_at_most(tenant: Tenant, statements: li
         team = create_team(tenant.organization, f"team-{number}")
         Budget.objects.create(team=team, since="2026-01-01", chip_hours=1)
         a_node(chips=2)
+        asked = {"team": team.name, "chip_type": "H100", "guaranteed_milli": 1000, "reason": "more"}
+        assert api.post("/quota-requests", asked).status_code == 201
         api.post("/service-accounts", {"name": f"ci-{number}", "role": "member"})
     Token.objects.update(last_used_at="2100-01-01T00:00:00Z")
     known = {"job": ids[0], "node": node.public_id, "team": tenant.team.public_id}
