@@ -82,8 +82,8 @@ async def test_a_wait_ends_when_its_time_is_over_or_its_task_is_cancelled(
         async with asyncio.timeout(0.2):
             await flexai.jobs.wait(job["id"])
     asked = len(stub.seen)
-    await asyncio.sleep(0.3)
-    assert len(stub.seen) == asked, "nobody asks on"
+    await asyncio.sleep(1.0)
+    assert len(stub.seen) <= asked + 1, "nobody asks on, but what was on its way arrives"
     assert (await flexai.jobs.get(job["id"]))["status"] == "running", "the client is as it was"
 
 
