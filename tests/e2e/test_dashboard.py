@@ -4,120 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from playwright.sync_api import (
-    Browser,
-    ConsoleMessage,
-    Locator,
-    Page,
-    Response,
-    StorageState,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests.support.browser import check_page
 from tests.support.platform import LivePlatform
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-PAGES = ["/", "/jobs", "/jobs?q=no-such-job-anywhere", "/cluster", "/submit", "/schedules", "/teams"]
+PAGES = ["/", "/jobs", "/jobs?q=no-such-job-anywhere", "/cluster", "/submit", "/schedules", "/teams",
+         "/account", "/connect"]  # fmt: skip
 TABS = ["summary", "why", "logs", "outputs", "chips", "metrics", "events", "attempts", "spec"]
 ENDS_MS = 60_000
-expect.set_options(timeout=20_000)
 COUNTING = """echo counted 1; until [ -e {go} ]; do sleep 0.05; done
 for step in $(seq 2 40); do echo counted $step; done"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """The machine's Chromium or Chrome; in CI its absence is an error, elsewhere it is said."""
-    path = next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("No Chromium on this machine.")
-        pytest.skip("skipped for want of a Chromium or Chrome: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def session(chromium: Browser, platform: LivePlatform) -> StorageState:
-    """The cookies of somebody who signed in by the page."""
-    context = chromium.new_context(base_url=platform.url)
-    sign_in(context.new_page(), platform)
-    state = context.storage_state()
-    context.close()
-    return state
-
-
-@pytest.fixture
-def page(chromium: Browser, platform: LivePlatform, session: StorageState) -> Iterator[Page]:
-    """A signed-in page. Whatever the browser complains of during the test fails it."""
-    yield from _page(chromium, platform, session, "light")
-
-
-@pytest.fixture
-def dark_page(chromium: Browser, platform: LivePlatform, session: StorageState) -> Iterator[Page]:
-    """The same on a machine that likes it dark."""
-    yield from _page(chromium, platform, session, "dark")
-
-
-def _page(
-    chromium: Browser, platform: LivePlatform, session: StorageState, scheme: Literal["light", "dark"]
-) -> Iterator[Page]:
-    context = chromium.new_context(
-        base_url=platform.url,
-        color_scheme=scheme,
-        storage_state=session,
-        viewport={"width": 1440, "height": 900},
-    )
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    complaints: list[str] = []
-
-    def said(message: ConsoleMessage) -> None:
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            complaints.append(message.text)
-
-    def answered(response: Response) -> None:
-        if response.status >= 500:
-            complaints.append(f"{response.status} {response.url}")
-
-    page.on("console", said)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("response", answered)
-    yield page
-    context.close()
-    assert not complaints
-
-
-def sign_in(page: Page, platform: LivePlatform) -> None:
-    """The overview is shown."""
-    page.goto("/login")
-    page.get_by_label("User name").fill(platform.username)
-    page.get_by_label("Password", exact=True).fill(platform.password)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name=re.compile("Hello"))).to_be_visible()
 
 
 def submit(page: Page, name: str, command: str) -> str:
@@ -276,12 +179,12 @@ def test_the_theme_that_was_chosen_is_there_before_the_first_paint(page: Page) -
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_is_accessible_in_light(page: Page, path: str) -> None:
-    _check_page(page, path)
+    check_page(page, path)
 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_is_accessible_in_dark(dark_page: Page, path: str) -> None:
-    _check_page(dark_page, path)
+    check_page(dark_page, path)
 
 
 def test_a_file_that_a_job_left_is_listed_and_downloaded(page: Page, platform: LivePlatform) -> None:
@@ -302,7 +205,7 @@ def test_a_file_that_a_job_left_is_listed_and_downloaded(page: Page, platform: L
         page.get_by_role("link", name="Download all").click()
     with tarfile.open(download.value.path()) as tar:
         assert tar.getnames() == [f"{job}-1/r/a b&c.txt"]
-    _check_page(page, f"/jobs/{job}?tab=outputs")
+    check_page(page, f"/jobs/{job}?tab=outputs")
 
 
 def test_every_tab_of_a_job_is_accessible_in_both_themes(page: Page, dark_page: Page) -> None:
@@ -310,21 +213,7 @@ def test_every_tab_of_a_job_is_accessible_in_both_themes(page: Page, dark_page: 
     expect(status_of(page)).to_have_text("succeeded", timeout=ENDS_MS)
     for one in (page, dark_page):
         for tab in TABS:
-            _check_page(one, f"/jobs/{job}?tab={tab}")
-
-
-def _check_page(page: Page, path: str) -> None:
-    if not AXE.is_file():
-        if os.environ.get("CI"):
-            pytest.fail("axe-core is not installed: npm ci in frontend/")
-        pytest.skip("skipped for want of axe-core: run npm ci in frontend/")
-    page.goto(path)
-    page.wait_for_load_state("networkidle")
-    expect(page.locator("h1")).to_be_visible()
-    expect(page.locator('[data-face="loading"]')).to_have_count(0)
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("rules => axe.run(document, { runOnly: rules })", RULES)
-    assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found["violations"]] == []
+            check_page(one, f"/jobs/{job}?tab={tab}")
 
 
 def test_an_operator_edits_a_quota_in_the_console_and_the_scheduler_follows(

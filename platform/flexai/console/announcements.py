@@ -20,6 +20,13 @@ USUAL_LIFE = timedelta(days=1)
 class AnnouncementForm(ConsoleForm):
     """A new announcement, refused where the service would refuse it."""
 
+    class Meta:
+        help_texts = {
+            "text": "One line, as plain text.",
+            "organization": "Left empty: for everybody.",
+            "starts_at": "In UTC, as the end.",
+        }
+
     def check_new(self, values: dict[str, Any]) -> None:
         check_announcement(values["text"], values["starts_at"], values["ends_at"])
 

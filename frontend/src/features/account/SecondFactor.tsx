@@ -28,7 +28,7 @@ export function SecondFactor() {
   return (
     <Panel
       title={t("secondFactor.title")}
-      aside={state && <StatusBadge status={state.active ? "on" : "off"} plain />}
+      aside={state?.has_password && <StatusBadge status={state.active ? "on" : "off"} plain />}
     >
       {found.isPending ? (
         <Loading rows={2} />

@@ -116,6 +116,7 @@ function ColourSwitch() {
   const navigate = useNavigate();
   return (
     <SegmentedControl
+      className={classes.colours}
       aria-label={t("cluster.colourBy")}
       value={colour ?? "use"}
       onChange={(value) =>

@@ -1,11 +1,11 @@
 /** What the scheduler saved in the last thirty days, for operators. A simulation, and it says so. */
 
-import { Badge } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import { query } from "../../api/client";
 import { useMe } from "../../api/session";
 import { count, figure } from "../../ui/format";
 import { Facts, Panel } from "../../ui/Panel";
+import { Simulated } from "./columns";
 
 const HOUR_MS = 3_600_000;
 const MWH = 1_000_000;
@@ -23,20 +23,13 @@ function Savings() {
   if (!told || told.total.days === 0) return null;
   const { days, jobs, chip_ms_saved, wait_ms_avoided, wait_error_ms, energy_mwh_saved, drawn_mwh } =
     told.total;
-  const hours = (ms: number) => t("savings.hours", { hours: figure(ms / HOUR_MS) });
+  const hours = (ms: number) => t("savings.hours", { hours: inHours(ms) });
   const kwh = (mwh: number) => t("savings.kwh", { kwh: figure(mwh / MWH) });
   return (
-    <Panel
-      title={t("savings.title")}
-      aside={
-        <Badge variant="outline" color="gray" tt="none">
-          {t("savings.simulated")}
-        </Badge>
-      }
-    >
+    <Panel title={t("savings.title")} aside={<Simulated />}>
       <Facts
         facts={[
-          { label: t("savings.chipHours"), value: figure(chip_ms_saved / HOUR_MS) },
+          { label: t("savings.chipHours"), value: inHours(chip_ms_saved) },
           { label: t("savings.waiting"), value: hours(wait_ms_avoided) },
           {
             label: t("savings.error"),
@@ -44,10 +37,16 @@ function Savings() {
           },
           { label: t("savings.energy"), value: kwh(energy_mwh_saved) },
           { label: t("savings.drawn"), value: drawn_mwh === null ? t("savings.notTold") : kwh(drawn_mwh) },
-          { label: t("savings.of"), value: t("savings.ofDays", { days: count(days), jobs: count(jobs) }) },
+          { label: t("savings.of"), value: t("savings.ofDays", { count: days, jobs: count(jobs) }) },
           { label: t("savings.method"), value: told.method, wide: true },
         ]}
       />
     </Panel>
   );
+}
+
+/** With a decimal below a hundred. */
+function inHours(ms: number): string {
+  const hours = ms / HOUR_MS;
+  return figure(Math.abs(hours) < 100 ? Math.round(hours * 10) / 10 : Math.round(hours));
 }

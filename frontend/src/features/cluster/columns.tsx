@@ -128,6 +128,7 @@ export function useChipColumns(node: Node): Column<Chip>[] {
       key: "memory",
       title: t("cluster.column.memory"),
       align: "right",
+      from: 700,
       render: (chip) => (
         <span className={classes.node}>
           {memory(chip.live_memory_mib)} <small className="quiet">/ {memory(chip.memory_mib)}</small>
@@ -152,7 +153,13 @@ export function useChipColumns(node: Node): Column<Chip>[] {
           <span className="quiet">{NOTHING}</span>
         ),
     },
-    { key: "temperature", title: "°C", align: "right", render: (chip) => chip.temperature_c ?? NOTHING },
+    {
+      key: "temperature",
+      title: "°C",
+      align: "right",
+      from: 700,
+      render: (chip) => chip.temperature_c ?? NOTHING,
+    },
     { key: "do", title: "", align: "right", render: (chip) => <ChipSwitch node={node} chip={chip} /> },
   ];
 }

@@ -22,7 +22,9 @@ export function Summary({ job }: { job: JobDetail }) {
           <Panel title={t("job.advice")}>
             <ul className={classes.advice}>
               {job.advice.map((one) => (
-                <li key={one.field}>{one.sentence}</li>
+                <li key={one.field}>
+                  <Sentence text={one.sentence} />
+                </li>
               ))}
             </ul>
           </Panel>
@@ -101,5 +103,19 @@ function Labels({ labels }: { labels: JobDetail["labels"] }) {
         </span>
       ))}
     </span>
+  );
+}
+
+/** What stands between backticks is as one writes it in a spec. */
+function Sentence({ text }: { text: string }) {
+  return text.split("`").map((part, index) =>
+    index % 2 === 1 ? (
+      // biome-ignore lint/suspicious/noArrayIndexKey: the parts of one sentence never move
+      <code key={index} className="mono">
+        {part}
+      </code>
+    ) : (
+      part
+    ),
   );
 }

@@ -63,7 +63,7 @@ export function LoginPage() {
       <form className={classes.card} onSubmit={(event) => void signIn(event)}>
         <img src={`${import.meta.env.BASE_URL}favicon.svg`} alt="" width={44} height={44} />
         <h1>{t("login.title")}</h1>
-        <p>{t("login.help")}</p>
+        <p>{t(provider ? "login.helpProvider" : "login.help")}</p>
         {problem && (
           <Alert
             color="red"

@@ -6,6 +6,7 @@ import type { TFunction } from "i18next";
 import { useTranslation } from "react-i18next";
 import { query } from "../../api/client";
 import { usePolling } from "../../api/live";
+import { useMe } from "../../api/session";
 import type { QuotaRequest, Team } from "../../api/types";
 import { Empty, Failed, Loading } from "../../ui/Faces";
 import { figure } from "../../ui/format";
@@ -66,9 +67,17 @@ export function TeamsPage() {
 
 function TeamPanel({ team, requests }: { team: Team; requests: QuotaRequest[] }) {
   const { t } = useTranslation();
+  const me = useMe();
   return (
     <Panel
-      title={team.name}
+      title={
+        <>
+          {team.name}{" "}
+          {team.organization.id !== me.organization.id && (
+            <small className="quiet">{team.organization.name}</small>
+          )}
+        </>
+      }
       aside={
         <TextLink to="/jobs" search={{ team: team.id }} fz={13}>
           {t("teams.jobs")}
