@@ -10,7 +10,8 @@ from flexai.tenancy.roles import OPERATOR, Action, allows
 from flexai.tenancy.second_factor import SESSION_MARK
 
 _NEEDED = """The console of this platform is opened with a second factor.
-Set one on the page /account of the dashboard, or with `flexai second-factor on`; sign out, and sign in again with its code.
+Set one on the page /account of the dashboard, or with `flexai second-factor on`.
+Then sign out, and sign in again with its code.
 """
 
 

@@ -212,7 +212,7 @@ class TestHealthAndPages:
             policy = answer["Content-Security-Policy"]
             assert "script-src 'self';" in policy
             assert "ws://testserver" in policy
-        assert Client().get("/favicon.ico").status_code == 404
+        assert Client().get("/robots.txt").status_code == 404
         assert "'unsafe-eval'" in Client().get("/console/")["Content-Security-Policy"]
 
     def test_without_a_built_page_it_says_how_to_build_it(

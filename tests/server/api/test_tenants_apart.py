@@ -23,7 +23,7 @@ JOB_PATHS = [
     ("post", "/jobs/{id}/stop"), ("post", "/jobs/{id}/resume"),
     ("post", "/jobs/{id}/requeue"), ("post", "/jobs/{id}/hold"), ("post", "/jobs/{id}/keep"),
 ]  # fmt: skip
-OPEN = {"health", "schema/", "session", "agents/enrol", "auth/exchange"}
+OPEN = {"health", "schema/", "session", "agents/enrol", "auth/exchange", "sign-ins", "sign-ins/token"}
 
 
 def _submit(tenant: Tenant, **fields: Any) -> dict[str, Any]:

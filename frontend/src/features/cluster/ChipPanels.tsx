@@ -30,6 +30,7 @@ export function OutOfService({ nodes, onOpen }: { nodes: Node[]; onOpen: Open })
       key: "state",
       title: t("jobs.column.status"),
       width: 140,
+      from: 700,
       render: ({ chip }) => <StatusBadge status={stateOf(chip)} />,
     },
     { key: "type", title: t("cluster.column.type"), from: 900, render: ({ chip }) => chip.type },
