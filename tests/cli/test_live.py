@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,31 @@ def test_a_schedule_is_made_listed_paused_and_deleted(shell: Shell, tmp_path: Pa
     assert shell("apply", "-f", "nightly.yaml").code == 1, "there is one of this name"
     assert shell("schedule", "delete", "nightly").code == 0
     assert shell("schedule", "resume", "nightly").code == 4
+
+
+def test_a_webhook_is_made_tried_changed_and_deleted(shell: Shell) -> None:
+    """Its receiver is this machine, which nobody allowed: nothing leaves it."""
+    made = shell("webhook", "create", "ci", "https://localhost:1/take", "--event", "job.failed")
+    assert (made.code, made.out.startswith("whsec_")) == (0, True), made.err
+    assert shell("webhook", "create", "ci", "https://localhost:1/take").code == 1, "there is one of this name"
+    refused = shell("webhook", "create", "x", "https://localhost:1/take", "--event", "job.exploded")
+    assert (refused.code, "known are job.submitted" in refused.err) == (1, True)
+    assert "job.failed" in shell("webhook", "list").out
+    assert shell("webhook", "ping", "ci").code == 0
+    give_up_at = time.monotonic() + 60
+    while "not on the public internet" not in (told := shell("webhook", "deliveries", "ci", "--json")).out:
+        assert time.monotonic() < give_up_at, told.out
+        time.sleep(0.2)
+    [message] = told.json
+    assert (message["event"], message["state"]) == ("ping", "pending")
+    assert shell("webhook", "redeliver", "ci", message["id"]).code == 1, "it is on its way"
+    assert "off" in shell("webhook", "change", "ci", "--off").err
+    assert shell("webhook", "change", "ci", "--on", "--json").json["on"] is True
+    assert shell("webhook", "redeliver", "ci", message["id"], "--json").json["tries"] == 0
+    assert shell("webhook", "secret", "ci").out != made.out
+    assert "https://localhost:1/take" in shell("webhook", "show", "ci").out
+    assert shell("webhook", "delete", "ci").code == 0
+    assert shell("webhook", "show", "ci").code == 4
 
 
 def test_what_never_fits_or_is_misspelt_is_refused(shell: Shell) -> None:

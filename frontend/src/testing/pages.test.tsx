@@ -208,6 +208,26 @@ test("a chip is not cordoned without a reason", async () => {
   );
 });
 
+test("a webhook is made, its secret shown once, tried and deleted", async () => {
+  const { requests } = showPage("/teams");
+  await userEvent.click(await screen.findByRole("button", { name: "New webhook" }));
+  const dialog = await screen.findByRole("dialog");
+  await userEvent.type(within(dialog).getByLabelText("Name"), "ci");
+  await userEvent.type(within(dialog).getByLabelText("Address"), "https://ci.example/x");
+  await userEvent.click(within(dialog).getByRole("button", { name: "Make it" }));
+  await screen.findByText("whsec_secret");
+  await userEvent.click(screen.getByRole("button", { name: "I have kept it" }));
+  const row = (await screen.findByText("ci")).closest("tr")!;
+  expect(row.textContent).toContain("nothing yet");
+  await userEvent.click(within(row).getByRole("button", { name: "Test" }));
+  await waitFor(() => expect(row.textContent).toContain("ping delivered"));
+  await userEvent.click(within(row).getByRole("button", { name: "Delete" }));
+  const asked = await screen.findByText("Delete the webhook ci?");
+  await userEvent.click(within(asked.closest("section")!).getByRole("button", { name: "Delete" }));
+  await screen.findByText("No webhooks");
+  expect(requests.filter((one) => one.method !== "GET" && one.url.includes("/webhooks"))).toHaveLength(3);
+});
+
 test("the submit page shows what the server says and keeps the form when the YAML breaks", async () => {
   const { world, requests, router } = showPage("/submit");
   await screen.findByText(/Starts now/);

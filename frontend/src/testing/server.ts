@@ -3,6 +3,7 @@
 import type { Job } from "../api/types";
 import { ofAccount } from "./accounts";
 import { json, problem } from "./answers";
+import { webhooks } from "./webhooks";
 import type { World } from "./world";
 
 type Answer = Response | Promise<Response>;
@@ -71,7 +72,7 @@ function answer(
     });
   if (path === "/schedules") return json({ items: [], next_cursor: null });
   if (path === "/quota-requests") return json({ items: [], next_cursor: null });
-  if (path === "/webhooks") return json({ items: [], next_cursor: null });
+  if (path.startsWith("/webhooks")) return webhooks(world, request, path);
   if (path === "/teams") return json({ items: world.teams, next_cursor: null });
   if (path === "/nodes") return json(pageOf(world.nodes, search));
   if (path === "/jobs" && request.method === "POST") return create(world, request, search, told);

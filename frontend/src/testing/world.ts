@@ -17,6 +17,7 @@ import type {
   Team,
   Token,
   TrustRule,
+  Webhook,
 } from "../api/types";
 
 export type WorldSize = { nodes: number; chips: number; jobs: number };
@@ -81,6 +82,7 @@ export class World {
   announcements: Announcement[] = [];
   tokens: Token[] = [];
   rules: TrustRule[] = [];
+  webhooks: Webhook[] = [];
   /** Whether there is a second factor, or one that was begun. */
   factor: "none" | "begun" | "on" = "none";
   /** Of the second factor; without one, none is asked for. */

@@ -179,7 +179,7 @@ def redeliver(
 def _state(found: Webhook) -> str:
     if not found["on"]:
         return f"off. {found['off_because']}".strip()
-    return f"failing since {found['failing_since']}" if found["failing_since"] else "on"
+    return f"failing, since {output.ago(found['failing_since'])}" if found["failing_since"] else "on"
 
 
 def _table(found: list[Webhook]) -> Table:

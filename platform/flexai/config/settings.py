@@ -182,7 +182,7 @@ EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = (
 EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.starts_tls, _mail.is_tls
 EMAIL_FILE_PATH = _mail.folder
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = os.environ.get("FLEXAI_MAIL_FROM", "Flexai <flexai@localhost>")
+DEFAULT_FROM_EMAIL = os.environ.get("FLEXAI_MAIL_FROM") or "Flexai <flexai@localhost>"
 
 LANGUAGE_CODE = "en"
 USE_I18N = False

@@ -176,7 +176,8 @@ def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
     """Columns and values. Raises InvalidInput naming every wrong field."""
     errors = [wrong for field in given for wrong in _WRONG[field](given[field])]
     if errors:
-        raise InvalidInput(f"The webhook cannot be so: {errors[0].message}.", errors=errors)
+        first = errors[0].message + (f" ({errors[0].hint})" if errors[0].hint else "")
+        raise InvalidInput(f"The webhook cannot be so: {errors[0].field}: {first}.", errors=errors)
     values = {("is_on" if field == "on" else field): value for field, value in given.items()}
     if "events" in values:
         values["events"] = [event for event in EVENTS if event in values["events"]]

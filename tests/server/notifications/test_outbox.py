@@ -106,6 +106,9 @@ def test_what_a_node_reports_is_told_with_its_outcome() -> None:
         ],
     )
     assert told(hook) == expected(world.organization)
+    started = Delivery.objects.filter(event="job.started").first()
+    assert started is not None
+    assert started.data["job"]["started_at"] is not None
     events = {row.data["job"]["id"]: row for row in Delivery.objects.order_by("id")}
     failed = events[failing.job.public_id]
     assert (failed.event, failed.data["job"]["exit_code"], failed.data["job"]["outcome"]) == (

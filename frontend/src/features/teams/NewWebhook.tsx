@@ -1,24 +1,15 @@
 /** A webhook to be; afterwards its secret, this once. */
 
-import {
-  Button,
-  Code,
-  CopyButton,
-  Group,
-  Modal,
-  MultiSelect,
-  Select,
-  Stack,
-  Text,
-  TextInput,
-} from "@mantine/core";
+import { Button, Group, Modal, MultiSelect, Select, Stack, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api, body } from "../../api/client";
-import { asProblem } from "../../api/problem";
 import { useMe } from "../../api/session";
 import type { WebhookEvent } from "../../api/types";
+import { CopyText } from "../../ui/CopyText";
+import { Trouble } from "../../ui/Trouble";
+import { useAct } from "../../ui/useAct";
 
 /** What a webhook may hear of, in the server's order. */
 const EVENTS: WebhookEvent[] = [
@@ -42,8 +33,18 @@ export function NewWebhook({ close }: { close: () => void }) {
   const { t } = useTranslation();
   const [secret, setSecret] = useState<string | null>(null);
   return (
-    <Modal opened onClose={close} title={<Text fw={650}>{t("webhooks.new")}</Text>}>
-      {secret === null ? <Form made={setSecret} close={close} /> : <Secret secret={secret} close={close} />}
+    <Modal opened onClose={close} title={t("webhooks.new")}>
+      {secret === null ? (
+        <Form made={setSecret} close={close} />
+      ) : (
+        <Stack gap={14}>
+          <p role="status">{t("webhooks.secretHelp")}</p>
+          <CopyText text={secret} label={t("webhooks.secret")} />
+          <Group justify="flex-end">
+            <Button onClick={close}>{t("webhooks.done")}</Button>
+          </Group>
+        </Stack>
+      )}
     </Modal>
   );
 }
@@ -52,44 +53,43 @@ function Form({ made, close }: { made: (secret: string) => void; close: () => vo
   const { t } = useTranslation();
   const me = useMe();
   const client = useQueryClient();
-  const [name, setName] = useState("");
-  const [url, setUrl] = useState("");
+  const { busy, problem, act } = useAct();
   const [events, setEvents] = useState<string[]>(ENDS);
   const [team, setTeam] = useState<string | null>(me.teams.length === 1 ? (me.teams[0]?.id ?? null) : null);
-  const [problem, setProblem] = useState<string | null>(null);
-  const [busy, setBusy] = useState(false);
-  async function submit(event: FormEvent) {
+  function submit(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
-    setBusy(true);
-    const wanted = { name, url, events: events as WebhookEvent[], ...(team ? { team } : {}) };
-    try {
-      const answer = await body(api.POST("/api/v1/webhooks", { body: wanted }));
+    const given = new FormData(event.currentTarget);
+    const wanted = {
+      name: String(given.get("name")),
+      url: String(given.get("url")),
+      events: events as WebhookEvent[],
+      ...(team ? { team } : {}),
+    };
+    void act(async () => {
+      const { secret } = await body(api.POST("/api/v1/webhooks", { body: wanted }));
+      made(secret);
       await client.invalidateQueries({ queryKey: ["get", "/api/v1/webhooks"] });
-      made(answer.secret);
-    } catch (error) {
-      setProblem(asProblem(error).message);
-      setBusy(false);
-    }
+    });
   }
   return (
-    <form onSubmit={(event) => void submit(event)}>
+    <form onSubmit={submit}>
       <Stack gap={14}>
         <TextInput
+          name="name"
           label={t("webhooks.name")}
-          value={name}
-          required
           maxLength={63}
+          required
+          withAsterisk={false}
           data-autofocus
           placeholder="ci"
-          onChange={(event) => setName(event.currentTarget.value)}
         />
         <TextInput
+          name="url"
           label={t("webhooks.url")}
-          value={url}
-          required
           maxLength={500}
+          required
+          withAsterisk={false}
           placeholder="https://ci.example/flexai"
-          onChange={(event) => setUrl(event.currentTarget.value)}
         />
         <Select
           label={t("webhooks.of")}
@@ -106,11 +106,7 @@ function Form({ made, close }: { made: (secret: string) => void; close: () => vo
           value={events}
           onChange={setEvents}
         />
-        {problem && (
-          <Text size="sm" c="var(--status-failed)" role="alert">
-            {problem}
-          </Text>
-        )}
+        <Trouble said={problem} />
         <Group justify="flex-end" gap={10}>
           <Button variant="default" onClick={close}>
             {t("confirm.back")}
@@ -121,27 +117,5 @@ function Form({ made, close }: { made: (secret: string) => void; close: () => vo
         </Group>
       </Stack>
     </form>
-  );
-}
-
-function Secret({ secret, close }: { secret: string; close: () => void }) {
-  const { t } = useTranslation();
-  return (
-    <Stack gap={14}>
-      <Text size="sm">{t("webhooks.secretHelp")}</Text>
-      <Code block aria-label={t("webhooks.secret")}>
-        {secret}
-      </Code>
-      <Group justify="flex-end" gap={10}>
-        <CopyButton value={secret}>
-          {({ copied, copy }) => (
-            <Button variant="default" onClick={copy}>
-              {t(copied ? "webhooks.copied" : "webhooks.copy")}
-            </Button>
-          )}
-        </CopyButton>
-        <Button onClick={close}>{t("webhooks.done")}</Button>
-      </Group>
-    </Stack>
   );
 }

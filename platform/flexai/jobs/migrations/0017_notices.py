@@ -61,8 +61,8 @@ BEGIN
             'sentence', w.sentence,
             'job', jsonb_build_object(
                 'id', w.job, 'name', w.name, 'team', w.team, 'user', w.username, 'set', w.of_set, 'index', w.index,
-                'labels', w.labels, 'attempt', w.attempt, 'submitted_at', w.submitted_at, 'started_at', w.started_at,
-                'ended_at', w.ended_at, 'outcome', CASE WHEN w.is_over THEN w.outcome ELSE '' END,
+                'labels', w.labels, 'attempt', w.attempt, 'submitted_at', w.submitted_at,
+                'started_at', CASE WHEN w.event = 'job.started' THEN w.at ELSE w.started_at END, 'ended_at', w.ended_at, 'outcome', CASE WHEN w.is_over THEN w.outcome ELSE '' END,
                 'exit_code', CASE WHEN w.is_over THEN w.exit_code END)),
         'pending', 0, clock_timestamp(), ''
     FROM receivers r JOIN whole w ON w.id = r.id
