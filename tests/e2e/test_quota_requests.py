@@ -41,6 +41,8 @@ def maintainer(chromium: Browser, platform: LivePlatform, page: Page) -> Iterato
     expect(made.get_by_role("heading", name="Hello, mia")).to_be_visible()
     yield made
     context.close()
+    key = {"Authorization": f"Bearer {platform.token}"}
+    assert page.request.delete("/api/v1/members/mia", headers=key).status == 204
 
 
 def test_a_maintainer_asks_an_operator_approves_and_the_waiting_job_starts(

@@ -16,7 +16,7 @@ nodes = typer.Typer(
     help="List nodes, or take one out of service and back (operators).", invoke_without_command=True
 )
 quota = typer.Typer(
-    help="Show what teams are promised and use, or change it (owners below their top team, operators).",
+    help="Show what teams are promised and use, ask for more, or change it (owners below their top team, operators).",
     invoke_without_command=True,
 )
 
@@ -75,7 +75,7 @@ def show_quotas(
     team: Annotated[str | None, typer.Option(help="Only this team.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what teams are promised and use, or change it (owners below their top team, operators)."""
+    """Show what teams are promised and use, ask for more, or change it (owners below their top team, operators)."""
     if context.invoked_subcommand:
         return
     with connect() as client:
