@@ -82,8 +82,8 @@ BENCHMARK = Benchmark(
     "api",
     measure,
     {
-        "creates_per_second": Target(300, at_least=True, unit="/s"),
-        "batch_jobs_per_second": Target(5000, at_least=True, unit="/s"),
+        "creates_per_second": Target(400, at_least=True, unit="/s"),
+        "batch_jobs_per_second": Target(10_000, at_least=True, unit="/s"),
     },
 )
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,6 +63,30 @@ def servers(folder: Path) -> Iterator[None]:
         for process in reversed(running):
             process.send_signal(signal.SIGINT)
             process.wait(30)
+
+
+@contextmanager
+def web(said: Path) -> Iterator[tuple[int, int, Callable[[], None]]]:
+    """One web process, set up as `flexai up` does it, that also notes how late its event loop is: port, process id, and
+    what stops it."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
+        port = listening.getsockname()[1]
+        descriptor = listening.fileno()
+        os.set_inheritable(descriptor, True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.web_process", str(descriptor), str(said)],
+            pass_fds=[descriptor], env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )  # fmt: skip
+
+        def stop() -> None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+        try:
+            yield port, process.pid, stop
+        finally:
+            process.kill()
+            process.wait()
 
 
 class _Agent:

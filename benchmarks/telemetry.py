@@ -10,17 +10,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.cluster import Fleet, servers
+from benchmarks.cluster import Fleet, servers, web
 from benchmarks.reporting import Benchmark, Result, Target, main
 
 NODES = int(os.environ.get("FLEXAI_BENCH_NODES", "10000"))
@@ -45,7 +39,7 @@ def measure() -> Result:
 def _measure(folder: Path) -> Result:
     fleet = Fleet(NODES, CHIPS)
     said = folder / "web.json"
-    with _web(said) as (port, pid, stop):
+    with web(said) as (port, pid, stop):
         fleet.connect(port)
         time.sleep(SETTLE_SECONDS)
         alone = _watch(fleet, pid, WATCH_SECONDS, heartbeats=False)
@@ -87,29 +81,6 @@ def _watch(fleet: Fleet, pid: int, seconds: int, *, heartbeats: bool) -> dict[st
 def _percentile_ms(lags: list[tuple[float, float]], during: dict[str, float]) -> float:
     ranked = sorted(lag for at, lag in lags if during["began"] <= at <= during["ended"])
     return round(1000 * ranked[len(ranked) * 99 // 100], 1)
-
-
-@contextmanager
-def _web(said: Path) -> Iterator[tuple[int, int, object]]:
-    """One web process, set up as `flexai up` does it, that also notes how late its event loop is."""
-    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
-        port = listening.getsockname()[1]
-        descriptor = listening.fileno()
-        os.set_inheritable(descriptor, True)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.web_process", str(descriptor), str(said)],
-            pass_fds=[descriptor], env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )  # fmt: skip
-
-        def stop() -> None:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-
-        try:
-            yield port, process.pid, stop
-        finally:
-            process.kill()
-            process.wait()
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from django.db.models import F, Model, Q, QuerySet
+from django.db.models import F, Model, QuerySet
+from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 from rest_framework.request import Request
 
 from flexai.common.errors import FieldError, InvalidInput
@@ -49,9 +50,7 @@ def page_of(rows: QuerySet[Row], request: Request, order: Order) -> Page[Row]:
     here."""
     limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
     cursor = request.query_params.get("cursor")
-    if cursor:
-        rows = rows.filter(_after(order, *_read_cursor(cursor, order)))
-    found = list(rows.order_by(*_ordering(order))[: limit + 1])
+    found = _first(rows, order, _read_cursor(cursor, order) if cursor else None, limit + 1)
     more = len(found) > limit
     found = found[:limit]
     return Page(found, _write_cursor(found[-1], order) if more else None)
@@ -87,25 +86,36 @@ def optional_whole_parameter(request: Request, name: str, least: int, most: int)
     return int(given)
 
 
-def _ordering(order: Order) -> list[Any]:
+def _first(rows: QuerySet[Row], order: Order, after: tuple[Any, int] | None, most: int) -> list[Row]:
+    """The first rows after that value and id. Those without a value follow the others by a statement of their own: each
+    of the two is read along an index, in both directions; in one they would be sorted."""
+    if order.column == "id":
+        return list(_by_id(rows, order, after and after[1])[:most])
+    found: list[Row] = []
+    if after is None or after[0] is not None:
+        found = list(_by_value(rows, order, after)[:most])
+    if order.nullable and len(found) < most:
+        without = rows.filter(**{f"{order.column}__isnull": True})
+        last = after[1] if after is not None and after[0] is None else None
+        found += _by_id(without, order, last)[: most - len(found)]
+    return found
+
+
+def _by_id(rows: QuerySet[Row], order: Order, last: int | None) -> QuerySet[Row]:
+    if last is not None:
+        rows = rows.filter(**{f"id__{'lt' if order.descending else 'gt'}": last})
+    return rows.order_by("-id" if order.descending else "id")
+
+
+def _by_value(rows: QuerySet[Row], order: Order, after: tuple[Any, int] | None) -> QuerySet[Row]:
+    """Value and id are compared as one: a million equal values are not looked through."""
     sign = "-" if order.descending else ""
-    if order.column == "id":
-        return [f"{sign}id"]
-    column = (
-        F(order.column).desc(nulls_last=True) if order.descending else F(order.column).asc(nulls_last=True)
-    )
-    return [column, f"{sign}id"]
-
-
-def _after(order: Order, value: Any, pk: int) -> Q:
-    beyond = "lt" if order.descending else "gt"
-    later = Q(**{f"id__{beyond}": pk})
-    if order.column == "id":
-        return later
-    if value is None:
-        return Q(**{f"{order.column}__isnull": True}) & later
-    after = Q(**{f"{order.column}__{beyond}": value}) | (Q(**{order.column: value}) & later)
-    return after | Q(**{f"{order.column}__isnull": True}) if order.nullable else after
+    if order.nullable:
+        rows = rows.filter(**{f"{order.column}__isnull": False})
+    if after is not None:
+        beyond = TupleLessThan if order.descending else TupleGreaterThan
+        rows = rows.filter(beyond(Tuple(F(order.column), F("id")), after))
+    return rows.order_by(f"{sign}{order.column}", f"{sign}id")
 
 
 def _write_cursor(row: Model, order: Order) -> str:

@@ -13,9 +13,10 @@ from enum import StrEnum
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Upper
 
 from flexai.common.ids import new_id
 from scheduler_core.dependencies import After, Otherwise
@@ -97,7 +98,7 @@ class Job(models.Model):
     )
     team = models.ForeignKey("tenancy.Team", models.PROTECT, related_name="jobs", db_index=False)
     cell = models.ForeignKey("cluster.Cell", models.PROTECT, related_name="+", db_index=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs", db_index=False)
     set = models.ForeignKey(JobSet, models.CASCADE, null=True, related_name="jobs", db_index=False)
     index = models.PositiveIntegerField(null=True)
     """Index in the set."""
@@ -147,37 +148,39 @@ class Job(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["public_id"], name="job_public_id"),
+            models.UniqueConstraint(fields=["public_id"], name="job_public_id", opclasses=["varchar_pattern_ops"]),
             models.UniqueConstraint(
-                fields=["organization", "idempotency_key"],
+                fields=["organization", "idempotency_key"], name="one_job_per_idempotency_key",
                 condition=Q(idempotency_key__isnull=False),
-                name="one_job_per_idempotency_key",
             ),
             models.UniqueConstraint(fields=["set", "index"], name="one_job_per_index"),
-        ]
+        ]  # fmt: skip
         indexes = [
             models.Index(fields=["cell", "changed"], name="job_changed"),
             models.Index(fields=["cell"], condition=Q(state="queued"), name="job_queued"),
             models.Index(fields=["organization", "-id"], name="job_by_organization"),
-            models.Index(fields=["organization", "status", "-id"], name="job_by_status"),
+            models.Index(fields=["organization", "status", "id"], name="job_by_status"),
+            models.Index(fields=["organization", "name", "id"], name="job_by_name"),
+            models.Index(fields=["organization", "priority", "id"], name="job_by_priority"),
+            models.Index(fields=["organization", "started_at", "id"], name="job_by_start"),
+            models.Index(fields=["organization", "ended_at", "id"], name="job_by_end"),
             models.Index(fields=["team", "-id"], name="job_by_team"),
+            models.Index(fields=["user", "-id"], name="job_by_user"),
+            GinIndex(OpClass(Upper("name"), "gin_trgm_ops"), name="job_name_parts"),
+            GinIndex(fields=["labels"], name="job_labels"),
             models.Index(fields=["start_after"], condition=Q(state="held"), name="job_held_until"),
             models.Index(
-                fields=["deadline"],
+                fields=["deadline"], name="job_by_deadline",
                 condition=Q(deadline__isnull=False, state__in=["held", "queued", "suspended", "active"]),
-                name="job_by_deadline",
             ),
-            GinIndex(fields=["labels"], name="job_labels"),
-            models.Index(
-                fields=["schedule", "state"], condition=Q(schedule__isnull=False), name="job_of_schedule"
-            ),
+            models.Index(fields=["schedule", "state"], condition=Q(schedule__isnull=False), name="job_of_schedule"),
+            models.Index(fields=["schedule", "-id"], condition=Q(schedule__isnull=False), name="job_by_schedule"),
             models.Index(fields=["set", "state"], condition=Q(set__isnull=False), name="job_state_in_set"),
             models.Index(
-                fields=["id"],
-                condition=Q(state="held", reason_code__in=["dependency", "dependency_never"]),
+                fields=["id"], condition=Q(state="held", reason_code__in=["dependency", "dependency_never"]),
                 name="job_held_by_dependency",
             ),
-        ]
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return self.public_id
@@ -196,15 +199,13 @@ class Dependency(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(on_job__isnull=False, on_set__isnull=True)
-                | Q(on_job__isnull=True, on_set__isnull=False),
+                condition=Q(on_job__isnull=False, on_set__isnull=True) | Q(on_job__isnull=True, on_set__isnull=False),
                 name="dependency_on_job_or_set",
             ),
             models.CheckConstraint(
-                condition=Q(on_job__isnull=True) | Q(on_job__lt=models.F("job")),
-                name="dependency_on_older_job",
+                condition=Q(on_job__isnull=True) | Q(on_job__lt=models.F("job")), name="dependency_on_older_job"
             ),
-        ]
+        ]  # fmt: skip
         indexes = [
             models.Index(fields=["job"], name="dependency_of_job"),
             models.Index(fields=["on_job"], condition=Q(on_job__isnull=False), name="dependency_on_job"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q, QuerySet, Subquery
 
 from flexai.common.errors import FieldError, InvalidInput, NotFound
-from flexai.jobs.models import Attempt, Event, Job
+from flexai.jobs.models import Attempt, Event, Job, JobSet, Schedule
 from flexai.jobs.vocabulary import nearest
+from flexai.tenancy.models import User
 from flexai.tenancy.principals import Principal
 
 STATUSES = (
@@ -18,6 +20,9 @@ STATUSES = (
 )  # fmt: skip
 MAX_SEARCH = 200
 """Characters of a search."""
+LEAST_PART = 3
+"""A shorter search is for a whole name."""
+ID_PREFIX = "job-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class JobFilter:
     schedule: str = ""
     """Public id of the schedule that made them."""
     search: str = ""
-    """Part of the name, or the beginning of the id."""
+    """Part of the name, or the beginning of the id with its `job-`."""
 
 
 def visible_jobs(principal: Principal) -> QuerySet[Job]:
@@ -75,21 +80,33 @@ def jobs_matching(principal: Principal, wanted: JobFilter) -> QuerySet[Job]:
     if wanted.team:
         jobs = jobs.filter(team_id=principal.seat(wanted.team).pk)
     if wanted.user:
-        jobs = jobs.filter(user__username=wanted.user)
+        jobs = jobs.filter(user_id=_one(User.objects.filter(username=wanted.user)))
     if wanted.name:
         jobs = jobs.filter(name=wanted.name)
     if wanted.set:
-        jobs = jobs.filter(set__public_id=wanted.set)
+        jobs = jobs.filter(set_id=_one(JobSet.objects.filter(public_id=wanted.set)))
     if wanted.schedule:
-        jobs = jobs.filter(schedule__public_id=wanted.schedule)
+        jobs = jobs.filter(schedule_id=_one(Schedule.objects.filter(public_id=wanted.schedule)))
     for key, value in wanted.labels.items():
         jobs = (
             jobs.filter(labels__has_key=key) if value is None else jobs.filter(labels__contains={key: value})
         )
     if wanted.search:
-        text = wanted.search[:MAX_SEARCH]
-        jobs = jobs.filter(Q(name__icontains=text) | Q(public_id__startswith=text))
+        jobs = jobs.filter(_named_like(wanted.search[:MAX_SEARCH]))
     return jobs
+
+
+def _one(rows: QuerySet[Any]) -> Subquery:
+    """The primary key, looked up first: a join would be planned as if it were any."""
+    return Subquery(rows.values("pk")[:1])
+
+
+def _named_like(text: str) -> Q:
+    """What an index finds: parts of names of three characters and more, the whole of shorter ones."""
+    if len(text) < LEAST_PART:
+        return Q(name=text)
+    found = Q(name__icontains=text)
+    return found | Q(public_id__startswith=text) if text.startswith(ID_PREFIX) else found
 
 
 def counts_by_status(principal: Principal, wanted: JobFilter) -> dict[str, int]:

@@ -112,6 +112,16 @@ class TestList:
         assert tenant.api.get("/jobs/counts").json() == {"queued": 3, "held": 1}
         assert tenant.api.get("/jobs/counts", user="bo").json() == {"queued": 1}
 
+    def test_a_search_is_for_part_of_a_name_or_the_beginning_of_an_id(self, tenant: Tenant) -> None:
+        for name in ("ml", "html-page", "train"):
+            submit(tenant, name=name)
+        by_name = {job["name"]: job["id"] for job in tenant.api.get("/jobs").json()["items"]}
+        assert names(tenant.api.get("/jobs", q="TML")) == ["html-page"]
+        assert names(tenant.api.get("/jobs", q="ml")) == ["ml"], "two characters are a whole name"
+        assert names(tenant.api.get("/jobs", q=by_name["train"])) == ["train"]
+        assert len(names(tenant.api.get("/jobs", q=by_name["train"][:8]))) == 3
+        assert names(tenant.api.get("/jobs", q="%_n")) == []
+
     def test_a_set_is_a_filter(self, tenant: Tenant) -> None:
         made = tenant.api.post("/jobs", a_spec(array="0-4")).json()
         submit(tenant, name="apart")

@@ -45,7 +45,12 @@ _FILTERS = [
     ),
     OpenApiParameter("set", OpenApiTypes.STR, description="Id of an array's set."),
     OpenApiParameter("schedule", OpenApiTypes.STR, description="Id of the schedule that made them."),
-    OpenApiParameter("q", OpenApiTypes.STR, description="Part of the name, or the beginning of the id."),
+    OpenApiParameter(
+        "q",
+        OpenApiTypes.STR,
+        description="Part of the name, of three characters and more (the whole of a shorter one), or the "
+        "beginning of the id with its `job-`.",
+    ),
 ]
 _SORT = OpenApiParameter(
     "sort",
