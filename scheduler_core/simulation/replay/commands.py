@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from scheduler_core import Policy as EnginePolicy
 from scheduler_core.simulation import traces
 from scheduler_core.simulation.driven import Engine
+from scheduler_core.simulation.progress import Progress
 from scheduler_core.simulation.replay.levels import Levels
 from scheduler_core.simulation.replay.policies import Policy, baselines
 from scheduler_core.simulation.replay.printing import text_of, write_csv
@@ -49,10 +49,9 @@ def run(args: argparse.Namespace) -> int:
         work = work.only(work.submit <= work.submit[min(args.first, len(work)) - 1])
     tables = []
     for load in args.load:
-        table = study(
-            work, load, chosen(args.policies), progress=Progress(len(work), f"{work.name} {load} %")
-        )
-        print("\r\x1b[K" if sys.stderr.isatty() else "", end="", file=sys.stderr)
+        progress = Progress(len(work), f"{work.name} {load} %")
+        table = study(work, load, chosen(args.policies), progress=progress)
+        progress.clear()
         print(text_of(table) + "\n", flush=True)
         tables.append(table)
     write_files(args, tables)
@@ -82,16 +81,3 @@ def chosen(names: str) -> list[Policy | Engine]:
 def whole_numbers(text: str) -> list[int]:
     """`60,75,90` as numbers."""
     return [int(part) for part in text.split(",")]
-
-
-class Progress:
-    """A bar on standard error, where somebody watches."""
-
-    def __init__(self, jobs: int, title: str) -> None:
-        self.jobs, self.title = jobs, title
-
-    def __call__(self, policy: str, came: int) -> None:
-        if sys.stderr.isatty():
-            done = 30 * came // max(1, self.jobs)
-            bar = "#" * done + "." * (30 - done)
-            print(f"\r\x1b[K{self.title} {policy:18} [{bar}] {came}/{self.jobs}", end="", file=sys.stderr)

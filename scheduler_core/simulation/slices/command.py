@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scheduler_core import Policy
 from scheduler_core.simulation import traces
 from scheduler_core.simulation.driven import drive
+from scheduler_core.simulation.progress import Progress
 from scheduler_core.simulation.replay.in_line import EASY, STRICT
 from scheduler_core.simulation.replay.policies import LEARNED_MEDIAN, TRUE_RUNTIME, InLine, Manner
 from scheduler_core.simulation.replay.running import replay
@@ -107,7 +108,7 @@ def play(work: Workload, cell: Cell, name: str, until: int, round_ms: int, max_s
             sliced=name == "flexai",
             until=until,
             round_ms=round_ms,
-            progress=Progress(name, len(work)),
+            progress=partial(Progress(len(work), work.name), name),
         )
         outcome = driven.outcome
         runs = np.array([(run.job, run.useful, run.ended) for run in driven.runs], np.int64).reshape(-1, 3)
@@ -139,14 +140,3 @@ def gains(lines: list[Line]) -> dict[str, float]:
 def against(lines: list[Line]) -> list[str]:
     """What the engine gains, in sentences."""
     return [f"flexai against {name}: {gain:+.1f} %" for name, gain in gains(lines).items()]
-
-
-class Progress:
-    """A count on standard error, where somebody watches."""
-
-    def __init__(self, name: str, jobs: int) -> None:
-        self.name, self.jobs = name, jobs
-
-    def __call__(self, came: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{self.name} {came}/{self.jobs}", end="", file=sys.stderr)
