@@ -17,6 +17,7 @@ from typing import TypeAlias, TypeVar
 
 from scheduler_core.closing import Closing
 from scheduler_core.fairness import least_charge, room
+from scheduler_core.glance import Glance
 from scheduler_core.horizon import Horizon, Release, instant_and_node, releases_of
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import WHOLE_CHIP, Chip, ChipShare, Choose, Id, Job, Placement, Reservation
@@ -81,6 +82,8 @@ class Backfill:
         """What this cycle starts gives back, in order."""
         self.standing: list[Standing] = []
         """Every reservation that stands, the earliest first."""
+        self._glance = Glance(ledger.columns)
+        """At the nodes before anything was reserved."""
 
     def begin(self, now: int, passed_over: Collection[Id]) -> None:
         """Nodes that close are closed; the rows that are still feasible stand, re-timed and held.
@@ -90,6 +93,7 @@ class Backfill:
         self.now, self._searches = now, 0
         self._started, self._starting = [], []
         self.standing = []
+        self._glance = Glance(self._ledger.columns)
         self._closing.begin(now)
         self._horizon.begin(now)
         rows = sorted(self._ledger.reservations.values(), key=lambda row: (row.at, row.job))
@@ -119,6 +123,9 @@ class Backfill:
         First beside all reservations but the job's own; only if that fails in their shade, where the job
         will have ended by then or displaces them (B2).
         """
+        if kind.problem or not self._glance.allows(kind.gang):
+            self._placer.note_asked(kind)
+            return (), False
         if not self.standing and not self._closing.closed:
             return self._placer.place(kind), False
         mark = self._ledger.mark()

@@ -8,7 +8,7 @@ room for one more replica, and the cheapest nodes are cleared until the gang fit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, merge
 from itertools import islice
@@ -16,12 +16,12 @@ from typing import Final, NamedTuple, TypeAlias
 
 from scheduler_core.decision import Ground, Rung, Taking
 from scheduler_core.fairness import least_charge
-from scheduler_core.ledger import Ledger, Listed
-from scheduler_core.model import Id, Job, Placement, Running
+from scheduler_core.ledger import Ledger
+from scheduler_core.model import Id, Job, Placement, Request, Running
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
-from scheduler_core.rights import Rights
+from scheduler_core.rights import Rights, Sort, ToLookAt
 
 LOOKS_PER_NODE: Final = 16
 """Attempts that a search looks at for each node that it may examine; most nodes hold no more."""
@@ -78,6 +78,7 @@ class Clearing:
         self._most_nodes = max(policy.max_nodes_searched, CHOICES * kind.gang.minimum)
         self._gone: Gone = {}
         self._grounds: dict[Id, Ground | None] = {}
+        self._takeable: dict[Id, bool] = {}
         self._charge = kind.gang.minimum * least_charge(ledger, kind.gang.request, chip_type)
 
     def run(self) -> Found | None:
@@ -140,9 +141,13 @@ class Clearing:
         """The cheapest that makes room for one more replica on this node; None when nothing does."""
         if node in used or node not in self._ledger.states:
             return None
+        options = sorted(self._options(node))
+        running = [self._ledger.running[attempt] for attempt in {option.attempt for option in options}]
+        if not may_free_enough(node, self._kind.gang.request, running, self._ledger):
+            return None
         mark, before = self._ledger.mark(), dict(self._gone)
         done: list[Option] = []
-        for option in sorted(self._options(node)):
+        for option in options:
             if self._takes(node):
                 break
             if self._lift(option):
@@ -206,22 +211,41 @@ class Clearing:
     def _nodes(self) -> list[Id]:
         """The nodes to look at: those of the attempts with the least to lose."""
         nodes: dict[Id, None] = {}
+        there = self._ledger.states
+        most = min(self._most_nodes, len(there))
         for attempt in self._candidates():
-            nodes.update(dict.fromkeys(place.node for place in attempt.placements))
-            if len(nodes) >= self._most_nodes:
+            nodes.update(dict.fromkeys([place.node for place in attempt.placements if place.node in there]))
+            if len(nodes) >= most:
                 break
         return list(nodes)[: self._most_nodes]
 
     def _candidates(self) -> Iterator[Running]:
-        """Attempts that the job may take from, those whose work was saved last first."""
-        looks = LOOKS_PER_NODE * self._most_nodes
-        for *_, attempt_id in islice(merge(*self._lists(looks)), looks):
-            attempt = self._ledger.running[attempt_id]
-            reachable = _spare(attempt) > 0 or self._rights.worst_rung(attempt) <= self._rung
-            if reachable and self._ground(attempt) is not None:
-                yield attempt
+        """Attempts that the job may take from, those whose work was saved last first. Nothing is lifted meanwhile, so
+        that it is asked once about those who are alike.
+        """
+        looks, rights, running = LOOKS_PER_NODE * self._most_nodes, self._rights, self._ledger.running
+        by_right: dict[Sort, Ground | None] = {}
+        out_of_reach: set[Sort] = set()
 
-    def _lists(self, looks: int) -> Iterator[list[Listed]]:
+        def ask(attempt: Running) -> Sort:
+            sort = rights.sort_of(attempt)
+            if sort not in by_right:
+                by_right[sort] = rights.ground(self._job, self._chip_type, self._charge, attempt)
+                if _spare(attempt) <= 0 and rights.worst_rung(attempt) > self._rung:
+                    out_of_reach.add(sort)
+            return sort
+
+        lists = list(self._lists(looks))
+        if sum(len(each.entries) for each in lists) <= looks:
+            lists = [each for each in lists if any(by_right[ask(one)] is not None for one in each.examples)]
+        for *_, attempt_id in islice(merge(*[each.entries for each in lists]), looks):
+            attempt = running[attempt_id]
+            if (sort := ask(attempt)) not in out_of_reach:
+                ground = self._grounds.setdefault(attempt_id, by_right[sort])
+                if ground is not None and self._may_be_taken(attempt):
+                    yield attempt
+
+    def _lists(self, looks: int) -> Iterator[ToLookAt]:
         job, rights = self._job, self._rights
         for team, by_priority in self._ledger.preemptible_of.items():
             own = team == job.team
@@ -232,13 +256,15 @@ class Clearing:
 
     def _ground(self, attempt: Running) -> Ground | None:
         if attempt.id not in self._grounds:
-            rights = self._rights
-            self._grounds[attempt.id] = (
-                rights.ground(self._job, self._chip_type, self._charge, attempt)
-                if rights.may_be_taken(attempt)
-                else None
-            )
-        return self._grounds[attempt.id]
+            self._grounds[attempt.id] = self._rights.ground(self._job, self._chip_type, self._charge, attempt)
+        return self._grounds[attempt.id] if self._may_be_taken(attempt) else None
+
+    def _may_be_taken(self, attempt: Running) -> bool:
+        """The same answer for the whole search."""
+        known = self._takeable.get(attempt.id)
+        if known is None:
+            known = self._takeable[attempt.id] = self._rights.may_be_taken(attempt)
+        return known
 
     # -- one thing more, one thing less -------------------------------------------------------------------
 
@@ -361,6 +387,12 @@ class Clearing:
             for attempt in (self._ledger.running[attempt] for attempt in self._gone)
             if attempt.team != self._job.team and (ground := self._ground(attempt)) is not None
         )
+
+
+def may_free_enough(node: Id, request: Request, leaving: Iterable[Running], ledger: Ledger) -> bool:
+    """Whether the node may have the whole chips of one replica once all these have left it: a quick no."""
+    held = (len(place.chips) for attempt in leaving for place in attempt.placements if place.node == node)
+    return not request.chips or request.chips <= ledger.columns.untouched(node) + sum(held)
 
 
 def _places(attempt: Running, replicas: frozenset[int]) -> tuple[Placement, ...]:

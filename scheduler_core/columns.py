@@ -7,7 +7,7 @@ Chips stand in a row by index, then by id. Nothing is decided here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler_core.compiled import LONG, compiled, readable
+from scheduler_core.compiled import LONG, Arguments, Loop, Result, compiled, readable
 from scheduler_core.model import ISOLATION_STRENGTH, WHOLE_CHIP, Chip, Id, Isolation, Node, Placement
 from scheduler_core.shape import EXCLUSIVE, NOT_SLICED, Build, ChipState, Frames, NodeState, Tenant
 
@@ -66,7 +66,9 @@ class Saved:
 class Columns:
     """Every node of a cell as a row."""
 
-    def __init__(self, nodes: int) -> None:
+    def __init__(self, nodes: int, machine_from: int = LONG) -> None:
+        """`machine_from`: so many rows are looked at by machine code, fewer by plain loops; they find the same."""
+        self._machine_from = machine_from
         self._node_array: Ints
         self._chip_array: Ints
         self._changed_array: Ints
@@ -147,7 +149,11 @@ class Columns:
 
     def readable(self, table: Ints) -> Any:
         """Another table as loops over the cell's rows read it."""
-        return table if self.size >= LONG else readable(table)
+        return table if self.size >= self._machine_from else readable(table)
+
+    def over(self, loop: Loop[Arguments, Result]) -> Callable[Arguments, Result]:
+        """The loop for tables of this cell, which it is given as `readable`."""
+        return loop.machine if self.size >= self._machine_from else loop.plain
 
     def list_node(self, node: Node, slice_step: int, chips: Iterable[Chip]) -> None:
         """The node is so, and nobody holds anything of it."""
@@ -233,6 +239,16 @@ class Columns:
         """Millicores and MiB of the host that are left; KeyError where there is no such node."""
         row = self.rows[node]
         return int(self.nodes[row, FREE_CPU]), int(self.nodes[row, FREE_MEMORY])
+
+    def untouched(self, node: Id) -> int:
+        """How many healthy chips of the node nobody holds; none where there is no such node."""
+        row = self.rows.get(node)
+        return 0 if row is None else int(self.nodes[row, UNTOUCHED])
+
+    def free_milli(self, chip_type: str) -> int:
+        """Milli-chips of the type that nobody holds, wherever they are."""
+        of_type = self._chip_array[:, :, TYPE] == self.type_code(chip_type)
+        return int(self._chip_array[:, :, FREE_MILLI][of_type].clip(0).sum())
 
     def chip(self, chip: Id) -> ChipState:
         """What is left of this chip; KeyError where no node has it."""
@@ -368,7 +384,7 @@ class Columns:
         self._changed_array = changed
         self.nodes, self.chips = self.readable(nodes), self.readable(places)
         self.changed, self.log = self.readable(changed), self.readable(self._log_array)
-        self._put, self._sum_up = put.over(rows), sum_up.over(rows)
+        self._put, self._sum_up = self.over(put), self.over(sum_up)
 
 
 class _States(Mapping[Id, NodeState]):

@@ -55,12 +55,6 @@ class Loop(Generic[Arguments, Result]):
             return self.plain(*[readable(arg) for arg in args], **kwargs)
         return self.machine(*args, **kwargs)
 
-    def over(self, rows: int) -> Callable[Arguments, Result]:
-        """The function for tables of so many rows, without a look at its arguments at every call: tables that are
-        not `LONG` are to be given as `readable`.
-        """
-        return self.machine if rows >= LONG else self.plain
-
     @cached_property
     def plain(self) -> Callable[Arguments, Result]:
         """The function as it is written, with all that it calls."""

@@ -76,8 +76,7 @@ def _fill(
     one, who has less by weight, got less. And the level of the water: past the last cap if something is left.
     """
     got = [0] * len(claims)
-    thirsty = [n for n in range(len(claims)) if weights[n] > 0]
-    thirsty.sort(key=lambda n: _Ratio(max(caps[n], 0), weights[n], claims[n].id))
+    thirsty = _soonest_full(claims, weights, caps)
     weight = total = sum(weights[n] for n in thirsty)
     full = _Level(0, 1)
     for position, n in enumerate(thirsty):
@@ -92,6 +91,16 @@ def _fill(
     if not total:
         return got, _Level(0, 1)
     return got, _Level(full.height * total + amount * full.per, full.per * total)
+
+
+def _soonest_full(claims: Sequence[Claim], weights: Sequence[int], caps: Sequence[int]) -> list[int]:
+    """Who has a weight, by cap by weight; equal ones by id."""
+    thirsty = [n for n in range(len(claims)) if weights[n] > 0]
+    if len({weights[n] for n in thirsty}) <= 1:
+        thirsty.sort(key=lambda n: (max(caps[n], 0), claims[n].id))
+    else:
+        thirsty.sort(key=lambda n: _Ratio(max(caps[n], 0), weights[n], claims[n].id))
+    return thirsty
 
 
 def _share_by_weight(

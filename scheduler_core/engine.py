@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from scheduler_core.alternatives import Alternatives
 from scheduler_core.backfill import Backfill
+from scheduler_core.compiled import LONG
 from scheduler_core.decision import Decision, Resizing, Start, Unit, Verdict
 from scheduler_core.effort import effort
-from scheduler_core.fairness import FairShares, Standing, fair_shares
+from scheduler_core.fairness import FairShares, Sharing, Standing
 from scheduler_core.guests import guest_use
 from scheduler_core.horizon import Horizon
 from scheduler_core.invariants import enforce, excesses
@@ -44,11 +45,13 @@ def decide(snapshot: Snapshot, policy: Policy) -> Decision:
 class Scheduler:
     """A cell's decisions, cycle after cycle, at a cost in proportion to what changed (S1)."""
 
-    def __init__(self, snapshot: Snapshot, policy: Policy) -> None:
+    def __init__(self, snapshot: Snapshot, policy: Policy, machine_from: int = LONG) -> None:
+        """`machine_from`: nodes from which on loops run as machine code (`compiled`); that decides nothing else."""
         self._policy = policy
         self._now, self._started = snapshot.now, 0
-        self._ledger = Ledger(snapshot)
+        self._ledger = Ledger(snapshot, machine_from)
         self._waiting = Waiting(snapshot.jobs, policy, snapshot.teams)
+        self._sharing = Sharing(self._ledger)
         self._placer = Placer(self._ledger)
         self._horizon = Horizon(self._ledger, policy)
         self._backfill = Backfill(self._ledger, policy, self._horizon, self._waiting, self._placer)
@@ -84,7 +87,7 @@ class Scheduler:
         thought = effort(len(self._waiting.jobs), len(self._ledger.states))
         self._placer.begin_cycle()
         self._levels.go_to(now)
-        shares = fair_shares(self._ledger, self._waiting.demand(self._ledger))
+        shares = self._sharing.shares(self._waiting.demand(self._ledger))
         guests = guest_use(self._ledger, self._policy.guest_weight)
         standing = Standing(self._ledger, shares, now, self._policy.half_life, guests)
         living = self._waiting.jobs.keys() & self._ledger.live_of_job.keys()

@@ -98,18 +98,39 @@ class FairShares:
     """Of the team's own work if it asked for more than it does: what F3 divides use by."""
 
 
-def fair_shares(ledger: Ledger, waiting: Mapping[Use, int]) -> FairShares:
-    """The fair share of every team, and of every team above it, per chip type (F2).
+class Sharing:
+    """The fair shares of one cycle after another: what decides them seldom changes, and then they stay."""
 
-    `waiting` is what each team's own waiting work asks for. What already runs asks for what it has, and so
-    does work that is leaving: it will wait again (R2).
-    """
-    shares = FairShares()
-    asked = _asked(ledger, waiting)
-    tree = _Tree(ledger, {team for team, _ in asked})
-    for chip_type in sorted({chip_type for _, chip_type in asked} | set(ledger.chip_types())):
-        _share_out(ledger, tree, chip_type, asked, shares)
-    return shares
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._asked: Mapping[Use, int] | None = None
+        self._terms = -1
+        self._shares = FairShares()
+        self._tree: _Tree | None = None
+        self._unknown: set[Id] = set()
+        """Teams of which there is work, and nothing else is known."""
+
+    def shares(self, waiting: Mapping[Use, int]) -> FairShares:
+        """The fair share of every team, and of every team above it, per chip type (F2).
+
+        `waiting` is what each team's own waiting work asks for. What already runs asks for what it has, and so
+        does work that is leaving: it will wait again (R2).
+        """
+        ledger, asked = self._ledger, _asked(self._ledger, waiting)
+        if asked == self._asked and self._terms == ledger.terms:
+            return self._shares
+        unknown = {team for team, _ in asked if team not in ledger.teams}
+        if self._tree is None or self._terms != ledger.terms or unknown != self._unknown:
+            self._tree, self._unknown = _Tree(ledger, unknown), unknown
+        self._asked, self._terms, self._shares = asked, ledger.terms, FairShares()
+        for chip_type in sorted({chip_type for _, chip_type in asked} | set(ledger.chip_types())):
+            _share_out(ledger, self._tree, chip_type, asked, self._shares)
+        return self._shares
+
+
+def fair_shares(ledger: Ledger, waiting: Mapping[Use, int]) -> FairShares:
+    """The fair shares of one cycle alone."""
+    return Sharing(ledger).shares(waiting)
 
 
 class Standing:

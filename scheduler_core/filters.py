@@ -85,7 +85,7 @@ def take_census(needs: Sequence[Need], columns: Columns) -> list[Census]:
     counts = np.zeros((len(needs), FITS + 1, 4), np.int64)
     out_of_service = np.zeros((len(needs), len(reasons) + 1), np.int64)
     tables = [*columns.like_by_like(), asked, pools, counts, out_of_service]
-    count = count_nodes.over(columns.size)
+    count = columns.over(count_nodes)
     count(columns.nodes, columns.chips, *(columns.readable(table) for table in tables))
     return [
         Census(counted, [why for why, count in zip(reasons, out[1:], strict=True) if count], need.request)

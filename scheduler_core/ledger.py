@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from scheduler_core.columns import Columns
+from scheduler_core.compiled import LONG
 from scheduler_core.model import (
     WHOLE_CHIP,
     AllocationKind,
@@ -50,7 +51,7 @@ Listed = tuple[int, int, Id]
 class Ledger(Trial):
     """Rows and sums of one cell. Reading is free to all; only `note`, `hold` and `rewind` change it."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, machine_from: int = LONG) -> None:
         self.pools: dict[Id, Pool] = {pool.id: pool for pool in snapshot.pools}
         self.nodes: dict[Id, Node] = {node.id: node for node in snapshot.nodes}
         self.chips: dict[Id, Chip] = {}
@@ -65,12 +66,14 @@ class Ledger(Trial):
         self.levels: dict[Id, int] = {}  # the service level that live attempts have reached (ADR 0004)
         self.elastic: set[Id] = set()
         """Live attempts whose number of replicas may change (E1)."""
+        self.spare: set[Id] = set()  # live attempts with more replicas than their minimum (R4)
+        self.unsaved: set[Id] = set()  # live preemptible attempts that would start from nothing (R3)
         self.promises: dict[Id, Promise] = {promise.job: promise for promise in snapshot.promises}
         self.reservations: dict[Id, Reservation] = {row.job: row for row in snapshot.reservations}
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
         self._plain: dict[Any, dict[Id, Any]]
         self._plain = {Promise: self.promises, Reservation: self.reservations, Window: self.windows}
-        self.columns = Columns(len(snapshot.nodes))
+        self.columns = Columns(len(snapshot.nodes), machine_from)
         self.shelves = Shelves(self.columns)
         self.states: Mapping[Id, NodeState] = self.columns.states  # what each node has left
         self.used: dict[Use, int] = {}
@@ -84,6 +87,8 @@ class Ledger(Trial):
         """The part of `own` that each user of the team is charged (F5)."""
         self.capacity: dict[str, int] = {}
         """Milli-chips per type that are healthy and on nodes in service (F2)."""
+        self.terms = 0
+        """A number for the teams, their quotas, the capacity and the chip types as they are now."""
         self.live_of_set: dict[Id, int] = {}
         self.live_of_job: dict[Id, int] = {}
         self.overdrawn: set[Id] = set()  # nodes of which more is held than they have
@@ -97,6 +102,7 @@ class Ledger(Trial):
         self._chips_of: dict[Id, dict[Id, Chip]] = {}
         self._running_on: dict[Id, set[Id]] = {}
         self._payers: dict[Id, tuple[Id, ...]] = {}
+        self._types_of: dict[Id, tuple[str, ...]] = {}
         self._capacity_of: dict[Id, dict[str, int]] = {}
         self._kinds: dict[tuple[str, int, int], int] = {}
         self._types: tuple[str, ...] | None = None
@@ -138,6 +144,14 @@ class Ledger(Trial):
             chip = self.chips.get(share.chip)
             if chip is not None and chip.node == placement.node:
                 yield chip.type, charge(share.milli, share.memory, chip.memory)
+
+    def types_of(self, attempt: Running) -> tuple[str, ...]:
+        """The chip types of which a live attempt holds something."""
+        types = self._types_of.get(attempt.id)
+        if types is None:
+            held = {chip_type for place in attempt.placements for chip_type, _ in self.charges(place)}
+            types = self._types_of[attempt.id] = tuple(sorted(held))
+        return types
 
     def capacity_on(self, node: Id, chip_type: str) -> int:
         """Milli-chips of the type that are healthy there; none while the node is out of service."""
@@ -252,6 +266,7 @@ class Ledger(Trial):
         self.quotas.update({(team.id, quota.chip_type): quota for quota in reversed(team.quotas)})
 
     def _unlist_team(self, team_id: Id) -> None:
+        self.terms += 1
         old = self.teams.pop(team_id, None)
         for quota in old.quotas if old else ():
             self.quotas.pop((team_id, quota.chip_type), None)
@@ -269,6 +284,7 @@ class Ledger(Trial):
             self._count_kind(old, -1)
 
     def _count_kind(self, chip: Chip, by: int) -> None:
+        self.terms += 1
         kind = (chip.type, chip.speed, chip.memory)
         count = self._kinds.pop(kind, 0) + by
         if count:
@@ -289,6 +305,7 @@ class Ledger(Trial):
 
     def _count_capacity(self, node_id: Id, node: Node | None) -> None:
         """What the node adds to the cell's capacity is as its chips are now."""
+        self.terms += 1
         for chip_type, milli in self._capacity_of.pop(node_id, {}).items():
             self.capacity[chip_type] -= milli
         here: dict[str, int] = {}
@@ -308,6 +325,10 @@ class Ledger(Trial):
         self.running[attempt.id] = attempt
         if attempt.gang is not None and attempt.gang.minimum < attempt.gang.maximum:
             self.elastic.add(attempt.id)
+        if attempt.gang is not None and attempt.gang.minimum < len(attempt.placements):
+            self.spare.add(attempt.id)
+        if attempt.preemptible and not attempt.checkpoint:
+            self.unsaved.add(attempt.id)
         if attempt.preemptible and not attempt.departing:
             of_team = self.preemptible_of.setdefault(attempt.team, {})
             insort(of_team.setdefault(attempt.priority, []), self._listed(attempt))
@@ -324,7 +345,9 @@ class Ledger(Trial):
         if attempt is None:
             return
         self._count_live(attempt.job, attempt.set, -1)
-        self.elastic.discard(attempt.id)
+        self._types_of.pop(attempt_id, None)
+        for some in (self.elastic, self.spare, self.unsaved):
+            some.discard(attempt.id)
         if attempt.preemptible and not attempt.departing:
             listed = self.preemptible_of[attempt.team][attempt.priority]
             del listed[bisect_left(listed, self._listed(attempt))]
@@ -438,7 +461,7 @@ class Ledger(Trial):
         *,
         in_line: bool = True,
     ) -> None:
-        for chip_type, milli in self.charges(placement):
+        for chip_type, milli in _by_type(self.charges(placement)):
             for payer in self.payers(team):
                 self._add(self.used, (payer, chip_type), sign * milli)
             if in_line:
@@ -447,3 +470,11 @@ class Ledger(Trial):
                 self._add(self.firm, (team, chip_type), sign * milli)
             if user is not None:
                 self._add(self.of_user, (team, user, chip_type), sign * milli)
+
+
+def _by_type(charges: Iterable[tuple[str, int]]) -> Iterable[tuple[str, int]]:
+    """The same, one for each chip type."""
+    sums: dict[str, int] = {}
+    for chip_type, milli in charges:
+        sums[chip_type] = sums.get(chip_type, 0) + milli
+    return sums.items()

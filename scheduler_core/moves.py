@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from heapq import merge
 from itertools import islice
 
-from scheduler_core.clearing import LOOKS_PER_NODE, Found
+from scheduler_core.clearing import LOOKS_PER_NODE, Found, may_free_enough
 from scheduler_core.decision import Ground, Rung, Taking
 from scheduler_core.invariants_takings import job_of
 from scheduler_core.ledger import Ledger, Listed
-from scheduler_core.model import Id, Placement, Running
+from scheduler_core.model import WHOLE_CHIP, Id, Placement, Running
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
@@ -45,7 +45,7 @@ class Consolidation:
     def run(self) -> Found | None:
         """An irreducible set of moves with which the gang fits; None where none was found."""
         start = self._ledger.mark()
-        if not self._clear_nodes():
+        if not self._may_be_enough() or not self._clear_nodes():
             return None
         for moved in sorted(self._moves, key=self._loss, reverse=True):
             rest = {attempt: new for attempt, new in self._moves.items() if attempt != moved}
@@ -55,6 +55,12 @@ class Consolidation:
             return None
         placements = self._placer.place(self._kind)
         return Found(tuple(self._taking(attempt) for attempt in sorted(self._moves)), placements)
+
+    def _may_be_enough(self) -> bool:
+        """Whether as much is free as the gang needs, in whatever pieces: moves make no more of it."""
+        gang = self._kind.gang
+        needed = gang.minimum * (gang.request.chips * WHOLE_CHIP or gang.request.milli)
+        return not needed or needed <= self._ledger.columns.free_milli(self._chip_type)
 
     def _fits_with(self, moves: dict[Id, tuple[Placement, ...]], start: int) -> bool:
         """Whether the gang fits once these have moved; they are moved in the trial afterwards."""
@@ -115,6 +121,8 @@ class Consolidation:
         movable = [attempt for attempt in ledger.running_on(node) if self._may_move(attempt)]
         if all(self._kind_of(attempt) in self._stuck for attempt in movable):
             return None
+        if not may_free_enough(node, self._kind.gang.request, movable, ledger):
+            return None
         movers: list[Running] = []
         for attempt in sorted(movable, key=lambda attempt: self._loss(attempt.id)):
             if self._takes(node):
@@ -171,7 +179,7 @@ class Consolidation:
 
     def _lists(self, looks: int) -> Iterator[list[Listed]]:
         for team, by_priority in self._ledger.preemptible_of.items():
-            yield from (self._rights.listed(team, priority, looks) for priority in by_priority)
+            yield from (self._rights.listed(team, priority, looks).entries for priority in by_priority)
 
     def _loss(self, attempt: Id) -> tuple[int, Id]:
         return self._rights.loss(self._ledger.running[attempt]), attempt

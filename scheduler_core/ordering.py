@@ -9,7 +9,7 @@ other of that class can, since a cycle only ever uses up: the whole class leaves
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias
@@ -173,6 +173,8 @@ class Waiting:
         self._policy = policy
         self._cohorts: dict[JobClass, Cohort] = {}
         self._cohort_of: dict[Id, Cohort] = {}
+        self._in_order: list[Cohort] | None = None
+        """All of them, while nobody has come or gone since they were put in order."""
         self._capping: set[Id] = {team.id for team in teams if team.user_caps}
         for job in jobs:
             self.note(job)
@@ -187,6 +189,7 @@ class Waiting:
         if cohort is None:
             cohort = self._cohorts[kind] = Cohort(kind)
         cohort.enter(place_of(job, kind))
+        self._in_order = None
         self.jobs[job.id] = job
         self._cohort_of[job.id] = cohort
 
@@ -197,6 +200,7 @@ class Waiting:
             return
         cohort = self._cohort_of.pop(job_id)
         cohort.leave(place_of(job, cohort.kind))
+        self._in_order = None
         if not cohort.places:
             del self._cohorts[cohort.kind]
 
@@ -215,9 +219,11 @@ class Waiting:
         """The class of a waiting job."""
         return self._cohort_of[job_id].kind
 
-    def cohorts(self) -> list[Cohort]:
+    def cohorts(self) -> Sequence[Cohort]:
         """Every class with somebody waiting, the earliest first job first."""
-        return sorted(self._cohorts.values(), key=lambda cohort: cohort.places[0])
+        if self._in_order is None:
+            self._in_order = sorted(self._cohorts.values(), key=lambda cohort: cohort.places[0])
+        return self._in_order
 
     def demand(self, ledger: Ledger) -> dict[Use, int]:
         """What each team's waiting jobs ask for, in milli-chips: each on its first alternative and there on

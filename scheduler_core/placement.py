@@ -58,10 +58,17 @@ class Placer:
         if kind.problem:
             return ()
         for chip_type, ranking in self.rankings_of(kind):
+            if _is_known_not_to_fit(kind.gang, ranking):
+                continue
             placements = self._place_on(kind, chip_type, ranking, bounded_by_team=True)
             if len(placements) >= kind.gang.minimum:
                 return placements
         return ()
+
+    def note_asked(self, kind: JobClass) -> None:
+        """The class was asked for in this cycle, and could not be placed: its verdict will need a count of nodes."""
+        if not kind.problem:
+            self.rankings_of(kind)
 
     def fits(self, kind: JobClass) -> bool:
         """Whether `place` would find placements. Nothing is held afterwards."""
@@ -211,18 +218,20 @@ class Placer:
         gang, ledger = kind.gang, self._ledger
         wanted = gang.maximum if bounded_by_team else gang.minimum
         by = tenant(kind.organization, gang.request.isolation)
-        mark = ledger.mark()
+        mark, charged, ran_out = ledger.mark(), 0, True
         placements: list[Placement] = []
         for seat in _seats(ranking, wanted, domain, spread=gang.spread):
-            if left is not None:
-                left -= seat.charge
-                if left < 0 and seat.charge:
-                    break
+            charged += seat.charge
+            if left is not None and charged > left and seat.charge:
+                ran_out = False
+                break
             placement = _placement(len(placements), seat, gang.request)
             ledger.hold(placement, team=kind.team, preemptible=kind.preemptible, by=by, user=kind.user)
             placements.append(placement)
         if len(placements) < gang.minimum and bounded_by_team:
             ledger.rewind(mark)
+            if ran_out and gang.within is None and gang.near is None:
+                ranking.known[gang] = len(placements), charged
             return ()
         return tuple(placements)
 
@@ -230,6 +239,11 @@ class Placer:
 def is_single(gang: Gang) -> bool:
     """Whether it is one replica that may sit anywhere."""
     return gang.maximum == 1 and gang.within is None and gang.near is None
+
+
+def _is_known_not_to_fit(gang: Gang, ranking: Ranking) -> bool:
+    known: tuple[int, int] | None = ranking.known.get(gang)
+    return known is not None and known[0] < gang.minimum
 
 
 def _placement(replica: int, seat: Seat, request: Request) -> Placement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Set
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from scheduler_core.seats import (
 )
 from scheduler_core.shelves import best_on_shelves
 
+MOST_STATES: Final = 8
+"""States of the nodes of which something is remembered, before those to which no trial comes back are forgotten."""
+
 
 class Seat(NamedTuple):
     """How a replica would sit on a node."""
@@ -60,6 +63,7 @@ class Ranking:
         self._columns = ledger.columns
         self._stamp = ledger.stamps.now
         self._known: dict[Hashable, Any] = {}
+        self._known_at = {self._stamp: self._known}
         self._ever: tuple[int, int] | None = None
         asked, pools = in_numbers([need], self._columns)
         seats, head = np.zeros((kept + BEHIND, SEAT_FIELDS), np.int64), np.zeros(HEAD_FIELDS, np.int64)
@@ -103,10 +107,17 @@ class Ranking:
 
     @property
     def known(self) -> dict[Hashable, Any]:
-        """What was found out of the nodes as they are now; empty again as soon as one of them changes."""
-        if self._stamp != self._ledger.stamps.now:
-            self._known.clear()
-            self._stamp = self._ledger.stamps.now
+        """What was found out of the nodes as they are now; there again when a trial comes back to that."""
+        stamps = self._ledger.stamps
+        if self._stamp != stamps.now:
+            self._stamp, known = stamps.now, self._known_at.get(stamps.now)
+            if known is None:
+                if len(self._known_at) >= MOST_STATES:
+                    self._known_at = {
+                        at: found for at, found in self._known_at.items() if stamps.lies_before(at)
+                    }
+                known = self._known_at[self._stamp] = {}
+            self._known = known
         return self._known
 
     def best(self, count: int, among: Set[Id] | None = None) -> list[Seat]:
@@ -139,7 +150,7 @@ class Ranking:
             at = self._best()
             return None if at < 0 else self._arrays[2][at].tolist()
         asked, pools, *_ = self._readable()
-        look: Any = best_on_shelves.over(columns.size)
+        look: Any = columns.over(best_on_shelves)
         seat = self._one_seat
         if look(columns.nodes, columns.chips, *shelves.tables, asked, 0, pools, seat):
             found: list[int] = seat[0].tolist()
@@ -162,7 +173,7 @@ class Ranking:
         """Every node that can take a replica, in no order."""
         columns, (asked, pools, seats, _) = self._columns, self._readable()
         found = np.zeros(self._rows, np.int64)
-        look = rows_with_seats.over(self._rows)
+        look = columns.over(rows_with_seats)
         count = look(columns.nodes, columns.chips, asked, pools, seats, columns.readable(found))
         return [columns.ids[row] for row in found[:count].tolist()]
 
@@ -172,7 +183,7 @@ class Ranking:
         if rows != self._rows:
             self._rows = rows
             self._tables = tuple(map(self._columns.readable, self._arrays))
-            self._best_seat = best_seat.over(rows)
+            self._best_seat = self._columns.over(best_seat)
         return self._tables
 
     def _seats_on(self, nodes: Iterable[Id]) -> list[list[int]]:
@@ -183,7 +194,7 @@ class Ranking:
             return []
         asked, pools, *_ = self._readable()
         found = np.zeros((len(rows) + 1, SEAT_FIELDS), np.int64)
-        wanted, look = columns.readable(np.array(rows, np.int64)), seats_on.over(self._rows)
+        wanted, look = columns.readable(np.array(rows, np.int64)), columns.over(seats_on)
         count = look(columns.nodes, columns.chips, wanted, asked, pools, columns.readable(found))
         return sorted(found[:count].tolist())
 
@@ -197,7 +208,7 @@ class Ranking:
             return Seat(seat[ORDER - 1], seat[CHARGE], part)
         asked = self._tables[0]
         chosen = np.zeros(self.need.request.chips, np.int64)
-        look = chips_of.over(self._rows)
+        look = columns.over(chips_of)
         look(columns.nodes, columns.chips, row, asked, 0, columns.readable(chosen))
         memories = columns.chip_memories[row]
         found = [ChipShare(ids[at], WHOLE_CHIP, memories[at]) for at in chosen.tolist()]

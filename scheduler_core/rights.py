@@ -13,8 +13,8 @@ order: priority, then service level; and work that is not preemptible over work 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final, TypeAlias
+from collections.abc import Hashable, Iterable
+from typing import Final, NamedTuple, TypeAlias
 
 from scheduler_core.decision import Ground, Rung
 from scheduler_core.fairness import FairShares
@@ -29,8 +29,19 @@ BETWEEN_TEAMS: Final = (Ground.GUARANTEE, Ground.SERVICE_LEVEL, Ground.FAIR_SHAR
 RUN_PER_RESTART: Final = 10
 """Who was taken too often runs so many times what a restart costs: at most an eleventh of its time is lost (R1)."""
 
+Sort: TypeAlias = int
+"""A number that attempts share which are alike to the rights of a cycle."""
+
 Level: TypeAlias = tuple[Id, bool]
 """A team with all teams below it, or (true) its own work alone, which stands beside its sub-teams (F2)."""
+
+
+class ToLookAt(NamedTuple):
+    """Live attempts of one team and priority, in the order in which to look at them."""
+
+    entries: list[Listed]
+    examples: list[Running]
+    """One of each sort among them."""
 
 
 class Rights:
@@ -45,7 +56,10 @@ class Rights:
         self._ledger = ledger
         self._policy = policy
         self._shares = shares
-        self._listed: dict[tuple[Id, int, int], list[Listed]] = {}
+        self._listed: dict[tuple[Id, int, int], ToLookAt] = {}
+        self._allowed: dict[Id, bool] = {}
+        self._sort_of: dict[Id, Sort] = {}
+        self._sorts: dict[Hashable, Sort] = {}
         self._levels_of: dict[tuple[Id, Id], list[Level]] = {}
         self._promised = {attempt for promise in ledger.promises.values() for attempt in promise.attempts}
 
@@ -59,7 +73,7 @@ class Rights:
             and not any(place.node in self.barred for place in attempt.placements if self.barred)
         )
 
-    def listed(self, team: Id, priority: int, looks: int) -> list[Listed]:
+    def listed(self, team: Id, priority: int, looks: int) -> ToLookAt:
         """Of the team's work of this priority the first to look at, as many as `looks` looks find among those
         that the cycle may take. What it has taken since is still among them.
         """
@@ -67,11 +81,19 @@ class Rights:
         known = self._listed.get(key)
         if known is None:
             first, running = self._ledger.preemptible_of[team][priority][:looks], self._ledger.running
-            known = self._listed[key] = [entry for entry in first if self._allows(running[entry[-1]])]
+            entries = [entry for entry in first if self._allows(running[entry[-1]])]
+            of_sort = {self.sort_of(running[entry[-1]]): running[entry[-1]] for entry in reversed(entries)}
+            known = self._listed[key] = ToLookAt(entries, list(of_sort.values()))
         return known
 
     def _allows(self, attempt: Running) -> bool:
         """What R1 says of it for the whole cycle."""
+        known = self._allowed.get(attempt.id)
+        if known is None:
+            known = self._allowed[attempt.id] = self._says_r1(attempt)
+        return known
+
+    def _says_r1(self, attempt: Running) -> bool:
         policy = self._policy
         return (
             attempt.preemptible
@@ -127,6 +149,19 @@ class Rights:
                 return ground
         return None
 
+    def sort_of(self, attempt: Running) -> Sort:
+        """What two attempts must have in common for `ground` to answer the same for both, and to be in reach of
+        the same rung, as a number.
+        """
+        known = self._sort_of.get(attempt.id)
+        if known is None:
+            spare = attempt.gang is not None and len(attempt.placements) > attempt.gang.minimum
+            elastic = attempt.id in self._ledger.elastic
+            who = attempt.team, attempt.priority, attempt.checkpoint, spare, elastic
+            facts = (*who, self.level(attempt), self._ledger.types_of(attempt))
+            known = self._sort_of[attempt.id] = self._sorts.setdefault(facts, len(self._sorts))
+        return known
+
     def may_take_from(self, job: Job, chip_type: str, charge: int, other: Id) -> bool:
         """Whether the job, charged so much of the type, may take from another team at all: a cheap no."""
         if not charge:
@@ -178,7 +213,7 @@ class Rights:
         if attempt.priority != job.priority:
             return Ground.PRIORITY if attempt.priority < job.priority else None
         if not job.preemptible:
-            guarded = any((job.team, name) in self._ledger.quotas for name in self._types_of(attempt))
+            guarded = any((job.team, name) in self._ledger.quotas for name in self._ledger.types_of(attempt))
             return Ground.GUARANTEE if guarded else None
         spare = attempt.gang is not None and len(attempt.placements) > attempt.gang.minimum
         if spare and attempt.id in self._ledger.elastic:
@@ -190,7 +225,7 @@ class Rights:
         return all(
             self._used(level, chip_type) > (self._measure(level, chip_type, ground) or 0)
             for level in self._levels(attempt.team, beneficiary)
-            for chip_type in self._types_of(attempt)
+            for chip_type in self._ledger.types_of(attempt)
         )
 
     def _measure(self, level: Level, chip_type: str, ground: Ground) -> int | None:
@@ -228,7 +263,3 @@ class Rights:
 
     def _milli(self, attempt: Running) -> int:
         return sum(share.milli for placement in attempt.placements for share in placement.chips)
-
-    def _types_of(self, attempt: Running) -> Iterator[str]:
-        seen = {chip_type for place in attempt.placements for chip_type, _ in self._ledger.charges(place)}
-        return iter(sorted(seen))

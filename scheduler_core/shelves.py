@@ -106,7 +106,7 @@ class Shelves:
             return False
         if self._seen != columns.changes:
             shelves, ends, _ = self.tables
-            look = put_back.over(columns.size)
+            look = columns.over(put_back)
             look(
                 columns.nodes, columns.chips, columns.changed, columns.log, self._seen, columns.changes,
                 shelves, ends,
@@ -132,7 +132,7 @@ class Shelves:
         shelves = self.arrays[0] if self.arrays and self.arrays[1] == ends else None
         if shelves is None or len(shelves) < ends + SHELVES_EACH * kinds:
             shelves = empty_shelves(ends, 2 * kinds + SPARE_KINDS)
-            put_all = put_everything.over(columns.size)
+            put_all = columns.over(put_everything)
             put_all(columns.nodes, columns.chips, columns.readable(shelves), ends)
             self._seen = columns.changes
         self.arrays = shelves, ends, np.append(unlike, NOWHERE)

@@ -40,11 +40,15 @@ class Stamps:
         self._before.clear()
         self._made_room = self.now
 
+    def lies_before(self, stamp: int) -> bool:
+        """Whether a rewind may come back to that state."""
+        at = bisect_left(self._before, (stamp,))
+        return at < len(self._before) and self._before[at][0] == stamp
+
     def only_less_room_since(self, stamp: int) -> bool:
         """Whether things were held or closed since that state, and nothing else: what did not fit then does not
         fit now. False where that state is not on the way to the present one.
         """
         if stamp == self.now:
             return True
-        at = bisect_left(self._before, (stamp,))
-        return stamp >= self._made_room and at < len(self._before) and self._before[at][0] == stamp
+        return stamp >= self._made_room and self.lies_before(stamp)

@@ -298,7 +298,7 @@ class Stretches:
 
     def _ask(self, loop: Any, *tables: Any) -> Any:
         columns = self._ledger.columns
-        return loop.over(columns.size)(
+        return columns.over(loop)(
             *(columns.readable(table) if isinstance(table, np.ndarray) else table for table in tables)
         )
 

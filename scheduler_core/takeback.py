@@ -10,7 +10,7 @@ beyond grows later into leftover room (E1).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import replace
 
 from scheduler_core.clearing import Clearing, Found
@@ -39,12 +39,15 @@ class TakeBack:
         self.rights = Rights(ledger, policy, 0, FairShares())
         self.promised: list[Id] = []
         """Jobs that were promised chips in this cycle."""
+        self._in_vain: set[Hashable] = set()
+        """What this cycle has searched for and not found, each in which state of the nodes."""
 
     def begin_cycle(self, now: int, shares: FairShares) -> None:
         """Nothing is taken yet; `shares` are the fair shares of this cycle (R2)."""
         self._searches = self._moves = 0
         self.rights = Rights(self._ledger, self._policy, now, shares)
         self.promised = []
+        self._in_vain.clear()
 
     @property
     def is_done(self) -> bool:
@@ -62,15 +65,29 @@ class TakeBack:
         """
         self._searches += 1
         self.rights.barred = frozenset(barred)
+        search = (self._ledger.stamps.now, self.rights.barred, *_what_a_search_depends_on(kind))
+        if search in self._in_vain:
+            return None
         least = replace(kind, gang=replace(kind.gang, maximum=kind.gang.minimum))
-        for rung in Rung:
+        for rung in self._rungs():
             for chip_type in self._placer.chip_types(kind.gang.request):
                 mark = self._ledger.mark()
                 found = self._search(rung, job, least, chip_type)
                 self._ledger.rewind(mark)
                 if found is not None:
                     return self._promise(job, found)
+        self._in_vain.add(search)
         return None
+
+    def _rungs(self) -> Iterator[Rung]:
+        """Those on which there is something to take that was not there to be taken on the one before."""
+        if self._ledger.spare:
+            yield Rung.SHRINK
+        if self._moves < self._policy.max_moves:
+            yield Rung.MOVE
+        yield Rung.SUSPEND
+        if self._ledger.unsaved:
+            yield Rung.EVICT
 
     def _search(self, rung: Rung, job: Job, kind: JobClass, chip_type: str) -> Found | None:
         ledger, placer, policy = self._ledger, self._placer, self._policy
@@ -90,6 +107,12 @@ class TakeBack:
                 self.promised.append(taking.job)
         self.promised.append(job.id)
         return unit
+
+
+def _what_a_search_depends_on(kind: JobClass) -> tuple[Hashable, ...]:
+    """What two classes must have in common for a search to find the same for both."""
+    who = kind.team, kind.organization, kind.user
+    return (*who, kind.preemptible, kind.priority, kind.level, kind.pools, kind.gang)
 
 
 def hold_unit(ledger: Ledger, job: Job, unit: Unit) -> None:

@@ -12,10 +12,10 @@ from random import Random
 import numpy as np
 import pytest
 
-from scheduler_core import Policy, Snapshot, columns, decide
-from scheduler_core import compiled as compiled_loops
+from scheduler_core import Policy, Scheduler, Snapshot, census, columns, decide, seats, shelves, stretch
+from scheduler_core.ahead import make_machine_code
 from scheduler_core.columns import Ints
-from scheduler_core.compiled import LONG, compiled, inlined
+from scheduler_core.compiled import LONG, Loop, compiled, inlined
 from scheduler_core.model import Chip, Gang, Isolation, Job, Node, Pool, Request, Team
 
 
@@ -53,15 +53,34 @@ assert "numba" not in sys.modules, "the compiler was loaded"
     assert ran.returncode == 0, ran.stderr
 
 
-def test_a_large_cell_is_decided_alike_in_machine_code_and_in_plain_python(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.timeout(1200)  # it compiles everything, unless that is kept from another run
+def test_machine_code_made_ahead_is_all_that_a_large_cell_needs() -> None:
+    make_machine_code()
+    made = _machine_code()
+    assert {"serve_stretch", "best_on_shelves", "best_seat", "count_nodes", "sum_up"} <= made.keys()
+    decide(a_large_cell(), Policy(max_starts=500))
+    assert _machine_code() == made
+
+
+def _machine_code() -> dict[str, int]:
+    """Every loop that is called as machine code, and for how many kinds of arguments it was compiled."""
+    loops = {
+        value.__qualname__: value
+        for module in (census, columns, seats, shelves, stretch)
+        for value in vars(module).values()
+        if isinstance(value, Loop)
+    }
+    counts = {name: len(loop.machine.signatures) for name, loop in loops.items() if "machine" in vars(loop)}
+    return {name: count for name, count in counts.items() if count}
+
+
+@pytest.mark.timeout(1200)
+def test_a_large_cell_is_decided_alike_in_machine_code_and_in_plain_python() -> None:
     snapshot = a_large_cell()
     fast = decide(snapshot, Policy(max_starts=500))
     assert "numba" in sys.modules
-    for module in (compiled_loops, columns):
-        monkeypatch.setattr(module, "LONG", 1 << 60)
-    assert decide(snapshot, Policy(max_starts=500)) == fast
+    plain = Scheduler(snapshot, Policy(max_starts=500), machine_from=1 << 60)
+    assert plain.decide(snapshot.now) == fast
     assert len(fast.units) > 200
     assert any(len(unit.start.placements) > 1 for unit in fast.units)
     assert fast.verdicts
