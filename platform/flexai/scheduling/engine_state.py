@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from flexai.scheduling import machine_code
 from flexai.scheduling.feed import Feed
 from flexai.scheduling.recordings import Recorder
 from flexai.scheduling.verdicts import VerdictKeeper
+from scheduler_core.compiled import LONG
 from scheduler_core.engine import Scheduler
 from scheduler_core.policy import Policy
 
@@ -50,6 +52,9 @@ class EngineState:
     unfinished: bool = False
     """The last decision stopped at its bound, or some of it did not hold: decide again even without news."""
 
+    lacks_code: bool = False
+    """It is decided by plain loops until there is machine code."""
+
     @property
     def is_due(self) -> bool:
         """Whether time alone may have changed what is right: elastic work keeps its size for a while, then grows."""
@@ -63,6 +68,8 @@ class EngineState:
     @property
     def is_old(self) -> bool:
         """To be read anew whatever the feed says."""
+        if self.lacks_code and machine_code.is_there():
+            return True
         lives = CONTRADICTED_SECONDS if self.feed.contradictions else REBUILD_SECONDS
         return time.monotonic() - self.built_at > lives
 
@@ -107,12 +114,14 @@ def _rebuild(cell_id: int, now: int, why: str) -> Refreshed:
     feed = Feed(cell_id)
     with _uncollected():
         snapshot, policy = feed.begin(now), feed.policy
+        machine_from = machine_code.machine_from(len(snapshot.nodes))
         state = EngineState(
             feed=feed,
-            scheduler=Scheduler(snapshot, policy),
+            scheduler=Scheduler(snapshot, policy, machine_from),
             policy=policy,
             verdicts=VerdictKeeper.of(cell_id),
             recorder=Recorder(cell_id, policy, snapshot),
+            lacks_code=machine_from > LONG,
         )
     _states[cell_id] = state
     if len(snapshot.nodes) >= LARGE_NODES:
