@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('cluster', '0006_cordoned_chips'),
-        ('jobs', '0016_energy'),
+        ('jobs', '0017_notices'),
         ('tenancy', '0013_energy'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
