@@ -47,13 +47,6 @@ BEGIN
     ), asked AS MATERIALIZED (
         SELECT kinds.*, hook FROM (SELECT DISTINCT organization_id, team_id, event FROM whole) AS kinds,
             LATERAL notifications_hooks_of(kinds.organization_id, kinds.team_id, kinds.event) AS hook
-    ), receivers AS (
-        SELECT w.id, a.hook, NULL::bigint AS person FROM whole w JOIN asked a USING (organization_id, team_id, event)
-        UNION SELECT w.id, n.hook_id, NULL FROM whole w
-            JOIN jobs_notice n ON n.job_id = w.job_id AND w.event = ANY(n."on")
-            JOIN notifications_webhook h ON h.id = n.hook_id AND h.is_on
-        UNION SELECT w.id, NULL, person FROM whole w
-            JOIN jobs_notice n ON n.job_id = w.job_id AND w.event = ANY(n."on"), unnest(n.users) AS person
     )
     SELECT 'msg-' || replace(gen_random_uuid()::text, '-', ''), w.organization_id, r.hook, r.person, w.event, w.at,
         jsonb_build_object(
@@ -62,10 +55,18 @@ BEGIN
             'job', jsonb_build_object(
                 'id', w.job, 'name', w.name, 'team', w.team, 'user', w.username, 'set', w.of_set, 'index', w.index,
                 'labels', w.labels, 'attempt', w.attempt, 'submitted_at', w.submitted_at,
-                'started_at', CASE WHEN w.event = 'job.started' THEN w.at ELSE w.started_at END, 'ended_at', w.ended_at, 'outcome', CASE WHEN w.is_over THEN w.outcome ELSE '' END,
+                'started_at', CASE WHEN w.event = 'job.started' THEN w.at ELSE w.started_at END,
+                'ended_at', w.ended_at, 'outcome', CASE WHEN w.is_over THEN w.outcome ELSE '' END,
                 'exit_code', CASE WHEN w.is_over THEN w.exit_code END)),
         'pending', 0, clock_timestamp(), ''
-    FROM receivers r JOIN whole w ON w.id = r.id
+    FROM whole w, LATERAL (
+        SELECT a.hook, NULL::bigint AS person FROM asked a
+        WHERE a.organization_id = w.organization_id AND a.team_id = w.team_id AND a.event = w.event
+        UNION SELECT n.hook_id, NULL FROM jobs_notice n JOIN notifications_webhook h ON h.id = n.hook_id AND h.is_on
+            WHERE n.job_id = w.job_id AND w.event = ANY(n."on")
+        UNION SELECT NULL, person FROM jobs_notice n, unnest(n.users) AS person
+            WHERE n.job_id = w.job_id AND w.event = ANY(n."on")
+    ) AS r
     ORDER BY w.id;
     RETURN NULL;
 END $$;
@@ -96,9 +97,14 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "on",
-                    django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), size=None),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=32), size=None
+                    ),
                 ),
-                ("users", django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None)),
+                (
+                    "users",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None),
+                ),
                 (
                     "hook",
                     models.ForeignKey(
