@@ -34,15 +34,18 @@ demo: setup ## Start the platform, run the sample jobs, keep the dashboard open 
 up: setup ## Start the platform; Ctrl-C stops it
 	@$(VENV)/bin/flexai up $(ARGS)
 
-# These need no server of the tests: they run beside the others, and what they print follows.
-BESIDE := tests/core tests/simulation tests/faults tests/cli tests/client tests/agent
+# Three lanes at once: much of a whole platform's time is waiting, and the engine's tests need no server at all.
+ENGINE := tests/core tests/simulation tests/faults
+WHOLE := tests/e2e tests/chaos
 test: setup frontend/node_modules/.package-lock.json ## Run all tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)
 else
-	@$(PY) -m pytest $(BESIDE) > .tests-beside.out 2>&1 & beside=$$!; trap "kill $$beside" INT TERM; \
-	$(PY) -m pytest $(addprefix --ignore=,$(BESIDE)); others=$$?; \
-	wait $$beside; beside=$$?; cat .tests-beside.out; rm -f .tests-beside.out; exit $$((others + beside))
+	@$(PY) -m pytest $(ENGINE) > .tests-engine.out 2>&1 & engine=$$!; \
+	$(PY) -m pytest $(WHOLE) > .tests-whole.out 2>&1 & whole=$$!; trap "kill $$engine $$whole" INT TERM; \
+	$(PY) -m pytest $(addprefix --ignore=,$(ENGINE) $(WHOLE)); failed=$$?; \
+	wait $$whole || failed=1; wait $$engine || failed=1; \
+	cat .tests-whole.out .tests-engine.out; rm -f .tests-whole.out .tests-engine.out; exit $$failed
 endif
 	$(NPM) test
 
