@@ -30,6 +30,7 @@ class Stub:
 
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
+    batches: dict[str, list[str]] = field(default_factory=dict)
     logs: dict[tuple[str, int], Log] = field(default_factory=dict)
     nodes: list[dict[str, Any]] = field(default_factory=list)
     teams: list[dict[str, Any]] = field(default_factory=list)
@@ -247,7 +248,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def post_jobs(self, path: list[str], body: Any) -> tuple[int, Any]:
         if path == ["batch"]:
-            return 201, {"ids": [self.state.add_job(spec.get("name", "x"))["id"] for spec in body["jobs"]]}
+            key = self.headers.get("Idempotency-Key", "")
+            if key not in self.state.batches:
+                made = [self.state.add_job(spec.get("name", "x"))["id"] for spec in body["jobs"]]
+                self.state.batches[key] = made
+            return 201, {"ids": self.state.batches[key]}
         if path:
             return self._change(path[0], path[1], body)
         self._check(body)

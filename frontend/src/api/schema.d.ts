@@ -3894,11 +3894,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AnnouncementList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -3960,11 +3969,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ChipList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4058,11 +4076,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Cluster"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4089,11 +4116,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["CycleList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4149,11 +4185,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ForecastScore"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4177,11 +4222,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Not able to work. */
             503: {
@@ -4239,11 +4293,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JobPolicy"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4259,7 +4322,10 @@ export interface operations {
     job_policy_set: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4291,7 +4357,10 @@ export interface operations {
     job_policy_remove: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4326,7 +4395,7 @@ export interface operations {
                 limit?: number;
                 /** @description The whole name. */
                 name?: string;
-                /** @description Part of the name, or the beginning of the id. */
+                /** @description Part of the name, of three characters and more (the whole of a shorter one), or the beginning of the id with its `job-`. */
                 q?: string;
                 /** @description Id of the schedule that made them. */
                 schedule?: string;
@@ -4348,11 +4417,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JobList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4372,7 +4450,7 @@ export interface operations {
                 dry_run?: number;
             };
             header?: {
-                /** @description The same key with the same spec is the same job. */
+                /** @description The same key with the same body makes nothing twice; with another body it is refused (409). */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -4428,11 +4506,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JobDetail"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4464,11 +4551,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EventList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4495,11 +4591,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Explanation"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4603,11 +4708,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["LogSlice"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4637,11 +4751,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JobMetrics"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4671,11 +4794,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Outputs"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4691,7 +4823,10 @@ export interface operations {
     job_outputs_remove: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Public id of the job. */
                 id: string;
@@ -4914,11 +5049,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Usage"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -4934,7 +5078,10 @@ export interface operations {
     jobs_create_batch: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The same key with the same body makes nothing twice; with another body it is refused (409). */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4944,6 +5091,16 @@ export interface operations {
             };
         };
         responses: {
+            /** @description What the known key made before. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchCreated"];
+                };
+            };
+            /** @description Accepted. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4970,7 +5127,7 @@ export interface operations {
                 label?: string[];
                 /** @description The whole name. */
                 name?: string;
-                /** @description Part of the name, or the beginning of the id. */
+                /** @description Part of the name, of three characters and more (the whole of a shorter one), or the beginning of the id with its `job-`. */
                 q?: string;
                 /** @description Id of the schedule that made them. */
                 schedule?: string;
@@ -4990,6 +5147,8 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4997,6 +5156,13 @@ export interface operations {
                         [key: string]: number;
                     };
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5020,11 +5186,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Me"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5080,11 +5255,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["SecondFactor"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5208,11 +5392,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["MemberList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5306,11 +5499,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["NodeList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5337,11 +5539,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Node"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5470,11 +5681,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Policy"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5490,7 +5710,10 @@ export interface operations {
     policy_set: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -5530,11 +5753,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Prices"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5550,7 +5782,10 @@ export interface operations {
     prices_set: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -5599,11 +5834,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["QuotaRequestList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5763,11 +6007,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["RecordingList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5827,11 +6080,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Savings"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5862,11 +6124,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ScheduleList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5926,11 +6197,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Schedule"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -5946,7 +6226,10 @@ export interface operations {
     schedule_delete: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Public id of the schedule. */
                 id: string;
@@ -6051,11 +6334,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AccountList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -6114,11 +6406,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Account"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -6134,7 +6435,10 @@ export interface operations {
     service_account_remove: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Public id of the service account. */
                 id: string;
@@ -6207,11 +6511,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -6259,7 +6572,10 @@ export interface operations {
     session_close: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6426,11 +6742,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["TeamList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -6457,11 +6782,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Team"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -6553,11 +6887,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JobPolicy"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -6573,7 +6916,10 @@ export interface operations {
     team_job_policy_set: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Public id of the team. */
                 id: string;
@@ -6608,7 +6954,10 @@ export interface operations {
     team_job_policy_remove: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Public id of the team. */
                 id: string;
@@ -6790,11 +7139,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["TokenList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -6885,11 +7243,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["RuleList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -6986,11 +7353,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Statement"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -7059,11 +7435,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["WebhookList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -7122,11 +7507,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Webhook"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {
@@ -7142,7 +7536,10 @@ export interface operations {
     webhook_remove: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Public id of the webhook. */
                 id: string;
@@ -7172,7 +7569,10 @@ export interface operations {
     webhook_change: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Public id of the webhook. */
                 id: string;
@@ -7223,11 +7623,20 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["DeliveryList"];
                 };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {

@@ -52,12 +52,14 @@ class Jobs:
             "DryRun", self._transport.send("POST", "/jobs", body=spec, query={"dry_run": 1}, repeatable=True)
         )
 
-    def batch(self, specs: Sequence[Spec]) -> list[str]:
-        """All are accepted afterwards, or none; their ids in order. At most 10,000.
-
-        Not sent again once it may have arrived: when it raises NotReached, look before you repeat it.
+    def batch(self, specs: Sequence[Spec], *, idempotency_key: str | None = None) -> list[str]:
+        """All are accepted afterwards, or none, once, however often the connection failed on the way; their ids in
+        order. At most 10,000. The same key is the same jobs. Raises InvalidInput, NeverFits, Conflict.
         """
-        made = self._transport.send("POST", "/jobs/batch", body={"jobs": list(specs)})
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        made = self._transport.send(
+            "POST", "/jobs/batch", body={"jobs": list(specs)}, headers=headers, repeatable=True
+        )
         return [str(job_id) for job_id in made["ids"]]
 
     def get(self, job_id: str) -> Job:

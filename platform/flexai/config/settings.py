@@ -141,6 +141,7 @@ MIDDLEWARE = [
     "flexai.api.middleware.ConsoleMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "flexai.api.middleware.ContentSecurityPolicy",
+    "flexai.api.etags.Tags",
 ]
 ROOT_URLCONF = "flexai.config.urls"
 ASGI_APPLICATION = "flexai.config.asgi.application"
@@ -251,6 +252,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "flexai.api.etags.told",
+    ],
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
     "ENUM_NAME_OVERRIDES": {
         "Status": "flexai.api.schemas.common.STATUS_CHOICES",

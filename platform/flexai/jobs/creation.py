@@ -93,6 +93,10 @@ class Key:
     key: str
     hash: str
 
+    def of_place(self, place: int) -> Key:
+        """That of one job of a batch, whose first has the key itself; none that a client sends is like the others."""
+        return self if place == 0 else Key(f"{self.key}\n{place}", self.hash)
+
 
 def create_one(principal: Principal, named: Named, key: Key | None) -> Submission:
     """The job exists and is announced. Raises psycopg's UniqueViolation when the key is taken."""
@@ -141,8 +145,9 @@ def create_set(principal: Principal, named: Named, key: Key | None) -> Submissio
     return Submission(jobs, made, True)
 
 
-def create_batch(principal: Principal, named: Sequence[Named]) -> list[str]:
-    """All jobs exist and are announced, or none; their public ids in order."""
+def create_batch(principal: Principal, named: Sequence[Named], key: Key | None = None) -> list[str]:
+    """All jobs exist and are announced, or none; their public ids in order. Raises psycopg's UniqueViolation when the
+    key is taken."""
     now = clock.now()
     distinct = {id(item.prepared): item.prepared for item in named}
     templates = {
@@ -154,6 +159,8 @@ def create_batch(principal: Principal, named: Sequence[Named]) -> list[str]:
         Line(n, templates[id(item.prepared)].t, public_id, item.name, item.given)
         for n, (item, public_id) in enumerate(zip(named, ids, strict=True))
     ]
+    if key is not None:
+        lines = [_with_key(line, key.of_place(line.n)) for line in lines]
     entry = audit.entry(
         principal,
         "jobs.submitted",

@@ -124,14 +124,27 @@ def effective_of(raw_spec: object) -> dict[str, Any]:
     return spec.parse(raw_spec).spec
 
 
-def submit_batch(principal: Principal, raw_specs: Sequence[object]) -> list[str]:
-    """All are submitted, or none; their public ids in order. Equal specs are read and admitted once.
+def submit_batch(
+    principal: Principal, raw_specs: Sequence[object], *, idempotency_key: str | None = None
+) -> tuple[list[str], bool]:
+    """All are submitted, or none; their public ids in order, and whether they were made now. Equal specs are read and
+    admitted once; the same key with the same specs answers what it made before.
 
     Raises InvalidInput naming the wrong jobs by their place, and whatever else `submit` raises.
     """
     if not 1 <= len(raw_specs) <= MAX_BATCH:
         raise InvalidInput(f"A batch has 1 to {MAX_BATCH} jobs, not {len(raw_specs)}.")
-    return create_batch(principal, _prepare_all(principal, raw_specs))
+    key = _key(principal, raw_specs, idempotency_key)
+    known = _batch_before(principal, key, len(raw_specs))
+    if known:
+        return known, False
+    try:
+        return create_batch(principal, _prepare_all(principal, raw_specs), key), True
+    except (FlexaiError, psycopg.errors.UniqueViolation):
+        known = _batch_before(principal, key, len(raw_specs))
+        if not known:
+            raise
+        return known, False
 
 
 def _admitted(principal: Principal, given: object, read: spec.Effective, raw: bytes) -> Prepared:
@@ -243,9 +256,28 @@ def _made_before(principal: Principal, key: Key | None) -> Submission | None:
     )
     if found is None:
         return None
-    if found.idempotency_hash != key.hash:
-        raise Conflict("This Idempotency-Key came with another body before; use a new one.")
+    _check_body(found.idempotency_hash, key)
     if found.set is None:
         return Submission((found,), None, False)
     of_set = Job.objects.filter(set=found.set).select_related("set", "user", "team").order_by("id")
     return Submission(tuple(of_set[:SHOWN_OF_A_SET]), found.set, False)
+
+
+def _batch_before(principal: Principal, key: Key | None, count: int) -> list[str]:
+    """Public ids of what the key made of so many specs; empty where it made nothing. Raises Conflict when that was for
+    another body."""
+    if key is None:
+        return []
+    jobs = Job.objects.filter(organization=principal.organization)
+    first = jobs.filter(idempotency_key=key.key).values_list("idempotency_hash", flat=True).first()
+    if first is None:
+        return []
+    _check_body(first, key)
+    keys = [key.of_place(place).key for place in range(count)]
+    made = dict(jobs.filter(idempotency_key__in=keys).values_list("idempotency_key", "public_id"))
+    return [made[one] for one in keys]
+
+
+def _check_body(known: str, key: Key) -> None:
+    if known != key.hash:
+        raise Conflict("This Idempotency-Key came with another body before; use a new one.")

@@ -174,7 +174,12 @@ def test_an_array_is_a_set_of_jobs_once_for_its_key(tenant: Tenant) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_concurrent_submits_with_one_key_make_one_job() -> None:
+@pytest.mark.parametrize(
+    ("path", "body", "told", "made"),
+    [("/jobs", a_spec(), "id", 1), ("/jobs/batch", {"jobs": [a_spec()] * 5}, "ids", 5)],
+    ids=["one", "batch"],
+)
+def test_concurrent_submits_with_one_key_are_one(path: str, body: Any, told: str, made: int) -> None:
     a_cell()
     a_node()
     tenant = a_tenant()
@@ -184,8 +189,8 @@ def test_concurrent_submits_with_one_key_make_one_job() -> None:
     def submit() -> None:
         api = Api(tenant.token)
         barrier.wait()
-        answer = api.post("/jobs", a_spec(), **{"Idempotency-Key": "same"})
-        answers.append((answer.status_code, answer.json().get("id", "")))
+        answer = api.post(path, body, **{"Idempotency-Key": "same"})
+        answers.append((answer.status_code, str(answer.json().get(told, ""))))
         connection.close()
 
     threads = [threading.Thread(target=submit) for _ in range(6)]
@@ -194,8 +199,8 @@ def test_concurrent_submits_with_one_key_make_one_job() -> None:
     for thread in threads:
         thread.join()
     assert sorted(status for status, _ in answers) == [200] * 5 + [201]
-    assert len({public_id for _, public_id in answers}) == 1
-    assert Job.objects.count() == 1
+    assert len({ids for _, ids in answers}) == 1
+    assert Job.objects.count() == made
 
 
 def test_a_held_job_and_one_with_a_time_are_held(tenant: Tenant) -> None:
@@ -281,9 +286,26 @@ class TestBatch:
         assert (answer.status_code, Job.objects.count()) == (400, 0)
         assert "10000" in answer.json()["detail"]
 
-    def test_arrays_and_keys_are_not_for_batches(self, tenant: Tenant) -> None:
+    def test_an_array_is_not_for_batches(self, tenant: Tenant) -> None:
         array = tenant.api.post("/jobs/batch", {"jobs": [a_spec(array="0-9")]})
         assert array.json()["errors"][0]["field"] == "jobs.0.array"
-        keyed = tenant.api.post("/jobs/batch", {"jobs": [a_spec()]}, **{"Idempotency-Key": "k"})
-        assert keyed.status_code == 400
         assert not Job.objects.exists()
+
+    def test_the_same_key_with_the_same_specs_makes_nothing_twice(self, tenant: Tenant) -> None:
+        specs = [a_spec(name=f"job-{n}") for n in range(30)]
+        first = tenant.api.post("/jobs/batch", {"jobs": specs}, **{"Idempotency-Key": "k"})
+        again = tenant.api.post("/jobs/batch", {"jobs": specs}, **{"Idempotency-Key": "k"})
+        assert (first.status_code, again.status_code) == (201, 200)
+        assert first.json()["ids"] == again.json()["ids"]
+        assert Job.objects.count() == 30
+        fewer = tenant.api.post("/jobs/batch", {"jobs": specs[:-1]}, **{"Idempotency-Key": "k"})
+        single = tenant.api.post("/jobs", specs[0], **{"Idempotency-Key": "k"})
+        assert (fewer.status_code, single.status_code) == (409, 409)
+        _, colleague = tenant.somebody(Role.MEMBER)
+        own = colleague.post("/jobs/batch", {"jobs": specs}, **{"Idempotency-Key": "k"})
+        assert own.status_code == 201
+
+    def test_a_key_of_one_job_is_none_for_a_batch(self, tenant: Tenant) -> None:
+        assert tenant.api.post("/jobs", a_spec(), **{"Idempotency-Key": "k"}).status_code == 201
+        batch = tenant.api.post("/jobs/batch", {"jobs": [a_spec()]}, **{"Idempotency-Key": "k"})
+        assert (batch.status_code, Job.objects.count()) == (409, 1)

@@ -118,13 +118,13 @@ class TestBatch:
 
         create_team(tenant.organization, "serving")
         specs = [a_spec(team=("research", "serving")[n % 2], name=f"j{n}") for n in range(4)]
-        ids = services.submit_batch(tenant.principal, specs)
+        ids, _ = services.submit_batch(tenant.principal, specs)
         rows = Job.objects.order_by("id").values_list("public_id", "team__name")
         assert list(rows) == [(ids[n], ("research", "serving")[n % 2]) for n in range(4)]
 
     def test_ten_thousand_equal_jobs_take_seconds(self, tenant: Tenant) -> None:
         began = clock.now()
-        ids = services.submit_batch(tenant.principal, [a_spec()] * 10_000)
+        ids, _ = services.submit_batch(tenant.principal, [a_spec()] * 10_000)
         assert len(set(ids)) == Job.objects.count() == Event.objects.count() == 10_000
         assert clock.now() - began < timedelta(seconds=20), "so slow that something scales badly"
 

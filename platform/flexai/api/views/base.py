@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from rest_framework.permissions import SAFE_METHODS, BasePermission, IsAuthenticated
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from flexai.api import etags
 from flexai.api.renderers import DEFAULT_MAX_BODY_BYTES, JSONRenderer
 from flexai.api.throttling import CallerThrottle
 from flexai.cluster.models import Cell
@@ -32,6 +35,16 @@ class View(APIView):
     permission_classes: Sequence[type[BasePermission]] = (IsAuthenticated, HasScope)
     throttle_classes: Sequence[type[BaseThrottle]] = (CallerThrottle,)
     max_body_bytes = DEFAULT_MAX_BODY_BYTES
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The answer; what is done under a condition is one transaction with its check."""
+        with etags.condition_of(request):
+            return super().dispatch(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """As everywhere, and the condition is met. Raises Stale."""
+        super().initial(request, *args, **kwargs)
+        etags.check(self, request, kwargs)
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
         """JSON, whatever was asked for: there is nothing else to choose from."""

@@ -57,13 +57,14 @@ _SORT = OpenApiParameter(
     OpenApiTypes.STR,
     description=f"{', '.join(ORDERS)}; - before it for descending. -submitted_at if left out.",
 )
+_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="The same key with the same body makes nothing twice; with another body it is refused (409).",
+)
 _SUBMIT = [
-    OpenApiParameter(
-        "Idempotency-Key",
-        OpenApiTypes.STR,
-        OpenApiParameter.HEADER,
-        description="The same key with the same spec is the same job.",
-    ),
+    _KEY,
     OpenApiParameter(
         "dry_run", OpenApiTypes.INT, description="1: say what would become of it, submit nothing."
     ),
@@ -137,18 +138,17 @@ class JobBatchView(View):
 
     @extend_schema(
         operation_id="jobs_create_batch",
+        parameters=[_KEY],
         request=shapes.BatchSerializer,
-        responses=answers(shapes.BatchCreatedSerializer, 201),
+        responses={
+            (200, "application/json"): OpenApiResponse(
+                shapes.BatchCreatedSerializer, description="What the known key made before."
+            ),
+            **answers(shapes.BatchCreatedSerializer, 201, "Accepted."),
+        },
     )
     def post(self, request: Request) -> Response:
         """Submit up to 10,000 jobs; all are accepted or none."""
-        if "Idempotency-Key" in request.headers:
-            message = (
-                "`Idempotency-Key` is not built yet for batches; leave it out, or submit jobs one by one."
-            )
-            raise InvalidInput(
-                message, errors=[FieldError("Idempotency-Key", "is not built yet for batches")]
-            )
         body = body_of(request)
         only_known(body, {"jobs"})
         specs = body.get("jobs")
@@ -156,7 +156,10 @@ class JobBatchView(View):
             raise InvalidInput(
                 "`jobs` must be a list of specs.", errors=[FieldError("jobs", "must be a list")]
             )
-        return Response({"ids": services.submit_batch(principal_of(request), specs)}, status=201)
+        ids, made_now = services.submit_batch(
+            principal_of(request), specs, idempotency_key=request.headers.get("Idempotency-Key")
+        )
+        return Response({"ids": ids}, status=201 if made_now else 200)
 
 
 class JobCountsView(View):
