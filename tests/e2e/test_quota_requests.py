@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.test_dashboard import ENDS_MS, chromium, page, session, status_of
+from tests.e2e.test_dashboard import ENDS_MS, status_of
 from tests.support.platform import LivePlatform
 
-__all__ = ["chromium", "page", "session"]
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PASSWORD = "a-long-pass-phrase-of-mia"
 
