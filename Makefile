@@ -34,18 +34,19 @@ demo: setup ## Start the platform, run the sample jobs, keep the dashboard open 
 up: setup ## Start the platform; Ctrl-C stops it
 	@$(VENV)/bin/flexai up $(ARGS)
 
-# Three lanes at once: much of a whole platform's time is waiting, and the engine's tests need no server at all.
-ENGINE := tests/core tests/simulation tests/faults
+# Three lanes at once, of about the same length: much of a whole platform's time is waiting, and the engine, the agent
+# and the command line need no test server.
+ALONE := tests/core tests/simulation tests/faults tests/cli tests/client tests/agent
 WHOLE := tests/e2e tests/chaos
 test: setup frontend/node_modules/.package-lock.json ## Run all tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)
 else
-	@$(PY) -m pytest $(ENGINE) > .tests-engine.out 2>&1 & engine=$$!; \
-	$(PY) -m pytest $(WHOLE) > .tests-whole.out 2>&1 & whole=$$!; trap "kill $$engine $$whole" INT TERM; \
-	$(PY) -m pytest $(addprefix --ignore=,$(ENGINE) $(WHOLE)); failed=$$?; \
-	wait $$whole || failed=1; wait $$engine || failed=1; \
-	cat .tests-whole.out .tests-engine.out; rm -f .tests-whole.out .tests-engine.out; exit $$failed
+	@$(PY) -m pytest $(ALONE) > .tests-alone.out 2>&1 & alone=$$!; \
+	$(PY) -m pytest $(WHOLE) > .tests-whole.out 2>&1 & whole=$$!; trap "kill $$alone $$whole" INT TERM; \
+	$(PY) -m pytest $(addprefix --ignore=,$(ALONE) $(WHOLE)); failed=$$?; \
+	wait $$whole || failed=1; wait $$alone || failed=1; \
+	cat .tests-whole.out .tests-alone.out; rm -f .tests-whole.out .tests-alone.out; exit $$failed
 endif
 	$(NPM) test
 
