@@ -262,6 +262,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, {
                 "fits": fits,
                 "sentence": said,
+                "outlook": {"sentences": ["It would start at once."]} if fits else None,
                 "roundings": ["memory 1000MB → 954 MiB"],
                 "warnings": [
                     "It may miss its deadline, 2026-01-31 18:00 UTC: it starts at 2026-01-31 17:00 UTC."

@@ -1830,6 +1830,16 @@ export interface components {
          * @enum {string}
          */
         Contact: "ok" | "unreachable";
+        /** @description Of one way to run it, with the least of its replicas. */
+        Cost: {
+            chip_type: string;
+            /** @description Milli-chips. */
+            milli: number;
+            /** @description null: it has no price. */
+            micro_per_chip_hour: number | null;
+            /** @description For `run_ms`; null where that or the price is not known. */
+            micro: number | null;
+        };
         /** @description Who signs in. */
         CredentialsRequest: {
             username: string;
@@ -1994,6 +2004,8 @@ export interface components {
             roundings: string[];
             /** @description What is to be feared for its deadline. */
             warnings: string[];
+            /** @description null where it never fits. */
+            outlook: components["schemas"]["Outlook"] | null;
             /** @description The effective spec. */
             spec: {
                 [key: string]: unknown;
@@ -2137,6 +2149,17 @@ export interface components {
          * @enum {string}
          */
         HeldChipKindEnum: "owned" | "guest";
+        /** @description What a team holds of a chip type, and would hold beside it. */
+        Holding: {
+            team: components["schemas"]["TeamRef"];
+            chip_type: string;
+            used_milli: number;
+            asked_milli: number;
+            /** @description null: it has no quota. */
+            guaranteed_milli: number | null;
+            /** @description null: no limit. */
+            limit_milli: number | null;
+        };
         /** @description The host now. */
         HostUse: {
             /** @description Of all cores. */
@@ -2798,6 +2821,26 @@ export interface components {
          * @enum {string}
          */
         OtherwiseEnum: "hold" | "cancel";
+        /** @description What would become of the job, or of each of an array, were it submitted now. */
+        Outlook: {
+            /**
+             * Format: date-time
+             * @description In one case of two; null where it is not in sight.
+             */
+            starts_at: string | null;
+            /**
+             * Format: date-time
+             * @description In nine cases of ten.
+             */
+            starts_by: string | null;
+            /** @description As long as such jobs run, or `max_duration`; null where nobody knows. */
+            run_ms: number | null;
+            costs: components["schemas"]["Cost"][];
+            /** @description Of the team that pays, and of those above that you see. */
+            holdings: components["schemas"]["Holding"][];
+            /** @description The same in words. */
+            sentences: string[];
+        };
         /** @description One file. */
         OutputFile: {
             /** @description Below the working directory, with / between folders. */

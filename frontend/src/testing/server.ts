@@ -171,6 +171,14 @@ async function create(
       sentence: "Starts now: pool h100 has 5 nodes with enough free chips.",
       roundings: spec.resources ? ["resources.memory: 60 GiB → 64 GiB, the share of 4 chips"] : [],
       warnings: [],
+      outlook: {
+        starts_at: null,
+        starts_by: null,
+        run_ms: null,
+        costs: [],
+        holdings: [],
+        sentences: ["It would start at once."],
+      },
       spec: { ...spec, priority: 50, preemptible: false },
     });
   }

@@ -301,6 +301,8 @@ def _tell_dry_run(client: Client, specs: list[tuple[str, Spec]], as_json: bool) 
         word = output.status_text(status, word=said)
         prefix = f"  {where}: " if len(specs) > 1 else "  "
         output.err().print(Text.assemble(word, prefix, output.printable(answer["sentence"])))
+        for sentence in (answer["outlook"] or {"sentences": []})["sentences"]:
+            output.say(f"  {output.printable(sentence)}")
         for rounding in answer["roundings"]:
             output.say(f"  {output.printable(rounding)}", "dim")
         for warning in answer["warnings"]:

@@ -218,11 +218,43 @@ class Submitted(TypedDict):
     jobs: list[Job]
 
 
+class Cost(TypedDict):
+    """With the least of its replicas; `micro` is for `run_ms` of the outlook."""
+
+    chip_type: str
+    milli: int
+    micro_per_chip_hour: int | None
+    micro: int | None
+
+
+class Holding(TypedDict):
+    """`guaranteed_milli` None: no quota; `limit_milli` None: no limit."""
+
+    team: TeamRef
+    chip_type: str
+    used_milli: int
+    asked_milli: int
+    guaranteed_milli: int | None
+    limit_milli: int | None
+
+
+class Outlook(TypedDict):
+    """What would become of a spec, were it submitted now; `sentences` is the same in words."""
+
+    starts_at: str | None
+    starts_by: str | None
+    run_ms: int | None
+    costs: list[Cost]
+    holdings: list[Holding]
+    sentences: list[str]
+
+
 class DryRun(TypedDict):
     fits: bool
     sentence: str
     roundings: list[str]
     warnings: list[str]
+    outlook: Outlook | None
     spec: Spec
 
 

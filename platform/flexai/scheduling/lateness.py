@@ -18,17 +18,19 @@ from flexai.scheduling.models import Forecast
 from flexai.scheduling.policies import policy_of
 from flexai.scheduling.predictions import NO_IMAGE, learned
 from flexai.scheduling.rows import JobRow
-from flexai.scheduling.snapshot import take_snapshot, too_many_wait
+from flexai.scheduling.snapshot import take_snapshot
 from flexai.tenancy.principals import Principal
 from scheduler_core.forecast import forecast
 from scheduler_core.lifecycle import AT_WORK, JobState
 
+Starts = tuple[datetime, datetime]
+"""When a job is expected to start, in one case of two and in nine of ten."""
 _NEW = 2**62
 """The id of a job that is not there yet: it comes after all others."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
     """How long the job is expected to run, in milliseconds, in one case of two and in nine of ten; None: nobody knows,
     and it needs some time at least."""
 
@@ -40,7 +42,7 @@ def late_reasons(job: Job, expected: Forecast | None, now: datetime) -> list[dic
     """Why the job is likely to miss its deadline, or may, as a reason; nothing where it is not."""
     if job.deadline is None:
         return []
-    run = _run_of(job.cell_id, job.user_id, job.team_id, job.name, job.effective_spec)
+    run = run_of(job.cell_id, job.user_id, job.team_id, job.name, job.effective_spec)
     if job.state == JobState.QUEUED and expected is not None:
         starts = expected.p50_at, expected.p90_at
     elif job.state == JobState.ACTIVE:
@@ -55,34 +57,30 @@ def late_reasons(job: Job, expected: Forecast | None, now: datetime) -> list[dic
     return _reasons(starts, run, job.deadline, now)
 
 
-def warnings_of(principal: Principal, prepared: Prepared) -> list[str]:
-    """What is to be feared for the deadline of a spec that is not submitted yet: the engine is asked on a copy of the
-    cell (X4). Nothing without a deadline, and nothing is foretold where too many wait."""
-    now = clock.now()
-    effective = prepared.effective
-    deadline = instant_of(effective, now)
-    if deadline is None or too_many_wait(prepared.cell):
+def warnings_of(prepared: Prepared, starts: Starts | None, run: Run, now: datetime) -> list[str]:
+    """What is to be feared for the deadline of a spec that is not submitted yet and would start then; nothing without a
+    deadline."""
+    deadline = instant_of(prepared.effective, now)
+    if deadline is None:
         return []
-    first = effective["start_after"]
-    first = now if first is None else max(now, datetime.fromisoformat(first))
-    starts = _starts_of_new(principal, prepared, now)
     if starts is None:
         return ["When it would start is not in sight, so nobody can say whether it meets its deadline."]
-    run = _run_of(prepared.cell, principal.user.pk, prepared.team.pk, effective["name"], effective)
-    late = _reasons((max(starts[0], first), max(starts[1], first)), run, deadline, now)
-    return [reason["sentence"] for reason in late]
+    return [reason["sentence"] for reason in _reasons(starts, run, deadline, now)]
 
 
-def _starts_of_new(
-    principal: Principal, prepared: Prepared, now: datetime
-) -> tuple[datetime, datetime] | None:
-    """When it would be expected to start, were it submitted now."""
+def starts_of_new(principal: Principal, prepared: Prepared, now: datetime) -> Starts | None:
+    """When it would be expected to start, were it submitted now: the engine is asked on a copy of the cell (X4). None
+    where that is not in sight."""
     snapshot = take_snapshot(prepared.cell, now)
     pools = {pool.name: pool.id for pool in snapshot.pools}
     job = _row_of(principal, prepared, now).as_engine(pools, learned(prepared.cell))
     copy = replace(snapshot, jobs=(*snapshot.jobs, job))
     found = next((one for one in forecast(copy, policy_of(prepared.cell)) if one.job == _NEW), None)
-    return None if found is None else (clock.from_ms(found.p50), clock.from_ms(found.p90))
+    if found is None:
+        return None
+    first = prepared.effective["start_after"]
+    first = now if first is None else max(now, datetime.fromisoformat(first))
+    return max(clock.from_ms(found.p50), first), max(clock.from_ms(found.p90), first)
 
 
 def _row_of(principal: Principal, prepared: Prepared, now: datetime) -> JobRow:
@@ -103,22 +101,20 @@ def _row_of(principal: Principal, prepared: Prepared, now: datetime) -> JobRow:
     )  # fmt: skip
 
 
-def _run_of(cell_id: int, user: int, team: int, name: str, effective: Mapping[str, Any]) -> _Run:
+def run_of(cell_id: int, user: int, team: int, name: str, effective: Mapping[str, Any]) -> Run:
     """What was learned, within `max_duration`; without it `max_duration`."""
     bound: int | None = effective.get("max_duration_ms")
     prediction = learned(cell_id).of(user, team, name, NO_IMAGE)
     if prediction is None:
-        return _Run(bound, bound)
-    return _Run(_within(prediction.p50, bound), _within(prediction.p90, bound))
+        return Run(bound, bound)
+    return Run(_within(prediction.p50, bound), _within(prediction.p90, bound))
 
 
 def _within(learned_ms: int, bound: int | None) -> int:
     return learned_ms if bound is None else min(learned_ms, bound)
 
 
-def _reasons(
-    starts: tuple[datetime, datetime], run: _Run, deadline: datetime, now: datetime
-) -> list[dict[str, Any]]:
+def _reasons(starts: Starts, run: Run, deadline: datetime, now: datetime) -> list[dict[str, Any]]:
     for start, length, word in ((starts[0], run.p50, "is expected to"), (starts[1], run.p90, "may")):
         end = start + timedelta(milliseconds=length or 0)
         if max(end, now) >= deadline:

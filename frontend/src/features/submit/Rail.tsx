@@ -66,6 +66,13 @@ function Verdict({ check }: { check: Check }) {
       <Icon size={20} color={`var(--status-${answer.fits ? "succeeded" : "preempted"})`} aria-hidden />
       <div>
         <strong>{answer.sentence}</strong>
+        {answer.outlook && answer.outlook.sentences.length > 0 && (
+          <ul data-testid="outlook">
+            {answer.outlook.sentences.map((sentence) => (
+              <li key={sentence}>{sentence}</li>
+            ))}
+          </ul>
+        )}
         {answer.roundings.length > 0 && (
           <>
             <p>{t("submit.roundings")}</p>

@@ -222,6 +222,43 @@ class JobSetCreatedSerializer(serializers.Serializer[Any]):
     jobs = JobSerializer(many=True)
 
 
+class CostSerializer(serializers.Serializer[Any]):
+    """Of one way to run it, with the least of its replicas."""
+
+    chip_type = serializers.CharField()
+    milli = integer("Milli-chips.")
+    micro_per_chip_hour = serializers.IntegerField(allow_null=True, help_text="null: it has no price.")
+    micro = serializers.IntegerField(
+        allow_null=True, help_text="For `run_ms`; null where that or the price is not known."
+    )
+
+
+class HoldingSerializer(serializers.Serializer[Any]):
+    """What a team holds of a chip type, and would hold beside it."""
+
+    team = TeamRefSerializer()
+    chip_type = serializers.CharField()
+    used_milli = integer()
+    asked_milli = integer()
+    guaranteed_milli = serializers.IntegerField(allow_null=True, help_text="null: it has no quota.")
+    limit_milli = serializers.IntegerField(allow_null=True, help_text="null: no limit.")
+
+
+class OutlookSerializer(serializers.Serializer[Any]):
+    """What would become of the job, or of each of an array, were it submitted now."""
+
+    starts_at = InstantOrNullField(help_text="In one case of two; null where it is not in sight.")
+    starts_by = InstantOrNullField(help_text="In nine cases of ten.")
+    run_ms = serializers.IntegerField(
+        allow_null=True, help_text="As long as such jobs run, or `max_duration`; null where nobody knows."
+    )
+    costs = CostSerializer(many=True)
+    holdings = HoldingSerializer(
+        many=True, help_text="Of the team that pays, and of those above that you see."
+    )
+    sentences = serializers.ListField(child=serializers.CharField(), help_text="The same in words.")
+
+
 class DryRunSerializer(serializers.Serializer[Any]):
     """What would become of a spec."""
 
@@ -231,6 +268,7 @@ class DryRunSerializer(serializers.Serializer[Any]):
     warnings = serializers.ListField(
         child=serializers.CharField(), help_text="What is to be feared for its deadline."
     )
+    outlook = OutlookSerializer(allow_null=True, help_text="null where it never fits.")
     spec = ObjectField(help_text="The effective spec.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -21,7 +22,7 @@ from flexai.jobs import presenting, queries, services
 from flexai.jobs.models import Job
 from flexai.jobs.sizing import advice_of
 from flexai.jobs.spec import MAX_SPEC_BYTES
-from flexai.scheduling.lateness import warnings_of
+from flexai.scheduling.outlook import Outlook, outlook_of
 from flexai.tenancy.principals import Principal
 
 ORDERS = {
@@ -238,17 +239,46 @@ def _dry_run(principal: Principal, raw: object) -> dict[str, Any]:
             "sentence": refusal.detail,
             "roundings": [],
             "warnings": [],
+            "outlook": None,
             "spec": services.effective_of(raw),
         }
     tasks = f" as {len(prepared.tasks)} tasks" if prepared.tasks else ""
     sentence = f"This cluster can run it{tasks}; when it starts depends on what is free."
+    now = clock.now()
+    outlook = outlook_of(principal, prepared, now)
     return {
         "fits": True,
         "sentence": sentence,
         "roundings": list(prepared.roundings),
-        "warnings": warnings_of(principal, prepared),
+        "warnings": list(outlook.warnings),
+        "outlook": _told(outlook, now),
         "spec": prepared.effective,
     }
+
+
+def _told(outlook: Outlook, now: datetime) -> dict[str, Any]:
+    soon, late = outlook.starts or (None, None)
+    return {
+        "starts_at": soon,
+        "starts_by": late,
+        "run_ms": outlook.run.p50,
+        "costs": [
+            {
+                "chip_type": one.chip_type, "milli": one.milli, "micro_per_chip_hour": one.micro_per_chip_hour,
+                "micro": one.micro,
+            }
+            for one in outlook.costs
+        ],
+        "holdings": [
+            {
+                "team": {"id": one.team.public_id, "name": one.team.name}, "chip_type": one.chip_type,
+                "used_milli": one.used_milli, "asked_milli": one.asked_milli,
+                "guaranteed_milli": one.guaranteed_milli, "limit_milli": one.limit_milli,
+            }
+            for one in outlook.holdings
+        ],
+        "sentences": outlook.sentences(now),
+    }  # fmt: skip
 
 
 def _with_team(principal: Principal, job: Job) -> Job:

@@ -1,0 +1,177 @@
+"""What would become of a spec that is not submitted yet: when it would start, what it would cost, and what its team and
+those above it would hold then (X4, F1, F2)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from flexai.common import clock
+from flexai.jobs.creation import Prepared
+from flexai.jobs.quantities import duration_words
+from flexai.jobs.requests import gangs_from
+from flexai.scheduling.lateness import Run, Starts, run_of, starts_of_new, warnings_of
+from flexai.scheduling.snapshot import too_many_wait
+from flexai.tenancy.models import Quota, TeamUse
+from flexai.tenancy.prices import all_prices
+from flexai.tenancy.principals import Principal, TeamSeat
+
+CHIP: Final = 1000
+_HOUR_MS: Final = 3_600_000
+_turns = threading.BoundedSemaphore(2)
+"""So many starts are foretold at once by one process; who comes then is told the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one way to run the job, with the least of its replicas."""
+
+    chip_type: str
+    milli: int
+    micro_per_chip_hour: int | None
+    """None: the type has no price."""
+    micro: int | None
+    """For as long as such a job runs; None where that or the price is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a team holds of a chip type, and would hold with the job."""
+
+    team: TeamSeat
+    chip_type: str
+    used_milli: int
+    asked_milli: int
+    guaranteed_milli: int | None
+    """None: the team has no quota, so no guarantee is kept for it and no limit holds."""
+    limit_milli: int | None
+
+    @property
+    def sentence(self) -> str:
+        """What that means for the job."""
+        then = self.used_milli + self.asked_milli
+        says = f"Team {self.team.name} would hold {_chips(then)} {self.chip_type}"
+        if self.limit_milli is not None and then > self.limit_milli:
+            return (
+                f"{says}, more than its limit of {_chips(self.limit_milli)}: it waits until others of it end."
+            )
+        if self.guaranteed_milli is None:
+            return f"{says}; it has no quota."
+        if then > self.guaranteed_milli:
+            borrowed = min(self.asked_milli, then - self.guaranteed_milli)
+            return f"{says}; {_chips(borrowed)} of them beyond its guarantee, which others may claim back."
+        return f"{says} of {_chips(self.guaranteed_milli)} guaranteed."
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What would become of it."""
+
+    starts: Starts | None
+    """None: somebody else says when, it is not in sight, or too much waits to say."""
+    run: Run
+    costs: tuple[Cost, ...]
+    holdings: tuple[Holding, ...]
+    warnings: tuple[str, ...]
+
+    def sentences(self, now: datetime) -> list[str]:
+        """The same in words."""
+        return [*self._start_in_words(now), *self._costs_in_words(), *(one.sentence for one in self.holdings)]
+
+    def _start_in_words(self, now: datetime) -> Iterator[str]:
+        if self.starts is None:
+            return
+        soon, late = self.starts
+        if (late - now).total_seconds() < 1:
+            yield "It would start at once."
+        else:
+            yield f"It would start at {soon:%Y-%m-%d %H:%M} UTC, in nine cases of ten by {late:%Y-%m-%d %H:%M}."
+
+    def _costs_in_words(self) -> Iterator[str]:
+        for one in self.costs:
+            if one.micro_per_chip_hour is not None:
+                hourly = f"{_chips(one.milli)} {one.chip_type} cost {_money(_hourly(one))} an hour"
+                whole = "" if one.micro is None or self.run.p50 is None else (
+                    f", {_money(one.micro)} for the {duration_words(self.run.p50)} that such a job runs"
+                )  # fmt: skip
+                yield f"{hourly}{whole}."
+
+
+def outlook_of(principal: Principal, prepared: Prepared, now: datetime) -> Outlook:
+    """What would become of the job, or of each of an array, were it submitted now."""
+    effective = prepared.effective
+    run = run_of(prepared.cell, principal.user.pk, prepared.team.pk, effective["name"], effective)
+    starts = _starts(principal, prepared, now)
+    asked = _asked(effective)
+    return Outlook(
+        starts,
+        run,
+        tuple(_costs(asked, run, clock.now().date())),
+        tuple(_holdings(principal, prepared, asked)),
+        tuple(warnings_of(prepared, starts, run, now)),
+    )
+
+
+def _starts(principal: Principal, prepared: Prepared, now: datetime) -> Starts | None:
+    if prepared.effective["hold"] or prepared.waits_for or too_many_wait(prepared.cell):
+        return None
+    if not _turns.acquire(blocking=False):
+        return None
+    try:
+        return starts_of_new(principal, prepared, now)
+    finally:
+        _turns.release()
+
+
+def _asked(effective: Mapping[str, Any]) -> dict[str, int]:
+    """Milli-chips by type, of the least replicas, in each way to run it; a type that is not named is nobody's."""
+    asked = {}
+    for gang in gangs_from(effective):
+        milli = gang.minimum * (gang.request.milli or gang.request.chips * CHIP)
+        asked.update({chip_type: milli for chip_type in gang.request.chip_types if milli})
+    return asked
+
+
+def _costs(asked: Mapping[str, int], run: Run, today: date) -> Iterator[Cost]:
+    prices: dict[str, int] = {}
+    for price in all_prices().filter(chip_type__in=asked, from_day__lte=today):
+        prices[price.chip_type] = price.micro_per_chip_hour
+    for chip_type, milli in asked.items():
+        hourly = prices.get(chip_type)
+        known = None if hourly is None or run.p50 is None else hourly * milli * run.p50 // (CHIP * _HOUR_MS)
+        yield Cost(chip_type, milli, hourly, known)
+
+
+def _holdings(principal: Principal, prepared: Prepared, asked: Mapping[str, int]) -> Iterator[Holding]:
+    """Of the team that pays, and of those above it as far as the principal sees them."""
+    seats = {seat.pk: seat for seat in principal.teams}
+    line: list[TeamSeat] = []
+    seat: TeamSeat | None = prepared.team
+    while seat is not None and seat not in line:
+        line.append(seat)
+        seat = seats.get(seat.parent) if seat.parent is not None else None
+    of_them = {"team__in": [one.pk for one in line], "cell": prepared.cell, "chip_type__in": list(asked)}
+    uses = {(one.team_id, one.chip_type): one.used_milli for one in TeamUse.objects.filter(**of_them)}
+    quotas = {(one.team_id, one.chip_type): one for one in Quota.objects.filter(**of_them)}
+    for chip_type, milli in asked.items():
+        for one in line:
+            quota = quotas.get((one.pk, chip_type))
+            yield Holding(
+                one, chip_type, uses.get((one.pk, chip_type), 0), milli,
+                quota.guaranteed_milli if quota else None, quota.limit_milli if quota else None,
+            )  # fmt: skip
+
+
+def _chips(milli: int) -> str:
+    return f"{milli / CHIP:g}"
+
+
+def _hourly(cost: Cost) -> int:
+    return (cost.micro_per_chip_hour or 0) * cost.milli // CHIP
+
+
+def _money(micro: int) -> str:
+    return f"{micro / 1_000_000:,.2f}"
