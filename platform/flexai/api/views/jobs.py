@@ -243,12 +243,12 @@ def _dry_run(principal: Principal, raw: object) -> dict[str, Any]:
             "spec": services.effective_of(raw),
         }
     tasks = f" as {len(prepared.tasks)} tasks" if prepared.tasks else ""
-    sentence = f"This cluster can run it{tasks}; when it starts depends on what is free."
     now = clock.now()
     outlook = outlook_of(principal, prepared, now)
+    when = "" if outlook.starts else "; when it starts depends on what is free"
     return {
         "fits": True,
-        "sentence": sentence,
+        "sentence": f"This cluster can run it{tasks}{when}.",
         "roundings": list(prepared.roundings),
         "warnings": list(outlook.warnings),
         "outlook": _told(outlook, now),
