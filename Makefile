@@ -34,10 +34,10 @@ demo: setup ## Start the platform, run the sample jobs, keep the dashboard open 
 up: setup ## Start the platform; Ctrl-C stops it
 	@$(VENV)/bin/flexai up $(ARGS)
 
-# Three lanes at once, of about the same length: much of a whole platform's time is waiting, and the engine, the agent
-# and the command line need no test server.
-ALONE := tests/core tests/simulation tests/faults tests/cli tests/client tests/agent
-WHOLE := tests/e2e tests/chaos
+# Three lanes at once, of about the same length: much of the time of whole platforms and of agents is waiting, and the
+# engine and the command line need no test server.
+ALONE := tests/core tests/simulation tests/faults tests/cli tests/client
+WHOLE := tests/e2e tests/chaos tests/agent
 test: setup frontend/node_modules/.package-lock.json ## Run all tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)
