@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from flexai.common import clock
 from flexai.jobs.creation import Prepared
 from flexai.jobs.quantities import duration_words
 from flexai.jobs.requests import gangs_from
@@ -109,7 +108,7 @@ def outlook_of(principal: Principal, prepared: Prepared, now: datetime) -> Outlo
     return Outlook(
         starts,
         run,
-        tuple(_costs(asked, run, clock.now().date())),
+        tuple(_costs(asked, run, now.date())),
         tuple(_holdings(principal, prepared, asked)),
         tuple(warnings_of(prepared, starts, run, now)),
     )
