@@ -1,36 +1,11 @@
-"""What is registered is read anew for each test: the rows of the one before are gone."""
+"""Statements that were sent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
-
-from flexai.jobs import admission
-from tests.support.tenants import Tenant, a_cell, a_node, a_tenant
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_kept() -> Iterator[None]:
-    admission.forget()
-    yield
-    admission.forget()
-
-
-@pytest.fixture
-def tenant(db: None) -> Tenant:
-    """A tenant, and a node with eight chips."""
-    a_cell()
-    a_node(chips=8)
-    return a_tenant("acme")
-
-
-@pytest.fixture
-def other(db: None) -> Tenant:
-    """Another tenant."""
-    return a_tenant("globex")
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.test import Client as Browser
 
 from flexai.console.policies import PolicyForm
-from flexai.jobs import admission, policies
+from flexai.jobs import policies
 from flexai.jobs.policy_words import words_of
 from flexai.tenancy.models import AuditEntry, JobPolicy, User
 from tests.support.tenants import Tenant, a_cell, a_node, a_spec, a_tenant
@@ -26,13 +25,10 @@ def browser(db: None) -> Browser:
 
 
 @pytest.fixture
-def tenant(db: None) -> Iterator[Tenant]:
+def tenant(db: None) -> Tenant:
     a_cell()
     a_node(chips=4)
-    admission.forget()
-    policies.forget()
-    yield a_tenant("acme")
-    policies.forget()
+    return a_tenant("acme")
 
 
 def saved(browser: Browser, path: str, **fields: Any) -> str:

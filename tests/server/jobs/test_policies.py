@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from flexai.jobs import admission, policies
+from flexai.jobs import policies
 from flexai.jobs.models import Job
 from flexai.tenancy.models import AuditEntry, JobPolicy
 from flexai.tenancy.services import create_team
@@ -17,13 +16,10 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def tenant(db: None) -> Iterator[Tenant]:
+def tenant(db: None) -> Tenant:
     a_cell()
     a_node(chips=4)
-    admission.forget()
-    policies.forget()
-    yield a_tenant("acme")
-    policies.forget()
+    return a_tenant("acme")
 
 
 def set_policy(tenant: Tenant, where: str = "/job-policy", **policy: Any) -> None:

@@ -1,4 +1,4 @@
-"""A tenant, a receiver on the loopback that the settings allow, and a mail server."""
+"""A receiver on the loopback that the settings allow, and a mail server."""
 
 from __future__ import annotations
 
@@ -7,30 +7,7 @@ from typing import Any
 
 import pytest
 
-from flexai.jobs import admission
 from tests.support.receiver import MailServer, Receiver, a_mail_server, a_receiver
-from tests.support.tenants import Tenant, a_cell, a_node, a_tenant
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_kept() -> Iterator[None]:
-    admission.forget()
-    yield
-    admission.forget()
-
-
-@pytest.fixture
-def tenant(db: None) -> Tenant:
-    """A tenant, and a node with eight chips."""
-    a_cell()
-    a_node(chips=8)
-    return a_tenant("acme")
-
-
-@pytest.fixture
-def other(db: None) -> Tenant:
-    """Another tenant."""
-    return a_tenant("globex")
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""What is registered is read anew for each test: the rows of the one before are gone."""
+"""What most tests of the server need.
+
+What is registered is read anew for each test: the rows of the one before are gone.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from flexai.jobs import admission
+from flexai.jobs import admission, policies
 from tests.support.tenants import Tenant, a_cell, a_node, a_tenant
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_kept() -> Iterator[None]:
-    admission.forget()
+    for kept in (admission, policies):
+        kept.forget()
     yield
-    admission.forget()
+    for kept in (admission, policies):
+        kept.forget()
 
 
 @pytest.fixture
