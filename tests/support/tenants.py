@@ -40,7 +40,7 @@ class Tenant:
 
     @property
     def principal(self) -> Principal:
-        return principal_for_user(self.owner, request_id="test")
+        return principal_for_user(self.owner)
 
     @property
     def api(self) -> Api:

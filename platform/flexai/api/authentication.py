@@ -35,7 +35,6 @@ class TokenAuthentication(authentication.BaseAuthentication):
             raise Unauthenticated("Send the token as `Authorization: Bearer flx_…`.")
         principal = principal_for_token(
             secret.strip(),
-            request_id=getattr(request, "request_id", ""),
             with_teams=request.method not in SAFE_METHODS,
         )
         return principal.user, principal
@@ -67,7 +66,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
             return None
         user = cast(User, found[0])
         chosen = str(request._request.session.get(CHOSEN, ""))
-        return user, principal_for_user(user, chosen=chosen, request_id=getattr(request, "request_id", ""))
+        return user, principal_for_user(user, chosen=chosen)
 
 
 class _TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

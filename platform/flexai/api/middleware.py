@@ -9,6 +9,8 @@ from collections.abc import Callable
 from django.contrib.messages.middleware import MessageMiddleware
 from django.http import HttpRequest, HttpResponse
 
+from flexai.common.source import asked_from
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _OURS = (
@@ -38,7 +40,8 @@ class ConsoleMessages(MessageMiddleware):
 
 
 class ContentSecurityPolicy:
-    """Gives the request an id (`request.request_id`, header X-Request-ID) and the answer its policy.
+    """Gives the request an id (`request.request_id`, header X-Request-ID) and the answer its policy; what is done
+    meanwhile has it as its source.
 
     The id a caller sends is kept when it is plain; anything else is replaced.
     """
@@ -53,7 +56,8 @@ class ContentSecurityPolicy:
         sent = request.headers.get("X-Request-ID", "")
         request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
         request.request_id = request_id  # type: ignore[attr-defined]
-        response = self._get_response(request)
+        with asked_from(request_id, request.META.get("REMOTE_ADDR", "")):
+            response = self._get_response(request)
         response.headers["X-Request-ID"] = request_id
         if "Content-Security-Policy" not in response.headers:
             response.headers["Content-Security-Policy"] = _policy_for(request)

@@ -102,7 +102,7 @@ class ConsoleInline(OperatorsOnly, TabularInline):  # type: ignore[misc]
 def principal_of(request: HttpRequest, organization: Organization) -> Principal:
     """The operator, acting in this organization with its owner's rights."""
     assert isinstance(request.user, User)
-    return Principal(request.user, organization, Role.OWNER, request_id=getattr(request, "request_id", ""))
+    return Principal(request.user, organization, Role.OWNER)
 
 
 def label_of(request: HttpRequest) -> str:
@@ -125,7 +125,6 @@ def record(
         before=before,
         after=after,
         reason="console",
-        request_id=getattr(request, "request_id", ""),
     )
 
 

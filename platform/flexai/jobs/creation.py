@@ -17,7 +17,7 @@ import msgspec
 import psycopg
 from django.db import connection, transaction
 
-from flexai.common import clock
+from flexai.common import clock, source
 from flexai.common.events import Hint, publish_on_commit
 from flexai.common.grouping import GroupCommit
 from flexai.common.ids import new_id
@@ -266,7 +266,7 @@ def _template(principal: Principal, prepared: Prepared, number: int, now: dateti
         effective=as_raw(effective),
         at=now,
         actor=principal.label,
-        cause=principal.request_id,
+        cause=source.request_id(),
         schedule=prepared.schedule,
     )
 

@@ -125,10 +125,11 @@ WITH t AS MATERIALIZED (
 ), audited AS (
     INSERT INTO tenancy_auditentry (
         at, organization_id, actor_kind, actor, action, object_kind, object_id, before, after, reason,
-        request_id)
+        request_id, address)
     SELECT * FROM json_to_recordset(%s::json) AS r(
         at timestamptz, organization bigint, actor_kind text, actor text, action text, object_kind text,
-        object_id text, before jsonb, after jsonb, reason text, request_id text)
+        object_id text, before jsonb, after jsonb, reason text, request_id text,
+        address text)
 )
 SELECT public_id, id FROM made
 """

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import F
 
-from flexai.common import clock
+from flexai.common import clock, source
 from flexai.common.database import prepared_cursor
 from flexai.common.errors import Conflict, FieldError, Forbidden, InvalidInput
 from flexai.common.events import Hint, publish_on_commit
@@ -317,7 +317,7 @@ def _write_down(principal: Principal, job: Job, action: str, before: str, reason
                     from_state=before,
                     to_state=job.state,
                     reason_code=job.reason_code,
-                    cause=principal.request_id,
+                    cause=source.request_id(),
                 )
             ],
         )

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 
 from flexai.common import clock
 from flexai.common.errors import Conflict, FieldError, FlexaiError, InvalidInput, NotFound
+from flexai.common.source import asked_from
 from flexai.jobs import services, spec
 from flexai.jobs.creation import Key
 from flexai.jobs.models import Job, Schedule
@@ -152,8 +153,8 @@ def _make(schedule: Schedule, instant: datetime) -> None:
     key = f"schedule:{schedule.public_id}:{told}"
     given = {**schedule.spec, "team": schedule.team.name, "name": schedule.name}
     try:
-        with transaction.atomic():
-            principal = principal_in(schedule.organization, schedule.user, request_id=schedule.public_id)
+        with transaction.atomic(), asked_from(schedule.public_id):
+            principal = principal_in(schedule.organization, schedule.user)
             stored = Key(key, hashlib.sha256(key.encode()).hexdigest())
             made = services.submit_scheduled(principal, given, stored, schedule=schedule.pk, instant=told)
     except FlexaiError as error:

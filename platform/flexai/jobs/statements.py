@@ -122,7 +122,7 @@ def organization_of(principal: Principal, slug: str) -> Principal:
     if found is None:
         message = f"there is no organization {slug[:63]!r} that you can see"
         raise InvalidInput(f"T{message[1:]}.", errors=[FieldError("organization", message)])
-    return Principal(principal.user, found, None, principal.scopes, None, principal.request_id)
+    return Principal(principal.user, found, None, principal.scopes)
 
 
 def _row(parts: Sequence[Any], amounts: Sequence[Any]) -> Row:

@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 from django.db.models import Model
 
-from flexai.common import clock
+from flexai.common import clock, source
 from flexai.common.database import prepared_cursor
 from flexai.tenancy.principals import Principal
 
 _INSERT = """
 INSERT INTO tenancy_auditentry
     (at, organization_id, actor_kind, actor, action, object_kind, object_id, before, after, reason,
-    request_id)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s, %s)
+    request_id, address)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s, %s, %s)
 """
 
 
@@ -37,6 +37,7 @@ class Entry(msgspec.Struct, frozen=True):
     after: Mapping[str, Any] | None
     reason: str
     request_id: str
+    address: str
 
 
 def entry(
@@ -63,7 +64,8 @@ def entry(
         before=before,
         after=after,
         reason=reason,
-        request_id=actor.request_id,
+        request_id=source.request_id(),
+        address=source.address(),
     )
 
 
@@ -89,7 +91,9 @@ def record(
         after=after,
         reason=reason,
     )
-    values = (*msgspec.structs.astuple(made)[:7], _as_json(before), _as_json(after), reason, made.request_id)
+    values = (
+        *msgspec.structs.astuple(made)[:7], _as_json(before), _as_json(after), reason, made.request_id, made.address,
+    )  # fmt: skip
     with prepared_cursor() as cursor:
         cursor.execute(_INSERT, values, prepare=True)
 

@@ -8,7 +8,7 @@ functions here or in the other apps, so another tenant's object is not found rat
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, TypeVar
@@ -61,7 +61,6 @@ class Principal:
     """In the whole organization; None for somebody who is in some of its teams only."""
     scopes: frozenset[str] = ALL_SCOPES
     token: Token | None = None
-    request_id: str = field(default="", compare=False)
 
     @property
     def is_authenticated(self) -> bool:
@@ -154,30 +153,28 @@ def organizations_of(user: User) -> QuerySet[Organization]:
     return Organization.objects.filter(Q(memberships__user=user) | of_teams).distinct().order_by("name", "id")
 
 
-def principal_for_user(user: User, *, chosen: str = "", request_id: str = "") -> Principal:
+def principal_for_user(user: User, *, chosen: str = "") -> Principal:
     """The user in the organization of the public id that it chose, or, where it has no role there or chose none, in the
     one that it joined first. Raises Unauthenticated when it belongs to none."""
     organization = organizations_of(user).filter(public_id=chosen).first() if chosen else None
     if organization is not None:
-        return principal_in(organization, user, request_id=request_id)
+        return principal_in(organization, user)
     membership = Membership.objects.filter(user=user).select_related("organization").order_by("id").first()
     if membership is not None:
-        return Principal(user, membership.organization, Role(membership.role), request_id=request_id)
+        return Principal(user, membership.organization, Role(membership.role))
     seat = TeamMember.objects.filter(user=user).select_related("team__organization").order_by("id").first()
     if seat is not None:
-        return Principal(user, seat.team.organization, None, request_id=request_id)
+        return Principal(user, seat.team.organization, None)
     raise Unauthenticated("This user belongs to no organization; an owner has to add it to one.")
 
 
-def principal_in(organization: Organization, user: User, *, request_id: str = "") -> Principal:
+def principal_in(organization: Organization, user: User) -> Principal:
     """The user in this organization, as it may act there now. Raises Forbidden when it is a member no more."""
     membership = Membership.objects.filter(user=user, organization=organization).first()
     seated = TeamMember.objects.filter(user=user, team__organization=organization).exists()
     if not user.is_active or (membership is None and not seated):
         raise Forbidden(f"{user.username} is no member of {organization.name} any more.")
-    return Principal(
-        user, organization, None if membership is None else Role(membership.role), request_id=request_id
-    )
+    return Principal(user, organization, None if membership is None else Role(membership.role))
 
 
 def visible_teams(principal: Principal) -> QuerySet[Team]:

@@ -118,7 +118,7 @@ def decide(principal: Principal, code: str, *, grant: bool) -> None:
     audit.record(principal, action, object_kind="machine", object_id=found.machine[:64], after=_facts(found))
 
 
-def collect(secret: str, *, request_id: str = "") -> tuple[Token, str, int]:
+def collect(secret: str) -> tuple[Token, str, int]:
     """The token that somebody gave this terminal, its secret and its seconds; once.
 
     Raises NotYet or TooOften while nobody has decided, Denied, Over, and Forbidden where the giver is a member no more.
@@ -131,7 +131,7 @@ def collect(secret: str, *, request_id: str = "") -> tuple[Token, str, int]:
         raise _noted(found, now)
     if found.user_id is None:
         raise Denied("The sign-in was refused in the browser.")
-    return _given(found, now, request_id)
+    return _given(found, now)
 
 
 def _noted(found: SignInRequest, now: datetime) -> NotYet:
@@ -143,12 +143,12 @@ def _noted(found: SignInRequest, now: datetime) -> NotYet:
 
 
 @transaction.atomic
-def _given(found: SignInRequest, now: datetime, request_id: str) -> tuple[Token, str, int]:
+def _given(found: SignInRequest, now: datetime) -> tuple[Token, str, int]:
     if not SignInRequest.objects.filter(pk=found.pk, given_at=None).update(given_at=now):
         raise Over("This sign-in is over. Begin again.")
     assert found.user is not None
     assert found.organization is not None
-    giver = principal_in(found.organization, found.user, request_id=request_id)
+    giver = principal_in(found.organization, found.user)
     name = _name_of(found.machine)
     token, secret = create_token(giver.user, giver.organization, name, found.scopes, found.expires_in_days)
     audit.record(giver, "token.created", token, after={"name": name, **_facts(found)})

@@ -75,7 +75,7 @@ def new_secret() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def principal_for_token(secret: str, *, request_id: str = "", with_teams: bool = False) -> Principal:
+def principal_for_token(secret: str, *, with_teams: bool = False) -> Principal:
     """Whom this secret stands for. One query, which reads the principal's teams along when they will be needed.
 
     Raises Unauthenticated when it is unknown, expired or revoked.
@@ -93,7 +93,7 @@ def principal_for_token(secret: str, *, request_id: str = "", with_teams: bool =
         raise Unauthenticated("The user of this token is switched off.")
     _note_use(token, now)
     role = Role(row[17]) if row[17] else None
-    principal = Principal(user, organization, role, frozenset(token.scopes), token, request_id)
+    principal = Principal(user, organization, role, frozenset(token.scopes), token)
     if with_teams:
         principal.take_teams(msgspec.json.decode(row[18] or "[]"))
     return principal

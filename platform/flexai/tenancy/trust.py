@@ -115,7 +115,7 @@ def remove_rule(principal: Principal, public_id: str) -> None:
     rule.delete()
 
 
-def exchange(identity: str, *, rule_id: str = "", request_id: str = "") -> Exchanged:
+def exchange(identity: str, *, rule_id: str = "") -> Exchanged:
     """A token for this identity, by the rule named here or by the one that the identity token was made for.
 
     Raises Unauthenticated for an identity that is not genuine or was used, Forbidden for a genuine one that the rule
@@ -132,7 +132,7 @@ def exchange(identity: str, *, rule_id: str = "", request_id: str = "") -> Excha
             "No trust rule is named: make the identity token for the rule's id as its audience, or send `rule`."
         )
     claims = issuers.verified(identity, issuer=rule.issuer, audience=rule.audience)
-    actor = Principal(rule.account.user, rule.organization, None, request_id=request_id)
+    actor = Principal(rule.account.user, rule.organization, None)
     wrong = _wrong_claim(rule, claims)
     if wrong:
         audit.record(actor, "trust.refused", rule, after=_told(claims), reason=wrong)

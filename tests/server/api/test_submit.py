@@ -43,10 +43,11 @@ def test_a_job_is_accepted_with_its_history_and_audit(tenant: Tenant) -> None:
         f"user:{tenant.owner.username}",
     )
     entry = AuditEntry.objects.get(action="job.submitted")
-    assert (entry.object_id, entry.actor_kind, entry.request_id) == (
+    assert (entry.object_id, entry.actor_kind, entry.request_id, entry.address) == (
         told["id"],
         "token",
         answer["X-Request-ID"],
+        "127.0.0.1",
     )
     assert event.cause == answer["X-Request-ID"]
 

@@ -10,6 +10,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from flexai.common.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
+from flexai.common.source import asked_from
 from flexai.tenancy import audit, services
 from flexai.tenancy.models import (
     AuditEntry,
@@ -291,15 +292,16 @@ class TestTokens:
 
 
 def test_the_audit_log_is_append_only(tenant: Tenant) -> None:
-    audit.record(
-        tenant.principal, "thing.done", tenant.team, before={"a": 1}, after={"a": 2}, reason="because"
-    )
+    with asked_from("asked-1", "192.0.2.7"):
+        audit.record(
+            tenant.principal, "thing.done", tenant.team, before={"a": 1}, after={"a": 2}, reason="because"
+        )
     entry = AuditEntry.objects.get()
     assert entry.reason == "because"
     assert (entry.actor_kind, entry.actor, entry.object_kind, entry.object_id, entry.before) == (
         "user", tenant.owner.username, "team", tenant.team.public_id, {"a": 1},
     )  # fmt: skip
-    assert entry.request_id == "test"
+    assert (entry.request_id, entry.address) == ("asked-1", "192.0.2.7")
     for change in (lambda: AuditEntry.objects.update(actor="x"), lambda: AuditEntry.objects.all().delete()):
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
             change()

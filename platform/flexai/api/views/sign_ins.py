@@ -75,7 +75,7 @@ class SignInTokenView(View):
         body = body_of(request)
         only_known(body, {"device_code"})
         secret = text_in(body, "device_code", most=100)
-        token, given, seconds = sign_ins.collect(secret, request_id=getattr(request, "request_id", ""))
+        token, given, seconds = sign_ins.collect(secret)
         answer = {
             "access_token": given,
             "token_type": "Bearer",

@@ -94,7 +94,6 @@ class ExchangeView(View):
             made = trust.exchange(
                 text_in(body, "subject_token", most=issuers.MAX_TOKEN),
                 rule_id=text_in(body, "rule", most=32, default=""),
-                request_id=getattr(request, "request_id", ""),
             )
         except (Unauthenticated, Forbidden):
             note_failed_exchange(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
+from flexai.common import source
 from flexai.common.ids import new_id
 from flexai.tenancy.models.people import Organization
 
@@ -42,7 +43,8 @@ class Announcement(models.Model):
 
 
 class AuditEntry(models.Model):
-    """A decision of a principal: who, what, on what, before and after, why. Append-only: a trigger refuses the rest."""
+    """A decision of a principal: who, what, on what, before and after, why, from where. Append-only: a trigger refuses
+    the rest."""
 
     at = models.DateTimeField(auto_now_add=True)
     organization = models.ForeignKey(
@@ -57,7 +59,9 @@ class AuditEntry(models.Model):
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
     reason = models.TextField(default="")
-    request_id = models.CharField(max_length=64, default="")
+    request_id = models.CharField(max_length=64, default=source.request_id)
+    address = models.CharField(max_length=45, default=source.address, db_default="")
+    """Of the machine that asked; empty for what the platform decided."""
 
     class Meta:
         indexes = [models.Index(fields=["organization", "-id"], name="audit_by_organization")]
