@@ -196,6 +196,16 @@ def test_the_past_is_exported_for_the_simulator_and_savings_are_told(shell: Shel
     assert "No day was played yet" in shell("savings").err
 
 
+def test_owners_see_who_decided_what(shell: Shell) -> None:
+    ran = shell("run", "--name", "audited", "--wait", "--json", "--", "true").json
+    (entry,) = shell("audit", "--object", ran["id"], "--json").json
+    assert (entry["action"], entry["object_kind"]) == ("job.submitted", "job")
+    shown = shell("audit", "--action", "job", "-n", "1").out
+    assert "job.submitted" in shown
+    assert "127.0.0.1" in shown
+    assert "Nothing such" in shell("audit", "--action", "moon.landed").err
+
+
 def test_the_client_sees_what_the_contract_says(platform: LivePlatform) -> None:
     client = platform.client()
     spec = {"name": "sdk", "commands": ["echo hi"], "labels": {"k": "v"}}

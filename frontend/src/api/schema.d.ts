@@ -89,6 +89,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What was decided in your organization, the newest first; owners and operators only. */
+        get: operations["audit_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The newest 20,000. A text that a spreadsheet would take for a formula begins with '. */
+        get: operations["audit_download"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/exchange": {
         parameters: {
             query?: never;
@@ -1529,6 +1563,15 @@ export interface components {
          * @enum {string}
          */
         ActionEnum: "notify" | "suspend" | "stop";
+        /**
+         * @description * `user` - user
+         *     * `token` - token
+         *     * `agent` - agent
+         *     * `scheduler` - scheduler
+         *     * `platform` - platform
+         * @enum {string}
+         */
+        ActorKindEnum: "user" | "token" | "agent" | "scheduler" | "platform";
         /** @description What the next run of such a job could ask for. */
         Advice: {
             /** @description Of the spec. */
@@ -1633,6 +1676,33 @@ export interface components {
             energy_mj: number | null;
             progress: components["schemas"]["Progress"] | null;
             replicas: components["schemas"]["Replica"][];
+        };
+        /** @description A decision of somebody. */
+        AuditEntry: {
+            /** Format: date-time */
+            at: string;
+            actor_kind: components["schemas"]["ActorKindEnum"];
+            /** @description The user, and the token where one was used. */
+            actor: string;
+            /** @description `noun.verb` */
+            action: string;
+            object_kind: string;
+            object_id: string;
+            before: {
+                [key: string]: unknown;
+            } | null;
+            after: {
+                [key: string]: unknown;
+            } | null;
+            reason: string;
+            /** @description Of the machine that asked; empty for what the platform decided. */
+            address: string;
+            request_id: string;
+        };
+        /** @description One page of them. */
+        AuditList: {
+            items: components["schemas"]["AuditEntry"][];
+            next_cursor: string | null;
         };
         /** @description Ids in the order of the specs. */
         BatchCreated: {
@@ -3951,6 +4021,98 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_list: {
+        parameters: {
+            query?: {
+                /** @description Such as `job.cancelled`, or `job` for all of its kind. */
+                action?: string;
+                /** @description A user's name, by session or by any token of theirs. */
+                actor?: string;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description First day, in UTC. */
+                from?: string;
+                /** @description Rows of a page, 1 to 200; 50 when left out. */
+                limit?: number;
+                /** @description Id of what was decided on. */
+                object?: string;
+                /** @description Last day. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditList"];
+                };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_download: {
+        parameters: {
+            query?: {
+                /** @description Such as `job.cancelled`, or `job` for all of its kind. */
+                action?: string;
+                /** @description A user's name, by session or by any token of theirs. */
+                actor?: string;
+                /** @description First day, in UTC. */
+                from?: string;
+                /** @description Id of what was decided on. */
+                object?: string;
+                /** @description Last day. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Lines with a heading. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
             };
             /** @description Refused. */
             default: {

@@ -7,6 +7,7 @@ from django.urls import path
 from flexai.api.schema import SchemaView
 from flexai.api.views import (
     announcements,
+    audit,
     cycles,
     health,
     job_actions,
@@ -96,6 +97,8 @@ urlpatterns = [
     path("sign-ins/look", sign_ins.SignInLookView.as_view()),
     path("sign-ins/decide", sign_ins.SignInDecideView.as_view()),
     path("announcements", announcements.AnnouncementsView.as_view()),
+    path("audit", audit.AuditView.as_view()),
+    path("audit.csv", audit.AuditFileView.as_view()),
     path("webhooks", webhooks.WebhooksView.as_view()),
     path("webhooks/<str:id>", webhooks.WebhookView.as_view()),
     path("webhooks/<str:id>/secret", webhooks.WebhookSecretView.as_view()),

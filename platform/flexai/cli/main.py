@@ -12,6 +12,7 @@ from flexai.cli import (
     account,
     acting,
     asking,
+    auditing,
     chips,
     keeping,
     output,
@@ -59,6 +60,7 @@ app.add_typer(asking.quota, name="quota", rich_help_panel=_PLACES)
 app.command(rich_help_panel=_PLACES)(spending.usage)
 app.command(rich_help_panel=_PLACES)(savings.savings)
 app.command("export-history", rich_help_panel=_PLACES)(savings.export_history)
+app.command(rich_help_panel=_PLACES)(auditing.audit)
 app.command(rich_help_panel=_ACCOUNT)(account.login)
 app.command(rich_help_panel=_ACCOUNT)(account.logout)
 app.add_typer(account.token, name="token", rich_help_panel=_ACCOUNT)

@@ -269,6 +269,7 @@ class AsyncClient:
     usage = _call(Client.usage)
     savings = _call(Client.savings)
     history = _call(Client.history)
+    audit = _each(Client.audit)
     close = _call(Client.close)
 
     async def __aenter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -20,7 +21,7 @@ from flexai.client.places import (
 )
 from flexai.client.schedules import Schedules
 from flexai.client.transport import Transport
-from flexai.client.types import Announcement
+from flexai.client.types import Announcement, AuditEntry
 from flexai.client.webhooks import Webhooks
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
@@ -92,6 +93,26 @@ class Client:
     def history(self, *, first: str | None = None, last: str | None = None) -> str:
         """What ran on chips on up to 31 days, as JSON lines for `flexai simulate`. Needs an owner or an operator."""
         return self._transport.text("/history", {"from": first, "to": last})
+
+    def audit(
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        about: str | None = None,
+        first: str | None = None,
+        last: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[AuditEntry]:
+        """What was decided in the organization, the newest first. Needs an owner or an operator."""
+        query: dict[str, object] = {
+            "actor": actor,
+            "action": action,
+            "object": object,
+            "from": first,
+            "to": last,
+        }
+        return self._transport.pages("/audit", limit=limit, **query)
 
     def close(self) -> None:
         """The connections are closed afterwards."""

@@ -480,6 +480,22 @@ class Announcement(TypedDict):
     ends_at: str
 
 
+class AuditEntry(TypedDict):
+    """A decision of somebody: `before` and `after` hold what was changed."""
+
+    at: str
+    actor_kind: str
+    actor: str
+    action: str
+    object_kind: str
+    object_id: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    reason: str
+    address: str
+    request_id: str
+
+
 class Delivery(TypedDict):
     """One message to a webhook, and what became of it."""
 

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from unfold.admin import ModelAdmin
@@ -26,6 +26,7 @@ from flexai.console.base import (
     told,
 )
 from flexai.console.quota_tree import quota_tree
+from flexai.tenancy.audit_log import as_csv
 from flexai.tenancy.budgets import remove_budget, set_budget, set_user_caps
 from flexai.tenancy.models import (
     AuditEntry,
@@ -300,11 +301,16 @@ class ServiceAccountAdmin(ConsoleAdmin):
 class AuditEntryAdmin(ConsoleAdmin):
     """Every decision of a principal. Nobody changes it, operators included."""
 
-    list_display = ("at", "actor", "action", "object_kind", "object_id", "organization", "reason")
-    list_filter = ("actor_kind", "object_kind", "organization")
+    list_display = ("at", "actor", "address", "action", "object_kind", "object_id", "organization", "reason")
+    list_filter = ("at", "actor_kind", "object_kind", "organization")
     list_select_related = ("organization",)
-    search_fields = ("actor", "object_id", "action")
+    search_fields = ("actor", "object_id", "action", "address", "request_id")
     ordering = ("-id",)
+    actions = ("export",)
+
+    @action(description="Export as CSV", permissions=["view"])
+    def export(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> HttpResponse:
+        return as_csv("audit", queryset)
 
 
 def _set_quotas(request: HttpRequest, team: Team, formset: Any) -> None:

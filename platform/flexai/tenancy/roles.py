@@ -48,6 +48,7 @@ class Action(StrEnum):
     MANAGE_ACCOUNTS = "manage service accounts"
     MANAGE_HOOKS = "manage webhooks"
     EXPORT_HISTORY = "export the history of jobs"
+    SEE_AUDIT = "see the audit log"
     # of the platform
     RUN_NODES = "change the state of nodes"
     ENROL_NODES = "enrol nodes"
@@ -85,6 +86,7 @@ TABLE: Final[Mapping[Action, frozenset[str]]] = {
     Action.MANAGE_ACCOUNTS: _row("-      -       x           x      x"),
     Action.MANAGE_HOOKS:    _row("-      -       x           x      x"),
     Action.EXPORT_HISTORY:  _row("-      -       -           x      x"),
+    Action.SEE_AUDIT:       _row("-      -       -           x      x"),
     Action.RUN_NODES:       _row("-      -       -           -      x"),
     Action.ENROL_NODES:     _row("-      -       -           -      x"),
     Action.SET_SCHEDULER:   _row("-      -       -           -      x"),

@@ -180,6 +180,8 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("post", "sign-ins/look", {"code": "BCDF-GHJK"}, "401 409 409 409 409 409 409 409"),
     ("post", "sign-ins/decide", {"code": "BCDF-GHJK", "grant": True}, "401 409 409 409 409 409 409 409"),
     ("get", "announcements", None, EVERYBODY),
+    ("get", "audit", None, "401 403 403 403 ok ok ok 403"),
+    ("get", "audit.csv", None, "401 403 403 403 ok ok ok 403"),
     ("get", "webhooks", None, EVERYBODY),
     ("post", "webhooks", HOOK, "401 403 403 ok ok ok ok ok"),
     ("post", "webhooks", {**HOOK, "team": "zebra-team"}, "401 403 403 ok ok 404 404 404"),

@@ -10,6 +10,7 @@ from django.test import Client as Browser
 from django.utils import timezone
 
 from flexai.cluster.models import Cell, Chip, Node, NodeContact, Pool
+from flexai.common.source import asked_from
 from flexai.jobs.models import Attempt, Event, Job
 from flexai.scheduling.models import Cycle, Quarantine, Verdict
 from flexai.tenancy.models import (
@@ -354,3 +355,20 @@ def test_the_page_of_quotas_marks_its_own_entry_alone(browser: Browser, rows: di
         items = [item for group in admin.site.get_sidebar_list(request) for item in group["items"]]
         marks[page] = [str(item["title"]) for item in items if item["active"]]
     assert list(marks.values()) == [["Quotas"], ["Teams"], ["Users"]]
+
+
+def test_the_audit_log_is_exported_as_it_is_filtered(browser: Browser, rows: dict[str, Any]) -> None:
+    with asked_from("asked-1", "192.0.2.7"):
+        kept, _ = [
+            AuditEntry.objects.create(
+                actor_kind="user", actor=name, action="a.b", object_kind="x", object_id="y"
+            )
+            for name in ("=ana", "bob")
+        ]
+    asked = {"action": "export", "_selected_action": [kept.pk]}
+    answer = browser.post("/console/tenancy/auditentry/?q=192.0.2.7", asked)
+    assert answer["Content-Type"].startswith("text/csv")
+    _, line, end = answer.content.decode().split("\r\n")
+    assert "'=ana" in line
+    assert "192.0.2.7" in line
+    assert end == ""

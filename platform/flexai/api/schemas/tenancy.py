@@ -326,3 +326,30 @@ class AnnouncementListSerializer(serializers.Serializer[Any]):
     """What is announced now."""
 
     items = AnnouncementSerializer(many=True)
+
+
+class AuditEntrySerializer(serializers.Serializer[Any]):
+    """A decision of somebody."""
+
+    at = serializers.DateTimeField()
+    actor_kind = serializers.ChoiceField(
+        [(word, word) for word in ("user", "token", "agent", "scheduler", "platform")]
+    )
+    actor = serializers.CharField(help_text="The user, and the token where one was used.")
+    action = serializers.CharField(help_text="`noun.verb`")
+    object_kind = serializers.CharField()
+    object_id = serializers.CharField()
+    before = ObjectField(allow_null=True)
+    after = ObjectField(allow_null=True)
+    reason = serializers.CharField()
+    address = serializers.CharField(
+        help_text="Of the machine that asked; empty for what the platform decided."
+    )
+    request_id = serializers.CharField()
+
+
+class AuditListSerializer(serializers.Serializer[Any]):
+    """One page of them."""
+
+    items = AuditEntrySerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from datetime import date, timedelta
 from typing import Any
 
@@ -19,6 +17,7 @@ from flexai.api.schemas.common import PROBLEM, answers
 from flexai.api.views.base import View, body_of, only_known, principal_of
 from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput
+from flexai.common.spreadsheets import as_text, csv_answer
 from flexai.jobs.statements import HOUR_MS, Row, Statement, Wanted, organization_of, statement
 from flexai.tenancy import prices
 
@@ -35,7 +34,6 @@ _PARAMETERS = [
     OpenApiParameter("organization", OpenApiTypes.STR, description="For operators: of which; by short name."),
 ]
 KWH_MJ = 3_600_000_000
-_RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class UsageView(View):
@@ -72,14 +70,11 @@ class UsageFileView(View):
     def get(self, request: Request) -> HttpResponse:
         """As CSV, in hours and in the currency. A text that a spreadsheet would take for a formula begins with '."""
         wanted, found = _asked(request)
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow([_as_text(part) for part in wanted.by] + _HEADINGS)
-        for row in found.rows:
-            writer.writerow([_as_text(part or "") for part in row.parts] + _cells(row))
-        answer = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
-        answer["Content-Disposition"] = f'attachment; filename="usage-{wanted.first}-{wanted.last}.csv"'
-        return answer
+        return csv_answer(
+            f"usage-{wanted.first}-{wanted.last}",
+            [as_text(part) for part in wanted.by] + _HEADINGS,
+            ([as_text(part or "") for part in row.parts] + _cells(row) for row in found.rows),
+        )
 
 
 class PricesView(View):
@@ -173,7 +168,3 @@ def _cells(row: Row) -> list[str]:
 def _decimal(micro: int) -> str:
     """Millionths as a decimal number."""
     return f"{micro // 1_000_000}.{micro % 1_000_000:06d}"
-
-
-def _as_text(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_RISKY) else cell
