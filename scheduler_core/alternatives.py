@@ -18,10 +18,13 @@ class Alternatives:
         self._ledger, self._policy, self._backfill = ledger, policy, backfill
         self.declined: dict[JobClass, Reason] = {}
         """Classes that could start in this cycle and did not, for a better alternative is near."""
+        self.until: list[int] = []
+        """When the patience of those who declined ends."""
 
     def begin(self) -> None:
         """A new cycle: nothing has been declined."""
         self.declined.clear()
+        self.until.clear()
 
     def chosen(self, job: Job, kind: JobClass, now: int) -> list[JobClass]:
         """The alternatives that the job may start with now, the one it takes first; none when it declines.
@@ -39,6 +42,7 @@ class Alternatives:
         if now - job.submitted < self._policy.patience and (better := self._better(ready[0], choices, now)):
             chip_type = better.chip_type
             self.declined[kind] = BetterSoon(ready[0].chip_type, chip_type, better.at)
+            self.until.append(job.submitted + self._policy.patience)
             return []
         self.declined.pop(kind, None)
         return [opening.kind for opening in ready]

@@ -11,7 +11,7 @@ Reservations are rows: they stand from cycle to cycle until served or infeasible
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -82,6 +82,8 @@ class Backfill:
         """What this cycle starts gives back, in order."""
         self.standing: list[Standing] = []
         """Every reservation that stands, the earliest first."""
+        self._last_passes: list[int] = []
+        """Of who was asked to take back: last instants at which it may still pass what is kept from others."""
         self._glance = Glance(ledger.columns)
         """At the nodes before anything was reserved."""
 
@@ -92,6 +94,7 @@ class Backfill:
         """
         self.now, self._searches = now, 0
         self._started, self._starting = [], []
+        self._last_passes = []
         self.standing = []
         self._glance = Glance(self._ledger.columns)
         self._closing.begin(now)
@@ -111,6 +114,26 @@ class Backfill:
     def is_full(self) -> bool:
         """Whether nobody else may reserve in this cycle, and no node closes."""
         return len(self.standing) >= self._policy.max_reservations and not self._closing.closed
+
+    @property
+    def foresees(self) -> bool:
+        """Whether expected ends decide anything in this cycle."""
+        return bool(self.standing or self._searches)
+
+    def turns(self) -> Iterator[int]:
+        """Instants ahead at which time alone may change what stands or who may pass it, among them the next (S6)."""
+        yield from self._closing.turns()
+        yield from (last + 1 for last in self._last_passes if last >= self.now)
+        if not self.foresees:
+            return
+        if (ends := self._horizon.turns(self.now)) is not None:
+            yield ends
+        for stands in self.standing:
+            lasts = self._closing.stays_open_until(stands.opening.kind)
+            yield from (last + 1 for last in lasts if last >= self.now)
+        if self.standing and len(self.standing) < self._policy.max_reservations:
+            age = self._policy.reserve_age
+            yield from (submitted + age for submitted in self._waiting.submitted_after(self.now - age))
 
     def rows(self) -> tuple[Reservation, ...]:
         """Every reservation that stands, by job."""
@@ -177,6 +200,10 @@ class Backfill:
             if stands is not own and not self.may_pass(kind, stands)
             for placement in stands.opening.placements
         }
+        longest = kind.longest
+        if longest is not None and self.standing:
+            self._last_passes += [stands.at - longest for stands in self.standing if stands is not own]
+        self._last_passes += self._closing.stays_open_until(kind)
         mark = self._ledger.mark()
         if own is not None:
             self._clear(own)

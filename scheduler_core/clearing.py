@@ -90,12 +90,14 @@ class Clearing:
             ledger.lift(ledger.running[attempt], _places(ledger.running[attempt], replicas))
         if not cleared or not (self._gone or self._quota_binds()):
             return None
+        swayed, self._rights.swayed = self._rights.swayed, True
         if not self._placer.fits(self._kind) and not self._make_room_in_quota():
             return None
         self._put_back_what_is_not_needed()
         placements = self._placer.place(self._kind)
         if not self._gone or not placements or not self._stays_within(placements):
             return None
+        self._rights.swayed = swayed
         return Found(tuple(self._taking(attempt) for attempt in sorted(self._gone)), placements)
 
     # -- nodes --------------------------------------------------------------------------------------------
@@ -204,7 +206,7 @@ class Clearing:
         worst = self._rights.worst_rung(attempt)
         if worst <= self._rung:
             every = tuple(place.replica for place in attempt.placements)
-            yield Option(worst, height, self._rights.loss(attempt), attempt.id, every)
+            yield Option(worst, height, self._rights.reckoned(attempt), attempt.id, every)
 
     # -- who ----------------------------------------------------------------------------------------------
 
@@ -278,6 +280,7 @@ class Clearing:
         self._ledger.lift(attempt, more)
         if not self._rights.spares(attempt, self._job.team, ground, more):
             self._ledger.put_back(attempt, more)
+            self._rights.swayed = True
             return False
         self._gone[attempt.id] = gone | frozenset(option.replicas)
         return True
@@ -363,9 +366,10 @@ class Clearing:
 
     def _whole(self, attempt: Id) -> Option:
         """All that is taken from the attempt, as one option."""
-        taking = self._taking(attempt)
-        height = self._rights.height(self._ledger.running[attempt])
-        return Option(taking.rung, height, taking.loss, attempt, tuple(sorted(self._gone[attempt])))
+        taking, row = self._taking(attempt), self._ledger.running[attempt]
+        loss = taking.loss if taking.rung is Rung.SHRINK else self._rights.reckoned(row)
+        gone = tuple(sorted(self._gone[attempt]))
+        return Option(taking.rung, self._rights.height(row), loss, attempt, gone)
 
     def _taking(self, attempt_id: Id) -> Taking:
         attempt, gone = self._ledger.running[attempt_id], self._gone[attempt_id]

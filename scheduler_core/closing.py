@@ -6,7 +6,7 @@ still use it where nothing else will do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Window
@@ -44,6 +44,18 @@ class Closing:
             if state is not None and state.frame.build.unready is None:
                 self.closed[node] = why
                 ledger.close(node, why)
+
+    def turns(self) -> Iterator[int]:
+        """Every instant ahead at which a node closes or opens, in any order (S6)."""
+        if self.closed:
+            instants = [instant for window in self._windows for instant in (window.starts, window.ends)]
+            instants += [drain for node in self.closed if (drain := self._ledger.nodes[node].drain_at)]
+            yield from (instant for instant in instants if instant > self._now)
+
+    def stays_open_until(self, kind: JobClass) -> Iterator[int]:
+        """For each node that closes to this class: the last instant at which it may still start there."""
+        if kind.longest is not None:
+            yield from (closes - kind.longest for closes in self.of(kind).values() if closes != ALREADY)
 
     def of(self, kind: JobClass) -> Mapping[Id, int]:
         """Until when this class may use each node that closes to it."""

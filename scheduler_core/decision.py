@@ -206,3 +206,6 @@ class Decision:
     """Guests that are told to leave."""
     effort: int = 0
     """S4: samples and candidate classes per request; a stated function of load."""
+    due: int | None = None
+    """S6: when to decide again if nothing is heard before: until then nothing new would be decided, however long one
+    waits, once this is carried out. `now` where the cycle stopped at a bound, None where only news can change it."""

@@ -13,7 +13,8 @@ from dataclasses import replace
 from scheduler_core.alternatives import Alternatives
 from scheduler_core.backfill import Backfill
 from scheduler_core.compiled import LONG
-from scheduler_core.decision import Decision, Resizing, Start, Unit, Verdict
+from scheduler_core.decision import Decision, Excess, Resizing, Start, Taking, Unit, Verdict
+from scheduler_core.due import Due
 from scheduler_core.effort import effort
 from scheduler_core.fairness import FairShares, Sharing, Standing
 from scheduler_core.guests import guest_use
@@ -60,6 +61,16 @@ class Scheduler:
         self._levels = ServiceLevels(self._ledger, policy)
         self._elasticity = Elasticity(self._ledger, self._placer, policy, self._waiting, self._backfill)
         self._lending = Lending(self._ledger, policy)
+        self._due = Due(
+            self._ledger,
+            policy,
+            self._waiting,
+            self._levels,
+            self._backfill,
+            self._alternatives,
+            self._take_back,
+            self._lending,
+        )
 
     def apply(self, events: Iterable[FeedEvent]) -> None:
         """Know what these events say, in their order. An event told twice changes nothing."""
@@ -71,11 +82,6 @@ class Scheduler:
             else:
                 self._ledger.note(event)
                 self._note_for_the_line(event)
-
-    @property
-    def has_elastic(self) -> bool:
-        """Whether elastic work runs: then time alone may change the decision (E1)."""
-        return bool(self._ledger.elastic)
 
     def decide(self, now: int) -> Decision:
         """What to start now, and why everybody else waits (S2, X1).
@@ -103,6 +109,7 @@ class Scheduler:
             served = self._serve_the_line(units, standing, living | pending.keys())
             resizings = self._share_out_the_rest(units, shares, pending, settled) if served else ()
             verdicts = self._tell_the_others_why(units, living, pending)
+            due = self._when_due(units, relief, over)
         finally:
             self._ledger.rewind()
         decision = Decision(
@@ -115,6 +122,7 @@ class Scheduler:
             resizings=resizings,
             relief=relief,
             effort=thought,
+            due=due,
         )
         lawful = enforce(self._ledger, self._waiting.jobs, decision)[0]
         lent = self._lending.lend(lawful, self._waiting.jobs, now)
@@ -125,6 +133,7 @@ class Scheduler:
         if isinstance(event, Upsert):
             if isinstance(event.row, Running):
                 self._lending.note(event.row)
+                self._due.note(event.row)
                 if event.row.kind is AllocationKind.OWNED:
                     self._horizon.note(event.row)
                     self._levels.note(event.row)
@@ -134,6 +143,7 @@ class Scheduler:
             self._lending.forget(event.id)
             self._horizon.forget(event.id)
             self._levels.forget(event.id)
+            self._due.forget(event.id)
         elif event.kind is Team:
             self._waiting.note_team(event.id, caps_users=False)
 
@@ -179,6 +189,14 @@ class Scheduler:
             if line.exact:
                 return line
         return self._waiting.line(standing, self._ledger, apart=reserved)
+
+    def _when_due(
+        self, units: Mapping[Id, Unit], relief: Sequence[Taking], over: Sequence[Excess]
+    ) -> int | None:
+        """S6: at once where the cycle stopped at its bound on starts."""
+        if len(units) >= self._policy.max_starts:
+            return self._now
+        return self._due.after(self._now, units.values(), relieves=bool(relief), over=bool(over))
 
     def _share_out_the_rest(
         self, units: dict[Id, Unit], shares: FairShares, pending: dict[Id, int], settled: Set[Id]

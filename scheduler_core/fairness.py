@@ -14,6 +14,7 @@ from typing import Final
 from scheduler_core.division import Claim, divide
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import WHOLE_CHIP, Id, PastUse, Quota, Request, Team
+from scheduler_core.policy import MINUTE
 from scheduler_core.slices import charge, slice_milli
 from scheduler_core.trial import Use
 
@@ -148,7 +149,7 @@ class Standing:
         self._ledger = ledger
         self._guests = guests or {}
         self._shares = shares
-        self._now, self._half_life = now, half_life
+        self._now, self._half_life = last_fading(now), half_life
         self._past: dict[Id, dict[str, int]] = {}
 
     def __call__(self, team: Id) -> tuple[int, int]:
@@ -189,6 +190,11 @@ class Standing:
             use.chip_type: average_use(use, self._now, self._half_life)
             for use in (row.past_use if row else ())
         }
+
+
+def last_fading(now: int) -> int:
+    """Past use fades in steps: as of the last whole minute (S6)."""
+    return now - now % MINUTE
 
 
 def average_use(use: PastUse, now: int, half_life: int) -> int:

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Placement, Running
 from scheduler_core.ordering import longest_run
-from scheduler_core.policy import MINUTE, Policy
+from scheduler_core.policy import MINUTE, Policy, last_beat, next_beat
 from scheduler_core.shape import Tenant, tenant
 
 
@@ -47,10 +47,10 @@ def expected_end(attempt: Running, policy: Policy, now: int) -> int | None:
     The median of what was learned, once that is past the ninth decile, always within `max_duration`; without
     anything learned `max_duration`, else the policy's `run_time`. Overdue work is expected to need as long
     again as it had been given, doubled until that lies ahead, and at least a minute. Who is leaving has a
-    minute.
+    minute from the last beat on (S6).
     """
     if attempt.leaving:
-        return now + MINUTE
+        return last_beat(now) + MINUTE
     bound = None if attempt.max_duration is None else attempt.started + attempt.max_duration
     if attempt.endless and bound is None:
         return None
@@ -64,7 +64,7 @@ def expected_end(attempt: Running, policy: Policy, now: int) -> int | None:
     end = attempt.started + (span << ((now - attempt.started) // span).bit_length())
     if bound is None:
         return end
-    return min(end, bound) if bound > now else now + MINUTE
+    return min(end, bound) if bound > now else last_beat(now) + MINUTE
 
 
 End: TypeAlias = tuple[int, Id, Id]
@@ -111,6 +111,10 @@ class Horizon:
         for end in self._ends_of.pop(attempt_id, ()):
             del self._ends[bisect_left(self._ends, end)]
         self._moving.discard(attempt_id)
+
+    def turns(self, now: int) -> int | None:
+        """The next instant at which an expected end is another, with nothing heard of its attempt (S6)."""
+        return next_beat(now) if self._moving else next((end[0] for end in self._ends[:1]), None)
 
     def releases(self, only: Collection[Id] | None = None) -> Iterator[Release]:
         """What running work gives back, in order; `only`: on these nodes. What is promised to somebody stays

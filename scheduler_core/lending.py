@@ -87,6 +87,13 @@ class Lending:
         """It has ended."""
         self._offering.discard(attempt)
 
+    def turns(self, now: int) -> Iterator[int]:
+        """When owners who are back will have been so for as long as guests may stay (S6)."""
+        for attempt in self._offering if self._ledger.guests else ():
+            owner = self._ledger.running.get(attempt)
+            if owner is not None and owner.busy is not None and owner.busy + self._policy.yield_stop > now:
+                yield owner.busy + self._policy.yield_stop
+
     def lend(self, decision: Decision, waiting: Mapping[Id, Job], now: int) -> Decision:
         """The decision with guests: who must go, who starts only when they have gone, who is let in.
 

@@ -47,6 +47,7 @@ class Consolidation:
         start = self._ledger.mark()
         if not self._may_be_enough() or not self._clear_nodes():
             return None
+        swayed, self._rights.swayed = self._rights.swayed, True
         for moved in sorted(self._moves, key=self._loss, reverse=True):
             rest = {attempt: new for attempt, new in self._moves.items() if attempt != moved}
             if self._fits_with(rest, start):
@@ -54,6 +55,7 @@ class Consolidation:
         if not self._moves or not self._fits_with(self._moves, start):
             return None
         placements = self._placer.place(self._kind)
+        self._rights.swayed = swayed
         return Found(tuple(self._taking(attempt) for attempt in sorted(self._moves)), placements)
 
     def _may_be_enough(self) -> bool:
@@ -98,7 +100,10 @@ class Consolidation:
         """
         ledger, placer, mark = self._ledger, self._placer, self._ledger.mark()
         movers = self._fewest(node)
-        if movers is None or len(movers) + len(self._moves) > self._budget:
+        if movers is None:
+            return False
+        self._rights.swayed = True
+        if len(movers) + len(self._moves) > self._budget:
             return False
         for attempt in movers:
             ledger.lift(attempt, attempt.placements)
@@ -182,7 +187,7 @@ class Consolidation:
             yield from (self._rights.listed(team, priority, looks).entries for priority in by_priority)
 
     def _loss(self, attempt: Id) -> tuple[int, Id]:
-        return self._rights.loss(self._ledger.running[attempt]), attempt
+        return self._rights.reckoned(self._ledger.running[attempt]), attempt
 
     def _taking(self, attempt_id: Id) -> Taking:
         attempt = self._ledger.running[attempt_id]

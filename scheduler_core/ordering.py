@@ -225,6 +225,14 @@ class Waiting:
             self._in_order = sorted(self._cohorts.values(), key=lambda cohort: cohort.places[0])
         return self._in_order
 
+    def submitted_after(self, instant: int) -> Iterator[int]:
+        """For each class the first of its submit times after this instant."""
+        for cohort in self._cohorts.values():
+            priority, level, *_ = cohort.places[0]
+            at = bisect_left(cohort.places, (priority, level, instant + 1, 0))
+            if at < len(cohort.places):
+                yield cohort.places[at][2]
+
     def demand(self, ledger: Ledger) -> dict[Use, int]:
         """What each team's waiting jobs ask for, in milli-chips: each on its first alternative and there on
         the first chip type it names, without one on the cell's fastest; gangs at their minimum (F2).

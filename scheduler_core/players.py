@@ -14,7 +14,7 @@ from scheduler_core.ledger import Ledger
 from scheduler_core.model import WHOLE_CHIP, AllocationKind, Curve, Id, Job, Placement, Running
 from scheduler_core.ordering import JobClass, Waiting
 from scheduler_core.placement import Placer
-from scheduler_core.policy import Policy
+from scheduler_core.policy import Policy, last_beat
 from scheduler_core.request import wants_chips
 from scheduler_core.rights import Rights
 from scheduler_core.verdicts import bar_to
@@ -71,7 +71,7 @@ class Players:
 
     def begin(self, now: int, rights: Rights) -> None:
         """Of the cycle at this instant; whom `rights` has plans for takes no part."""
-        self._now, self._rights = now, rights
+        self._now, self._rights = last_beat(now), rights
 
     def any(self, units: Mapping[Id, Unit]) -> bool:
         """Whether there is anything elastic at all: a quick look."""
@@ -152,7 +152,7 @@ class Players:
             and attempt.checkpoint
             and attempt.kind is AllocationKind.OWNED
             and not attempt.departing
-            and self._rights.may_be_resized(attempt)
+            and self._rights.may_be_resized(attempt, self._now)
             and self._since_resize(attempt) >= self.interval
             and budget_spent(self._ledger, attempt.team) is None
         )

@@ -8,6 +8,19 @@ from typing import Final
 SECOND: Final = 1000
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
+BEAT: Final = 10 * SECOND
+"""What changes with every millisecond is taken as it was at the last whole beat, so that it is known when it changes
+next (S6)."""
+
+
+def last_beat(now: int) -> int:
+    """The latest whole beat up to this instant."""
+    return now - now % BEAT
+
+
+def next_beat(now: int) -> int:
+    """The first whole beat after this instant."""
+    return last_beat(now) + BEAT
 
 
 class PolicyOutOfBounds(ValueError):  # noqa: N818 - it says what is true of the policy

@@ -112,7 +112,7 @@ def _steps(candidates: list[Running], rights: Rights) -> list[tuple[Running, tup
         for place in attempt.placements[attempt.gang.minimum :]
     ]
     whole = [
-        (rights.worst_rung(attempt), rights.loss(attempt), attempt.id, attempt.placements)
+        (rights.worst_rung(attempt), rights.reckoned(attempt), attempt.id, attempt.placements)
         for attempt in candidates
     ]
     by_id = {attempt.id: attempt for attempt in candidates}

@@ -20,7 +20,7 @@ from scheduler_core.decision import Ground, Rung
 from scheduler_core.fairness import FairShares
 from scheduler_core.ledger import Ledger, Listed
 from scheduler_core.model import AllocationKind, Id, Job, Placement, Running
-from scheduler_core.policy import Policy
+from scheduler_core.policy import Policy, last_beat
 from scheduler_core.service import level_of
 
 BETWEEN_TEAMS: Final = (Ground.GUARANTEE, Ground.SERVICE_LEVEL, Ground.FAIR_SHARE)
@@ -34,6 +34,16 @@ Sort: TypeAlias = int
 
 Level: TypeAlias = tuple[Id, bool]
 """A team with all teams below it, or (true) its own work alone, which stands beside its sub-teams (F2)."""
+
+
+def protection(job: Job | Running, policy: Policy) -> int:
+    """For how long after its start nothing is taken from it (R1). Work that was taken too often and goes on from a
+    checkpoint first runs so long that a restart is a small part of it.
+    """
+    least = max(policy.min_runtime, job.min_runtime)
+    if job.times_taken < policy.max_times_taken:
+        return least
+    return max(least, RUN_PER_RESTART * job.restart_cost)
 
 
 class ToLookAt(NamedTuple):
@@ -51,6 +61,8 @@ class Rights:
         self.now = now
         self.taken: set[Id] = set()
         """Attempts that gave up something in this cycle."""
+        self.swayed = False
+        """Whether a search that found nothing might have, had it taken in another order (S6)."""
         self.barred: frozenset[Id] = frozenset()
         """Nodes on which nothing may be taken now."""
         self._ledger = ledger
@@ -101,18 +113,9 @@ class Rights:
             and not attempt.leaving
             and not attempt.going
             and attempt.id not in self._promised
-            and self.now - attempt.started >= self._protected(attempt)
+            and self.now - attempt.started >= protection(attempt, self._policy)
             and (attempt.checkpoint or attempt.times_taken < policy.max_times_taken)
         )
-
-    def _protected(self, attempt: Running) -> int:
-        """For how long after its start nothing is taken from it. Work that was taken too often and goes on from
-        a checkpoint first runs so long that a restart is a small part of it.
-        """
-        least = max(self._policy.min_runtime, attempt.min_runtime)
-        if attempt.times_taken < self._policy.max_times_taken:
-            return least
-        return max(least, RUN_PER_RESTART * attempt.restart_cost)
 
     def height(self, attempt: Running) -> int:
         """Less for who has had more: of work that keeps what it has done, minus its service level."""
@@ -122,10 +125,10 @@ class Rights:
         """The service level that a live attempt's job has reached."""
         return self._ledger.levels.get(attempt.id, 0)
 
-    def may_be_resized(self, attempt: Running) -> bool:
+    def may_be_resized(self, attempt: Running, now: int) -> bool:
         """E1: no cycle has plans for it, and it is as old as it asked to be."""
         planned = attempt.id in self.taken or attempt.id in self._promised
-        return not planned and self.now - attempt.started >= attempt.min_runtime
+        return not planned and now - attempt.started >= attempt.min_runtime
 
     def worst_rung(self, attempt: Running) -> Rung:
         """How it ends when all of it is taken."""
@@ -256,6 +259,11 @@ class Rights:
         since its start, and what the new start costs.
         """
         return self._milli(attempt) * (self.now - attempt.saved + attempt.restart_cost) // 1000
+
+    def reckoned(self, attempt: Running) -> int:
+        """The same as of the last beat: what is compared, so that it is known when the answer may change (S6)."""
+        since = max(last_beat(self.now) - attempt.saved, 0)
+        return self._milli(attempt) * (since + attempt.restart_cost) // 1000
 
     def loss_of_shrinking(self, attempt: Running) -> int:
         """Chip-milliseconds lost when it goes on smaller: all its replicas form anew."""

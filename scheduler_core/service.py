@@ -10,8 +10,9 @@ from bisect import bisect_right
 from heapq import heapify, heappop, heappush
 
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import Id, Job, Running
+from scheduler_core.model import WHOLE_CHIP, Id, Job, Running
 from scheduler_core.policy import Policy
+from scheduler_core.request import wants_chips
 
 
 def level_of(job: Job | Running, policy: Policy, live: int = 0) -> int:
@@ -21,6 +22,16 @@ def level_of(job: Job | Running, policy: Policy, live: int = 0) -> int:
     if not policy.service_levels or not job.preemptible:
         return 0
     return bisect_right(policy.service_levels, job.attained + live)
+
+
+def next_level_in(job: Job, policy: Policy) -> int | None:
+    """For how long a job that starts now stays on its level at least; None where it stays for good."""
+    level = level_of(job, policy)
+    request = job.gang.request
+    milli = job.gang.maximum * (request.chips * WHOLE_CHIP or WHOLE_CHIP)
+    if not job.preemptible or level >= len(policy.service_levels) or not wants_chips(request):
+        return None
+    return max(1000 * (policy.service_levels[level] - job.attained) // milli, 1)
 
 
 class ServiceLevels:
@@ -59,6 +70,12 @@ class ServiceLevels:
             at, attempt = heappop(self._next)
             if self._due.get(attempt) == at:
                 self._rise(self._ledger.running[attempt])
+
+    def turns(self) -> int | None:
+        """When the next live attempt reaches its next level, at the latest `go_to`'s state (S6)."""
+        while self._next and self._due.get(self._next[0][1]) != self._next[0][0]:
+            heappop(self._next)
+        return self._next[0][0] if self._next else None
 
     def _rise(self, attempt: Running) -> None:
         """It stands on its level of now, and is looked at again when it reaches the next."""

@@ -22,7 +22,7 @@ from scheduler_core.model import Id, Job, Running
 from scheduler_core.moves import Consolidation
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
-from scheduler_core.policy import Policy
+from scheduler_core.policy import Policy, next_beat
 from scheduler_core.promises import Coming, hold_promise, hold_start
 from scheduler_core.rights import Rights
 
@@ -39,12 +39,15 @@ class TakeBack:
         self.rights = Rights(ledger, policy, 0, FairShares())
         self.promised: list[Id] = []
         """Jobs that were promised chips in this cycle."""
+        self._cut_short = False
+        """Whether a bound of the cycle ended a search: with what was decided, the next one may find more."""
         self._in_vain: set[Hashable] = set()
         """What this cycle has searched for and not found, each in which state of the nodes."""
 
     def begin_cycle(self, now: int, shares: FairShares) -> None:
         """Nothing is taken yet; `shares` are the fair shares of this cycle (R2)."""
         self._searches = self._moves = 0
+        self._cut_short = False
         self.rights = Rights(self._ledger, self._policy, now, shares)
         self.promised = []
         self._in_vain.clear()
@@ -57,6 +60,14 @@ class TakeBack:
     def may_search(self, kind: JobClass) -> bool:
         """Whether it is worth looking."""
         return not self.is_done and not kind.problem
+
+    def turns(self, now: int) -> Iterator[int]:
+        """When a search may find something that this cycle did not, other than by whose protection ends (S6)."""
+        bounded = self._cut_short or self._searches >= self._policy.max_searches
+        if bounded and self.promised:
+            yield now
+        elif self.rights.swayed:
+            yield next_beat(now)
 
     def take_for(self, job: Job, kind: JobClass, barred: Collection[Id] = ()) -> Unit | None:
         """The job's start with all that is taken for it, held in the trial as a promise; None, with nothing
@@ -85,6 +96,8 @@ class TakeBack:
             yield Rung.SHRINK
         if self._moves < self._policy.max_moves:
             yield Rung.MOVE
+        else:
+            self._cut_short = True
         yield Rung.SUSPEND
         if self._ledger.unsaved:
             yield Rung.EVICT
@@ -93,6 +106,7 @@ class TakeBack:
         ledger, placer, policy = self._ledger, self._placer, self._policy
         if rung is Rung.MOVE:
             left = policy.max_moves - self._moves
+            self._cut_short |= left < policy.max_moves
             return Consolidation(kind, chip_type, ledger, placer, self.rights, policy, left).run()
         return Clearing(job, kind, chip_type, rung, ledger, placer, self.rights, policy).run()
 

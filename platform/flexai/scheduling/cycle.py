@@ -42,6 +42,8 @@ PACE_SECONDS = 0.01
 pass. Where nobody waits there is nothing to pace: whoever comes next asks for a cycle."""
 IDLE_RECORD_SECONDS = 5.0
 """A cycle that merely ran is put on record no more often."""
+DROPPED_MS = 1000
+"""What did not hold is not decided again sooner by time alone: it may go on not to hold."""
 LOCK_WAIT_MS = 300
 """Longer than another process holds the lock (`MAX_SECONDS`)."""
 SET_ASIDE = "The cell's records contradict each other. What this touches is set aside until they are right:"
@@ -63,6 +65,8 @@ class CycleReport:
     """There is more to do: request another cycle."""
     verdicts_pending: bool = False
     """Verdicts were put off: a cycle in a second writes them."""
+    wakes_at: int | None = None
+    """Without news there is something to decide again from then on (S6), in ms since the epoch."""
     error: str = ""
     """Traceback of the pass that raised."""
 
@@ -92,7 +96,7 @@ def _run_passes(cell_id: int, report: CycleReport) -> None:
         notes = CycleNotes(started_at=clock.now())
         refreshed = _refresh(cell_id, notes)
         state = refreshed.state
-        report.verdicts_pending = state.verdicts.pending
+        report.verdicts_pending, report.wakes_at = state.verdicts.pending, state.wakes_at
         if doubted and not refreshed.news and not state.is_fresh:
             forget(cell_id)
             doubted = False
@@ -106,9 +110,9 @@ def _run_passes(cell_id: int, report: CycleReport) -> None:
         report.passes += 1
         report.started += len(applied.units)
         report.dropped += len(applied.dropped)
-        report.verdicts_pending = state.verdicts.pending
+        report.verdicts_pending, report.wakes_at = state.verdicts.pending, state.wakes_at
         doubted = bool(applied.dropped)
-        if not (notes.waiting or state.unfinished or doubted):
+        if not (notes.waiting or doubted):
             return
         if not (applied.units or applied.dropped):
             return
@@ -162,8 +166,9 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
         state.verdicts.started(lent.jobs)
     dropped = _remember(cell_id, state, decision, notes)
     applied = replace(applied, dropped=applied.dropped + dropped)
-    state.decided_at = time.monotonic()
-    state.unfinished = len(decision.units) >= state.policy.max_starts
+    state.due = decision.due
+    if applied.dropped and decision.due is not None:
+        state.due = max(decision.due, decision.now + DROPPED_MS)
     state.verdicts.keep(decision.verdicts, notes.started_at)
     return applied
 

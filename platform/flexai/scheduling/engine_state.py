@@ -22,8 +22,6 @@ from scheduler_core.policy import Policy
 FRESH_SECONDS = 10
 """A doubted state is read anew no more often than this: where engine and rows disagree for good (over a limit
 that only the rows know, say), not every cycle shall be a slow one."""
-ELASTIC_SECONDS = 10
-"""While elastic work runs, it is decided at least so often, news or not (E1)."""
 REBUILD_SECONDS = 600
 """At least so often the state is read anew, so that a fault of the feed cannot live long."""
 CONTRADICTED_SECONDS = 30
@@ -48,17 +46,15 @@ class EngineState:
     recorder: Recorder
     built_at: float = field(default_factory=time.monotonic)
     """Seconds of the monotonic clock."""
-    decided_at: float = 0.0
-    unfinished: bool = False
-    """The last decision stopped at its bound, or some of it did not hold: decide again even without news."""
-
+    due: int | None = None
+    """When time alone may change what is right (S6), in ms since the epoch; None where only news can."""
     lacks_code: bool = False
     """It is decided by plain loops until there is machine code."""
 
     @property
-    def is_due(self) -> bool:
-        """Whether time alone may have changed what is right: elastic work keeps its size for a while, then grows."""
-        return self.scheduler.has_elastic and time.monotonic() - self.decided_at >= ELASTIC_SECONDS
+    def wakes_at(self) -> int | None:
+        """When there is something to decide though nothing is heard before, in ms since the epoch."""
+        return min((at for at in (self.due, self.feed.wakes_at) if at is not None), default=None)
 
     @property
     def is_fresh(self) -> bool:
@@ -98,7 +94,8 @@ def refresh(cell_id: int, now: int) -> Refreshed:
         return _rebuild(cell_id, now, changes.rebuild)
     state.scheduler.apply(changes.events)
     state.recorder.heard(changes.events)
-    return Refreshed(state, news=changes.news or state.unfinished or state.verdicts.due or state.is_due)
+    is_due = state.due is not None and state.due <= now
+    return Refreshed(state, news=changes.news or is_due or state.verdicts.due)
 
 
 def forget(cell_id: int) -> None:

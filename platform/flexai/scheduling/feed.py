@@ -130,6 +130,11 @@ class Feed:
         """The cell's policy when the feed began; a later change asks for a rebuild."""
         return policy_from(self._policy)
 
+    @property
+    def wakes_at(self) -> int | None:
+        """When the first job whose `start_after` lies ahead begins to wait, in ms since the epoch."""
+        return min((row.start_after for row in self._sleeping.values() if row.start_after), default=None)
+
     def promises(self) -> dict[int, Promise]:
         """The promises that it has told, by job."""
         return self._mirror[Promise]  # type: ignore[return-value]

@@ -32,6 +32,8 @@ from flexai.scheduling import (
 
 log = logging.getLogger(__name__)
 
+TICK_MS = 6000
+"""A tick and some more: what is due later than that, the cycle of a tick will ask for."""
 VERDICT_SECONDS = 1
 """How long verdicts that were put off wait for their cycle."""
 KEPT_REMOVALS = timedelta(days=1)
@@ -41,12 +43,15 @@ _BROKER_ERRORS = (redis.RedisError, OperationalError, OSError)
 
 @shared_task(name=CYCLE_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
 def run_cycle(cell_id: int) -> None:
-    """Run the loop of one cell; ask for another run when there is more to do."""
+    """Run the loop of one cell; ask for another run when there is more to do, or will be by time alone."""
     report = cycle.run_cycle(cell_id)
     try:
         if report.again:
             request_cycle(cell_id)
-        elif report.verdicts_pending:
+            return
+        if report.wakes_at is not None:
+            _request_at(cell_id, report.wakes_at)
+        if report.verdicts_pending:
             _request_verdicts(cell_id)
     except _BROKER_ERRORS as error:
         log.warning("broker not reached, the tick will heal it: %s", error)
@@ -125,14 +130,31 @@ def prune() -> None:
     records.forget_old_records(kept_removals_from=clock.now() - KEPT_REMOVALS)
 
 
+def _request_at(cell_id: int, wakes_at: int) -> None:
+    """A cycle at this instant (ms since the epoch), unless that is further off than a tick or one comes before."""
+    now = clock.to_ms(clock.now())
+    left = max(wakes_at - now, 1)
+    if left > TICK_MS:
+        return
+    key = f"flexai:cycle_wakes_at:{cell_id}"
+    asked_for = int(valkey().get(key) or 0)
+    if not now < asked_for <= wakes_at:
+        valkey().set(key, wakes_at, px=left)
+        _request_in(cell_id, left / 1000)
+
+
 def _request_verdicts(cell_id: int) -> None:
     """One cycle in `VERDICT_SECONDS`, however often it is asked for."""
     if valkey().set(f"flexai:verdicts_requested:{cell_id}", 1, nx=True, px=VERDICT_SECONDS * 1000):
-        current_app.send_task(
-            CYCLE_TASK,
-            args=[cell_id],
-            queue=f"cell.{cell_id}",
-            countdown=VERDICT_SECONDS,
-            ignore_result=True,
-            retry=False,
-        )
+        _request_in(cell_id, VERDICT_SECONDS)
+
+
+def _request_in(cell_id: int, seconds: float) -> None:
+    current_app.send_task(
+        CYCLE_TASK,
+        args=[cell_id],
+        queue=f"cell.{cell_id}",
+        countdown=seconds,
+        ignore_result=True,
+        retry=False,
+    )

@@ -40,6 +40,8 @@ class Cell:
         self.decisions = 0
         self.quiet = False
         """Whether the last decision changed nothing."""
+        self.due: int | None = None
+        """When to decide again if nothing happens before (S6)."""
         self.efforts: set[int] = set()
         """What its decisions thought with (S4)."""
         self.milli_held = 0
@@ -97,6 +99,7 @@ class Cell:
             decision = self.scheduler.decide(now)
             self.decisions += 1
             self.efforts.add(decision.effort)
+            self.due = decision.due
             if decision.broken:
                 raise LawBroken(decision.broken[0].sentence)
             self.quiet = turn == 0 and not (decision.units or decision.relief or decision.resizings)

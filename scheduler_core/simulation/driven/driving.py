@@ -66,9 +66,10 @@ def drive(
     progress: Callable[[int], None] = lambda done: None,
 ) -> Driven:
     """Play the workload to its last end, or to `until` ms; nodes are lost and back as `losses` say. Chips are
-    free from the instant a run ends, and given away at the next round. While jobs wait the engine decides every
-    round; after a decision that changed nothing, every `quiet_rounds` as long as nothing happens. Raises
-    `RuntimeError` where the engine breaks a law or leaves jobs waiting for ever.
+    free from the instant a run ends, and given away at the next round. The engine decides in every round in which
+    something has happened or time alone may have changed the answer (S6); after a decision that changed nothing, for
+    time alone only every `quiet_rounds`. Raises `RuntimeError` where the engine breaks a law or leaves jobs waiting for
+    ever.
     """
     empty = empty_cell(work, cluster, quotas)
     driving = _Driving(work, cluster, policy, empty, sliced=sliced, restart_ms=restart_ms)
@@ -76,8 +77,8 @@ def drive(
     now = 0
     while (then := driving.next_event()) is not None:
         due = -(-then // round_ms) * round_ms
-        if driving.cell.waiting:
-            due = min(due, now + round_ms * (quiet_rounds if driving.cell.quiet else 1))
+        if (wakes_at := _wakes_at(driving.cell, now, round_ms, quiet_rounds)) is not None:
+            due = min(due, wakes_at)
         if until is not None and due > until:
             break
         now = due
@@ -85,6 +86,14 @@ def drive(
     if until is None and driving.cell.waiting:
         raise RuntimeError(f"the engine leaves {len(driving.cell.waiting)} jobs waiting for ever")
     return driving.result(until)
+
+
+def _wakes_at(cell: Cell, now: int, round_ms: int, quiet_rounds: int) -> int | None:
+    """The next round in which to decide although nothing happens; None where there is no such."""
+    if cell.due is None:
+        return None
+    soonest = now + round_ms * (quiet_rounds if cell.quiet else 1)
+    return max(soonest, -(-cell.due // round_ms) * round_ms)
 
 
 class _Driving:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from flexai.cluster.models import Chip, Node
+from flexai.common import clock
 from flexai.jobs.models import Allocation, Attempt, Event, Job
 from flexai.scheduling import cycle, engine_state
 from flexai.scheduling.cycle import run_cycle
-from flexai.scheduling.models import CellPolicy, Cycle, Verdict
+from flexai.scheduling.models import CellPolicy, Cycle, Promise, Verdict
 from flexai.tenancy.models import AuditEntry, Team, TeamUse
 from scheduler_core import Policy
 from tests.server.scheduling.world import World, counters_agree, end
@@ -92,6 +95,36 @@ def test_a_cycle_without_news_decides_nothing_and_writes_nothing():
     report = run_cycle(world.cell.pk)
     assert (report.passes, report.started) == (0, 0)
     assert list(Cycle.objects.values()) == before
+
+
+def test_time_alone_is_a_reason_to_decide(monkeypatch):
+    """S6: what was protected by `min_runtime` is taken as soon as it no longer is, though nothing has happened."""
+    world = World()
+    world.a_node(chips=1)
+    CellPolicy.objects.create(cell=world.cell, values={"min_runtime": 60_000})
+    low = world.a_job("low", chips=1, priority=10)
+    run_cycle(world.cell.pk)
+    victim = Attempt.objects.get(job=low)
+    urgent = world.a_job("urgent", chips=1, priority=90)
+    report = run_cycle(world.cell.pk)
+    ends = victim.placed_at + timedelta(minutes=1)
+    assert report.wakes_at == clock.to_ms(ends)
+    assert run_cycle(world.cell.pk).passes == 0
+    victim.refresh_from_db()
+    assert victim.state == "placed"
+    monkeypatch.setattr(clock, "now", lambda: ends)
+    assert run_cycle(world.cell.pk).passes == 1
+    victim.refresh_from_db()
+    assert victim.state == "stopping"
+    assert Promise.objects.get().job == urgent
+
+
+def test_a_job_that_sleeps_says_when_it_begins_to_wait():
+    world = World()
+    world.a_node(chips=1)
+    wakes = clock.now() + timedelta(minutes=5)
+    world.a_job("later", chips=1, start_after=wakes)
+    assert run_cycle(world.cell.pk).wakes_at == clock.to_ms(wakes)
 
 
 def test_an_array_keeps_its_cap():

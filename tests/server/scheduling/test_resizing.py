@@ -18,6 +18,7 @@ from flexai.scheduling.snapshot import take_snapshot
 from scheduler_core import Unit
 from scheduler_core.decision import Ground, Resize, Resizing, Rung, Start, Taking
 from scheduler_core.lifecycle import Outcome
+from scheduler_core.policy import BEAT
 from tests.server.scheduling.world import World, counters_agree
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -237,7 +238,6 @@ def test_the_engine_hears_of_gangs_that_can_go_on_and_of_no_others(world: World)
 
 
 def test_time_alone_lets_elastic_work_grow(world: World, monkeypatch) -> None:
-    monkeypatch.setattr("flexai.scheduling.engine_state.ELASTIC_SECONDS", 0)
     CellPolicy.objects.filter(cell=world.cell).update(values={"resize_interval": 60_000})
     other = world.a_job("other", chips=1)
     cycle(world)
@@ -247,6 +247,8 @@ def test_time_alone_lets_elastic_work_grow(world: World, monkeypatch) -> None:
     run_cycle(world.cell.pk)
     assert live(job).state == "placed", "too young"
     age(live(job), minutes=10)
-    run_cycle(world.cell.pk)
+    assert run_cycle(world.cell.pk).wakes_at is not None, "older, which is no news"
+    later = clock.now() + timedelta(milliseconds=BEAT)
+    monkeypatch.setattr("flexai.scheduling.cycle.clock.now", lambda: later)
     run_cycle(world.cell.pk)
     assert live(job).state == "stopping"

