@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from node_agent.cgroups import Detected
 from node_agent.datadir import JOBS
 from node_agent.drivers import Driver
+from node_agent.drivers.mps import Mps
 from node_agent.launch import Launch
 from node_agent.progress import progress_name
 from node_agent.protocol import WantedReplica
@@ -37,6 +38,8 @@ class Place:
     groups: Detected
     users: Users | None
     """None: everything runs as the agent's own user."""
+    mps: Mps | None = None
+    """What holds programs to their part of an NVIDIA chip; None where there is none."""
 
 
 def build_launch(wanted: WantedReplica, place: Place) -> Launch:
@@ -53,6 +56,7 @@ def build_launch(wanted: WantedReplica, place: Place) -> Launch:
     preempt_file = f"{job_dir}/.flexai-preempt-{wanted.number}-{wanted.replica}-{wanted.generation}"
     own = {
         **place.driver.environment(indexes),
+        **_part_environment(wanted, place),
         "FLEXAI_CHECKPOINT_DIR": checkpoint_dir,
         "FLEXAI_PREEMPT_FILE": preempt_file,
         "FLEXAI_PREEMPT_SIGNAL": wanted.notice_signal,
@@ -107,6 +111,14 @@ def _default_environment(job_dir: str, uid: int | None) -> dict[str, str]:
         "PATH": _PATH,
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _part_environment(wanted: WantedReplica, place: Place) -> dict[str, str]:
+    """Of a replica that holds a part of one chip: a part is always of one."""
+    if place.mps is None or len(wanted.chips) != 1:
+        return {}
+    [share] = wanted.chips
+    return place.mps.environment(place.driver.chips[share.index], share.milli, share.memory_mib)
 
 
 def _slice_milli(wanted: WantedReplica) -> int:

@@ -17,7 +17,7 @@ from node_agent import cgroups, datadir, progress, shim, visibility, yielding
 from node_agent.clocks import boot_id
 from node_agent.collecting import Collector
 from node_agent.delivery import Delivery
-from node_agent.drivers import Driver
+from node_agent.drivers import Driver, mps
 from node_agent.drivers.amd import AmdDriver
 from node_agent.drivers.ascend import AscendDriver
 from node_agent.drivers.contained import found_in_time
@@ -29,6 +29,7 @@ from node_agent.host import memory_total_mib, process_name, processes_outside
 from node_agent.launching import Place
 from node_agent.outbox import Track
 from node_agent.protocol import ChipInfo, Inventory, Telemetry, WantedReplica
+from node_agent.reconcile import Phase, Stop
 from node_agent.telemetry import Sampler
 from node_agent.users import Users
 
@@ -37,6 +38,8 @@ SWEEP_SECONDS = 2.0
 TIDY_SECONDS = 600.0
 INVENTORY_SECONDS = 5.0
 """Between looks at the chips: whether they are the same and well. It is asked on a thread."""
+FAULT_SECONDS = 10.0
+"""How long the replicas on a chip whose MPS has failed may take to end by themselves."""
 JOB_KEPT_SECONDS = 24 * 3600
 """A job's directory (and its checkpoints) outlives its last replica here by so long."""
 NO_ROOT_NOTE = (
@@ -66,7 +69,14 @@ class Node:
         self._is_root = os.geteuid() == 0
         self._groups = cgroups.detect(group_name(data_dir))
         self._driver, driver_notes = _choose_driver(cpu_chips=cpu_chips, enforced=self._groups.cpu)
-        self._notes = driver_notes + self._groups.notes + ([] if self._is_root else [NO_ROOT_NOTE])
+        self._mps, mps_notes = mps.found(data_dir, self._driver.chips)
+        self._ill: dict[int, tuple[str, float]] = {}
+        """Chips on which MPS has failed: why, and when that was seen."""
+        self._is_told = False
+        """Which chips the replicas of before hold, the server has said."""
+        self._notes = (
+            driver_notes + mps_notes + self._groups.notes + ([] if self._is_root else [NO_ROOT_NOTE])
+        )
         self._foreign = foreign_processes(self._driver, set())
         self._inventory = self._take_stock()
         self._sampler = Sampler(self._driver)
@@ -88,6 +98,7 @@ class Node:
             driver=self._driver,
             groups=self._groups,
             users=Users(self._data_dir / "users.json") if self._is_root else None,
+            mps=self._mps,
         )
         self.executor = ProcessExecutor(place, fork_server, on_change, self._collector)
         self._collector.find()
@@ -95,11 +106,32 @@ class Node:
         self._collector.forget_others(local.track.key for local in self.executor.locals())
         self._yielding = yielding.Yielding(self.executor.stop, on_change)
         self._yielding.find(self.executor.locals())
+        await self._look_at_mps()
         cgroups.remove_stale(self._groups.groups, self.executor.names())
         await fork_server.start(self.executor.fork_server_restarted)
         self._notes += fork_server.notes
         self._inventory = self._take_stock()
         asyncio.get_running_loop().add_reader(self._hints, self._take_hints)
+
+    async def _look_at_mps(self) -> None:
+        """The daemons answer; where one client's fault has ended the others' contexts, they have time to end by
+        themselves and are then ended, so that the chip recovers. That counts against nobody."""
+        if self._mps is None:
+            return
+        live = [local for local in self.executor.locals() if local.phase in (Phase.LIVE, Phase.STOPPING)]
+        shared = mps.shared_chips([local.chips for local in live]) if self._is_told else None
+        ill = await asyncio.to_thread(self._mps.look, self._driver.chips, shared)
+        now = time.monotonic()
+        self._ill = {index: (why, self._ill.get(index, ("", now))[1]) for index, why in ill.items()}
+        late = {index for index, (_, since) in self._ill.items() if now - since > FAULT_SECONDS}
+        for local in live:
+            if local.phase is Phase.LIVE and late & local.chips.keys():
+                self.executor.stop(Stop(local.track.key, "platform_stopped", None), mps.ENDED)
+
+    def quit(self) -> None:
+        """For a node whose replicas end with it: nothing else of it is left running."""
+        if self._mps is not None:
+            self._mps.quit()
 
     async def keep_outputs(self) -> None:
         """What jobs leave is copied and sent; until cancelled."""
@@ -128,8 +160,10 @@ class Node:
                 next_sweep = now + SWEEP_SECONDS
             if now >= next_look:
                 await asyncio.to_thread(self._driver.look_again)
-                shims = {local.shim_pid for local in self.executor.locals() if local.shim_pid}
-                self._foreign = await asyncio.to_thread(foreign_processes, self._driver, shims)
+                await self._look_at_mps()
+                ours = {local.shim_pid for local in self.executor.locals() if local.shim_pid}
+                ours |= self._mps.roots() if self._mps else set()
+                self._foreign = await asyncio.to_thread(foreign_processes, self._driver, ours)
                 self._inventory = self._take_stock()
                 next_look = now + INVENTORY_SECONDS
             if now >= next_tidy:
@@ -143,6 +177,7 @@ class Node:
 
     def apply(self, wanted: list[WantedReplica]) -> None:
         """See `conversation.Executor`."""
+        self._is_told = True
         self.executor.apply(wanted)
         self._yielding.know(wanted, self.executor.locals())
 
@@ -171,10 +206,13 @@ class Node:
         return Inventory(
             cpu_milli=len(os.sched_getaffinity(os.getpid())) * 1000,
             memory_mib=memory_total_mib(),
-            chips=[_said_foreign(chip, self._foreign.get(chip.index)) for chip in self._driver.chips],
+            chips=[
+                _said_ill(_said_foreign(chip, self._foreign.get(chip.index)), self._ill.get(chip.index))
+                for chip in self._driver.chips
+            ],
             topology=self._topology,
             separate_users=self._is_root,
-            notes=[*self._notes, *self._driver.notes],
+            notes=[*self._notes, *self._driver.notes, *(self._mps.notes() if self._mps else [])],
         )
 
     def telemetry(self) -> Telemetry:
@@ -219,6 +257,12 @@ def _said_foreign(chip: ChipInfo, pids: list[int] | None) -> ChipInfo:
     more = f" and {len(pids) - 3} more" if len(pids) > 3 else ""
     note = f"Used by {who}{more}, not by a job of this platform."
     return msgspec.structs.replace(chip, healthy=False, health_note=note[:200])
+
+
+def _said_ill(chip: ChipInfo, ill: tuple[str, float] | None) -> ChipInfo:
+    if ill is None or not chip.healthy:
+        return chip
+    return msgspec.structs.replace(chip, healthy=False, health_note=ill[0])
 
 
 def _choose_driver(*, cpu_chips: bool, enforced: bool) -> tuple[Driver, list[str]]:
