@@ -31,4 +31,4 @@ USER flexai
 WORKDIR /var/lib/flexai
 EXPOSE 8000
 CMD ["uvicorn", "flexai.config.asgi:application", "--host", "0.0.0.0", "--port", "8000", \
-     "--ws", "websockets-sansio", "--loop", "uvloop", "--no-access-log", "--timeout-graceful-shutdown", "4"]
+     "--ws", "flexai.realtime.websocket:AgentSocket", "--loop", "uvloop", "--no-access-log", "--timeout-graceful-shutdown", "4"]

@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help setup demo up test test-fast test-long mutation check format types schema lock bench clean
+.PHONY: help setup demo up test test-fast test-long mutation check format types schema fresh-schema lock bench clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -77,6 +77,9 @@ schema: setup ## Write the OpenAPI description of the API to frontend/openapi.js
 
 types: schema frontend/node_modules/.package-lock.json ## Write the dashboard's TypeScript types from the API's schema
 	$(NPM) run types
+
+fresh-schema: setup ## Write what the migrations leave in an empty database, which `migrate` makes there in one go
+	$(PY) -m tests.support.fresh_schema
 
 lock: setup ## Write requirements.lock anew from pyproject.toml, with hashes
 	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header \

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from flexai.realtime.websocket import AgentSocket
 from node_agent.protocol import MAX_TEXT_FRAME
 
 LOOK_SECONDS = 0.02
@@ -21,7 +22,7 @@ LOOK_SECONDS = 0.02
 def main(descriptor: int, said: Path) -> None:
     """Serves until SIGTERM, then writes [[at, late by], …] in seconds of the monotonic clock."""
     config = uvicorn.Config(
-        "flexai.config.asgi:application", loop="uvloop", ws="websockets-sansio", http="httptools",
+        "flexai.config.asgi:application", loop="uvloop", ws=AgentSocket, http="httptools",
         ws_max_size=MAX_TEXT_FRAME, log_level="warning", access_log=False, timeout_graceful_shutdown=4,
         timeout_keep_alive=30,
     )  # fmt: skip

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,12 +47,13 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    _exit_on_signals(settings.supervisor_fd)
+    ends: list[Callable[[], None]] = []
+    _exit_on_signals(settings.supervisor_fd, ends)
     data_dir = datadir.prepare(settings.data_dir)
     tasks = (
         await _simulated(settings, data_dir)
         if settings.simulate is not None
-        else await _real(settings, data_dir)
+        else await _real(settings, data_dir, ends)
     )
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -60,7 +62,9 @@ async def _serve(settings: Settings) -> None:
         task.result()
 
 
-async def _real(settings: Settings, data_dir: Path) -> list[asyncio.Task[None]]:
+async def _real(
+    settings: Settings, data_dir: Path, ends: list[Callable[[], None]]
+) -> list[asyncio.Task[None]]:
     enrolment = _enrolment(settings, data_dir, settings.name, "credential.json")
     node = Node(
         data_dir,
@@ -69,6 +73,7 @@ async def _real(settings: Settings, data_dir: Path) -> list[asyncio.Task[None]]:
         cpu_chips=settings.cpu_chips,
         topology=list(settings.topology),
     )
+    ends.append(node.quit)
     link = Link(enrolment, node, boot_id=boot_id())
     await node.start(link.changed)
     log.info("Serving %d chips of %s.", len(node.inventory().chips), settings.name)
@@ -101,17 +106,20 @@ def _enrolment(settings: Settings, data_dir: Path, name: str, file: str) -> Enro
     return Enrolment(server=settings.server, name=name, token=settings.enrol_token, path=data_dir / file)
 
 
-def _exit_on_signals(supervisor_fd: int | None) -> None:
-    """At once: everything that matters is on disk already."""
+def _exit_on_signals(supervisor_fd: int | None, ends: list[Callable[[], None]]) -> None:
+    """At once: everything that matters is on disk already. `ends` are called when the supervisor has gone, with which
+    the replicas end."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _exit, f"{number.name} received")
     if supervisor_fd is not None:
-        loop.add_reader(supervisor_fd, _supervisor_moved, supervisor_fd)
+        loop.add_reader(supervisor_fd, _supervisor_moved, supervisor_fd, ends)
 
 
-def _supervisor_moved(fd: int) -> None:
+def _supervisor_moved(fd: int, ends: list[Callable[[], None]]) -> None:
     if not os.read(fd, 64):
+        for end in ends:
+            end()
         _exit("the supervisor has gone")
 
 

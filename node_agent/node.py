@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from node_agent import cgroups, containers, datadir, progress, shim, visibility, yielding
+from node_agent import cgroups, datadir, progress, shim, visibility, yielding
 from node_agent.clocks import boot_id
 from node_agent.collecting import Collector
 from node_agent.delivery import Delivery
-from node_agent.drivers import Driver
+from node_agent.drivers import Driver, mps
 from node_agent.drivers.amd import AmdDriver
 from node_agent.drivers.ascend import AscendDriver
 from node_agent.drivers.contained import found_in_time
@@ -26,12 +26,10 @@ from node_agent.drivers.nvidia import NvidiaDriver
 from node_agent.executor import ProcessExecutor
 from node_agent.forking import Descriptors, ForkServer
 from node_agent.host import memory_total_mib, process_name, processes_outside
-from node_agent.images import Images
 from node_agent.launching import Place
 from node_agent.outbox import Track
-from node_agent.podman import Podman
 from node_agent.protocol import ChipInfo, Inventory, Telemetry, WantedReplica
-from node_agent.pulling import Pulling
+from node_agent.reconcile import Phase, Stop
 from node_agent.telemetry import Sampler
 from node_agent.users import Users
 
@@ -40,6 +38,8 @@ SWEEP_SECONDS = 2.0
 TIDY_SECONDS = 600.0
 INVENTORY_SECONDS = 5.0
 """Between looks at the chips: whether they are the same and well. It is asked on a thread."""
+FAULT_SECONDS = 10.0
+"""How long the replicas on a chip whose MPS has failed may take to end by themselves."""
 JOB_KEPT_SECONDS = 24 * 3600
 """A job's directory (and its checkpoints) outlives its last replica here by so long."""
 NO_ROOT_NOTE = (
@@ -69,10 +69,14 @@ class Node:
         self._is_root = os.geteuid() == 0
         self._groups = cgroups.detect(group_name(data_dir))
         self._driver, driver_notes = _choose_driver(cpu_chips=cpu_chips, enforced=self._groups.cpu)
-        self._notes = driver_notes + self._groups.notes + ([] if self._is_root else [NO_ROOT_NOTE])
-        self._runtime, why = _find_runtime(self._driver, data_dir, self._groups)
-        self._notes += [why] if why else []
-        self._wanted: list[WantedReplica] = []
+        self._mps, mps_notes = mps.found(data_dir, self._driver.chips)
+        self._ill: dict[int, tuple[str, float]] = {}
+        """Chips on which MPS has failed: why, and when that was seen."""
+        self._is_told = False
+        """Which chips the replicas of before hold, the server has said."""
+        self._notes = (
+            driver_notes + mps_notes + self._groups.notes + ([] if self._is_root else [NO_ROOT_NOTE])
+        )
         self._foreign = foreign_processes(self._driver, set())
         self._inventory = self._take_stock()
         self._sampler = Sampler(self._driver)
@@ -94,46 +98,44 @@ class Node:
             driver=self._driver,
             groups=self._groups,
             users=Users(self._data_dir / "users.json") if self._is_root else None,
-            runtime=self._runtime,
+            mps=self._mps,
         )
-        self._images = self._make_images()
-        self._pulling = Pulling(self._images, on_change, self._refuse)
-        self.executor = ProcessExecutor(
-            place, fork_server, on_change, self._collector, self._pulling.image_of
-        )
+        self.executor = ProcessExecutor(place, fork_server, on_change, self._collector)
         self._collector.find()
         self.executor.find()
         self._collector.forget_others(local.track.key for local in self.executor.locals())
         self._yielding = yielding.Yielding(self.executor.stop, on_change)
         self._yielding.find(self.executor.locals())
+        await self._look_at_mps()
         cgroups.remove_stale(self._groups.groups, self.executor.names())
         await fork_server.start(self.executor.fork_server_restarted)
         self._notes += fork_server.notes
         self._inventory = self._take_stock()
         asyncio.get_running_loop().add_reader(self._hints, self._take_hints)
 
+    async def _look_at_mps(self) -> None:
+        """The daemons answer; where one client's fault has ended the others' contexts, they have time to end by
+        themselves and are then ended, so that the chip recovers. That counts against nobody."""
+        if self._mps is None:
+            return
+        live = [local for local in self.executor.locals() if local.phase in (Phase.LIVE, Phase.STOPPING)]
+        shared = mps.shared_chips([local.chips for local in live]) if self._is_told else None
+        ill = await asyncio.to_thread(self._mps.look, self._driver.chips, shared)
+        now = time.monotonic()
+        self._ill = {index: (why, self._ill.get(index, ("", now))[1]) for index, why in ill.items()}
+        late = {index for index, (_, since) in self._ill.items() if now - since > FAULT_SECONDS}
+        for local in live:
+            if local.phase is Phase.LIVE and late & local.chips.keys():
+                self.executor.stop(Stop(local.track.key, "platform_stopped", None), mps.ENDED)
+
+    def quit(self) -> None:
+        """For a node whose replicas end with it: nothing else of it is left running."""
+        if self._mps is not None:
+            self._mps.quit()
+
     async def keep_outputs(self) -> None:
         """What jobs leave is copied and sent; until cancelled."""
         await self._collector.run()
-
-    def _make_images(self) -> Images | None:
-        if self._runtime is None:
-            return None
-        tool = Podman(self._runtime.podman, self._data_dir)
-        return Images(tool, self._data_dir, self._take_up, self._images_in_use)
-
-    def _images_in_use(self) -> set[str]:
-        return self.executor.images()
-
-    def _refuse(self, wanted: WantedReplica, outcome: str, sentence: str) -> None:
-        self.executor.refuse(wanted, outcome, sentence)
-
-    async def _tidy_containers(self) -> None:
-        if self._runtime is None or self._images is None:
-            return
-        left = (self._data_dir, self._runtime.program, self.executor.names())
-        await asyncio.to_thread(containers.remove_left, *left)
-        await self._images.tidy()
 
     def _copied(self) -> None:
         self.executor.let_go()
@@ -158,15 +160,16 @@ class Node:
                 next_sweep = now + SWEEP_SECONDS
             if now >= next_look:
                 await asyncio.to_thread(self._driver.look_again)
-                shims = {local.shim_pid for local in self.executor.locals() if local.shim_pid}
-                self._foreign = await asyncio.to_thread(foreign_processes, self._driver, shims)
+                await self._look_at_mps()
+                ours = {local.shim_pid for local in self.executor.locals() if local.shim_pid}
+                ours |= self._mps.roots() if self._mps else set()
+                self._foreign = await asyncio.to_thread(foreign_processes, self._driver, ours)
                 self._inventory = self._take_stock()
                 next_look = now + INVENTORY_SECONDS
             if now >= next_tidy:
                 await asyncio.to_thread(
                     remove_old_jobs, self._data_dir / datadir.JOBS, self.executor.jobs(), JOB_KEPT_SECONDS
                 )
-                await self._tidy_containers()
                 next_tidy = now + TIDY_SECONDS
             await asyncio.sleep(LOG_LOOK_SECONDS)
 
@@ -174,14 +177,9 @@ class Node:
 
     def apply(self, wanted: list[WantedReplica]) -> None:
         """See `conversation.Executor`."""
-        self._wanted = wanted
-        self._take_up()
-
-    def _take_up(self) -> None:
-        """What is wanted, as far as its images are here."""
-        ready = self._pulling.ready(self._wanted, self.executor.is_here)
-        self.executor.apply(ready)
-        self._yielding.know(ready, self.executor.locals())
+        self._is_told = True
+        self.executor.apply(wanted)
+        self._yielding.know(wanted, self.executor.locals())
 
     def live(self) -> list[tuple[str, int]]:
         """See `conversation.Executor`."""
@@ -208,11 +206,13 @@ class Node:
         return Inventory(
             cpu_milli=len(os.sched_getaffinity(os.getpid())) * 1000,
             memory_mib=memory_total_mib(),
-            chips=[_said_foreign(chip, self._foreign.get(chip.index)) for chip in self._driver.chips],
+            chips=[
+                _said_ill(_said_foreign(chip, self._foreign.get(chip.index)), self._ill.get(chip.index))
+                for chip in self._driver.chips
+            ],
             topology=self._topology,
             separate_users=self._is_root,
-            images=self._runtime is not None,
-            notes=[*self._notes, *self._driver.notes],
+            notes=[*self._notes, *self._driver.notes, *(self._mps.notes() if self._mps else [])],
         )
 
     def telemetry(self) -> Telemetry:
@@ -259,16 +259,10 @@ def _said_foreign(chip: ChipInfo, pids: list[int] | None) -> ChipInfo:
     return msgspec.structs.replace(chip, healthy=False, health_note=note[:200])
 
 
-def _find_runtime(
-    driver: Driver, data_dir: Path, groups: cgroups.Detected
-) -> tuple[containers.Runtime | None, str]:
-    """What runs images here, or None and why not: a container is given the chips of its job, and no others."""
-    if driver.name != "cpu":
-        return (
-            None,
-            f"Jobs with an image do not run here: a container cannot be given {driver.name} chips yet.",
-        )
-    return containers.probe(data_dir, groups)
+def _said_ill(chip: ChipInfo, ill: tuple[str, float] | None) -> ChipInfo:
+    if ill is None or not chip.healthy:
+        return chip
+    return msgspec.structs.replace(chip, healthy=False, health_note=ill[0])
 
 
 def _choose_driver(*, cpu_chips: bool, enforced: bool) -> tuple[Driver, list[str]]:

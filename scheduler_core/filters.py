@@ -126,5 +126,4 @@ def _asked(need: Need, columns: Columns) -> tuple[int, ...]:
         -1 if who is None else who.accepts,
         min(request.cpu, BEYOND),
         min(request.memory, BEYOND),
-        int(request.image),
     )

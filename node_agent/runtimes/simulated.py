@@ -203,7 +203,6 @@ def _inventory_of(driver: SimulatedDriver) -> Inventory:
         chips=chips,
         simulated=True,
         separate_users=True,
-        images=True,
         notes=list(driver.notes),
     )
 

@@ -15,6 +15,7 @@ import uvicorn
 from websockets.sync.client import ClientConnection, connect
 
 from flexai.realtime.routing import route
+from flexai.realtime.websocket import AgentSocket
 from node_agent import protocol
 from tests.support.placed import credential_of
 
@@ -47,7 +48,7 @@ def web() -> Iterator[Web]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     config = uvicorn.Config(
-        route(_no_pages), host="127.0.0.1", port=port, ws="websockets-sansio", lifespan="on",
+        route(_no_pages), host="127.0.0.1", port=port, ws=AgentSocket, lifespan="on",
         log_level="warning", timeout_graceful_shutdown=2,
     )  # fmt: skip
     server = uvicorn.Server(config)

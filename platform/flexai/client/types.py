@@ -63,7 +63,6 @@ class Replica(TypedDict):
     state: str
     exit_code: int | None
     log_size: int | None
-    image: str
     chips: list[AllocatedChip]
 
 
@@ -368,7 +367,6 @@ class Node(TypedDict):
     status: str
     contact: str
     simulated: bool
-    images: bool
     trust: str
     cpu_milli: int
     used_cpu_milli: int

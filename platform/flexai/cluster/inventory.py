@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from flexai.cluster.models import Node
 from flexai.common.database import Cursor, as_rows
@@ -98,33 +99,36 @@ def _counter_errors(path: str, counted: ChipErrors) -> list[FieldError]:
     return []
 
 
-_NODE = """
-UPDATE cluster_node SET
+_NODES = """
+UPDATE cluster_node n SET
     cpu_milli = u.cpu, memory_mib = u.memory, address = u.address, topology = u.topology, notes = u.notes,
-    simulated = u.simulated, separate_users = u.separate_users, images = u.images, agent_version = u.agent_version,
-    cpu_ceiling_milli = greatest(u.cpu, used_cpu_milli), memory_ceiling_mib = greatest(u.memory, used_memory_mib),
-    version = version + 1
-FROM (SELECT %s::int AS cpu, %s::int AS memory, %s::text AS address, %s::text[] AS topology, %s::text[] AS notes,
-             %s::bool AS simulated, %s::bool AS separate_users, %s::bool AS images, %s::text AS agent_version) u
-WHERE id = %s AND
-    (cluster_node.cpu_milli, cluster_node.memory_mib, cluster_node.address::text, cluster_node.topology::text[],
-     cluster_node.notes::text[], cluster_node.simulated, cluster_node.separate_users, cluster_node.images,
-     cluster_node.agent_version::text)
+    simulated = u.simulated, separate_users = u.separate_users, agent_version = u.agent_version,
+    cpu_ceiling_milli = greatest(u.cpu, n.used_cpu_milli), memory_ceiling_mib = greatest(u.memory, n.used_memory_mib),
+    version = n.version + 1
+FROM json_to_recordset(%s::json) AS u(node bigint, cpu int, memory int, address text, topology text[], notes text[],
+     simulated bool, separate_users bool, agent_version text)
+WHERE n.id = u.node AND
+    (n.cpu_milli, n.memory_mib, n.address::text, n.topology::text[], n.notes::text[], n.simulated, n.separate_users,
+     n.agent_version::text)
     IS DISTINCT FROM
-    (u.cpu, u.memory, u.address, u.topology, u.notes, u.simulated, u.separate_users, u.images, u.agent_version)
+    (u.cpu, u.memory, u.address, u.topology, u.notes, u.simulated, u.separate_users, u.agent_version)
+RETURNING n.id
 """
+
+_LOCK_CHIPS = "SELECT 1 FROM cluster_chip WHERE node_id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 
 _CHIPS = """
 INSERT INTO cluster_chip AS c
     (public_id, node_id, cell_id, index, type, uuid, driver, memory_mib, memory_ceiling_mib, present, answers, healthy,
      health, health_note, isolation, host_cpu_milli, link_domain, errors, slices, "of", health_reason, used_milli,
      used_memory_mib, guest_milli, guest_memory_mib, changed)
-SELECT u.public_id, %s, %s, u.index, u.type, u.uuid, u.driver, u.memory, u.memory, true, u.healthy, u.healthy,
+SELECT u.public_id, u.node, u.cell, u.index, u.type, u.uuid, u.driver, u.memory, u.memory, true, u.healthy, u.healthy,
        CASE WHEN u.healthy THEN 100 ELSE 0 END, u.note, ARRAY(SELECT json_array_elements_text(u.isolation)),
        u.host_cpu, u.link_domain, u.errors, u.slices, u."of", '', 0, 0, 0, 0, 0
-FROM json_to_recordset(%s::json) AS u(public_id text, index int, type text, uuid text, driver text, memory int,
-     healthy bool, note text, isolation json, host_cpu int, link_domain text, errors jsonb, slices int, "of" int)
-ORDER BY u.index
+FROM json_to_recordset(%s::json) AS u(public_id text, node bigint, cell bigint, index int, type text, uuid text,
+     driver text, memory int, healthy bool, note text, isolation json, host_cpu int, link_domain text, errors jsonb,
+     slices int, "of" int)
+ORDER BY u.node, u.index
 ON CONFLICT (node_id, index) DO UPDATE SET
     type = CASE WHEN c.used_milli + c.guest_milli > 0 THEN c.type ELSE excluded.type END,
     host_cpu_milli = CASE WHEN c.used_milli + c.guest_milli > 0 THEN c.host_cpu_milli ELSE excluded.host_cpu_milli END,
@@ -145,16 +149,22 @@ WHERE (c.type, c.uuid, c.driver, c.memory_mib, c.present, c.answers, c.health_no
     IS DISTINCT FROM (excluded.type, excluded.uuid, excluded.driver, excluded.memory_mib, true, excluded.healthy,
        excluded.health_note, excluded.isolation::text[], excluded.host_cpu_milli, excluded.link_domain,
        excluded.errors, excluded.slices, excluded."of", excluded.healthy OR c.drained_at IS NOT NULL)
+RETURNING c.node_id
 """
 
 _PARENTS = """
 UPDATE cluster_chip c SET parent_id = p.id
-FROM json_to_recordset(%s::json) AS u(index int, parent text)
-LEFT JOIN cluster_chip p ON p.node_id = %s AND p.uuid = u.parent AND u.parent <> ''
-WHERE c.node_id = %s AND c.index = u.index AND c.parent_id IS DISTINCT FROM p.id
+FROM json_to_recordset(%s::json) AS u(node bigint, index int, parent text)
+LEFT JOIN cluster_chip p ON p.node_id = u.node AND p.uuid = u.parent AND u.parent <> ''
+WHERE c.node_id = u.node AND c.index = u.index AND c.parent_id IS DISTINCT FROM p.id
+RETURNING c.node_id
 """
 
-_GONE = "UPDATE cluster_chip SET present = false WHERE node_id = %s AND present AND NOT index = ANY(%s)"
+_GONE = """
+UPDATE cluster_chip c SET present = false FROM json_to_recordset(%s::json) AS u(node bigint, indexes int[])
+WHERE c.node_id = u.node AND c.present AND NOT c.index = ANY(u.indexes)
+RETURNING c.node_id
+"""
 
 _TYPES = """
 INSERT INTO cluster_chiptype (name, vendor, nominal_memory_mib, speed)
@@ -163,43 +173,68 @@ ORDER BY u.name ON CONFLICT (name) DO NOTHING
 """
 
 
-def lay_down(
-    cursor: Cursor,
-    node: Node,
-    inventory: Inventory,
-    *,
-    agent_version: str,
-    peer: str,
-    chip_ids: Sequence[str],
-) -> bool:
-    """The rows say what the inventory says; True when something changed. The node is locked and the inventory checked.
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """What one node has, to be laid down."""
 
-    `chip_ids` are fresh public ids, one a chip, for those that are new.
-    """
-    address = inventory.address or peer
-    notes = [note[:500] for note in inventory.notes]
-    node_values = [
-        inventory.cpu_milli, inventory.memory_mib, address[:64], inventory.topology, notes, inventory.simulated,
-        inventory.separate_users, inventory.images, agent_version[:32], node.pk,
-    ]  # fmt: skip
-    changed = cursor.execute(_NODE, node_values).rowcount
-    types = {chip.type: _type_row(chip) for chip in inventory.chips}
+    node: Node
+    """Locked."""
+    inventory: Inventory
+    """Checked."""
+    agent_version: str
+    peer: str
+    """Its address, where the inventory names none."""
+    chip_ids: Sequence[str]
+    """Fresh public ids, one a chip, for those that are new."""
+
+
+def lay_down(cursor: Cursor, nodes: Sequence[Laid]) -> set[int]:
+    """The rows say what the inventories say, each of another node; the primary keys of nodes of which something
+    changed."""
+    pks = sorted(one.node.pk for one in nodes)
+    types = {chip.type: _type_row(chip) for one in nodes for chip in one.inventory.chips}
+    chips = [
+        _chip_row(one.node, chip, fresh)
+        for one in nodes
+        for chip, fresh in zip(one.inventory.chips, one.chip_ids, strict=True)
+    ]
+    staying = [
+        {"node": one.node.pk, "indexes": [chip.index for chip in one.inventory.chips]} for one in nodes
+    ]
+    changed = cursor.execute(_NODES, [as_rows([_node_row(one) for one in nodes])]).fetchall()
     cursor.execute(_TYPES, [as_rows(list(types.values()))])
-    rows = [_chip_row(chip, fresh) for chip, fresh in zip(inventory.chips, chip_ids, strict=True)]
-    changed += cursor.execute(_CHIPS, [node.pk, node.cell_id, as_rows(rows)]).rowcount
-    if any(chip.parent for chip in inventory.chips):
-        changed += cursor.execute(_PARENTS, [as_rows(rows), node.pk, node.pk]).rowcount
-    changed += cursor.execute(_GONE, [node.pk, [chip.index for chip in inventory.chips]]).rowcount
-    return changed > 0
+    cursor.execute(_LOCK_CHIPS, [pks])
+    changed += cursor.execute(_CHIPS, [as_rows(chips)]).fetchall()
+    if any(chip["parent"] for chip in chips):
+        changed += cursor.execute(_PARENTS, [as_rows(chips)]).fetchall()
+    changed += cursor.execute(_GONE, [as_rows(staying)]).fetchall()
+    return {pk for (pk,) in changed}
+
+
+def _node_row(laid: Laid) -> dict[str, object]:
+    inventory = laid.inventory
+    return {
+        "node": laid.node.pk,
+        "cpu": inventory.cpu_milli,
+        "memory": inventory.memory_mib,
+        "address": (inventory.address or laid.peer)[:64],
+        "topology": inventory.topology,
+        "notes": [note[:500] for note in inventory.notes],
+        "simulated": inventory.simulated,
+        "separate_users": inventory.separate_users,
+        "agent_version": laid.agent_version[:32],
+    }
 
 
 def _type_row(chip: ChipInfo) -> dict[str, object]:
     return {"name": chip.type, "vendor": _VENDORS.get(chip.driver, chip.driver), "memory": chip.memory_mib}
 
 
-def _chip_row(chip: ChipInfo, fresh: str) -> dict[str, object]:
+def _chip_row(node: Node, chip: ChipInfo, fresh: str) -> dict[str, object]:
     return {
         "public_id": fresh,
+        "node": node.pk,
+        "cell": node.cell_id,
         "index": chip.index,
         "type": chip.type,
         "uuid": chip.uuid,

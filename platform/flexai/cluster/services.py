@@ -8,17 +8,26 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import transaction
 
 from flexai.cluster.history import NodeHappened, write_node_history
-from flexai.cluster.inventory import check_inventory, lay_down
+from flexai.cluster.inventory import Laid, check_inventory, lay_down
 from flexai.cluster.models import EnrolmentToken, Node, NodeContact, NodeState, Pool
 from flexai.common import clock
-from flexai.common.database import prepared_cursor
-from flexai.common.errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound, Unauthenticated
+from flexai.common.database import as_rows, prepared_cursor
+from flexai.common.errors import (
+    Conflict,
+    FieldError,
+    FlexaiError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+)
 from flexai.common.events import Hint, publish_on_commit
 from flexai.common.ids import new_id
 from flexai.tenancy.models import AuditEntry
@@ -113,13 +122,32 @@ def _enrolled(pool: Pool, name: str, credential_hash: str) -> Node:
 
 def node_for_credential(credential: str) -> Node:
     """Whose credential this is. Raises Unauthenticated when nobody's, Forbidden when it was revoked."""
-    if not credential.startswith(CREDENTIAL_PREFIX) or len(credential) > 128:
-        raise Unauthenticated("This is not the credential of an agent.")
-    node = Node.objects.filter(credential_hash=_hash(credential)).first()
+    [found] = nodes_for_credentials([credential])
+    if isinstance(found, FlexaiError):
+        raise found
+    return found
+
+
+def nodes_for_credentials(credentials: Sequence[str]) -> list[Node | FlexaiError]:
+    """Whose credentials these are, in their order: a node, or why it is refused."""
+    hashes = [_hash(secret) if _looks_like_credential(secret) else "" for secret in credentials]
+    nodes = {node.credential_hash: node for node in Node.objects.filter(credential_hash__in=set(hashes))}
+    return [_whose(nodes.get(one)) if one else _not_a_credential() for one in hashes]
+
+
+def _not_a_credential() -> FlexaiError:
+    return Unauthenticated("This is not the credential of an agent.")
+
+
+def _looks_like_credential(secret: str) -> bool:
+    return secret.startswith(CREDENTIAL_PREFIX) and len(secret) <= 128
+
+
+def _whose(node: Node | None) -> Node | FlexaiError:
     if node is None:
-        raise Unauthenticated("This credential is not known here; enrol the agent again.")
+        return Unauthenticated("This credential is not known here; enrol the agent again.")
     if node.credential_revoked_at is not None:
-        raise Forbidden(f"The credential of node {node.name!r} was revoked; ask an operator.")
+        return Forbidden(f"The credential of node {node.name!r} was revoked; ask an operator.")
     return node
 
 
@@ -146,25 +174,46 @@ def check_hello(hello: protocol.Hello) -> None:
     check_inventory(hello.inventory)
 
 
-def register(node_pk: int, hello: protocol.Hello, peer: str) -> Node:
-    """The rows have the node's inventory and boot id; it counts as heard and renewed now. `hello` is checked."""
+class Comer(NamedTuple):
+    """A node whose agent has connected, what it says, and from where."""
+
+    node_pk: int
+    hello: protocol.Hello
+    peer: str
+
+
+def register(comers: Sequence[Comer]) -> dict[int, Node]:
+    """The rows have the inventories and boot ids of these nodes, of each one; they count as heard and renewed now.
+
+    The Hellos are checked. Returns the nodes by primary key; one that is there no more is left out.
+    """
     now = clock.now()
     with transaction.atomic(), prepared_cursor() as cursor:
-        node = Node.objects.select_for_update(no_key=True).get(pk=node_pk)
-        changed = lay_down(
-            cursor,
-            node,
-            hello.inventory,
-            agent_version=hello.agent_version,
-            peer=peer,
-            chip_ids=[new_id("chip") for _ in hello.inventory.chips],
-        )
-        NodeContact.objects.update_or_create(
-            node_id=node_pk, defaults={"boot_id": hello.boot_id, "seen_at": now, "renewed_at": now}
-        )
-        if changed:
-            _announce(node)
-    return node
+        pks = [comer.node_pk for comer in comers]
+        nodes = {
+            node.pk: node
+            for node in Node.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
+        }
+        there = [comer for comer in comers if comer.node_pk in nodes]
+        changed = lay_down(cursor, [_laid(nodes[pk], hello, peer) for pk, hello, peer in there])
+        contacts = [{"node": pk, "boot": hello.boot_id, "at": now} for pk, hello, _ in there]
+        cursor.execute(_CONTACTS, [as_rows(contacts)])
+        for pk in sorted(changed):
+            _announce(nodes[pk])
+    return nodes
+
+
+def _laid(node: Node, hello: protocol.Hello, peer: str) -> Laid:
+    fresh = [new_id("chip") for _ in hello.inventory.chips]
+    return Laid(node, hello.inventory, hello.agent_version, peer, fresh)
+
+
+_CONTACTS = """
+INSERT INTO cluster_nodecontact (node_id, boot_id, seen_at, renewed_at)
+SELECT node, boot, at, at FROM json_to_recordset(%s::json) AS u(node bigint, boot text, at timestamptz) ORDER BY node
+ON CONFLICT (node_id) DO UPDATE SET boot_id = excluded.boot_id, seen_at = excluded.seen_at,
+    renewed_at = excluded.renewed_at
+"""
 
 
 def change_inventory(node_pk: int, inventory: protocol.Inventory, peer: str) -> None:
@@ -173,7 +222,7 @@ def change_inventory(node_pk: int, inventory: protocol.Inventory, peer: str) -> 
     with transaction.atomic(), prepared_cursor() as cursor:
         node = Node.objects.select_for_update(no_key=True).get(pk=node_pk)
         fresh = [new_id("chip") for _ in inventory.chips]
-        if lay_down(cursor, node, inventory, agent_version=node.agent_version, peer=peer, chip_ids=fresh):
+        if lay_down(cursor, [Laid(node, inventory, node.agent_version, peer, fresh)]):
             _announce(node)
 
 

@@ -124,6 +124,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "channels",
+    "flexai.common",
     "flexai.tenancy",
     "flexai.notifications",
     "flexai.cluster",

@@ -15,8 +15,9 @@ from flexai.embedded.accounts import AS_WE_ARE, Account, launch_command
 
 BACK_OFF_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30)
 """Before the first, second … restart in a row; the last one repeats."""
-STEADY_SECONDS = 60
-"""A child that lived so long starts its back-off anew."""
+STEADY_SECONDS = 10
+"""A child that lived so long did not fail by starting, and is started again at once: if it waited, a platform that
+loses a process now and then would be down half of the time."""
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 """A log that grew beyond is moved to `NAME.log.1`, of which one is kept."""
 

@@ -9,6 +9,7 @@ import sys
 
 import uvicorn
 
+from flexai.realtime.websocket import AgentSocket
 from node_agent.protocol import MAX_TEXT_FRAME
 
 STOP_SECONDS = 4
@@ -20,7 +21,7 @@ def main(descriptor: int, gate: int) -> None:
     config = uvicorn.Config(
         "flexai.config.asgi:application",
         loop="uvloop",
-        ws="websockets-sansio",
+        ws=AgentSocket,
         http="httptools",
         ws_max_size=MAX_TEXT_FRAME,
         log_level="warning",

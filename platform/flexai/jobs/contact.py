@@ -19,6 +19,7 @@ from flexai.cluster.leases import Watch, is_over, look
 from flexai.cluster.models import NodeContact
 from flexai.common import clock
 from flexai.common.database import Cursor, as_rows, prepared_cursor
+from flexai.common.errors import FlexaiError, InvalidInput, Unauthenticated
 from flexai.common.events import Hint, publish_on_commit
 from flexai.jobs.history import Happened, write_history
 from flexai.jobs.locking import LockedAttempt, lock_attempts
@@ -48,18 +49,54 @@ def arrive(node_pk: int, hello: protocol.Hello, peer: str) -> Arrival:
 
     Raises InvalidInput for an inventory that breaks the protocol's bounds; nothing is changed then.
     """
-    services.check_hello(hello)
-    before = NodeContact.objects.filter(node_id=node_pk).values_list("boot_id", flat=True).first()
-    if before and before != hello.boot_id:
+    [arrival] = arrive_together([services.Comer(node_pk, hello, peer)])
+    if isinstance(arrival, FlexaiError):
+        raise arrival
+    return arrival
+
+
+def arrive_together(comers: Sequence[services.Comer]) -> list[Arrival | FlexaiError]:
+    """The same of many nodes, in their order: an arrival, or why it is refused. Of a node that comes twice the last
+    Hello counts."""
+    refused = _refused(comers)
+    last = {comer.node_pk: comer for comer, error in zip(comers, refused, strict=True) if error is None}
+    if not last:
+        return [error or _gone() for error in refused]
+    boots = dict(NodeContact.objects.filter(node_id__in=last).values_list("node_id", "boot_id"))
+    booted = [pk for pk, comer in last.items() if boots.get(pk) and boots[pk] != comer.hello.boot_id]
+    if booted:
         _end_all_on(
-            [node_pk],
+            booted,
             reason_code="node_rebooted",
             sentence="The node started anew; nothing of before runs on it.",
             actor="platform",
         )
-    node = services.register(node_pk, hello, peer)
-    regain_contact([node_pk])
-    return Arrival(node.name, node.public_id, frozenset(_started_on(node_pk) - set(hello.live)))
+    nodes = services.register(list(last.values()))
+    if away := _away(list(nodes)):
+        regain_contact(away)
+    started = _started_on(list(nodes))
+    arrivals = {
+        pk: Arrival(node.name, node.public_id, frozenset(started[pk] - set(last[pk].hello.live)))
+        for pk, node in nodes.items()
+    }
+    return [
+        error or arrivals.get(comer.node_pk) or _gone() for comer, error in zip(comers, refused, strict=True)
+    ]
+
+
+def _gone() -> FlexaiError:
+    return Unauthenticated("This node is not known here any more; enrol the agent again.")
+
+
+def _refused(comers: Sequence[services.Comer]) -> list[InvalidInput | None]:
+    found: list[InvalidInput | None] = []
+    for comer in comers:
+        try:
+            services.check_hello(comer.hello)
+            found.append(None)
+        except InvalidInput as error:
+            found.append(error)
+    return found
 
 
 def lose_contact(node_pks: Collection[int], *, silent_since: datetime) -> list[int]:
@@ -154,8 +191,13 @@ SELECT DISTINCT r.attempt_id FROM jobs_replica r JOIN jobs_attempt a ON a.id = r
 WHERE r.node_id = ANY(%s) AND r.state <> 'ended' AND a.state <> 'ended'
 """
 _STARTED = """
-SELECT a.public_id, r.index FROM jobs_replica r JOIN jobs_attempt a ON a.id = r.attempt_id
-WHERE r.node_id = %s AND r.state NOT IN ('placed', 'ended') AND a.state <> 'ended'
+SELECT r.node_id, a.public_id, r.index FROM jobs_replica r JOIN jobs_attempt a ON a.id = r.attempt_id
+WHERE r.node_id = ANY(%s) AND r.state NOT IN ('placed', 'ended') AND a.state <> 'ended'
+"""
+_AWAY = """
+SELECT n.id FROM cluster_node n WHERE n.id = ANY(%s) AND (NOT n.reachable OR EXISTS (
+    SELECT FROM jobs_replica r JOIN jobs_attempt a ON a.id = r.attempt_id
+    WHERE r.node_id = n.id AND r.state <> 'ended' AND a.state <> 'ended' AND NOT a.contact_ok))
 """
 _LIVE_ON = """
 SELECT r.attempt_id, r.index FROM jobs_replica r JOIN jobs_attempt a ON a.id = r.attempt_id
@@ -174,10 +216,19 @@ def _attempts_on(cursor: Cursor, node_pks: Collection[int]) -> list[int]:
     return [row[0] for row in cursor.execute(_ATTEMPTS_ON, [sorted(node_pks)])]
 
 
-def _started_on(node_pk: int) -> set[tuple[str, int]]:
-    with connection.cursor() as cursor:
-        cursor.execute(_STARTED, [node_pk])
-        return {(attempt, index) for attempt, index in cursor.fetchall()}
+def _away(node_pks: Sequence[int]) -> list[int]:
+    """Those of the nodes that count as unreachable, themselves or in an attempt."""
+    with prepared_cursor() as cursor:
+        return [pk for (pk,) in cursor.execute(_AWAY, [sorted(node_pks)])]
+
+
+def _started_on(node_pks: Sequence[int]) -> defaultdict[int, set[tuple[str, int]]]:
+    """By node, the replicas that have started there and not ended."""
+    found: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
+    with prepared_cursor() as cursor:
+        for node, attempt, index in cursor.execute(_STARTED, [sorted(node_pks)]):
+            found[node].add((attempt, index))
+    return found
 
 
 def _end_all_on(node_pks: Sequence[int], *, reason_code: str, sentence: str, actor: str) -> None:

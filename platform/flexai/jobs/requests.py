@@ -14,20 +14,19 @@ def gangs_from(effective: Mapping[str, Any]) -> tuple[Gang, ...]:
     Raises KeyError or ValueError when the spec is not canonical."""
     replicas = effective["replicas"]
     asked = (effective["resources"], *effective.get("alternatives", ()))
-    in_image = bool(effective.get("image"))
-    return tuple(_gang_from(resources, replicas, in_image=in_image) for resources in asked)
+    return tuple(_gang_from(resources, replicas) for resources in asked)
 
 
-def _gang_from(resources: Mapping[str, Any], replicas: Mapping[str, Any], *, in_image: bool) -> Gang:
+def _gang_from(resources: Mapping[str, Any], replicas: Mapping[str, Any]) -> Gang:
     return Gang(
-        request=_request_from(resources, in_image=in_image),
+        request=_request_from(resources),
         minimum=replicas["min"],
         maximum=replicas["max"],
         spread=replicas["spread"],
     )
 
 
-def _request_from(resources: Mapping[str, Any], *, in_image: bool) -> Request:
+def _request_from(resources: Mapping[str, Any]) -> Request:
     isolation = resources["isolation"]
     return Request(
         chips=resources["chips"],
@@ -37,5 +36,4 @@ def _request_from(resources: Mapping[str, Any], *, in_image: bool) -> Request:
         cpu=resources["cpu_milli"],
         memory=resources["memory_mib"],
         isolation=Isolation(isolation) if isolation else None,
-        image=in_image,
     )

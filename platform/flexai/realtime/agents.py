@@ -16,10 +16,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from flexai.cluster import services
-from flexai.cluster.models import Node
 from flexai.common import clock
 from flexai.common.errors import FlexaiError, InvalidInput, Unauthenticated
-from flexai.jobs.contact import Arrival, arrive
+from flexai.jobs.contact import Arrival
 from flexai.jobs.logs import check_logs
 from flexai.jobs.progress import check_progress
 from flexai.jobs.reports import check_reports
@@ -27,6 +26,7 @@ from flexai.realtime.board import Received
 from flexai.realtime.clocks import ahead_ms, moves_by_ours, words_by_ours
 from flexai.realtime.connection import (
     CLOSE_FAILED,
+    CLOSE_FORBIDDEN,
     CLOSE_GAP,
     CLOSE_MALFORMED,
     CLOSE_RATE,
@@ -39,6 +39,7 @@ from flexai.realtime.connection import (
 from flexai.realtime.hub import Hub
 from flexai.realtime.intake import AWAY
 from flexai.realtime.said import Order
+from flexai.realtime.websocket import hand_binary_to
 from node_agent import protocol
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ async def serve_agent(hub: Hub, scope: Scope, receive: Receive, send: Send) -> N
     """One agent's connection from its handshake to its end."""
     await receive()
     try:
-        node = await hub.threads.run(services.node_for_credential, _credential(scope))
+        node = await hub.credentials.ask(_credential(scope))
     except FlexaiError as error:
         await _deny(scope, send, error)
         return
@@ -79,7 +80,7 @@ async def serve_agent(hub: Hub, scope: Scope, receive: Receive, send: Send) -> N
     connection = AgentConnection(send, node_pk=node.pk, cell_pk=node.cell_id, peer=_peer(scope))
     pump = asyncio.ensure_future(connection.pump())
     try:
-        await _converse(hub, connection, node, receive)
+        await _converse(hub, connection, scope, receive)
     except Refusal as refusal:
         log.warning("agent of node %s refused (%s): %s", node.name, refusal.code, refusal.sentence)
         connection.refuse(refusal.code, refusal.sentence, refusal.close_code)
@@ -127,7 +128,7 @@ def _peer(scope: Scope) -> str:
     return str(client[0]) if client else ""
 
 
-async def _converse(hub: Hub, connection: AgentConnection, node: Node, receive: Receive) -> None:
+async def _converse(hub: Hub, connection: AgentConnection, scope: Scope, receive: Receive) -> None:
     """Hello, Welcome, and whatever comes until the socket closes. Raises Refusal."""
     hello = await _hello(receive)
     if hello is None:
@@ -139,6 +140,7 @@ async def _converse(hub: Hub, connection: AgentConnection, node: Node, receive: 
     )
     hub.join(connection)
     listener = _Listener(hub, connection)
+    hand_binary_to(scope, listener.takes_telemetry, protocol.MAX_BINARY_FRAME)
     while True:
         if connection.is_full:
             await connection.room()
@@ -171,9 +173,11 @@ async def _hello(receive: Receive) -> protocol.Hello | None:
 
 async def _arrive(hub: Hub, connection: AgentConnection, hello: protocol.Hello) -> Arrival:
     try:
-        return await hub.threads.run(arrive, connection.node_pk, hello, connection.peer)
+        return await hub.arrivals.ask(services.Comer(connection.node_pk, hello, connection.peer))
     except InvalidInput as error:
         raise Refusal("malformed", error.detail, CLOSE_MALFORMED) from error
+    except FlexaiError as error:
+        raise Refusal(error.code, error.detail, CLOSE_FORBIDDEN) from error
     except AWAY as error:
         raise Refusal("away", "the database is away; try again", CLOSE_FAILED) from error
 
@@ -226,6 +230,17 @@ class _Listener:
             await self._change_inventory(message.inventory)
         else:
             raise Refusal("malformed", "a second Hello on one connection", CLOSE_MALFORMED)
+
+    def takes_telemetry(self, data: bytes) -> bool:
+        """The same where it is read; what is refused is left to `take_telemetry`, and so is all that comes after the
+        end."""
+        if self._connection.is_closing:
+            return False
+        try:
+            self.take_telemetry(data)
+        except Refusal:
+            return False
+        return True
 
     def take_telemetry(self, data: bytes) -> None:
         """A binary frame: bound, hand on. Raises Refusal."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from django.db import transaction
 
 from flexai.cluster import telemetry
-from flexai.cluster.frames import Columns, Ended, Tally, columns
+from flexai.cluster.frames import Columns, Ended, Tally, Whole, columns
 from flexai.cluster.queries import allocated_milli, mean_use
 from flexai.cluster.rollups import NodeRow, write_node_minutes
 from flexai.common import clock
@@ -43,8 +43,7 @@ _LAST_INDEX = (1 << _INDEX_BITS) - 1
 _NODE_BYTES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """One frame of a node."""
 
     node_pk: int
@@ -210,23 +209,32 @@ def _windows(
     since: int, until: int, hosts: Ended, chips: Ended, replicas: Ended
 ) -> dict[int, telemetry.Window]:
     windows = {node: telemetry.Window(since, until, *({} for _ in range(8))) for node in hosts[0]}
-    for key, row in zip(chips[0], chips[1].tolist(), strict=True):
-        samples, use, _, _, temperature, _, hot, slowed, clock = row
-        window, index = windows[key >> _INDEX_BITS], key & _LAST_INDEX
-        window.chips[index] = use // samples
-        signs = (
-            (window.temperatures, temperature),
-            (window.hot, hot * 1000),
-            (window.slowed, slowed * 1000),
-            (window.clocks, clock),
-        )
-        for told, total in signs:
-            if total:
-                told[index] = total // samples
+    keys = np.array(chips[0], np.int64)
+    order = np.argsort(keys, kind="stable")
+    keys, rows = keys[order], chips[1][order]
+    for name, column, times in _TOLD:
+        there = (rows[:, column] != 0) | (name == "chips")
+        means = rows[there, column] * times // rows[there, _SAMPLES]
+        for node, told in _by_node(keys[there], means):
+            getattr(windows[node], name).update(told)
     for key, (samples, cpu, _, wait, peak) in zip(replicas[0], replicas[1].tolist(), strict=True):
         window, name = windows[_node_of(key)], key[_NODE_BYTES:].hex()
         window.replicas[name], window.waits[name], window.peaks[name] = cpu // samples, wait // samples, peak
     return windows
+
+
+_SAMPLES = 0
+_TOLD = (("chips", 1, 1), ("temperatures", 4, 1), ("hot", 6, 1000), ("slowed", 7, 1000), ("clocks", 8, 1))
+"""What a window says of chips: its field, its column, and times what. All but use only where there is any."""
+
+
+def _by_node(keys: Whole, values: Whole) -> Iterator[tuple[int, dict[int, int]]]:
+    """Of each node, its values by the chip's index. The keys are in order."""
+    nodes = keys >> _INDEX_BITS
+    firsts = np.flatnonzero(np.diff(nodes, prepend=-1)).tolist()
+    of, by, what = nodes.tolist(), (keys & _LAST_INDEX).tolist(), values.tolist()
+    for first, end in zip(firsts, [*firsts[1:], len(of)], strict=False):
+        yield of[first], dict(zip(by[first:end], what[first:end], strict=True))
 
 
 def _node_rows(hosts: Ended, chips: Ended) -> list[NodeRow]:

@@ -21,8 +21,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from flexai.cluster.history import note_refusal
+from flexai.cluster.models import Node
+from flexai.cluster.services import Comer, nodes_for_credentials
 from flexai.common import clock
 from flexai.common.events import AGENTS_CHANNEL, HINTS_CHANNEL
+from flexai.jobs.contact import Arrival, arrive_together
 from flexai.jobs.wanted import attempts_wanted_on
 from flexai.realtime.board import CHIPS_CHANNEL, WATCHED_KEY, WATCHED_SECONDS, Board
 from flexai.realtime.connection import (
@@ -35,6 +38,7 @@ from flexai.realtime.intake import AWAY, Intake
 from flexai.realtime.partings import Partings
 from flexai.realtime.renewals import Renewals
 from flexai.realtime.threads import Threads
+from flexai.realtime.together import Together
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,8 @@ CONNECTIONS_CHANNEL = "flexai:connections"
 """{"nodes": [pk], "hub": id}: nodes that have come to that process; the others close what they have of them."""
 SILENT_SECONDS = 30
 """An agent that sends nothing for so long, not even telemetry, is disconnected."""
+COMING = 200
+"""Agents that are let in together: a transaction of some hundredths of a second."""
 REFUSALS_NOTED_EVERY_SECONDS = 10
 FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 1.0
@@ -81,6 +87,8 @@ class Hub:
         self.board = Board()
         self.intake = Intake(self.threads)
         self.renewals = Renewals(self.threads)
+        self.credentials: Together[str, Node] = Together(self.threads, nodes_for_credentials, most=COMING)
+        self.arrivals: Together[Comer, Arrival] = Together(self.threads, arrive_together, most=COMING)
         self.agents: dict[int, AgentConnection] = {}
         self.browsers: dict[Browser, set[str]] = {}
         self._watchers: dict[str, set[Browser]] = {}
@@ -317,8 +325,10 @@ class Hub:
             DROPPED.inc(self.board.dropped - self._told_dropped)
             self._told_received, self._told_dropped = self.board.received, self.board.dropped
             now = asyncio.get_running_loop().time()
+            deaf = max(0.0, now - began - 1)  # what this process did not listen to, nobody failed to say
             for connection in list(self.agents.values()):
                 connection.frames_this_second = 0
+                connection.heard_at += deaf
                 if now - connection.heard_at > SILENT_SECONDS:
                     connection.close(CLOSE_SILENT, f"nothing heard for {SILENT_SECONDS} s")
                     self.leave(connection)

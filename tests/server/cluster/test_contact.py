@@ -5,13 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from flexai.cluster.leases import Watch
 from flexai.cluster.models import Chip, Node, NodeContact
-from flexai.cluster.services import change_inventory, declare_dead, renew
+from flexai.cluster.services import Comer, change_inventory, declare_dead, renew
 from flexai.common import clock
-from flexai.common.errors import InvalidInput
-from flexai.jobs.contact import arrive, expire_leases, lose_contact, regain_contact, sweep_silent_nodes
+from flexai.common.errors import InvalidInput, Unauthenticated
+from flexai.jobs.contact import (
+    arrive,
+    arrive_together,
+    expire_leases,
+    lose_contact,
+    regain_contact,
+    sweep_silent_nodes,
+)
 from flexai.jobs.models import Attempt, Event, Job
 from flexai.jobs.reports import take_reports
 from flexai.jobs.wanted import attempts_wanted_on
@@ -21,6 +30,7 @@ from tests.support.placed import PlacedWorld, report
 pytestmark = pytest.mark.django_db
 
 CHIP = protocol.ChipInfo(index=0, type="H100", memory_mib=80_000, isolation=["exclusive"])
+ONE_MORE = protocol.ChipInfo(index=1, type="H100", memory_mib=80_000, isolation=["exclusive"])
 
 
 def hello(boot_id="boot-1", live=(), chips=(), **inventory):
@@ -239,3 +249,37 @@ def test_a_hello_that_breaks_a_bound_changes_nothing(world, wrong):
         arrive(node.pk, hello(**wrong), "")
     assert Node.objects.filter(pk=node.pk).values().get() == before
     assert not node.chips.exists()
+
+
+def test_a_crowd_arrives_together_each_with_its_own_and_a_bad_one_alone_is_refused(world):
+    nodes = [world.a_node(reachable=False) for _ in range(4)]
+    attempt = world.placed(nodes[0])
+    take_reports(nodes[0].pk, [report(attempt, "running")])
+    gone = max(node.pk for node in nodes) + 1000
+    comers = [
+        Comer(nodes[0].pk, hello(chips=[CHIP]), "10.0.0.1"),
+        Comer(nodes[1].pk, hello(boot_id="x" * 65), ""),
+        Comer(nodes[2].pk, hello(), "10.0.0.3"),
+        Comer(gone, hello(), ""),
+        Comer(nodes[2].pk, hello("boot-9", chips=[CHIP, ONE_MORE]), "10.0.0.4"),
+    ]
+    first, bad, early, unknown, late = arrive_together(comers)
+    assert first.missing == {(attempt.public_id, 0)}
+    assert isinstance(bad, InvalidInput)
+    assert isinstance(unknown, Unauthenticated)
+    assert early == late
+    assert [Node.objects.get(pk=node.pk).reachable for node in nodes] == [True, False, True, False]
+    assert [node.chips.count() for node in nodes] == [1, 0, 2, 0]
+    assert Node.objects.get(pk=nodes[2].pk).address == "10.0.0.4"
+    assert NodeContact.objects.get(node=nodes[2]).boot_id == "boot-9"
+    assert NodeContact.objects.get(node=nodes[1]).boot_id != "x" * 65
+
+
+def test_a_crowd_costs_no_more_statements_than_one(world, django_assert_num_queries):
+    nodes = [world.a_node() for _ in range(30)]
+    comers = [Comer(node.pk, hello(chips=[CHIP]), "") for node in nodes]
+    arrive_together(comers)
+    with CaptureQueriesContext(connection) as one:
+        arrive_together(comers[:1])
+    with django_assert_num_queries(len(one)):
+        arrive_together(comers)
