@@ -174,6 +174,16 @@ class Group:
             _write(f"{path}/memory.oom.group", "1")
 
 
+def below_mount(groups: dict[str, str], *, mountinfo: str = "/proc/self/mountinfo") -> str:
+    """Where, below its file system, the parent group lies in which memory is limited, else any; empty without groups.
+
+    A container runtime is told one path for all controllers.
+    """
+    chosen = next((groups[kind] for kind in ("memory1", "memory2", "cpu2", "cpu1") if kind in groups), "")
+    points = [point for point, _, _ in _mounts(mountinfo) if chosen.startswith(f"{point}/")]
+    return chosen.removeprefix(max(points, key=len)) if points else ""
+
+
 def pids_in(path: str) -> list[int]:
     """Processes in the group; empty when it is gone."""
     try:

@@ -77,7 +77,8 @@ async def _real(
     link = Link(enrolment, node, boot_id=boot_id())
     await node.start(link.changed)
     log.info("Serving %d chips of %s.", len(node.inventory().chips), settings.name)
-    return [asyncio.create_task(job) for job in (link.run(), node.make_rounds(), node.keep_outputs())]
+    work = (link.run(), node.make_rounds(), node.keep_outputs(), node.keep_images())
+    return [asyncio.create_task(job) for job in work]
 
 
 def _delivery(enrolment: Enrolment) -> Delivery | None:

@@ -7,6 +7,8 @@ hints             0600   named pipe: shims write the name of a replica that move
 replicas/         0700   the spool: the files of each replica, until the server has all of it
 outputs/          0700   copies of the files that jobs leave, until the server has them
 jobs/             0711   one directory per job, owned by the organization's user, kept for a while
+images/           0700   what podman keeps of images, where the node runs any
+containers/       0700   a folder for each container, until its replica has ended
 """
 
 from __future__ import annotations

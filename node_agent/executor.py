@@ -14,9 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from node_agent import logs, spool
+from node_agent import containers, logs, spool
 from node_agent.clocks import wall_ms
 from node_agent.collecting import Asked, Collector
+from node_agent.containers import Image
 from node_agent.datadir import JOBS
 from node_agent.forking import ForkServer
 from node_agent.launching import LaunchRefusedError, Place, build_launch
@@ -25,6 +26,7 @@ from node_agent.outbox import Track
 from node_agent.progress import ProgressFile, progress_name
 from node_agent.protocol import ReplicaReport, WantedReplica
 from node_agent.reconcile import Forget, Found, Key, NeverStart, Phase, Start, Stop, plan
+from node_agent.runtimes import container
 
 LAUNCH_PATIENCE_SECONDS = (10.0, 10.0, 20.0, 40.0, 60.0)
 """How long the first, second … launch may leave no trace on disk before it is handed over again (the fence makes that
@@ -43,6 +45,7 @@ class Local:
         "chips",
         "frame",
         "held",
+        "image",
         "job",
         "launched_at",
         "launches",
@@ -84,6 +87,8 @@ class Local:
         """A stop that came before the shim showed itself."""
         self.held = False
         """True when its files are on disk, or may be."""
+        self.image = ""
+        """Id of the image that it runs in."""
 
     def read_log(self, offset: int, limit: int) -> bytes:
         """See `outbox.Source`."""
@@ -94,10 +99,16 @@ class ProcessExecutor:
     """Replicas as processes of this node."""
 
     def __init__(
-        self, place: Place, fork_server: ForkServer, on_change: Callable[[Track], None], collector: Collector
+        self,
+        place: Place,
+        fork_server: ForkServer,
+        on_change: Callable[[Track], None],
+        collector: Collector,
+        image_of: Callable[[WantedReplica], Image | None],
     ) -> None:
-        """`on_change` is called for each track that has more to send."""
+        """`on_change` is called for each track that has more to send; `image_of` knows the image of a replica."""
         self._place = place
+        self._image_of = image_of
         self._collector = collector
         self._fork_server = fork_server
         self._on_change = on_change
@@ -152,6 +163,14 @@ class ProcessExecutor:
         """Jobs of which a replica is here."""
         return {local.job for local in self._locals.values()}
 
+    def images(self) -> set[str]:
+        """Images in which replicas run."""
+        return {local.image for local in self._locals.values() if not local.track.ended}
+
+    def is_here(self, key: Key) -> bool:
+        """Whether it was taken up, however it fared."""
+        return key in self._locals
+
     # --- what is wanted --------------------------------------------------------------------------------------------
 
     def apply(self, wanted: list[WantedReplica]) -> None:
@@ -166,7 +185,7 @@ class ProcessExecutor:
             if isinstance(action, Start):
                 self._start(action.wanted)
             elif isinstance(action, NeverStart):
-                self._end_unstarted(action.wanted, action.wanted.stop_outcome, "Stopped before it started.")
+                self.refuse(action.wanted, action.wanted.stop_outcome, "Stopped before it started.")
             elif isinstance(action, Stop):
                 self._stop(action)
             else:
@@ -271,11 +290,12 @@ class ProcessExecutor:
 
     def _start(self, wanted: WantedReplica) -> None:
         try:
-            launch = build_launch(wanted, self._place)
+            launch = build_launch(wanted, self._place, self._image_of(wanted))
         except LaunchRefusedError as error:
-            self._end_unstarted(wanted, "start_failed", str(error))
+            self.refuse(wanted, "start_failed", str(error))
             return
         local = self._add(wanted)
+        local.image = launch.container["image"] if launch.container else ""
         local.held = True
         local.frame = launch.encode()
         if wanted.outputs is not None:
@@ -333,7 +353,8 @@ class ProcessExecutor:
         if local.held:
             self._left.append(local)
 
-    def _end_unstarted(self, wanted: WantedReplica, outcome: str, sentence: str) -> None:
+    def refuse(self, wanted: WantedReplica, outcome: str, sentence: str) -> None:
+        """It has ended so, and never began."""
         self._end_in_memory(self._add(wanted), outcome, sentence)
 
     def _end_in_memory(self, local: Local, outcome: str, sentence: str) -> None:
@@ -374,6 +395,7 @@ class ProcessExecutor:
         if moves[-1]["state"] == "ended":
             self._look_at_progress(local)  # its last words go before its end
         for move in moves[local.read :]:
+            local.image = str(moves[0].get("image", ""))
             local.track.add(report_of(local, move, began=_number(moves[0], "at")))
             if move["state"] == "starting" and isinstance(pid := move.get("pid"), int):
                 local.shim_pid = pid
@@ -393,6 +415,9 @@ class ProcessExecutor:
         """Its shim was killed from outside: end what is left of it, and record its end in its place."""
         moves = spool.read_moves(local.base)
         left = end_orphans(moves)
+        if local.image and self._place.runtime is not None:
+            folder = f"{self._place.data_dir}/{containers.FOLDER}"
+            container.remove(self._place.runtime.program, folder, spool.file_name(*local.track.key))
         log.warning("The shim of %s was killed; ended %d processes.", spool.file_name(*local.track.key), left)
         end: spool.Move = {
             "state": "ended",
@@ -497,6 +522,7 @@ def report_of(local: Local, move: spool.Move, *, began: int) -> ReplicaReport:
         memory_peak_mib=_number(move, "memory_peak_mib"),
         use_permille=use if isinstance(use, int) else None,
         energy_mj=energy,
+        image=str(move.get("digest", "")),
     )
 
 

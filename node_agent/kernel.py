@@ -8,6 +8,8 @@ from __future__ import annotations
 import ctypes
 import os
 
+MS_NOSUID = 2
+MS_NODEV = 4
 MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18

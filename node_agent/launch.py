@@ -12,6 +12,7 @@ class Launch:
         "base",
         "boot_id",
         "checkpoint_dir",
+        "container",
         "cores",
         "cpu_quota_milli",
         "cpu_shares",
@@ -58,6 +59,7 @@ class Launch:
         grace_ms: int,
         notice_signal: int,
         log_limit: int,
+        container: dict[str, str] | None = None,
     ) -> None:
         self.base = base
         """Path of the replica's files in the spool, relative to the data directory."""
@@ -94,6 +96,8 @@ class Launch:
         self.notice_signal = notice_signal
         """By which it is asked to make room."""
         self.log_limit = log_limit
+        self.container = container
+        """What its container is made of (`containers.described`); None: it is a process of the node."""
 
     def encode(self) -> bytes:
         """The words that `decode` turns into an equal launch.

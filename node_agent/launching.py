@@ -7,13 +7,16 @@ import signal
 import sys
 from dataclasses import dataclass
 
+from node_agent import containers
 from node_agent.cgroups import Detected
+from node_agent.containers import Image, Runtime
 from node_agent.datadir import JOBS
 from node_agent.drivers import Driver
 from node_agent.drivers.mps import Mps
 from node_agent.launch import Launch
 from node_agent.progress import progress_name
 from node_agent.protocol import WantedReplica
+from node_agent.runtimes.process import LONGEST_SCRIPT_ARGUMENT
 from node_agent.spool import REPLICAS, file_name, is_safe_name
 from node_agent.users import Users
 
@@ -40,10 +43,12 @@ class Place:
     """None: everything runs as the agent's own user."""
     mps: Mps | None = None
     """What holds programs to their part of an NVIDIA chip; None where there is none."""
+    runtime: Runtime | None = None
+    """None: no images are run here."""
 
 
-def build_launch(wanted: WantedReplica, place: Place) -> Launch:
-    """Raises `LaunchRefusedError`."""
+def build_launch(wanted: WantedReplica, place: Place, image: Image | None = None) -> Launch:
+    """`image`: the one that it asks for. Raises `LaunchRefusedError`."""
     _refuse_unsafe_names(wanted)
     indexes = [chip.index for chip in wanted.chips]
     missing = [index for index in indexes if not 0 <= index < len(place.driver.chips)]
@@ -51,7 +56,9 @@ def build_launch(wanted: WantedReplica, place: Place) -> Launch:
         raise LaunchRefusedError(
             f"Chip {missing[0]} is not on this node, which has {len(place.driver.chips)}."
         )
+    name = file_name(wanted.attempt, wanted.replica, wanted.generation)
     job_dir = f"{place.data_dir}/{JOBS}/{wanted.job}"
+    working_dir = _inside("working_dir", wanted.working_dir, job_dir)
     checkpoint_dir = _inside("checkpoint.path", wanted.checkpoint_dir or "checkpoint", job_dir)
     preempt_file = f"{job_dir}/.flexai-preempt-{wanted.number}-{wanted.replica}-{wanted.generation}"
     own = {
@@ -65,22 +72,37 @@ def build_launch(wanted: WantedReplica, place: Place) -> Launch:
     cores = sorted(set(place.driver.cores(indexes)))
     slice_milli = _slice_milli(wanted)
     pinned_milli = sum(chip.milli for chip in wanted.chips) if cores else 0
+    uid = _uid(wanted, place)
+    env = {**_default_environment(job_dir, uid, image), **wanted.env, **own}
+    memory_mib = wanted.memory_mib if place.groups.memory else 0
+    script = "\n".join(wanted.commands)
+    container = None
+    if wanted.image:
+        _refuse_outside(wanted, job_dir, checkpoint_dir, working_dir)
+        if image is None or place.runtime is None or uid is None:
+            raise LaunchRefusedError("This node runs no images.")
+        inside = containers.Inside(
+            uid=uid, job_dir=job_dir, working_dir=working_dir, env=env, memory_mib=memory_mib,
+            cgroup=containers.cgroup_of(place.groups, name), script=script,
+            script_is_long=len(script.encode("utf-8", "surrogatepass")) > LONGEST_SCRIPT_ARGUMENT,
+        )  # fmt: skip
+        container = containers.described(place.runtime, image, inside, place.data_dir)
     return Launch(
-        base=f"{REPLICAS}/{file_name(wanted.attempt, wanted.replica, wanted.generation)}",
+        base=f"{REPLICAS}/{name}",
         boot_id=place.boot_id,
         job=wanted.job,
         job_dir=job_dir,
-        working_dir=_inside("working_dir", wanted.working_dir, job_dir),
+        working_dir=working_dir,
         checkpoint_dir=checkpoint_dir,
         preempt_file=preempt_file,
-        script="\n".join(wanted.commands),
-        env={**_default_environment(job_dir, _uid(wanted, place)), **wanted.env, **own},
+        script=script,
+        env=env,
         files=wanted.files,
-        uid=_uid(wanted, place),
+        uid=uid,
         cores=cores,
         cpu_quota_milli=slice_milli if cores and place.groups.cpu else 0,
         cpu_shares=wanted.cpu_milli if not cores and place.groups.cpu else 0,
-        memory_mib=wanted.memory_mib if place.groups.memory else 0,
+        memory_mib=memory_mib,
         held_milli=pinned_milli or (0 if wanted.chips else wanted.cpu_milli),
         groups=place.groups.groups,
         lease_ms=wanted.lease_ms,
@@ -88,6 +110,7 @@ def build_launch(wanted: WantedReplica, place: Place) -> Launch:
         grace_ms=wanted.grace_ms,
         notice_signal=_notice_signal(wanted.notice_signal),
         log_limit=wanted.log_limit,
+        container=container,
     )
 
 
@@ -100,7 +123,19 @@ def _uid(wanted: WantedReplica, place: Place) -> int | None:
         raise LaunchRefusedError(f"No user could be set up for the organization: {error}.") from error
 
 
-def _default_environment(job_dir: str, uid: int | None) -> dict[str, str]:
+def _refuse_outside(wanted: WantedReplica, job_dir: str, checkpoint_dir: str, working_dir: str) -> None:
+    """Inside a container there is the job's own directory, and nothing else that it could write into."""
+    if not f"{checkpoint_dir}/".startswith(f"{job_dir}/"):
+        raise LaunchRefusedError(
+            f"checkpoint.path {wanted.checkpoint_dir!r} is not there in a container: give a relative one."
+        )
+    if wanted.files and not f"{working_dir}/".startswith(f"{job_dir}/"):
+        raise LaunchRefusedError(
+            f"`files` cannot be written into {working_dir!r}, which is the image's: give a relative working_dir."
+        )
+
+
+def _default_environment(job_dir: str, uid: int | None, image: Image | None) -> dict[str, str]:
     user = f"flexai-{uid}" if uid is not None else os.environ.get("USER") or f"uid-{os.getuid()}"
     return {
         "HOME": job_dir,
@@ -110,6 +145,7 @@ def _default_environment(job_dir: str, uid: int | None) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PATH": _PATH,
         "PYTHONUNBUFFERED": "1",
+        **(containers.environment(image) if image else {}),
     }
 
 

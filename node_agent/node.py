@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from node_agent import cgroups, datadir, progress, shim, visibility, yielding
+from node_agent import cgroups, containers, datadir, progress, shim, visibility, yielding
 from node_agent.clocks import boot_id
 from node_agent.collecting import Collector
 from node_agent.delivery import Delivery
@@ -26,9 +26,12 @@ from node_agent.drivers.nvidia import NvidiaDriver
 from node_agent.executor import ProcessExecutor
 from node_agent.forking import Descriptors, ForkServer
 from node_agent.host import memory_total_mib, process_name, processes_outside
+from node_agent.images import Images
 from node_agent.launching import Place
 from node_agent.outbox import Track
+from node_agent.podman import Podman
 from node_agent.protocol import ChipInfo, Inventory, Telemetry, WantedReplica
+from node_agent.pulling import Pulling
 from node_agent.reconcile import Phase, Stop
 from node_agent.telemetry import Sampler
 from node_agent.users import Users
@@ -77,6 +80,9 @@ class Node:
         self._notes = (
             driver_notes + mps_notes + self._groups.notes + ([] if self._is_root else [NO_ROOT_NOTE])
         )
+        self._runtime, why = _find_runtime(self._driver, data_dir, self._groups)
+        self._notes += [why] if why else []
+        self._wanted: list[WantedReplica] = []
         self._foreign = foreign_processes(self._driver, set())
         self._inventory = self._take_stock()
         self._sampler = Sampler(self._driver)
@@ -99,8 +105,13 @@ class Node:
             groups=self._groups,
             users=Users(self._data_dir / "users.json") if self._is_root else None,
             mps=self._mps,
+            runtime=self._runtime,
         )
-        self.executor = ProcessExecutor(place, fork_server, on_change, self._collector)
+        self._images = self._make_images()
+        self._pulling = Pulling(self._images, on_change, self._refuse)
+        self.executor = ProcessExecutor(
+            place, fork_server, on_change, self._collector, self._pulling.image_of
+        )
         self._collector.find()
         self.executor.find()
         self._collector.forget_others(local.track.key for local in self.executor.locals())
@@ -136,6 +147,26 @@ class Node:
     async def keep_outputs(self) -> None:
         """What jobs leave is copied and sent; until cancelled."""
         await self._collector.run()
+
+    def _make_images(self) -> Images | None:
+        if self._runtime is None:
+            return None
+        tool = Podman(self._runtime.podman, self._data_dir)
+        return Images(tool, self._data_dir, self._take_up, self._images_in_use)
+
+    def _images_in_use(self) -> set[str]:
+        return self.executor.images()
+
+    def _refuse(self, wanted: WantedReplica, outcome: str, sentence: str) -> None:
+        self.executor.refuse(wanted, outcome, sentence)
+
+    async def keep_images(self) -> None:
+        """What nothing uses of containers and images goes; until cancelled."""
+        while self._runtime is not None and self._images is not None:
+            left = containers.left(self._data_dir, self.executor.names())
+            await asyncio.to_thread(containers.remove, self._data_dir, self._runtime, left)
+            await self._images.tidy()
+            await asyncio.sleep(TIDY_SECONDS)
 
     def _copied(self) -> None:
         self.executor.let_go()
@@ -178,8 +209,14 @@ class Node:
     def apply(self, wanted: list[WantedReplica]) -> None:
         """See `conversation.Executor`."""
         self._is_told = True
-        self.executor.apply(wanted)
-        self._yielding.know(wanted, self.executor.locals())
+        self._wanted = wanted
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """What is wanted, as far as its images are here."""
+        ready = self._pulling.ready(self._wanted, self.executor.is_here)
+        self.executor.apply(ready)
+        self._yielding.know(ready, self.executor.locals())
 
     def live(self) -> list[tuple[str, int]]:
         """See `conversation.Executor`."""
@@ -212,6 +249,7 @@ class Node:
             ],
             topology=self._topology,
             separate_users=self._is_root,
+            images=self._runtime is not None,
             notes=[*self._notes, *self._driver.notes, *(self._mps.notes() if self._mps else [])],
         )
 
@@ -263,6 +301,18 @@ def _said_ill(chip: ChipInfo, ill: tuple[str, float] | None) -> ChipInfo:
     if ill is None or not chip.healthy:
         return chip
     return msgspec.structs.replace(chip, healthy=False, health_note=ill[0])
+
+
+def _find_runtime(
+    driver: Driver, data_dir: Path, groups: cgroups.Detected
+) -> tuple[containers.Runtime | None, str]:
+    """What runs images here, or None and why not: a container is given the chips of its job, and no others."""
+    if driver.name != "cpu":
+        return (
+            None,
+            f"Jobs with an image do not run here: a container cannot be given {driver.name} chips yet.",
+        )
+    return containers.probe(data_dir, groups)
 
 
 def _choose_driver(*, cpu_chips: bool, enforced: bool) -> tuple[Driver, list[str]]:

@@ -98,6 +98,8 @@ class Inventory(msgspec.Struct, frozen=True, omit_defaults=True):
     simulated: bool = False
     separate_users: bool = False
     """True when each organization's jobs run under a user of their own (agent has root)."""
+    images: bool = False
+    """True when it runs jobs in containers, of images that it fetches."""
     notes: list[str] = []
     """Plain sentences for people: what is not enforced here, which driver was not found."""
 
@@ -117,15 +119,18 @@ class ReplicaReport(msgspec.Struct, frozen=True, omit_defaults=True):
     exit_code: int | None = None
     """128 + signal when a signal ended it."""
     outcome: str = ""
-    """With `ended`: succeeded, exit, oom, timed_out, cancelled, start_failed, platform_stopped, node_lost."""
+    """With `ended`: succeeded, exit, oom, timed_out, cancelled, start_failed, no_image, platform_stopped, node_lost."""
     sentence: str = ""
     """For people, e.g. "Command not found: trian"."""
     log_size: int = 0
     """With `ended`: bytes of log in all; the log is complete when the server has so many."""
     cpu_time_ms: int = 0
     memory_peak_mib: int = 0
-    note: Literal["", "paused", "resumed"] = ""
-    """With `running`: no move of its own; its node has halted a guest, or lets it go on (T3)."""
+    note: Literal["", "paused", "resumed", "pulling"] = ""
+    """No move of its own. With `running`: its node has halted a guest, or lets it go on (T3). With `starting`: its node
+    fetches its image, and it is not taken up yet."""
+    image: str = ""
+    """With `running`: digest of the image that it runs in."""
     use_permille: int | None = None
     """Mean use of the chips it held (or of the CPU it asked for) over its life."""
     energy_mj: int | None = None
@@ -269,6 +274,8 @@ class WantedReplica(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `ended` should carry if the stop is what ends it."""
     commands: list[str] = []
     """Run in order by one `/bin/bash -e` (or sh where there is none)."""
+    image: str = ""
+    """Full name of the image that they run in; empty: as processes of the node."""
     env: dict[str, str] = {}
     """Complete but for visible devices, checkpoint directory and preempt file: the agent adds these."""
     files: dict[str, str] = {}

@@ -20,7 +20,7 @@ from node_agent.cgroups import Group, Limits
 from node_agent.clocks import boottime_ms, wall_ms
 from node_agent.launch import Launch
 from node_agent.logs import LogFile
-from node_agent.runtimes import process
+from node_agent.runtimes import container, process
 from node_agent.spool import SENTENCE_CHARS, AlreadyStartedError, StateFile
 
 READ_BYTES = 64 * 1024
@@ -133,8 +133,10 @@ class Shim:
     def run(self) -> None:
         """From the first move to the last."""
         failure = self._make_groups()
+        made_of = self._launch.container
         self._record("starting", pid=os.getpid(), boot=self._launch.boot_id, job=self._launch.job,
-                     groups=self._group.paths(), mark=self._launch.preempt_file)  # fmt: skip
+                     groups=self._group.paths(), mark=self._launch.preempt_file,
+                     image=made_of and made_of["image"])  # fmt: skip
         os.close(self._node.lock)
         failure = failure or self._start()
         if failure:
@@ -142,7 +144,7 @@ class Shim:
             self._record("ended", outcome="start_failed", sentence=failure[:SENTENCE_CHARS])
             self._hint()
             return
-        self._record("running", pid=self._main)
+        self._record("running", pid=self._main, digest=made_of and made_of["digest"])
         self._hint()
         try:
             self._watch()
@@ -152,6 +154,8 @@ class Shim:
         self._log.close(unwritten=self._unwritten)
         self._group_peak_mib = self._group.memory_peak_mib()
         self._oom_kills = self._group.out_of_memory_kills()
+        if made_of:
+            container.remove(made_of["runtime"], made_of["folder"], self._name)
         self._group.remove()
         self._record_end()
         self._hint()
@@ -177,9 +181,8 @@ class Shim:
         self._output, write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._output, False)
         try:
-            self._main = process.start(
-                self._launch, output=write_end, group=self._group, home_fd=self._node.home
-            )
+            start = container.start if self._launch.container else process.start
+            self._main = start(self._launch, output=write_end, group=self._group, home_fd=self._node.home)
         except process.StartError as error:
             os.close(self._output)
             return str(error)
@@ -386,10 +389,14 @@ class Shim:
             self._hint()
             if outcome in _ROOM_MAKING:
                 _leave_notice(self._launch.preempt_file, outcome, grace_ms)
-                process.end(self._group, self._launch.notice_signal)
+                self._signal_all(self._launch.notice_signal)
             else:
-                process.end(self._group, signal.SIGTERM)
+                self._signal_all(signal.SIGTERM)
         self._check_deadlines()
+
+    def _signal_all(self, number: int) -> None:
+        """To a container's first process too it would come twice: that one passes signals on."""
+        process.end(self._group, number, apart_from=self._main if self._launch.container else 0)
 
     def _record_end(self) -> None:
         code = _exit_code(self._status)
@@ -419,7 +426,8 @@ class Shim:
         missing = _command_not_found(self._log.tail) if code == 127 else ""
         if missing:
             return "exit", f"Command not found: {missing}"
-        if code > 128 and self._status is not None and os.WIFSIGNALED(self._status):
+        by_signal = self._status is not None and os.WIFSIGNALED(self._status)
+        if by_signal or (self._launch.container and 0 < code - 128 < signal.NSIG):
             return "exit", f"Ended by {_signal_name(code - 128)}."
         return "exit", f"Exited with code {code}."
 

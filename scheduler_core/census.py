@@ -25,6 +25,7 @@ from scheduler_core.columns import (
     HELD,
     HOLDER,
     HOST_CPU,
+    IMAGES,
     LEFT_CPU,
     LEFT_MEMORY,
     LEFT_MOST,
@@ -58,22 +59,23 @@ class Why(IntEnum):
     """
 
     OTHER_POOL = 0
-    NO_SUCH_CHIPS = 1
-    TOO_FEW_CHIPS = 2
-    CHIPS_TOO_SMALL = 3
-    ISOLATION = 4
-    HOST_CPU_TOO_SMALL = 5
-    HOST_MEMORY_TOO_SMALL = 6
-    NOT_READY = 7
-    UNHEALTHY = 8
-    BUSY = 9
-    HELD_BY_STRANGERS = 10
-    CPU_BUSY = 11
-    MEMORY_BUSY = 12
+    NO_IMAGES = 1
+    NO_SUCH_CHIPS = 2
+    TOO_FEW_CHIPS = 3
+    CHIPS_TOO_SMALL = 4
+    ISOLATION = 5
+    HOST_CPU_TOO_SMALL = 6
+    HOST_MEMORY_TOO_SMALL = 7
+    NOT_READY = 8
+    UNHEALTHY = 9
+    BUSY = 10
+    HELD_BY_STRANGERS = 11
+    CPU_BUSY = 12
+    MEMORY_BUSY = 13
 
 
 (
-    _OTHER_POOL, _NO_SUCH_CHIPS, _TOO_FEW, _TOO_SMALL, _ISOLATION, _CPU_SMALL, _MEMORY_SMALL, _NOT_READY,
+    _OTHER_POOL, _NO_IMAGES, _NO_SUCH_CHIPS, _TOO_FEW, _TOO_SMALL, _ISOLATION, _CPU_SMALL, _MEMORY_SMALL, _NOT_READY,
     _UNHEALTHY, _BUSY, _STRANGERS, _CPU_BUSY, _MEMORY_BUSY, FITS,
 ) = range(len(Why) + 1)  # fmt: skip
 """The same as plain numbers, which is what is compiled; and last a node that no filter rejects."""
@@ -88,10 +90,10 @@ WHOLE, SLICE, HOST = range(3)
 
 (
     KIND, CHIP_TYPE, WANTED, MILLI, WANTED_MEMORY, ENFORCED, ORGANIZATION, ACCEPTED, WANTED_CPU, WANTED_HOST_MEMORY,
-    ASKED_FIELDS,
-) = range(11)  # fmt: skip
+    IN_IMAGE, ASKED_FIELDS,
+) = range(12)  # fmt: skip
 """Columns of a need: `WHOLE`, `SLICE` or `HOST`; chips, milli-chips and memory of one; the weakest slice class that
-will do; who asks, and what isolation it accepts; what it asks of the host."""
+will do; who asks, and what isolation it accepts; what it asks of the host; whether it runs in an image."""
 
 LEAST = -(1 << 60)
 """Less than any node has left."""
@@ -278,6 +280,8 @@ def _filter(nodes: Ints, chips: Ints, row: int, asked: Ints, pools: Ints, need: 
     """The first filter that rejects the node, what it has most of what is lacking, and what besides."""
     if not _allows(pools, need, nodes[row, POOL]):
         return _OTHER_POOL, 0, 0
+    if asked[need, IN_IMAGE] and not nodes[row, IMAGES]:
+        return _NO_IMAGES, 0, 0
     if asked[need, KIND] != HOST and not nodes[row, TYPES] & 1 << asked[need, CHIP_TYPE] % MASKS:
         return _NO_SUCH_CHIPS, 0, 0
     return _rejection(nodes, chips, row, asked, need)

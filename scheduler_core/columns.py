@@ -30,13 +30,13 @@ strong an isolation that one wants, and how strong a one the holders from other 
 
 (
     ID, POOL, STEP, UNREADY, CPU, MEMORY, FREE_CPU, FREE_MEMORY, CHIPS, TYPES, ALIKE,
-    UNTOUCHED, FIRST_UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY, OPEN, LIKE, NODE_FIELDS,
-) = range(18)  # fmt: skip
+    UNTOUCHED, FIRST_UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY, OPEN, LIKE, IMAGES, NODE_FIELDS,
+) = range(19)  # fmt: skip
 """Columns of a node. `UNREADY` is 0 where it is ready, else why not, by number; `TYPES` marks which chip types
 it may have, a bit each; `CHIPS` is `NO_NODE` where there is no node. Whether it has chips and all are of one kind;
 how many healthy ones nobody holds, and the place of the first of these or -1; the most milli-chips and memory that
 one has free, and the same memory where that chip is held and lets in whoever accepts what it enforces, else -1;
-a number that it shares with nodes which are the same but for what is held, or `UNLIKE`."""
+a number that it shares with nodes which are the same but for what is held, or `UNLIKE`; whether it runs images."""
 
 LEFT_UNTOUCHED, LEFT_MOST, LEFT_CPU, LEFT_MEMORY, LEFT_MOST_MEMORY, LEFT_OPEN = range(6)
 """Columns of what is left, row by row: chips that nobody holds; the most milli-chips that one chip has free; host CPU
@@ -178,12 +178,15 @@ class Columns:
             types |= 1 << code % MASKS
         alike, like = len(set(self._untouched[row])) == 1, UNLIKE
         if alike:
-            what = (node.pool, slice_step, node.cpu, node.memory, self._untouched[row][0], len(ordered))
+            what = (
+                node.pool, slice_step, node.cpu, node.memory, node.images, self._untouched[row][0], len(ordered)
+            )  # fmt: skip
             like = self._like_codes.setdefault(what, len(self._like_codes))
         unready = None if node.ready else node.unready_because or "not ready"
         self._node_array[row] = (
             node.id, node.pool, slice_step, self._unready_code(unready), node.cpu, node.memory, node.cpu,
             node.memory, len(ordered), types, int(alike), 0, 0, 0, 0, -1, like,
+            int(node.images),
         )  # fmt: skip
         self.built += 1
         self._settle(row, 0, 0)
@@ -293,7 +296,8 @@ class Columns:
 
     def _make(self, row: int) -> NodeState:
         _, pool, step, _, cpu, memory, free_cpu, free_memory, *_ = self._node_array[row].tolist()
-        build = Build(pool, step, self.unready_because(row), cpu, memory)
+        images = bool(self._node_array[row, IMAGES])
+        build = Build(pool, step, self.unready_because(row), cpu, memory, images)
         left = self._chip_array[row].tolist()
         chips = [(self._chip(row, at, left[at]), which) for at, which in enumerate(self._which[row])]
         chips.sort()

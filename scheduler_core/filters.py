@@ -126,4 +126,5 @@ def _asked(need: Need, columns: Columns) -> tuple[int, ...]:
         -1 if who is None else who.accepts,
         min(request.cpu, BEYOND),
         min(request.memory, BEYOND),
+        int(request.image),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scheduler_core.model import ISOLATION_STRENGTH, Id, Isolation, Request
+from scheduler_core.model import ISOLATION_STRENGTH, Id, Isolation, Job, Node, Request
 from scheduler_core.shape import EXCLUSIVE, NOT_SLICED, ChipState, Tenant
 from scheduler_core.slices import slice_memory, slice_milli
 
@@ -19,6 +19,17 @@ class Need:
     pools: tuple[Id, ...]
     tenant: Tenant | None
     """Who asks, for a slice; None where it makes no difference."""
+
+
+def may_use(node: Node, job: Job) -> bool:
+    """Whether the job may be placed on this node, whatever is free there: it is ready, of a pool that the job
+    allows, and runs images where the job is in one (P7).
+    """
+    return (
+        node.ready
+        and (not job.pools or node.pool in job.pools)
+        and (node.images or not job.gang.request.image)
+    )
 
 
 def sides(request: Request, chip: ChipState, step: int) -> tuple[int, int]:

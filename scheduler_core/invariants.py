@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from scheduler_core.decision import Decision, Excess, Resizing, Start, Taking, Unit, Verdict, Violation
 from scheduler_core.fairness import budget_spent, user_cap
+from scheduler_core.fit import may_use
 from scheduler_core.invariants_takings import given_up, job_of, resize_faults, taking_faults
 from scheduler_core.ledger import Ledger
 from scheduler_core.lending_laws import enforce_lending
@@ -379,7 +380,7 @@ def _place_faults(books: _Books, job: Job, start: Start) -> Iterator[Broken]:
     types: set[str] = set()
     for placement in start.placements:
         node = ledger.nodes.get(placement.node)
-        if node is None or not node.ready or (job.pools and node.pool not in job.pools):
+        if node is None or not may_use(node, job):
             yield "node_in_service", f"Node {placement.node} may not be used."
             return
         for share in placement.chips:

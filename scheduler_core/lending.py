@@ -25,6 +25,7 @@ from typing import ClassVar, Final
 
 from scheduler_core.decision import Decision, Loan, Recall, RecallGround, Start, Unit, Verdict, YieldRule
 from scheduler_core.fairness import budget_spent
+from scheduler_core.fit import may_use
 from scheduler_core.guests import (
     LEAST_SLICING,
     Room,
@@ -224,9 +225,7 @@ class Lending:
         """What the job would hold of this chip; None where it may not be a guest there, or has no room."""
         request = job.gang.request
         node = self._ledger.nodes[chip.node]
-        if (job.pools and node.pool not in job.pools) or (
-            request.chip_types and chip.type not in request.chip_types
-        ):
+        if not may_use(node, job) or (request.chip_types and chip.type not in request.chip_types):
             return None
         if request.isolation is not None and slicing_of(chip) < ISOLATION_STRENGTH[request.isolation]:
             return None

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from scheduler_core.decision import Decision, Loan, Recall, Start, Verdict, Violation
+from scheduler_core.fit import may_use
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import ISOLATION_STRENGTH, WHOLE_CHIP, Chip, Id, Isolation, Job, Lend, Running
 from scheduler_core.reasons import LawBroken
@@ -143,7 +144,7 @@ class _Guests:
         ledger, request = self._ledger, job.gang.request
         place = loan.start.placements[0]
         node = ledger.nodes.get(place.node)
-        if node is None or not node.ready or (job.pools and node.pool not in job.pools):
+        if node is None or not may_use(node, job):
             yield "node_in_service", f"Node {place.node} may not be used."
             return
         state = ledger.states[node.id]

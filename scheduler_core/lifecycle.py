@@ -73,6 +73,8 @@ class Outcome(StrEnum):
     MOVED = "moved"
     NODE_LOST = "node_lost"
     START_FAILED = "start_failed"
+    NO_IMAGE = "no_image"
+    """Its image is not there for it, and only another spec would help."""
     PLATFORM_STOPPED = "platform_stopped"
 
 
@@ -86,7 +88,9 @@ DEADLINE = "deadline"
 GROWN = "grown"
 """The reason code of a task that goes on with the memory that it asked for."""
 
-FAILURES = frozenset({Outcome.EXIT, Outcome.OOM, Outcome.START_FAILED, Outcome.TIMED_OUT})
+FAILURES = frozenset(
+    {Outcome.EXIT, Outcome.OOM, Outcome.START_FAILED, Outcome.TIMED_OUT, Outcome.NO_IMAGE},
+)
 """Outcomes that are the job's own doing and count against `Retry.limit`."""
 
 INTERRUPTIONS = frozenset(
@@ -303,6 +307,7 @@ _WORDS: Mapping[Outcome, str] = {
     Outcome.MOVED: "the attempt ended to go on elsewhere",
     Outcome.NODE_LOST: "the attempt's node was lost",
     Outcome.START_FAILED: "the attempt could not be started",
+    Outcome.NO_IMAGE: "the attempt's image could not be had",
     Outcome.PLATFORM_STOPPED: "the attempt ended because the platform stopped",
 }
 

@@ -77,6 +77,8 @@ class Node:
     unready_because: str = ""
     topology: tuple[str, ...] = ()
     """zone / block / rack / …, widest first (Q4)."""
+    images: bool = False
+    """It runs the images that jobs name (P7)."""
     drain_at: int | None = None
     """From this instant (ms) on the node is to be empty: a planned drain is a capacity change to come (B5)."""
 
@@ -165,6 +167,8 @@ class Request:
     memory: int = 0
     isolation: Isolation | None = None
     """The weakest class accepted; None accepts any, and beside another organization `enforced` (P4)."""
+    image: bool = False
+    """It runs in an image: only on nodes that run any (P7)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,17 @@ class NoNodes(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class NoImages(Reason):
+    """P7: the job runs in an image, and no node in reach runs any."""
+
+    code: ClassVar[str] = "no_images"
+    where: str = "node"
+
+    def sentence(self) -> str:
+        return f"Runs in an image; no {self.where} runs images."
+
+
+@dataclass(frozen=True, slots=True)
 class NoSuchChips(Reason):
     """No node in reach has a chip of this type."""
 

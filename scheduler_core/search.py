@@ -282,6 +282,8 @@ class Seat:
         request, build = self._request, frame.build
         if build.unready is not None or (self._pools and build.pool not in self._pools):
             return None
+        if request.image and not build.images:
+            return None
         if not self._chip_type:
             return 0
         usable = self._usable(frame)

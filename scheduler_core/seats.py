@@ -16,6 +16,7 @@ from scheduler_core.census import (
     CHIP_TYPE,
     FITS,
     HOST,
+    IN_IMAGE,
     KIND,
     MILLI,
     NO_POOL,
@@ -41,6 +42,7 @@ from scheduler_core.columns import (
     HELD,
     HOST_CPU,
     ID,
+    IMAGES,
     LOG,
     MASKS,
     MOST_FREE,
@@ -142,7 +144,7 @@ def has_seat(
     """Whether the node can take a replica; then how it would sit there stands at this place. Columns of the order that
     a kind of need does not use are 0 from the start, and stay so.
     """
-    if nodes[row, CHIPS] < 0 or nodes[row, UNREADY]:
+    if nodes[row, CHIPS] < 0 or nodes[row, UNREADY] or (asked[need, IN_IMAGE] and not nodes[row, IMAGES]):
         return False
     if asked[need, KIND] == WHOLE and nodes[row, UNTOUCHED] < asked[need, WANTED]:
         return False

@@ -72,6 +72,7 @@ class Build(NamedTuple):
     """Why nothing new may be placed here; None when it is ready."""
     cpu: int
     memory: int
+    images: bool
 
 
 class Shape(NamedTuple):
@@ -82,6 +83,7 @@ class Shape(NamedTuple):
     unready: str | None
     cpu: int
     memory: int
+    images: bool
     free_cpu: int
     free_memory: int
     chips: tuple[ChipState, ...]

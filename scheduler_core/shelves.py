@@ -23,6 +23,7 @@ from scheduler_core.census import (
     CHIP_TYPE,
     ENFORCED,
     HOST,
+    IN_IMAGE,
     KIND,
     WANTED,
     WANTED_CPU,
@@ -43,6 +44,7 @@ from scheduler_core.columns import (
     HELD,
     HOST_CPU,
     ID,
+    IMAGES,
     LIKE,
     LOG,
     NO_NODE,
@@ -200,7 +202,7 @@ def _first_of_kind(
     """The best place on nodes of a kind, of which this row is one."""
     cpu, memory = asked[need, WANTED_CPU], asked[need, WANTED_HOST_MEMORY]
     whole = ends + SHELVES_EACH * kind + WHOLE_NODES
-    if rank_of(pools, need, nodes[row, POOL]) < 0:
+    if rank_of(pools, need, nodes[row, POOL]) < 0 or (asked[need, IN_IMAGE] and not nodes[row, IMAGES]):
         return NOWHERE
     if asked[need, KIND] == HOST:
         return _first(chips, shelves, ends, whole, 0, 0, 0, cpu, memory, asked, need)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from scheduler_core.decision import Start, Unit
 from scheduler_core.fairness import budget_spent, user_cap
+from scheduler_core.fit import may_use
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import (
     ISOLATION_STRENGTH,
@@ -83,7 +84,7 @@ class _Tally:
     def _counts_placement(self, job: Job, placement: Placement, types: set[str]) -> bool:
         request, node_id = job.gang.request, placement.node
         node = self._ledger.nodes.get(node_id)
-        if node is None or not node.ready or (job.pools and node.pool not in job.pools):
+        if node is None or not may_use(node, job):
             return False
         if placement.cpu != request.cpu or placement.memory != request.memory:
             return False

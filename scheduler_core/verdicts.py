@@ -27,6 +27,7 @@ from scheduler_core.reasons import (
     NodesNotReady,
     NodesRejected,
     NodesTooSmall,
+    NoImages,
     NoNodes,
     NoRoomForSlice,
     NoSuchChips,
@@ -210,6 +211,10 @@ def _other_pool(survey: _Survey, _: Rejection) -> Reason:
     return NoNodes(_pool_names(survey.kind, survey.ledger))
 
 
+def _no_images(survey: _Survey, _: Rejection) -> Reason:
+    return NoImages(_where(survey.kind, survey.ledger))
+
+
 def _no_such_chips(survey: _Survey, _: Rejection) -> Reason:
     return NoSuchChips(survey.name, _where(survey.kind, survey.ledger))
 
@@ -275,6 +280,7 @@ def _memory_busy(survey: _Survey, nearest: Rejection) -> Reason:
 
 _CAUSES: dict[Why, Callable[[_Survey, Rejection], Reason]] = {
     Why.OTHER_POOL: _other_pool,
+    Why.NO_IMAGES: _no_images,
     Why.NO_SUCH_CHIPS: _no_such_chips,
     Why.TOO_FEW_CHIPS: _too_few_chips,
     Why.CHIPS_TOO_SMALL: _chips_too_small,

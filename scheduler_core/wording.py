@@ -56,6 +56,7 @@ def capital(text: str) -> str:
 
 REJECTED = {
     "other_pool": "in other pools",
+    "no_images": "that run no images",
     "no_such_chips": "without such chips",
     "too_few_chips": "with too few chips",
     "chips_too_small": "with chips too small",

@@ -1,1 +1,1 @@
-"""How a replica's command comes to life: as a process of the node. (Containers come later.)"""
+"""How a replica's command comes to life: as a process of the node, or in a container."""

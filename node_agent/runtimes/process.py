@@ -16,7 +16,7 @@ from node_agent.launch import Launch
 LONGEST_SCRIPT_ARGUMENT = 100 * 1024
 """Bytes; the kernel takes 128 KiB in one argument. A longer script is handed over as a file."""
 _SCRIPT_FD = 3
-_ALL_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+ALL_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 """A job ignores none of them from its start, whatever the agent, or the shell that started it, ignores."""
 
 
@@ -31,7 +31,7 @@ def start(launch: Launch, *, output: int, group: Group, home_fd: int) -> int:
     """
     pid = 0
     try:
-        _make_job_directory(launch)
+        make_job_directory(launch)
         group.enter()
         try:
             pid = _start_as_user(launch, output)
@@ -41,12 +41,12 @@ def start(launch: Launch, *, output: int, group: Group, home_fd: int) -> int:
     except OSError as error:
         if pid:
             raise  # started, but the shim is not what it was: it ends, and the replica with it
-        raise StartError(_sentence(error)) from error
+        raise StartError(sentence(error)) from error
     return pid
 
 
-def end(group: Group, number: int) -> bool:
-    """Send the signal to every descendant of the calling process. True when there was one.
+def end(group: Group, number: int, *, apart_from: int = 0) -> bool:
+    """Send the signal to every descendant of the calling process, `apart_from` this one. True when there was one.
 
     With SIGKILL the caller repeats it until it has no children left: descendants of a killed process come to
     the caller, who is their subreaper.
@@ -58,6 +58,8 @@ def end(group: Group, number: int) -> bool:
         group.kill()
         found = descendants(os.getpid())
     for pid in found:
+        if pid == apart_from:
+            continue
         _signal(pid, number)
         if number != signal.SIGKILL:
             _signal(pid, signal.SIGCONT)
@@ -81,7 +83,8 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def _make_job_directory(launch: Launch) -> None:
+def make_job_directory(launch: Launch) -> None:
+    """The job's directory is there and its user's. Raises `OSError`."""
     try:
         os.mkdir(launch.job_dir, 0o700)
     except FileExistsError:
@@ -94,27 +97,41 @@ def _start_as_user(launch: Launch, output: int) -> int:
     everywhere = os.sched_getaffinity(0) if launch.cores else None
     if launch.cores:
         os.sched_setaffinity(0, launch.cores)
-    if launch.uid is not None:
-        # Saved ids stay 0, so that the shim comes back; execve overwrites them, so that the command never can.
-        os.setresgid(launch.uid, launch.uid, 0)
-        os.setresuid(launch.uid, launch.uid, 0)
+    put_on_user(launch)
     try:
-        _prepare_files(launch)
+        prepare_files(launch)
         return _spawn(launch, output)
     finally:
-        if launch.uid is not None:
-            os.setresuid(0, 0, 0)
-            os.setresgid(0, 0, 0)
+        take_off_user(launch)
         if everywhere:
             os.sched_setaffinity(0, everywhere)
 
 
-def _prepare_files(launch: Launch) -> None:
+def put_on_user(launch: Launch) -> None:
+    """From here on the shim is the job's user. Saved ids stay 0, so that it comes back; execve overwrites them, so that
+    a command never can."""
+    if launch.uid is not None:
+        os.setresgid(launch.uid, launch.uid, 0)
+        os.setresuid(launch.uid, launch.uid, 0)
+
+
+def take_off_user(launch: Launch) -> None:
+    """The shim is itself again."""
+    if launch.uid is not None:
+        os.setresuid(0, 0, 0)
+        os.setresgid(0, 0, 0)
+
+
+def prepare_files(launch: Launch) -> None:
+    """The working directory is there, with its files, and is the current one. Raises `OSError`."""
     os.chdir(launch.job_dir)
     _make_directories(launch.checkpoint_dir)
-    if launch.working_dir != launch.job_dir:
-        if launch.working_dir.startswith(launch.job_dir + "/"):
-            _make_directories(launch.working_dir)
+    if launch.working_dir.startswith(launch.job_dir + "/"):
+        _make_directories(launch.working_dir)
+        os.chdir(launch.working_dir)
+    elif (
+        launch.working_dir != launch.job_dir and launch.container is None
+    ):  # else it is a folder of the image
         os.chdir(launch.working_dir)
     for name, text in launch.files.items():
         folder = os.path.dirname(name)
@@ -123,7 +140,7 @@ def _prepare_files(launch: Launch) -> None:
         beside = f"{name}.flexai-{os.getpid()}"
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            _write_all(fd, text.encode("utf-8", "surrogatepass"))
+            write_all(fd, text.encode("utf-8", "surrogatepass"))
         finally:
             os.close(fd)
         os.rename(beside, name)
@@ -140,10 +157,7 @@ def _spawn(launch: Launch, output: int) -> int:
     arguments: list[str | bytes] = [shell, "-e"]
     script_fd = -1
     if len(script) > LONGEST_SCRIPT_ARGUMENT:
-        script_fd = os.memfd_create("commands")
-        _write_all(script_fd, script)
-        os.lseek(script_fd, 0, os.SEEK_SET)
-        os.fchmod(script_fd, 0o444)
+        script_fd = memory_file(script)
         actions.append((os.POSIX_SPAWN_DUP2, script_fd, _SCRIPT_FD))
         arguments.append(f"/dev/fd/{_SCRIPT_FD}")
     else:
@@ -156,18 +170,28 @@ def _spawn(launch: Launch, output: int) -> int:
             file_actions=actions,
             setsid=True,
             setsigmask=[],
-            setsigdef=_ALL_SIGNALS,
+            setsigdef=ALL_SIGNALS,
         )
     finally:
         if script_fd >= 0:
             os.close(script_fd)
 
 
+def memory_file(data: bytes) -> int:
+    """A descriptor of a file with these bytes that lies nowhere, readable for everybody, at its beginning."""
+    fd = os.memfd_create("commands")
+    write_all(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.fchmod(fd, 0o444)
+    return fd
+
+
 def _make_directories(path: str) -> None:
     os.makedirs(path, mode=0o700, exist_ok=True)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """All of it is written. Raises `OSError`."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -195,6 +219,7 @@ def _children_of_all() -> dict[int, list[int]]:
     return children
 
 
-def _sentence(error: OSError) -> str:
+def sentence(error: OSError) -> str:
+    """Why the command was not started, for people."""
     what = f": {error.filename!r}" if error.filename else ""
     return f"The command could not be started: {error.strerror or error}{what}."

@@ -203,6 +203,7 @@ def _inventory_of(driver: SimulatedDriver) -> Inventory:
         chips=chips,
         simulated=True,
         separate_users=True,
+        images=True,
         notes=list(driver.notes),
     )
 

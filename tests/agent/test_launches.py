@@ -66,7 +66,7 @@ class Case:
 
     def another(self) -> ProcessExecutor:
         server, collector = cast(ForkServer, self.server), cast(Collector, self.collector)
-        return ProcessExecutor(self.place, server, self.changed.append, collector)
+        return ProcessExecutor(self.place, server, self.changed.append, collector, lambda _: None)
 
     def wait(self, seconds: float) -> None:
         self.now += seconds + 0.1

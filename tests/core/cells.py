@@ -95,6 +95,7 @@ def nodes(draw: st.DrawFn, node_id: Id) -> Node:
         unready_because="" if ready else draw(st.sampled_from(["", "draining", "unreachable"])),
         topology=draw(st.sampled_from([(), ("a",), ("a", "x"), ("a", "y"), ("b", "x")])),
         drain_at=draw(st.sampled_from(DRAINS)),
+        images=draw(st.integers(0, 2)) > 0,
     )
 
 
@@ -110,6 +111,7 @@ def requests(draw: st.DrawFn) -> Request:
         cpu=draw(st.sampled_from([0, 0, 50, 1000, 2500])),
         memory=draw(st.sampled_from([0, 0, 16, 60, 100])),
         isolation=draw(isolations),
+        image=draw(st.integers(0, 5)) == 0,
     )
 
 
@@ -120,6 +122,8 @@ def jobs(draw: st.DrawFn, job_id: Id) -> Job:
     team = draw(st.integers(1, 4))
     set_ = draw(st.sampled_from([None, None, None, 1]))
     runs = draw(st.sampled_from(RUNS))
+    request = draw(requests())
+    other = replace(draw(requests()), image=request.image)  # an image is the whole job's
     return Job(
         job_id,
         f"job-{job_id}",
@@ -127,7 +131,7 @@ def jobs(draw: st.DrawFn, job_id: Id) -> Job:
         ORGANIZATION.get(team, 3),
         draw(st.integers(1, 2)),
         Gang(
-            draw(requests()),
+            request,
             low,
             high,
             draw(st.booleans()),
@@ -145,7 +149,7 @@ def jobs(draw: st.DrawFn, job_id: Id) -> Job:
         max_duration=draw(st.sampled_from([None, None, None, 30_000])),
         endless=draw(st.integers(0, 7)) == 0,
         attained=draw(st.sampled_from([0, 0, 5_000])),
-        others=() if draw(st.integers(0, 7)) else (Gang(draw(requests()), low, high),),
+        others=() if draw(st.integers(0, 7)) else (Gang(other, low, high),),
         choose=draw(st.sampled_from(list(Choose))),
     )
 

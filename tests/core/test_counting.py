@@ -44,6 +44,8 @@ def first_filter(job: Job, chip_type: str, state: NodeState) -> Why | None:
     request, build = job.gang.request, state.frame.build
     if job.pools and build.pool not in job.pools:
         return Why.OTHER_POOL
+    if request.image and not build.images:
+        return Why.NO_IMAGES
     why, claim = None, 0
     if request.chips:
         why, claim = _whole_chips(job, chip_type, state)

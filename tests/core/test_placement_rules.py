@@ -14,6 +14,7 @@ from scheduler_core.reasons import (
     NodesNotReady,
     NodesRejected,
     NodesTooSmall,
+    NoImages,
     NoNodes,
     NoRoomForSlice,
     NoSuchChips,
@@ -360,12 +361,36 @@ def test_p1_the_sentence_names_the_emptiest_node_of_the_pool() -> None:
             NoNodes(("empty",)),
             "Pool empty has no nodes.",
         ),
+        (
+            a_node(chips=1),
+            a_job("j", image=True),
+            NoImages(),
+            "Runs in an image; no node runs images.",
+        ),
     ],
 )
 def test_p1_each_filter_says_itself(node, job, because, sentence) -> None:
     case = given(nodes=[node], waiting=[job])
     assert case.decision.waits("j", because=because)
     assert case.decision.sentence_of("j") == sentence
+
+
+def test_p7_work_in_an_image_goes_to_nodes_that_run_images_and_other_work_anywhere() -> None:
+    nodes = [a_node("bare", chips=1), a_node("able", chips=1, images=True), a_node("full", images=True)]
+    case = given(nodes=nodes, waiting=[a_job("boxed", image=True), a_job("plain"), a_job("late", image=True)])
+    assert case.decision.starts("boxed", on=["able"])
+    assert case.decision.starts("plain", on=["bare"])
+    assert case.decision.waits(
+        "late", because=NodesRejected(3, (("busy", 1), ("no_images", 1), ("no_such_chips", 1)))
+    )
+    said = case.decision.reasons_of("late")[-1].sentence()
+    assert said == "Of 3 nodes: 1 with too few free chips, 1 that run no images, 1 without such chips."
+
+
+def test_p7_a_gang_in_an_image_counts_nodes_that_run_images_alone() -> None:
+    nodes = [a_node(chips=1), a_node(chips=1, images=True)]
+    case = given(nodes=nodes, waiting=[a_gang("g", replicas=2, chips=1, image=True)])
+    assert case.decision.waits("g", because=NotEnoughNodes(2, 1))
 
 
 def test_p1_a_cell_without_nodes_says_so() -> None:

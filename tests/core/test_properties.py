@@ -275,6 +275,7 @@ def test_each_interesting_thing_sometimes_happens() -> None:
         "the limit of a team above",
         "outside_guarantee",
         "no_nodes",
+        "no_images",
         "no_such_chips",
         "nodes_too_small",
         "chips_too_small",

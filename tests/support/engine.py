@@ -128,10 +128,11 @@ def a_node(
     drain_at: int | None = None,
     topology: tuple[str, ...] = (),
     speed: int = 1000,
+    images: bool = False,
 ) -> ANode:
     """A node; `unhealthy` lists positions of its chips, `health` their scores."""
     why = "" if ready else because
-    node = Node(0, name, 0, cpu, memory, ready, why, topology=topology, drain_at=drain_at)
+    node = Node(0, name, 0, cpu, memory, ready, why, topology=topology, drain_at=drain_at, images=images)
     made = tuple(
         Chip(
             0,
@@ -214,13 +215,14 @@ def a_gang(
     within: int | None = None,
     checkpoint: bool = False,
     restart_cost: int = 0,
+    image: bool = False,
 ) -> AJob:
     """A waiting gang; `replicas=(2, 4)` is elastic, `array` and `cap` make it a task of a set, `runs` is how
     long it is predicted to run: always so long, or median and ninth decile.
     """
     low, high = replicas if isinstance(replicas, tuple) else (replicas, replicas)
     types = (type,) if isinstance(type, str) else type
-    request = Request(chips, milli, chip_memory, types, cpu, memory, isolation)
+    request = Request(chips, milli, chip_memory, types, cpu, memory, isolation, image)
     job = Job(
         0,
         name,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from scheduler_core import Decision, Policy, Snapshot
 from scheduler_core import reasons as why
 from scheduler_core.model import (
+    WHOLE_CHIP,
     Chip,
     ChipShare,
     Id,
@@ -246,6 +247,10 @@ def charged(chip: Chip, share: ChipShare) -> int:
 
 
 def in_reach(job: Job, node: Node) -> bool:
+    return in_pools(job, node) and (node.images or not job.gang.request.image)
+
+
+def in_pools(job: Job, node: Node) -> bool:
     return not job.pools or node.pool in job.pools
 
 
@@ -374,14 +379,23 @@ def alternatives(job: Job) -> list[Job]:
 
 
 def as_started(books: Books, job: Job, placements: tuple[Placement, ...]) -> Job:
-    """The job with the first alternative that has so many replicas of so many chips."""
+    """The job with the first alternative that has so many replicas of so many chips, and as much of each."""
     for choice in alternatives(job):
         gang = choice.gang
         chips = {len(placement.chips) for placement in placements}
         types = {books.chips[share.chip].type for placement in placements for share in placement.chips}
         asked = set(gang.request.chip_types) or types
         whole = gang.request.chips or bool(gang.request.milli or gang.request.chip_memory)
-        if gang.minimum <= len(placements) <= gang.maximum and chips == {int(whole)} and types <= asked:
+        milli = {WHOLE_CHIP} if gang.request.chips else {gang.request.milli} - {0}
+        held = {share.milli for placement in placements for share in placement.chips}
+        host = {(placement.cpu, placement.memory) for placement in placements}
+        if (
+            gang.minimum <= len(placements) <= gang.maximum
+            and chips == {int(whole)}
+            and types <= asked
+            and host == {(gang.request.cpu, gang.request.memory)}
+            and (not whole or not milli or held == milli)
+        ):
             return choice
     return job
 
@@ -518,6 +532,10 @@ def _ready(books: Books, job: Job) -> list[Node]:
     return [node for node in nodes if in_reach(job, node)]
 
 
+def _of_pools(books: Books, job: Job) -> list[Node]:
+    return [node for node in books.nodes.values() if in_pools(job, node)]
+
+
 def _reach(books: Books, job: Job) -> list[Node]:
     return [node for node in books.nodes.values() if in_reach(job, node)]
 
@@ -627,7 +645,10 @@ _TRUTHS = {
     why.WouldDelay: lambda reason, books, job, chip_type: True,
     why.BetterSoon: lambda reason, books, job, chip_type: True,
     why.OutsideGuarantee: _guarantee,
-    why.NoNodes: lambda reason, books, job, chip_type: not _reach(books, job),
+    why.NoNodes: lambda reason, books, job, chip_type: not _of_pools(books, job),
+    why.NoImages: lambda reason, books, job, chip_type: (
+        job.gang.request.image and bool(_of_pools(books, job)) and not _reach(books, job)
+    ),
     why.NoSuchChips: lambda r, books, job, t: not any(_of(books, node, t) for node in _reach(books, job)),
     why.NodesTooSmall: _largest,
     why.ChipsTooSmall: lambda r, books, job, t: (
@@ -666,7 +687,8 @@ _TRUTHS = {
     why.NodesRejected: lambda r, books, job, t: (
         r.nodes == sum(count for _, count in r.counts) == len(books.nodes)
         and dict(r.counts).get("fits", 0) == _one_replica(books, job, t)
-        and dict(r.counts).get("other_pool", 0) == len(books.nodes) - len(_reach(books, job))
+        and dict(r.counts).get("other_pool", 0) == len(books.nodes) - len(_of_pools(books, job))
+        and dict(r.counts).get("no_images", 0) == len(_of_pools(books, job)) - len(_reach(books, job))
     ),
     why.CycleBound: lambda reason, books, job, chip_type: True,
 }

@@ -474,6 +474,7 @@ def a_node(name: str = "n1", *, chips: int = 2, simulated: bool = False) -> dict
         "status": "ready",
         "contact": "ok",
         "simulated": simulated,
+        "images": True,
         "trust": "separate_users",
         "cpu_milli": 2000,
         "used_cpu_milli": 500,

@@ -69,6 +69,7 @@ def lending_holds(snapshot: Snapshot, policy: Policy, decision: Decision) -> Non
         assert node.ready
         assert node.drain_at is None
         assert not job.pools or node.pool in job.pools
+        assert node.images or not job.gang.request.image
         assert (place.cpu, place.memory) == (job.gang.request.cpu, job.gang.request.memory)
         assert len(place.chips) == max(job.gang.request.chips, 1)
         after.append(guest_of(job, 10_000 + number, decision))

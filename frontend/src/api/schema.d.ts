@@ -2441,7 +2441,7 @@ export interface components {
             /** @description Who pays; may be left out by members of one team. */
             team?: string;
             type?: components["schemas"]["TypeEnum"];
-            /** @description What the commands run in: registry/name:tag@digest. No node runs images yet. */
+            /** @description What the commands run in: registry/name:tag@digest. */
             image?: string;
             /** @description Run in order by one shell. */
             commands: string | string[];
@@ -2767,6 +2767,8 @@ export interface components {
             state_reason: string;
             contact: components["schemas"]["Contact"];
             simulated: boolean;
+            /** @description Whether it runs jobs in images. */
+            images: boolean;
             /** @description What keeps jobs of different organizations apart here. */
             trust: string;
             /** @description What is not enforced here. */
@@ -3215,6 +3217,8 @@ export interface components {
             exit_code: number | null;
             /** @description Bytes stored. */
             log_size: number;
+            /** @description Digest of the image that it ran in; empty: as a process of its node. */
+            image: string;
             chips: components["schemas"]["HeldChip"][];
         };
         /**
@@ -3402,7 +3406,7 @@ export interface components {
             /** @description Who pays; may be left out by members of one team. */
             team?: string;
             type?: components["schemas"]["TypeEnum"];
-            /** @description What the commands run in: registry/name:tag@digest. No node runs images yet. */
+            /** @description What the commands run in: registry/name:tag@digest. */
             image?: string;
             /** @description Run in order by one shell. */
             commands: string | string[];
@@ -4036,7 +4040,7 @@ export interface operations {
     audit_list: {
         parameters: {
             query?: {
-                /** @description Such as `job.cancelled`, or `job` for all of its kind. */
+                /** @description Such as `job.stopped`, or `job` for all of its kind. */
                 action?: string;
                 /** @description A user's name, by session or by any token of theirs. */
                 actor?: string;
@@ -4088,7 +4092,7 @@ export interface operations {
     audit_download: {
         parameters: {
             query?: {
-                /** @description Such as `job.cancelled`, or `job` for all of its kind. */
+                /** @description Such as `job.stopped`, or `job` for all of its kind. */
                 action?: string;
                 /** @description A user's name, by session or by any token of theirs. */
                 actor?: string;

@@ -342,6 +342,7 @@ export class World {
       status: offline ? "unreachable" : index === 7 ? "draining" : "ready",
       contact: offline ? "unreachable" : "ok",
       simulated: this.size.nodes > 100 || index % 6 === 5,
+      images: true,
       trust: "one_domain",
       state_reason: "",
       notes: [],
@@ -487,6 +488,7 @@ export class World {
           state: job.ended_at ? "ended" : "running",
           exit_code: job.exit_code,
           log_size: (this.logs.get(job.id) ?? "").length,
+          image: "",
           chips: Array.from({ length: job.chips.milli_per_replica / 1000 }, (_, chip) => ({
             id: `${job.id}-${index}-${chip}`,
             index: chip,

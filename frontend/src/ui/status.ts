@@ -45,6 +45,7 @@ const FACES: { [status: string]: Face } = {
   resized: { icon: IconArrowBackUp, colour: colour("preempted"), word: "resized" },
   node_lost: { icon: IconPlugConnectedX, colour: colour("preempted"), word: "node lost" },
   start_failed: { icon: IconX, colour: colour("failed"), word: "did not start" },
+  no_image: { icon: IconX, colour: colour("failed"), word: "no image" },
   platform_stopped: { icon: IconArrowBackUp, colour: colour("preempted"), word: "platform stopped" },
   ended: { icon: IconCheck, colour: colour("cancelled"), word: "ended" },
   // Nodes.

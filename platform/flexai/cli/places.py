@@ -20,6 +20,9 @@ quota = typer.Typer(
     invoke_without_command=True,
 )
 
+NAMED = 8
+"""Nodes whose names one line tells."""
+
 NodeName = Annotated[str, typer.Argument(help="Name or id.", metavar="NODE")]
 
 
@@ -37,11 +40,20 @@ def list_nodes(context: typer.Context, as_json: options.Json = False) -> None:
         output.say("No nodes yet. `flexai agent` makes a machine a node.")
         return
     output.out().print(tables.nodes_table(found))
+    running = [node for node in found if node["images"]]
+    if len(running) < len(found):
+        output.say(f"Jobs with an image run on {len(running)} of {len(found)} nodes{_names(running)}.", "dim")
     for node in found:
         if node["trust"] != "separate_users" and not node["simulated"]:
             output.say(
                 f"{output.printable(node['name'])} runs all jobs as one user: it is one trust domain.", "dim"
             )
+
+
+def _names(found: list[Node]) -> str:
+    """Which they are, where they are few."""
+    names = [output.printable(node["name"]) for node in found]
+    return f": {', '.join(names)}" if 0 < len(names) <= NAMED else ""
 
 
 @nodes.command()

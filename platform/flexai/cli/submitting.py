@@ -59,6 +59,9 @@ def run(
         list[str] | None,
         typer.Option("--env", "-e", help="K=V, or K to take its value from here. Repeatable."),
     ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Run it in this image: docker.io/library/python:3.12.")
+    ] = None,
     file: Annotated[
         list[str] | None,
         typer.Option("--file", help="Local text file to send along: train.py or sub/x.py=./x.py."),
@@ -103,6 +106,7 @@ def run(
     spec = {
         "name": name,
         "team": team,
+        "image": image,
         "commands": [_command_line(command)],
         "env": dict(_variable(item) for item in env or []),
         "files": dict(_file(item) for item in file or []),

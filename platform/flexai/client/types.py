@@ -63,6 +63,7 @@ class Replica(TypedDict):
     state: str
     exit_code: int | None
     log_size: int | None
+    image: str
     chips: list[AllocatedChip]
 
 
@@ -367,6 +368,7 @@ class Node(TypedDict):
     status: str
     contact: str
     simulated: bool
+    images: bool
     trust: str
     cpu_milli: int
     used_cpu_milli: int

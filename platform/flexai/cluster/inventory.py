@@ -102,16 +102,16 @@ def _counter_errors(path: str, counted: ChipErrors) -> list[FieldError]:
 _NODES = """
 UPDATE cluster_node n SET
     cpu_milli = u.cpu, memory_mib = u.memory, address = u.address, topology = u.topology, notes = u.notes,
-    simulated = u.simulated, separate_users = u.separate_users, agent_version = u.agent_version,
+    simulated = u.simulated, separate_users = u.separate_users, images = u.images, agent_version = u.agent_version,
     cpu_ceiling_milli = greatest(u.cpu, n.used_cpu_milli), memory_ceiling_mib = greatest(u.memory, n.used_memory_mib),
     version = n.version + 1
 FROM json_to_recordset(%s::json) AS u(node bigint, cpu int, memory int, address text, topology text[], notes text[],
-     simulated bool, separate_users bool, agent_version text)
+     simulated bool, separate_users bool, images bool, agent_version text)
 WHERE n.id = u.node AND
     (n.cpu_milli, n.memory_mib, n.address::text, n.topology::text[], n.notes::text[], n.simulated, n.separate_users,
-     n.agent_version::text)
+     n.images, n.agent_version::text)
     IS DISTINCT FROM
-    (u.cpu, u.memory, u.address, u.topology, u.notes, u.simulated, u.separate_users, u.agent_version)
+    (u.cpu, u.memory, u.address, u.topology, u.notes, u.simulated, u.separate_users, u.images, u.agent_version)
 RETURNING n.id
 """
 
@@ -222,6 +222,7 @@ def _node_row(laid: Laid) -> dict[str, object]:
         "notes": [note[:500] for note in inventory.notes],
         "simulated": inventory.simulated,
         "separate_users": inventory.separate_users,
+        "images": inventory.images,
         "agent_version": laid.agent_version[:32],
     }
 

@@ -92,6 +92,8 @@ class Node(models.Model):
     address = models.CharField(max_length=64, default="")
     simulated = models.BooleanField(default=False)
     separate_users = models.BooleanField(default=False)
+    images = models.BooleanField(default=False)
+    """Whether it runs jobs in images (P7)."""
     topology = ArrayField(models.CharField(max_length=63), default=list, blank=True)
     notes = ArrayField(models.CharField(max_length=500), default=list, blank=True)
     cpu_milli = models.PositiveIntegerField(default=0)

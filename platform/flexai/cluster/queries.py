@@ -56,6 +56,7 @@ class NodeNow(TypedDict):
     status: str
     contact: str
     simulated: bool
+    images: bool
     trust: str
     notes: list[str]
     cpu_milli: int
@@ -224,6 +225,7 @@ def _node(node: Node, sample: Telemetry | None, chips: list[ChipNow]) -> NodeNow
         "status": "unreachable" if is_lost else node.state,
         "contact": "ok" if node.reachable else "unreachable",
         "simulated": node.simulated,
+        "images": node.images,
         "trust": "separate_users" if node.separate_users else "one_user",
         "notes": node.notes,
         "cpu_milli": node.cpu_milli,

@@ -19,7 +19,7 @@ from flexai.jobs.vocabulary import nearest
 from flexai.tenancy.models import Quota, Team
 from scheduler_core import model
 from scheduler_core.admit import Admission
-from scheduler_core.reasons import Reason
+from scheduler_core.reasons import NoImages, Reason
 from scheduler_core.slices import resolve_slice
 
 KEPT_SECONDS = 2.0
@@ -68,11 +68,6 @@ def cell_of(effective: Mapping[str, Any]) -> Registered:
 def admit(effective: dict[str, Any], cell: Registered, *, team: int, organization: int) -> Admitted:
     """The spec with registered chip types. Raises NeverFits with the engine's sentence when it can never start, with
     none of its alternatives."""
-    if effective["image"] is not None:
-        wrong = FieldError(
-            "image", "no node here can run images", "leave it out: commands run on the node itself"
-        )
-        raise NeverFits("No node here can run images.", errors=[wrong])
     resolved, roundings = _with_registered_types(effective, cell)
     reasons = _reasons(resolved, cell, team, organization)
     if reasons:
@@ -132,9 +127,11 @@ def _nodes(cell: Cell) -> tuple[model.Node, ...]:
         Node.objects.filter(cell=cell, credential_revoked_at=None)
         .exclude(state=NodeState.DEAD)
         .order_by("id")
-        .values_list("id", "name", "pool_id", "cpu_milli", "memory_mib")
+        .values_list("id", "name", "pool_id", "cpu_milli", "memory_mib", "images")
     )
-    return tuple(model.Node(pk, name, pool, cpu, memory) for pk, name, pool, cpu, memory in rows)
+    return tuple(
+        model.Node(pk, name, pool, cpu, memory, images=images) for pk, name, pool, cpu, memory, images in rows
+    )
 
 
 def _chips(cell: Cell) -> tuple[model.Chip, ...]:
@@ -253,4 +250,7 @@ def _hints(effective: Mapping[str, Any], cell: Registered, reasons: Sequence[Rea
         for name in resources["chip_types"]
         if name not in cell.chip_types
     ]
+    if any(isinstance(reason, NoImages) for reason in reasons):
+        hint = "leave it out: commands run on the node itself"
+        hints.append(FieldError("image", "no node that it may run on runs images", hint))
     return hints or [FieldError("", reason.sentence()) for reason in reasons]

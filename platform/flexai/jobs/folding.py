@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from flexai.jobs.locking import LockedAttempt, LockedReplica
-from scheduler_core.lifecycle import AttemptEvent, AttemptState, Outcome, move_attempt
+from scheduler_core.lifecycle import FAILURES, AttemptEvent, AttemptState, Outcome, move_attempt
 
 RANK = {"placed": 0, "starting": 1, "running": 2, "stopping": 3, "ended": 4}
 """Order of a replica's states."""
 RAN = frozenset({Outcome.SUCCEEDED, Outcome.EXIT, Outcome.OOM, Outcome.TIMED_OUT})
 """Outcomes that only a replica which ran can have."""
-OWN_DOING = frozenset({Outcome.EXIT, Outcome.OOM, Outcome.START_FAILED, Outcome.TIMED_OUT, Outcome.NODE_LOST})
+OWN_DOING = FAILURES | {Outcome.NODE_LOST}
 """As `stop_outcome` these say that the attempt stops because one of its replicas ended so; its peers are cancelled."""
 
 
@@ -39,6 +39,7 @@ class ReplicaMove:
     memory_peak_mib: int = 0
     use_permille: int | None = None
     energy_mj: int | None = None
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def fold(attempt: LockedAttempt, moves: Iterable[ReplicaMove]) -> Folded:
             continue
         if replica not in folded.replicas:
             folded.replicas.append(replica)
-        replica.state = move.state
+        replica.state, replica.image = move.state, move.image or replica.image
         if move.state == "ended":
             _note_end(attempt, replica, move)
         _follow(folded, replica, move)

@@ -16,12 +16,15 @@ MAX_NAME: Final = 255
 """Characters of registry and path together, as the distribution project bounds them."""
 MAX_REFERENCE: Final = MAX_NAME + 1 + 128 + 1 + 7 + 128
 """With a tag and a digest."""
+MAX_DIGEST: Final = 7 + 128
+"""Characters of `sha512:` and its digits."""
 _LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _REGISTRY = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?"
 _COMPONENT = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_DIGEST = "sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}"
 _WHICH = (
     r"(?::(?P<tag>[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}))?"
-    "(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
+    f"(?:@(?P<digest>{_DIGEST}))?"
 )
 _REFERENCE = re.compile(rf"(?P<registry>{_REGISTRY})/(?P<path>{_COMPONENT}(?:/{_COMPONENT})*){_WHICH}")
 _SHORT = re.compile(f"{_COMPONENT}{_WHICH}")
@@ -60,6 +63,11 @@ def read_image(value: object) -> Image:
         raise Wrong(f"has a name of more than {MAX_NAME} characters", _EXAMPLE)
     digest = found["digest"] or ""
     return Image(registry, path, found["tag"] or ("" if digest else "latest"), digest)
+
+
+def is_digest(text: str) -> bool:
+    """Whether this is the digest of an image."""
+    return re.fullmatch(_DIGEST, text) is not None
 
 
 def read_pattern(value: object) -> str:

@@ -34,6 +34,7 @@ class LockedReplica:
     cpu_milli: int
     memory_mib: int
     log_size: int | None
+    image: str
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ _BY_PUBLIC_ID = _ATTEMPTS.format(column="public_id")
 
 _REPLICAS = """
 SELECT r.id, r.attempt_id, r.index, r.node_id, n.name, r.state, r.outcome, r.exit_code, r.sentence,
-       r.cpu_milli, r.memory_mib, r.log_size
+       r.cpu_milli, r.memory_mib, r.log_size, r.image
 FROM jobs_replica r JOIN cluster_node n ON n.id = r.node_id
 WHERE r.attempt_id = ANY(%s) ORDER BY r.id FOR NO KEY UPDATE OF r
 """

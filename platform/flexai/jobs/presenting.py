@@ -72,6 +72,7 @@ def present_attempts(job: Job) -> list[dict[str, Any]]:
             "state": replica.state,
             "exit_code": replica.exit_code,
             "log_size": replica.log_offset,
+            "image": replica.image,
             "chips": [],
         }
         replicas.setdefault(replica.attempt_id, []).append(told)

@@ -22,7 +22,9 @@ from flexai.jobs.ending import Ending, end_locked
 from flexai.jobs.folding import Folded, ReplicaMove, fold
 from flexai.jobs.guests import take_notes
 from flexai.jobs.history import MAX_SENTENCE, Happened, write_history
+from flexai.jobs.images import is_digest
 from flexai.jobs.locking import LockedAttempt, LockedReplica, lock_attempts, lock_attempts_named
+from flexai.jobs.pulling import take_pulls
 from node_agent import protocol
 from scheduler_core.lifecycle import AttemptState, Outcome, status_word
 
@@ -57,6 +59,8 @@ def check_reports(items: Sequence[protocol.ReplicaReport]) -> None:
         numbers = (item.replica, item.memory_peak_mib, abs(item.exit_code or 0), item.use_permille or 0)
         if not all(0 <= number <= MAX_INT32 for number in numbers):
             raise InvalidInput(f"Report of {item.attempt[:40]!r}: a number is out of range.")
+        if item.image and not is_digest(item.image):
+            raise InvalidInput(f"Report of {item.attempt[:40]!r}: its image is no digest.")
         if not 0 <= (item.energy_mj or 0) <= MAX_ENERGY_MJ:
             raise InvalidInput(f"Report of {item.attempt[:40]!r}: nothing draws so much energy.")
         if not all(0 <= number <= MAX_INT64 for number in (item.at, item.log_size, item.cpu_time_ms)):
@@ -79,6 +83,7 @@ def take_reports_of(reports: Mapping[int, Sequence[protocol.ReplicaReport]], *, 
         attempts = {attempt.attempt_id: attempt for attempt in lock_attempts_named(cursor, names)}
         moves: dict[str, list[ReplicaMove]] = defaultdict(list)
         notes: list[tuple[LockedAttempt, protocol.ReplicaReport]] = []
+        pulls: list[tuple[LockedAttempt, protocol.ReplicaReport]] = []
         for node_pk, items in reports.items():
             for item in items:
                 attempt = attempts.get(item.attempt)
@@ -88,12 +93,13 @@ def take_reports_of(reports: Mapping[int, Sequence[protocol.ReplicaReport]], *, 
                     taken.foreign.setdefault(node_pk, []).append(item.attempt)
                 elif item.note:
                     taken.moved += 1
-                    notes.append((attempt, item))
+                    (pulls if item.note == "pulling" else notes).append((attempt, item))
                 else:
                     taken.moved += 1
                     moves[item.attempt].append(as_move(item, at))
         folded = [fold(attempts[name], items) for name, items in moves.items()]
         take_notes(cursor, notes, at)
+        take_pulls(cursor, pulls, at)
         _write(cursor, folded, at=at, actor="agent")
         _record_foreign(cursor, taken.foreign, at)
     return taken
@@ -149,14 +155,15 @@ def as_move(item: protocol.ReplicaReport, now: datetime) -> ReplicaMove:
         memory_peak_mib=item.memory_peak_mib,
         use_permille=None if item.use_permille is None else min(item.use_permille, 1000),
         energy_mj=item.energy_mj,
+        image=item.image,
     )
 
 
 _MOVE_REPLICAS = """
 UPDATE jobs_replica r SET state = u.state, exit_code = u.exit_code, outcome = u.outcome, sentence = u.sentence,
-    log_size = u.log_size
+    log_size = u.log_size, image = u.image
 FROM json_to_recordset(%s::json) AS u(
-    pk bigint, state text, exit_code int, outcome text, sentence text, log_size bigint)
+    pk bigint, state text, exit_code int, outcome text, sentence text, log_size bigint, image text)
 WHERE r.id = u.pk
 """
 

@@ -14,19 +14,20 @@ def gangs_from(effective: Mapping[str, Any]) -> tuple[Gang, ...]:
     Raises KeyError or ValueError when the spec is not canonical."""
     replicas = effective["replicas"]
     asked = (effective["resources"], *effective.get("alternatives", ()))
-    return tuple(_gang_from(resources, replicas) for resources in asked)
+    in_image = bool(effective.get("image"))
+    return tuple(_gang_from(resources, replicas, in_image=in_image) for resources in asked)
 
 
-def _gang_from(resources: Mapping[str, Any], replicas: Mapping[str, Any]) -> Gang:
+def _gang_from(resources: Mapping[str, Any], replicas: Mapping[str, Any], *, in_image: bool) -> Gang:
     return Gang(
-        request=_request_from(resources),
+        request=_request_from(resources, in_image=in_image),
         minimum=replicas["min"],
         maximum=replicas["max"],
         spread=replicas["spread"],
     )
 
 
-def _request_from(resources: Mapping[str, Any]) -> Request:
+def _request_from(resources: Mapping[str, Any], *, in_image: bool) -> Request:
     isolation = resources["isolation"]
     return Request(
         chips=resources["chips"],
@@ -36,4 +37,5 @@ def _request_from(resources: Mapping[str, Any]) -> Request:
         cpu=resources["cpu_milli"],
         memory=resources["memory_mib"],
         isolation=Isolation(isolation) if isolation else None,
+        image=in_image,
     )

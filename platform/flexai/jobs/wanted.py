@@ -126,6 +126,7 @@ def _replica(row: tuple[Any, ...]) -> WantedReplica:
         organization=organization,
         name=name,
         commands=list(spec.get("commands") or []),
+        image=spec.get("image") or "",
         env={**(spec.get("env") or {}), **environment},
         files=dict(spec.get("files") or {}),
         working_dir=spec.get("working_dir") or "",

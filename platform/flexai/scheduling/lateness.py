@@ -16,7 +16,7 @@ from flexai.jobs.models import Attempt, Job
 from flexai.jobs.quantities import duration_words
 from flexai.scheduling.models import Forecast
 from flexai.scheduling.policies import policy_of
-from flexai.scheduling.predictions import NO_IMAGE, learned
+from flexai.scheduling.predictions import learned
 from flexai.scheduling.rows import JobRow
 from flexai.scheduling.snapshot import take_snapshot
 from flexai.tenancy.principals import Principal
@@ -97,14 +97,15 @@ def _row_of(principal: Principal, prepared: Prepared, now: datetime) -> JobRow:
         min_runtime=effective["min_runtime_ms"], max_duration=effective["max_duration_ms"],
         node_pools=effective["node_pools"], attained=0, times_taken=0,
         checkpoint=bool(effective["checkpoint_path"]), endless=effective["type"] != "task",
-        choose=effective["choose"], speeds=None, restart_cost=0, **raw,
+        choose=effective["choose"], speeds=None, restart_cost=0,
+        image=effective["image"] or "", **raw,
     )  # fmt: skip
 
 
 def run_of(cell_id: int, user: int, team: int, name: str, effective: Mapping[str, Any]) -> Run:
     """What was learned, within `max_duration`; without it `max_duration`."""
     bound: int | None = effective.get("max_duration_ms")
-    prediction = learned(cell_id).of(user, team, name, NO_IMAGE)
+    prediction = learned(cell_id).of(user, team, name, effective.get("image") or "")
     if prediction is None:
         return Run(bound, bound)
     return Run(_within(prediction.p50, bound), _within(prediction.p90, bound))

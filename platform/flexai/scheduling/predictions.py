@@ -16,11 +16,10 @@ LEARNED_FROM = 2_000
 15 ms of work."""
 RELEARN_SECONDS = 60.0
 """What was learned serves whoever asks for so long: explanations read the whole cell each time."""
-NO_IMAGE = ""
-"""Every replica runs as a process of its node."""
 
 _ENDED = """
-SELECT j.user_id, j.team_id, j.name, greatest(0, floor(extract(epoch FROM a.ended_at - a.running_at) * 1000))::bigint
+SELECT j.user_id, j.team_id, j.name, coalesce(j.effective_spec->>'image', ''),
+    greatest(0, floor(extract(epoch FROM a.ended_at - a.running_at) * 1000))::bigint
 FROM (SELECT id, job_id, running_at, ended_at FROM jobs_attempt
        WHERE cell_id = %(cell)s AND outcome = 'succeeded' AND running_at IS NOT NULL AND ended_at IS NOT NULL
        ORDER BY id DESC LIMIT %(limit)s) a
@@ -49,4 +48,4 @@ def forget() -> None:
 def _read(cell_id: int) -> Predictions:
     with prepared_cursor() as cursor:
         rows = cursor.execute(_ENDED, {"cell": cell_id, "limit": LEARNED_FROM}).fetchall()
-    return Predictions(EndedRun(user, team, name, NO_IMAGE, run_time) for user, team, name, run_time in rows)
+    return Predictions(EndedRun(*row) for row in rows)

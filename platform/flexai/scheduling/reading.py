@@ -116,6 +116,7 @@ _QUARANTINED = "EXISTS (SELECT 1 FROM scheduling_quarantine q WHERE q.job_id = {
 
 _KEEPS_STATE = "coalesce(j.effective_spec->>'checkpoint_path', '') <> ''"
 _SPEEDS = "CASE WHEN j.speeds <> '{}' THEN j.speeds END"
+_IMAGE = "coalesce(j.effective_spec->>'image', '')"
 _ENDLESS = "j.type <> 'task'"
 """Services and workspaces end when somebody ends them (B1)."""
 
@@ -129,7 +130,7 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
 (SELECT json_agg(json_build_array(p.id, p.changed, p.name, p.slice_step_milli) ORDER BY p.id)::text
    FROM cluster_pool p WHERE p.cell_id = %(cell)s {changed.format("p")}),
 (SELECT json_agg(json_build_array(n.id, n.changed, n.name, n.pool_id, n.cpu_milli, n.memory_mib, n.state,
-        n.reachable, n.topology) ORDER BY n.id)::text
+        n.reachable, n.topology, n.images) ORDER BY n.id)::text
    FROM cluster_node n WHERE n.cell_id = %(cell)s {changed.format("n")}),
 (SELECT json_agg(json_build_array(c.id, c.changed, c.node_id, c.index, c.type, c.memory_mib, c.present,
         c.healthy AND c.cordoned_because = '', c.health, coalesce(t.speed, 1000), c.isolation, c.host_cpu_milli,
@@ -151,7 +152,8 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
         j.version, j.set_id, s.cap, j.effective_spec->'min_runtime_ms', j.effective_spec->'max_duration_ms',
         j.effective_spec->'node_pools', j.effective_spec->'resources',
         j.effective_spec->'replicas', j.attained, j.times_taken, {_KEEPS_STATE}, {_ENDLESS},
-        j.effective_spec->'alternatives', j.effective_spec->>'choose', {_SPEEDS}, j.restart_ms) ORDER BY j.id)::text
+        j.effective_spec->'alternatives', j.effective_spec->>'choose', {_SPEEDS}, j.restart_ms, {_IMAGE})
+        ORDER BY j.id)::text
    FROM jobs_job j LEFT JOIN jobs_jobset s ON s.id = j.set_id
   WHERE j.cell_id = %(cell)s AND j.state = 'queued' {changed.format("j")} AND NOT {_QUARANTINED.format("j")}),
 (SELECT json_agg(json_build_array(a.id, a.changed, a.job_id, j.team_id, a.organization_id, j.priority,
@@ -167,7 +169,8 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
         a.state = 'stopping', j.name, j.effective_spec->'resources', j.effective_spec->'alternatives',
         j.effective_spec->'replicas', j.effective_spec->'node_pools', {_SPEEDS}, j.restart_ms,
         {milliseconds("g.saved_at")}, u.attempt_id IS NOT NULL,
-        j.effective_spec->>'lend', {milliseconds("o.offered_at")}, {milliseconds("o.busy_at")}) ORDER BY a.id)::text
+        j.effective_spec->>'lend', {milliseconds("o.offered_at")}, {milliseconds("o.busy_at")}, {_IMAGE})
+        ORDER BY a.id)::text
    FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
    LEFT JOIN jobs_attemptprogress g ON g.attempt_id = a.id
    LEFT JOIN jobs_guest u ON u.attempt_id = a.id LEFT JOIN jobs_offer o ON o.attempt_id = a.id

@@ -9,7 +9,6 @@ from functools import lru_cache
 import msgspec
 
 from flexai.jobs.requests import gangs_from
-from flexai.scheduling.predictions import NO_IMAGE
 from scheduler_core.curves import curve_of
 from scheduler_core.model import (
     AllocationKind,
@@ -71,6 +70,7 @@ class NodeRow(msgspec.Struct, array_like=True, gc=False):
     state: str
     reachable: bool
     topology: list[str]
+    images: bool
 
     def as_engine(self) -> Node:
         because = self.state if self.state != "ready" else "" if self.reachable else "unreachable"
@@ -83,6 +83,7 @@ class NodeRow(msgspec.Struct, array_like=True, gc=False):
             ready=not because,
             unready_because=because,
             topology=tuple(self.topology),
+            images=self.images,
         )
 
 
@@ -180,6 +181,7 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
     choose: str | None
     speeds: dict[str, dict[str, int]] | None
     restart_cost: int
+    image: str
 
     def is_due(self, now: int) -> bool:
         """Whether its `start_after` has come; `now` in milliseconds since the epoch."""
@@ -187,7 +189,9 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
 
     def as_engine(self, pools: dict[str, int], predictions: Predictions) -> Job:
         """`pools` are the cell's pools by name; `predictions` what was learned of ended runs."""
-        gang, *others = _gangs(bytes(self.resources), bytes(self.alternatives), bytes(self.replicas))
+        gang, *others = _gangs(
+            bytes(self.resources), bytes(self.alternatives), bytes(self.replicas), self.image
+        )
         return Job(
             id=self.id,
             name=self.name,
@@ -206,7 +210,7 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
             set=self.set,
             set_cap=self.set_cap,
             version=self.version,
-            prediction=predictions.of(self.user, self.team, self.name, NO_IMAGE),
+            prediction=predictions.of(self.user, self.team, self.name, self.image),
             attained=self.attained,
             times_taken=self.times_taken,
             checkpoint=self.checkpoint,
@@ -296,6 +300,7 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
     lend: str | None
     offered: int | None
     busy: int | None
+    image: str
 
     def as_engine(self, pools: dict[str, int], predictions: Predictions) -> Running:
         """`pools` are the cell's pools by name; `predictions` what was learned of ended runs."""
@@ -316,7 +321,7 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
             user=self.user,
             submitted=self.submitted,
             attained=self.attained,
-            prediction=predictions.of(self.user, self.team, self.name, NO_IMAGE),
+            prediction=predictions.of(self.user, self.team, self.name, self.image),
             times_taken=self.times_taken,
             checkpoint=self.checkpoint,
             endless=self.endless,
@@ -336,7 +341,9 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
         """What it asked for; None where it had alternatives, and so may not be placed anew as it is. Without a
         checkpoint it keeps its size: a resize ends the attempt, and all that it did would be lost.
         """
-        gang, *others = _gangs(bytes(self.resources), bytes(self.alternatives), bytes(self.replicas))
+        gang, *others = _gangs(
+            bytes(self.resources), bytes(self.alternatives), bytes(self.replicas), self.image
+        )
         if others:
             return None
         size = len(self.placements or ())
@@ -352,13 +359,14 @@ def _curves(speeds: dict[str, dict[str, int]] | None, maximum: int) -> tuple[Cur
 
 
 @lru_cache(maxsize=4096)
-def _gangs(resources: bytes, alternatives: bytes, replicas: bytes) -> tuple[Gang, ...]:
+def _gangs(resources: bytes, alternatives: bytes, replicas: bytes, image: str) -> tuple[Gang, ...]:
     """Equal requests become one value; ten thousand tasks of an array share it."""
     return gangs_from(
         {
             "resources": msgspec.json.decode(resources),
             "alternatives": msgspec.json.decode(alternatives) or (),
             "replicas": msgspec.json.decode(replicas),
+            "image": image,
         }
     )
 

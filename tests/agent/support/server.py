@@ -328,7 +328,8 @@ class FakeServer:
         for report in message.items:
             node.reports.append(report)
             moves = node.moves.setdefault((report.attempt, report.replica), [])
-            if (report.state, report.generation) not in [(move.state, move.generation) for move in moves]:
+            known = [(move.state, move.generation) for move in moves]
+            if not report.note and (report.state, report.generation) not in known:
                 moves.append(report)
                 node.first_seen[report.attempt, report.replica, report.state] = now
             if report.state == "ended" and self.drops_when_ended and self.acknowledges:

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from flexai.jobs import policies
+from flexai.cluster.models import Node
+from flexai.common import clock
+from flexai.jobs import admission, policies
 from flexai.jobs.models import Job
+from flexai.scheduling.snapshot import take_snapshot
 from flexai.tenancy.models import AuditEntry, JobPolicy
 from flexai.tenancy.services import create_team
 from tests.support.tenants import Tenant, a_cell, a_node, a_spec, a_tenant
@@ -111,10 +114,22 @@ def test_an_image_that_is_allowed_is_refused_by_no_policy_but_no_node_runs_it(te
     for name in ("docker.io/library/python", "ghcr.io/acme/a/b", "GHCR.io/acme/a"):
         answer = tenant.api.post("/jobs", a_spec(image=f"{name}@sha256:{'0' * 64}"))
         assert (answer.status_code, answer.json()["code"]) == (422, "never_fits"), answer.content
-        assert answer.json()["detail"] == "No node here can run images."
+        assert answer.json()["detail"] == "Runs in an image; no node runs images."
         assert [error["field"] for error in answer.json()["errors"]] == ["image"]
     assert not Job.objects.exists()
     submitted(tenant)  # a job without an image runs none
+
+
+def test_an_image_is_accepted_where_a_node_runs_images(tenant: Tenant) -> None:
+    Node.objects.update(images=True)
+    admission.forget()
+    spec = a_spec(image="ghcr.io/acme/x:1")
+    told = tenant.api.post("/jobs?dry_run=1", spec).json()
+    assert told["fits"], told
+    assert tenant.api.post("/jobs", spec).status_code == 201
+    snapshot = take_snapshot(a_cell()[0].pk, clock.now())
+    assert all(node.images for node in snapshot.nodes)
+    assert [job.gang.request.image for job in snapshot.jobs] == [True]
 
 
 def test_a_slice_gets_the_floor_of_isolation(tenant: Tenant) -> None:

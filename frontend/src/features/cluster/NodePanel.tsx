@@ -47,11 +47,17 @@ export function NodePanel({ node, close }: { node: Node; close: () => void }) {
             },
             { label: t("cluster.isolation"), value: isolation },
             { label: t("cluster.trust"), value: node.trust.replaceAll("_", " ") },
+            { label: t("cluster.images"), value: t(node.images ? "cluster.imagesRun" : "cluster.imagesNone") },
             { label: t("cluster.seen"), value: dateTime(node.last_seen_at) },
             { label: t("cluster.agent"), value: node.agent_version },
           ]}
         />
       </div>
+      {node.notes.map((note) => (
+        <p key={note} className="quiet">
+          {note}
+        </p>
+      ))}
       <h3 className={classes.heading}>{t("cluster.chipsOf")}</h3>
       <DataTable<Chip>
         label={t("cluster.chipsOf")}

@@ -96,6 +96,7 @@ class NodeSerializer(serializers.Serializer[Any]):
     state_reason = serializers.CharField()
     contact = serializers.ChoiceField(CONTACT_CHOICES)
     simulated = serializers.BooleanField()
+    images = serializers.BooleanField(help_text="Whether it runs jobs in images.")
     trust = serializers.CharField(help_text="What keeps jobs of different organizations apart here.")
     notes = serializers.ListField(child=serializers.CharField(), help_text="What is not enforced here.")
     cpu_milli = integer()

@@ -133,6 +133,9 @@ class ReplicaSerializer(serializers.Serializer[Any]):
     state = serializers.CharField()
     exit_code = integer(allow_null=True)
     log_size = integer("Bytes stored.")
+    image = serializers.CharField(
+        help_text="Digest of the image that it ran in; empty: as a process of its node."
+    )
     chips = HeldChipSerializer(many=True)
 
 

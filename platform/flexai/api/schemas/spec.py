@@ -202,7 +202,7 @@ class JobSpecSerializer(serializers.Serializer[Any]):
     image = serializers.CharField(
         required=False,
         max_length=MAX_REFERENCE,
-        help_text="What the commands run in: registry/name:tag@digest. No node runs images yet.",
+        help_text="What the commands run in: registry/name:tag@digest.",
     )
     commands = TextsField(help_text="Run in order by one shell.")
     working_dir = serializers.CharField(required=False)

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from flexai.common.ids import new_id
+from flexai.jobs.images import MAX_DIGEST
 from flexai.jobs.models.jobs import Job, choices
 from scheduler_core.lifecycle import AttemptState, Outcome
 
@@ -146,6 +147,8 @@ class Replica(models.Model):
     """Bytes of log stored; the next piece must begin at or before it."""
     log_size = models.BigIntegerField(null=True)
     """Bytes of log in all, once ended; the log is complete when `log_offset` reaches it."""
+    image = models.CharField(max_length=MAX_DIGEST, default="", db_default="")
+    """Digest of the image that it really ran in; empty where it is a process of its node."""
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["attempt", "index"], name="replica_index_in_attempt")]
