@@ -60,11 +60,12 @@ async def test_pages_are_fetched_as_they_are_consumed(stub: Stub, flexai: AsyncC
 async def test_many_wait_at_once_without_a_thread_and_the_loop_goes_on(
     stub: Stub, flexai: AsyncClient
 ) -> None:
-    jobs = [stub.add_job(status="running") for _ in range(50)]
+    jobs = [stub.add_job(status="running") for _ in range(120)]
     threads = threading.active_count()
     waiting = [asyncio.create_task(flexai.jobs.wait(job["id"])) for job in jobs]
-    while len(stub.seen) < 100:
+    while len(stub.seen) < 2 * len(jobs):
         await asyncio.sleep(0.01)
+    assert (await flexai.jobs.counts())["running"] == len(jobs), "who waits keeps nobody from asking"
     mine = [thread for thread in threading.enumerate() if "process_request" not in thread.name]
     assert len(mine) <= threads
     for job in jobs:

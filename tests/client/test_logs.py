@@ -107,3 +107,37 @@ def test_wait_gives_the_ended_job_or_raises_in_time(stub: Stub, client: Client) 
     stub.start(job)
     stub.end(job, exit_code=3)
     assert client.jobs.wait(job["id"], timeout=5)["exit_code"] == 3
+
+
+def test_a_wait_asks_once_and_is_answered_by_the_change(stub: Stub, client: Client) -> None:
+    job = stub.add_job()
+
+    def end() -> None:
+        while len(stub.seen) < 2:
+            time.sleep(0.01)
+        stub.start(job)
+        stub.end(job)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    assert client.jobs.wait(job["id"])["status"] == "succeeded"
+    thread.join()
+    waits = [path for _, path, _, _ in stub.seen if "wait=" in path]
+    assert 1 <= len(waits) <= 2, "the start, and the end unless they came together"
+    assert waits[0].endswith(f"/jobs/{job['id']}?version=1&wait=30")
+
+
+def test_a_server_that_does_not_wait_is_asked_once_in_a_while(
+    stub: Stub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, pauses, stub.waits = stub.add_job(), list[float](), False
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            stub.end(job)
+
+    monkeypatch.setattr(client._transport, "sleep", pause)
+    assert client.jobs.wait(job["id"])["status"] == "succeeded"
+    assert len(pauses) == 3
+    assert len(stub.seen) == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,10 @@ class Stub:
     sign_in: list[str] = field(default_factory=list)
     """What a terminal that waits is answered, in order: the code of a problem, or `granted`."""
     announcements: list[dict[str, str]] = field(default_factory=list)
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Jobs as they were when somebody last read them."""
+    waits: bool = True
+    """False: as a server that knows no `wait`."""
     page_size: int = 50
     on_submit: Callable[[dict[str, Any]], None] | None = None
     on_read: Callable[[str], None] | None = None
@@ -263,6 +268,12 @@ class _Handler(BaseHTTPRequestHandler):
                 "fits": fits,
                 "sentence": said,
                 "outlook": {"sentences": ["It would start at once."]} if fits else None,
+                "alternatives": [
+                    {
+                        "patch": {"resources": {"accelerators": "A100:1"}},
+                        "sentence": "On A100 it would cost less.",
+                    }
+                ],
                 "roundings": ["memory 1000MB → 954 MiB"],
                 "warnings": [
                     "It may miss its deadline, 2026-01-31 18:00 UTC: it starts at 2026-01-31 17:00 UTC."
@@ -325,9 +336,23 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, EXPLANATION | {"forecast": _forecast()}
         if path[1:] == ["events"]:
             return self._list(EVENTS)
-        if self.state.on_read:
-            self.state.on_read(path[0])
-        return 200, {**job, "attempts": [], "allowed_actions": ["stop"]}
+        return self._when_changed(job)
+
+    def _when_changed(self, job: dict[str, Any]) -> tuple[int, Any]:
+        """The job; with `version` and `wait`, once it is another, or 304. Tests change jobs as they like: the version
+        follows."""
+        ends_at = time.monotonic() + int(self.query.get("wait", 0))
+        while True:
+            if self.state.on_read:
+                self.state.on_read(job["id"])
+            content = {key: value for key, value in job.items() if key != "version"}
+            if self.state.told.setdefault(job["id"], content) != content:
+                job["version"], self.state.told[job["id"]] = job["version"] + 1, content
+            if not self.state.waits or self.query.get("version") != str(job["version"]):
+                return 200, {**job, "attempts": [], "allowed_actions": ["stop"]}
+            if time.monotonic() >= ends_at:
+                return 304, None
+            time.sleep(0.01)
 
     def _fits(self, job: dict[str, Any]) -> bool:
         statuses = self.query.get("status", "")

@@ -59,6 +59,7 @@ class Api:
     """A client of the API with a bearer token; answers are Django's responses."""
 
     def __init__(self, token: str = "", **headers: str) -> None:
+        self.token = token
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._headers |= headers
         self._client = Client(enforce_csrf_checks=True)

@@ -1,4 +1,4 @@
-"""A real server (uvicorn) with our sockets and hub on a free port, in a thread of the test's process; no pages."""
+"""A real server (uvicorn) with our sockets and hub on a free port, in a thread of the test's process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import uvicorn
+from django.db import connection
 from websockets.sync.client import ClientConnection, connect
 
+from flexai.api.handler import THREADS, ThreadedHandler
+from flexai.realtime.hub import Hub
 from flexai.realtime.routing import route
 from flexai.realtime.websocket import AgentSocket
 from node_agent import protocol
@@ -24,9 +27,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Web:
-    """Where it listens."""
+    """Where it listens, and its hub."""
 
     port: int
+    hub: Hub
 
     def agent(self, node: Any, credential: str | None = None) -> ClientConnection:
         """An open agent socket of this node. Raises websockets' InvalidStatus when it is not let in."""
@@ -43,12 +47,15 @@ class Web:
 
 
 @contextmanager
-def web() -> Iterator[Web]:
-    """The server answers inside the block and has ended, with its connections, after it."""
+def web(*, api: bool = False) -> Iterator[Web]:
+    """The server answers inside the block and has ended, with its connections, after it; with `api` also what is no
+    socket."""
+    hub = Hub()
+    handler = ThreadedHandler(hub.news) if api else None
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     config = uvicorn.Config(
-        route(_no_pages), host="127.0.0.1", port=port, ws=AgentSocket, lifespan="on",
+        route(hub, handler or _no_pages), host="127.0.0.1", port=port, ws=AgentSocket, lifespan="on",
         log_level="warning", timeout_graceful_shutdown=2,
     )  # fmt: skip
     server = uvicorn.Server(config)
@@ -56,11 +63,28 @@ def web() -> Iterator[Web]:
     thread.start()
     eventually(lambda: server.started)
     try:
-        yield Web(port)
+        yield Web(port, hub)
     finally:
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive(), "the server did not end"
+        if handler is not None:
+            end_threads(handler)
+
+
+def end_threads(handler: ThreadedHandler) -> None:
+    """Each gives back the connection that it keeps."""
+    together = threading.Barrier(THREADS + 1)
+
+    def leave() -> None:
+        together.wait(20)
+        connection.close()
+
+    for threads, count in ((handler._threads, THREADS), (handler._lane._thread, 1)):
+        for _ in range(count):
+            threads.submit(leave)
+    for threads in (handler._threads, handler._lane._thread):
+        threads.shutdown(wait=True)
 
 
 async def _no_pages(scope: Any, receive: Any, send: Any) -> None:

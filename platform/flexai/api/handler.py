@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import io
 import tempfile
-from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any, TypeAlias, cast
+from functools import partial
+from typing import IO, Any, cast
 
 import msgspec
 from django.core import signals
@@ -23,13 +23,10 @@ from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from flexai.api.problems import CONTENT_TYPE, problem
+from flexai.api.lane import Lane, Plain
+from flexai.api.problems import CONTENT_TYPE, answer_to, problem
+from flexai.api.waiting import Answer, News, Receive, Scope, Send, Unchanged, Waits, topic_of
 from flexai.common.postgresql.base import keep_connection
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 THREADS = 16
 """Requests that one web process works on at once, each thread with a connection of the pool's 24 that it keeps; more
@@ -47,11 +44,14 @@ class BodyTooLargeError(Exception):
 class ThreadedHandler(ASGIHandler):
     """Runs the whole synchronous chain in one of its threads, as a WSGI server does.
 
-    A client that goes away is noticed when the answer is sent: what it asked for is done all the same.
+    A client that goes away is noticed when the answer is sent: what it asked for is done all the same. `news` of a
+    topic is what requests that wait for a change are woken by; without it they are answered at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, news: News | None = None) -> None:
         super().__init__()
+        self._waits = None if news is None else Waits(news)
+        self._lane = Lane()
         self._threads = ThreadPoolExecutor(THREADS, "flexai-http", initializer=keep_connection)
 
     def load_middleware(self, is_async: bool = False) -> None:
@@ -68,11 +68,22 @@ class ThreadedHandler(ASGIHandler):
         except RequestAborted:
             return
         except BodyTooLargeError:
-            await _send_whole(send, *_encoded(_too_large()))
+            await _send_whole(send, _encoded(_too_large()))
             return
-        status, headers, content = await run(self._threads, self._answer, scope, body)
+        plain = self._lane.plain(scope, body)
+        answer = None if plain is None else await self._in_lane(plain)
+        topic = None if self._waits is None else topic_of(scope)
+        if topic is not None and self._waits is not None:
+            ask = partial(run, self._threads, self._answer_bare, scope)
+            answer = await self._waits.until_changed(topic, ask, receive)
+            if answer is None:
+                return
+        elif answer is None:
+            answer = await run(self._threads, self._answer, scope, body)
+            self._lane.learn(scope, answer)
+        status, headers, content, _ = answer
         if isinstance(content, bytes):
-            await _send_whole(send, status, headers, content)
+            await _send_whole(send, answer)
             return
         pieces = iter(content)
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -83,9 +94,17 @@ class ThreadedHandler(ASGIHandler):
         finally:
             await run(self._threads, content.close)
 
-    def _answer(
-        self, scope: Scope, body: IO[bytes]
-    ) -> tuple[int, list[tuple[bytes, bytes]], bytes | StreamingHttpResponse]:
+    async def _in_lane(self, plain: Plain) -> Answer | None:
+        try:
+            return await self._lane.answer(plain)
+        except Exception as error:  # whatever it was, nobody knows whether the job is there
+            return _encoded(answer_to(error, plain.source.request_id))
+
+    def _answer_bare(self, scope: Scope) -> Answer:
+        """To a request without a body."""
+        return self._answer(scope, io.BytesIO())
+
+    def _answer(self, scope: Scope, body: IO[bytes]) -> Answer:
         """Status, headers and content; a streaming response is still open."""
         with body:
             set_script_prefix(get_script_prefix(scope))
@@ -99,7 +118,7 @@ class ThreadedHandler(ASGIHandler):
                 if isinstance(response, FileResponse):
                     response.block_size = self.chunk_size
                 close_old_connections()
-                return response.status_code, _headers(response), response
+                return Answer(response.status_code, _headers(response), response)
             try:
                 return _encoded(cast(HttpResponse, response))
             finally:
@@ -126,8 +145,9 @@ async def _body(receive: Receive) -> IO[bytes]:
     raise RequestAborted
 
 
-def _encoded(response: HttpResponse) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    return response.status_code, _headers(response), response.content
+def _encoded(response: HttpResponse) -> Answer:
+    unchanged = response if isinstance(response, Unchanged) else None
+    return Answer(response.status_code, _headers(response), response.content, unchanged)
 
 
 def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
@@ -138,9 +158,9 @@ def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-async def _send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+async def _send_whole(send: Send, answer: Answer) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.content})
 
 
 def _too_large() -> HttpResponse:

@@ -53,8 +53,7 @@ class ContentSecurityPolicy:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        sent = request.headers.get("X-Request-ID", "")
-        request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+        request_id = request_id_of(request.headers.get("X-Request-ID", ""))
         request.request_id = request_id  # type: ignore[attr-defined]
         with asked_from(request_id, request.META.get("REMOTE_ADDR", "")):
             response = self._get_response(request)
@@ -63,6 +62,11 @@ class ContentSecurityPolicy:
             response.headers["Content-Security-Policy"] = _policy_for(request)
         response.headers.setdefault("Referrer-Policy", "same-origin")
         return response
+
+
+def request_id_of(sent: str) -> str:
+    """What the caller sent, or one that is made."""
+    return sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
 
 
 def _policy_for(request: HttpRequest) -> str:

@@ -48,6 +48,13 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     return Response(body, status=status, headers=headers, content_type=CONTENT_TYPE)
 
 
+def answer_to(error: Exception, request_id: str) -> HttpResponse:
+    """The same where there is no view."""
+    status, code, detail, errors, headers = _describe(error, request_id)
+    body = problem(status, code, detail, errors=errors, request_id=request_id)
+    return HttpResponse(msgspec.json.encode(body), status=status, headers=headers, content_type=CONTENT_TYPE)
+
+
 def problem(
     status: int, code: str, detail: str, *, errors: Sequence[FieldError] = (), request_id: str = ""
 ) -> dict[str, Any]:

@@ -51,17 +51,21 @@ class CallerThrottle(BaseThrottle):
         self._wait: float | None = None
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        who = _caller(request.auth)
-        if who is None:
-            return True
-        slot, self._wait = _slot(WINDOW_SECONDS)
-        return _calls.count(who, slot) <= REQUESTS_PER_WINDOW
+        _, self._wait = _slot(WINDOW_SECONDS)
+        return may_call(request.auth)
 
     def wait(self) -> float | None:
         return self._wait
 
 
-def _caller(auth: object) -> tuple[str, int] | None:
+def may_call(auth: object) -> bool:
+    """Whether this one is within its bound; it is counted."""
+    who = caller_of(auth)
+    return who is None or _calls.count(who, _slot(WINDOW_SECONDS)[0]) <= REQUESTS_PER_WINDOW
+
+
+def caller_of(auth: object) -> tuple[str, int] | None:
+    """Who is counted: the token, else the user, or the node; None where nobody said who they are."""
     if isinstance(auth, Node):
         return "node", auth.pk
     if not isinstance(auth, Principal):

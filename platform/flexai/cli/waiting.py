@@ -11,7 +11,10 @@ from flexai.cli.references import jobs_of_set
 from flexai.client import Client, Conflict
 from flexai.client.types import Job, Submitted, is_final
 
-POLL_SECONDS = 0.3
+SET_SECONDS = 0.6
+"""Between two looks at the jobs of a set."""
+REASON_SECONDS = 3.0
+"""How late a new reason for waiting is said; a change of the job is heard of at once."""
 _WAITS = frozenset({"held", "queued", "starting", "suspended"})
 
 
@@ -55,7 +58,7 @@ def wait_for_set(client: Client, made: Submitted, *, timeout: float | None) -> i
         ):
             _withdraw(client, [job["id"] for job in jobs], timeout)
             return NOT_STARTED
-        time.sleep(POLL_SECONDS * 2)
+        time.sleep(SET_SECONDS)
 
 
 def tell_end(job: Job) -> None:
@@ -71,17 +74,17 @@ def tell_end(job: Job) -> None:
 def _started(client: Client, submitted: Job, timeout: float | None) -> bool:
     """True once the job runs or has ended. Each new reason for waiting is said once."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    said = submitted["sentence"]
+    said, job = submitted["sentence"], client.jobs.get(submitted["id"])
     while True:
-        job = client.jobs.get(submitted["id"])
         if job["status"] not in _WAITS:
             return True
         if job["status"] != "starting" and job["sentence"] != said:
             said = job["sentence"]
             output.say(output.printable(said), "dim")
-        if deadline is not None and time.monotonic() > deadline:
+        left = REASON_SECONDS if deadline is None else deadline - time.monotonic()
+        if left <= 0:
             return False
-        time.sleep(POLL_SECONDS)
+        job = client.jobs.changed(job, within=min(left, REASON_SECONDS)) or client.jobs.get(job["id"])
 
 
 def _withdraw(client: Client, job_ids: list[str], timeout: float | None) -> None:

@@ -144,6 +144,7 @@ class AsyncJobs(_Group):
     log_pieces = _each(Jobs.log_pieces)
     log_slice = _call(Jobs.log_slice)
     wait = _call(Jobs.wait)
+    changed = _call(Jobs.changed)
     outputs = _call(Jobs.outputs)
     download_outputs = _call(Jobs.download_outputs)
     remove_outputs = _call(Jobs.remove_outputs)

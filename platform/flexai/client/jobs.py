@@ -19,8 +19,10 @@ from flexai.client.outputs import read as read_outputs
 from flexai.client.transport import Transport
 from flexai.client.types import DryRun, Event, Explanation, Job, LogSlice, Outputs, Spec, Submitted, is_final
 
-SHORTEST_POLL_SECONDS = 0.05
-LONGEST_POLL_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 30
+"""That one request waits for a change: what lies between may end a silent connection after 60."""
+POLL_SECONDS = 1.0
+"""Between two looks where the server does not wait: it is an older one, or too many wait there."""
 
 
 class Jobs:
@@ -168,16 +170,29 @@ class Jobs:
     def wait(self, job_id: str, *, timeout: float | None = None) -> Job:
         """The job, once it has ended. Raises WaitTimeout after `timeout` seconds; the job goes on."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause = SHORTEST_POLL_SECONDS
-        while True:
-            job = cast("Job", self._transport.get(f"/jobs/{job_id}", patience=OUTAGE_SECONDS))
-            if is_final(job["status"]):
-                return job
-            left = LONGEST_POLL_SECONDS if deadline is None else deadline - time.monotonic()
+        job = cast("Job", self._transport.get(f"/jobs/{job_id}", patience=OUTAGE_SECONDS))
+        while not is_final(job["status"]):
+            left = LONGEST_WAIT_SECONDS if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout(f"{job_id} is still {job['status']} after {timeout:g} s.")
-            self._transport.sleep(min(pause, left))
-            pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
+            job = self.changed(job, within=left) or job
+        return job
+
+    def changed(self, job: Job, *, within: float = LONGEST_WAIT_SECONDS) -> Job | None:
+        """The job, as soon as it is another than this one; None when it is the same after `within` seconds, of which
+        one call waits 30 at most. Why a job waits, and what it logs, is no change of it."""
+        seconds, began = int(min(within, LONGEST_WAIT_SECONDS)), time.monotonic()
+        if not seconds:
+            self._transport.sleep(within)
+        found: Job | None = self._transport.get_changed(
+            f"/jobs/{job['id']}", job["version"], wait_seconds=seconds, patience=OUTAGE_SECONDS
+        )
+        if found is not None and found["version"] != job["version"]:
+            return found
+        early = min(within, POLL_SECONDS) - (time.monotonic() - began)
+        if early > 0:
+            self._transport.sleep(early)
+        return None
 
     def outputs(self, job_id: str, *, attempt: int | None = None, patience: float = 0.0) -> Outputs:
         """What the job left, of its last attempt unless another is named; while more is awaited, at most `patience`

@@ -29,6 +29,8 @@ LONGEST_PAUSE_SECONDS = 20.0
 PAGE_SIZE = 200
 """The most that the API gives at once."""
 
+_UNBOUNDED = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+"""However many wait for their jobs, whoever else shares the client is not kept from asking."""
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 _REFUSED = frozenset({429, 503})
 """Answers that say that nothing was done: any request may follow again."""
@@ -39,11 +41,14 @@ class Transport:
 
     def __init__(self, url: str, token: str | None, *, timeout: float) -> None:
         self.url = url.rstrip("/")
+        self._timeout = timeout
         headers = {"Accept": "application/json", "User-Agent": f"flexai-client/{__version__}"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         try:
-            self._http = self._pool(base_url=self.url + API, headers=headers, timeout=timeout)
+            self._http = self._pool(
+                base_url=self.url + API, headers=headers, timeout=timeout, limits=_UNBOUNDED
+            )
         except (httpx.InvalidURL, UnicodeError, ValueError) as error:
             raise NotReached(f"{url!r} is not an address: {error}") from error
 
@@ -62,6 +67,14 @@ class Transport:
         """
         return self.send("GET", path, query=query, repeatable=True, patience=patience)
 
+    def get_changed(self, path: str, version: int, *, wait_seconds: int, patience: float = 0.0) -> Any:
+        """As `get`, once it is another version; None when it is the same after so long, or sooner where the server has
+        too many that wait."""
+        query = {"version": version, "wait": wait_seconds}
+        return self.send(
+            "GET", path, query=query, repeatable=True, patience=patience, longer_seconds=wait_seconds
+        )
+
     def send(
         self,
         method: str,
@@ -72,13 +85,15 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         repeatable: bool = False,
         patience: float = 0.0,
+        longer_seconds: float = 0.0,
     ) -> Any:
-        """As `get`, for any method. `repeatable`: the same request twice does what it does once."""
+        """As `get`, for any method. `repeatable`: the same request twice does what it does once. `longer_seconds`: than
+        others the answer may take."""
         give_up_at = time.monotonic() + patience
         for attempt in count(1):
             last = attempt >= TRIES and time.monotonic() >= give_up_at
             try:
-                answer = self._once(method, path, body, query, headers)
+                answer = self._once(method, path, body, query, headers, longer_seconds)
             except httpx.InvalidURL as error:
                 raise NotReached(f"{self.url} is not an address: {error}") from error
             except httpx.TransportError as error:
@@ -150,11 +165,14 @@ class Transport:
         body: object,
         query: Mapping[str, object] | None,
         headers: Mapping[str, str] | None,
+        longer_seconds: float = 0.0,
     ) -> httpx.Response:
         params = {
             key: _query_value(value) for key, value in (query or {}).items() if value not in (None, "", [])
         }
-        extra = {} if body is None else {"json": body}
+        extra: dict[str, Any] = {} if body is None else {"json": body}
+        if longer_seconds:
+            extra["timeout"] = self._timeout + longer_seconds
         return self._answer(
             self._http.build_request(method, path, params=params, headers=dict(headers or {}), **extra)
         )
@@ -199,7 +217,10 @@ def _pause(attempt: int, retry_after: str | None = None) -> float:
 
 
 def _decoded(answer: httpx.Response, url: str) -> Any:
+    """The body; None where there is none, as for what has not changed."""
     body: object = None
+    if answer.status_code == httpx.codes.NOT_MODIFIED:
+        return None
     if answer.content:
         try:
             body = answer.json()

@@ -29,6 +29,11 @@ def asked_from(request_id: str, address: str = "") -> Iterator[None]:
         _current.reset(before)
 
 
+def current() -> Source:
+    """Of what is being done."""
+    return _current.get()
+
+
 def request_id() -> str:
     """Empty outside a request."""
     return _current.get().request_id

@@ -10,6 +10,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flexai.config.settings")
 django.setup(set_prefix=False)
 
 from flexai.api.handler import ThreadedHandler  # noqa: E402 - needs the settings, set up above
-from flexai.realtime.routing import route  # noqa: E402 - models need the application registry, set up above
+from flexai.realtime.hub import Hub  # noqa: E402 - models need the application registry, set up above
+from flexai.realtime.routing import route  # noqa: E402
 
-application = route(ThreadedHandler())
+hub = Hub()
+application = route(hub, ThreadedHandler(hub.news))

@@ -101,17 +101,7 @@ class Key:
 def create_one(principal: Principal, named: Named, key: Key | None) -> Submission:
     """The job exists and is announced. Raises psycopg's UniqueViolation when the key is taken."""
     prepared, now = named.prepared, clock.now()
-    template = _template(principal, prepared, 0, now)
-    line = _with_key(Line(0, 0, new_id("job"), named.name, named.given), key)
-    entry = audit.entry(
-        principal,
-        "job.submitted",
-        object_kind="job",
-        object_id=line.public_id,
-        after={"name": named.name, "team": prepared.team.pk},
-    )
-    told = _told(prepared, template)
-    new = _New(template, line, entry, prepared.team.public_id, _waits(prepared, template), told)
+    new = _new(Asked(principal, named, key, source.current()), now)
     if connection.in_atomic_block or len(prepared.raw) > ALONE_BYTES or prepared.waits_for:
         with transaction.atomic() if prepared.waits_for else _savepoint():
             [pk] = _write([new])
@@ -119,7 +109,32 @@ def create_one(principal: Principal, named: Named, key: Key | None) -> Submissio
             _settle_if_held(prepared, [pk])
     else:
         pk = _group.submit(new)
-    return Submission((_as_job(prepared, template, line, pk, principal, None, now),), None, True)
+    return Submission((_as_job(prepared, new.template, new.line, pk, principal, None, now),), None, True)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One job of several whose requests came together."""
+
+    principal: Principal
+    named: Named
+    key: Key | None
+    source: source.Source
+
+
+def create_together(asked: Sequence[Asked]) -> list[Job]:
+    """The jobs exist, each as by `create_one`, and are announced; they know their teams. For plain jobs, outside a
+    transaction. Raises psycopg's DataError or IntegrityError when one of them cannot be: then none is there."""
+    now = clock.now()
+    new = [_new(one, now) for one in asked]
+    pks = _write(new)
+    _announce_all(new)
+    jobs = []
+    for one, made, pk in zip(asked, new, pks, strict=True):
+        job = _as_job(one.named.prepared, made.template, made.line, pk, one.principal, None, now)
+        job.team = one.named.prepared.team.as_team(one.principal.organization)
+        jobs.append(job)
+    return jobs
 
 
 @transaction.atomic
@@ -189,6 +204,22 @@ class _New:
     team: str
     waits: Sequence[Wait] = ()
     told: Sequence[Told] = ()
+
+
+def _new(asked: Asked, now: datetime) -> _New:
+    principal, named, prepared = asked.principal, asked.named, asked.named.prepared
+    with source.asked_from(asked.source.request_id, asked.source.address):
+        template = _template(principal, prepared, 0, now)
+        line = _with_key(Line(0, 0, new_id("job"), named.name, named.given), asked.key)
+        entry = audit.entry(
+            principal,
+            "job.submitted",
+            object_kind="job",
+            object_id=line.public_id,
+            after={"name": named.name, "team": prepared.team.pk},
+        )
+    waits, told = _waits(prepared, template), _told(prepared, template)
+    return _New(template, line, entry, prepared.team.public_id, waits, told)
 
 
 def _write(new: Sequence[_New]) -> list[int]:

@@ -60,6 +60,11 @@ def job_named(principal: Principal, public_id: str) -> Job:
     return job
 
 
+def version_of(principal: Principal, public_id: str) -> int | None:
+    """Of the job; None when the principal sees none of this id."""
+    return visible_jobs(principal).filter(public_id=public_id).values_list("version", flat=True).first()
+
+
 def with_relations(jobs: QuerySet[Job]) -> QuerySet[Job]:
     """The rows with team, user, set and verdict, in the same statement."""
     return jobs.select_related("team", "user", "set", "verdict")

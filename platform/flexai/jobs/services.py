@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg.errors
@@ -22,10 +23,13 @@ from flexai.common.errors import (
     NeverFits,
     NotFound,
 )
+from flexai.common.source import Source
 from flexai.jobs import admission, deadlines, dependencies, notifying, policies, spec
 from flexai.jobs.creation import (
+    ALONE_BYTES,
     HINTS_AT_MOST,
     SHOWN_OF_A_SET,
+    Asked,
     Key,
     Named,
     Prepared,
@@ -33,6 +37,7 @@ from flexai.jobs.creation import (
     create_batch,
     create_one,
     create_set,
+    create_together,
 )
 from flexai.jobs.models import Job
 from flexai.jobs.moves import (
@@ -51,6 +56,7 @@ __all__ = [
     "HINTS_AT_MOST",
     "MAX_BATCH",
     "Prepared",
+    "Request",
     "Submission",
     "allowed_actions",
     "effective_of",
@@ -64,7 +70,19 @@ __all__ = [
     "submit",
     "submit_batch",
     "submit_scheduled",
+    "submit_together",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Of one job: who asks, from where, for what, with which idempotency key."""
+
+    principal: Principal
+    spec: object
+    key: str | None
+    source: Source
+
 
 MAX_BATCH = 10_000
 """Specs of one batch."""
@@ -81,6 +99,31 @@ def submit(principal: Principal, raw_spec: object, *, idempotency_key: str | Non
     body.
     """
     return _submit(principal, raw_spec, _key(principal, raw_spec, idempotency_key))
+
+
+def submit_together(asked: Sequence[Request]) -> list[Job | None]:
+    """Each is submitted as by `submit`, by one statement for all. None for what has to be submitted by itself, of which
+    nothing was written: it is refused, makes a set, waits for other jobs, is long, or its key may be known.
+
+    Raises psycopg's other errors, after which nobody knows what was written.
+    """
+    made: dict[int, dict[bytes, Prepared]] = {}
+    ready: dict[int, Asked] = {}
+    for place, one in enumerate(asked):
+        with suppress(FlexaiError):
+            named = _prepare_once(
+                one.principal, one.spec, made.setdefault(id(one.principal), {}), arrays=False
+            )
+            prepared = named.prepared
+            if not prepared.waits_for and len(prepared.raw) <= ALONE_BYTES:
+                key = _key(one.principal, one.spec, one.key)
+                ready[place] = Asked(one.principal, named, key, one.source)
+    jobs: list[Job | None] = [None] * len(asked)
+    if ready:
+        with suppress(psycopg.DataError, psycopg.IntegrityError):
+            for place, job in zip(ready, create_together(list(ready.values())), strict=True):
+                jobs[place] = job
+    return jobs
 
 
 def submit_scheduled(

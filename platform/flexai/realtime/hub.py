@@ -10,7 +10,8 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import redis
@@ -56,7 +57,9 @@ QUIET_SECONDS = 15
 
 
 AGENTS = Gauge("flexai_web_agents", "Agents connected to this web process.")
-BROWSERS = Gauge("flexai_web_browsers", "Browsers that look at something through this web process.")
+BROWSERS = Gauge(
+    "flexai_web_browsers", "Browsers, and requests that wait for a change, served by this web process."
+)
 LAG = Gauge(
     "flexai_web_loop_lag_seconds", "By how much this web process's event loop was late in the last second."
 )
@@ -75,6 +78,23 @@ class Browser(Protocol):
 
     def close_if_stuck(self) -> None:
         """Ends the connection when it has not read for too long."""
+
+
+class _Waiter:
+    """Who waits for a change of one job, without a connection of its own."""
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+
+    def deliver(self, topic: str, message: Mapping[str, Any]) -> None:
+        if message["kind"] == "job":  # what it logs, or why it waits, is no change of the job
+            self.news.set()
+
+    def tell_gap(self) -> None:
+        self.news.set()
+
+    def close_if_stuck(self) -> None:
+        return
 
 
 class Hub:
@@ -232,6 +252,16 @@ class Hub:
         for topic in list(self.browsers.get(browser, ())):
             self.unwatch(browser, topic)
         self.browsers.pop(browser, None)
+
+    @contextmanager
+    def news(self, topic: str) -> Iterator[asyncio.Event]:
+        """An event that is set, inside the block, whenever the topic's job may have changed."""
+        waiter = _Waiter()
+        self.watch(waiter, topic)
+        try:
+            yield waiter.news
+        finally:
+            self.forget(waiter)
 
     def _fan_out(self, hint: Mapping[str, Any]) -> None:
         for topic in topics_of(hint):

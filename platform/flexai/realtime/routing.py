@@ -29,9 +29,8 @@ GC_THRESHOLD = 20_000
 """Young objects between two collections: with everything imported frozen, collecting less often halves its cost."""
 
 
-def route(django_app: Application) -> Application:
+def route(hub: Hub, django_app: Application) -> Application:
     """The ASGI application of a web process; its hub lives from the server's start to its end."""
-    hub = Hub()
     browsers: Application = AuthMiddlewareStack(
         URLRouter([path(BROWSER_PATH.lstrip("/"), BrowserConsumer.as_asgi(hub=hub))])
     )

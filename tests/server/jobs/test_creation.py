@@ -12,6 +12,7 @@ from django.db import connection
 
 from flexai.common import events
 from flexai.common.errors import Conflict, FlexaiError
+from flexai.common.source import asked_from
 from flexai.jobs import creation, services
 from flexai.jobs.models import Event, Job
 from flexai.tenancy.models import AuditEntry
@@ -55,7 +56,8 @@ def together(*actions: Callable[[], Any]) -> list[Any]:
 
     def run(place: int, action: Callable[[], Any]) -> None:
         try:
-            results[place] = action()
+            with asked_from("test"):
+                results[place] = action()
         except FlexaiError as error:
             results[place] = error.code
         except psycopg.Error as error:

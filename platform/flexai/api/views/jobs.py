@@ -10,6 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, Polymorphic
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from flexai.api import waiting
 from flexai.api.pagination import Order, order_from, page_of
 from flexai.api.renderers import JSONParser, YAMLParser
 from flexai.api.schemas import jobs as shapes
@@ -180,11 +181,16 @@ class JobView(View):
     """One job."""
 
     @extend_schema(
-        operation_id="job_read", parameters=[public_id("job")], responses=answers(shapes.JobDetailSerializer)
+        operation_id="job_read",
+        parameters=[public_id("job"), *waiting.PARAMETERS],
+        responses=answers(shapes.JobDetailSerializer),
     )
-    def get(self, request: Request, id: str) -> Response:
-        """The job with its spec, attempts, and what you may do with it."""
-        principal = principal_of(request)
+    def get(self, request: Request, id: str) -> Response | waiting.Unchanged:
+        """The job with its spec, attempts, and what you may do with it; with `version` and `wait`, once it is another
+        than you have."""
+        principal, seen = principal_of(request), waiting.seen_from(request)
+        if seen is not None and queries.version_of(principal, id) == seen.version:
+            return waiting.Unchanged(request, seen)
         job = queries.job_named(principal, id)
         return Response(
             {

@@ -1,0 +1,207 @@
+"""Jobs whose requests come together are accepted together, and each as if it had come alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.forms import model_to_dict
+
+from flexai.api import throttling
+from flexai.api.handler import ThreadedHandler
+from flexai.jobs import services
+from flexai.jobs.models import Event, Job
+from flexai.tenancy.models import AuditEntry, Role, Token
+from flexai.tenancy.services import create_token
+from tests.support.tenants import Tenant, a_cell, a_node, a_spec, a_tenant
+from tests.support.web import end_threads
+
+OWN = {"X-Request-ID", "Content-Length"}
+Answer = tuple[int, dict[str, str], Any]
+
+
+@pytest.fixture
+def tenant(transactional_db: None) -> Tenant:
+    a_cell()
+    a_node()
+    return a_tenant()
+
+
+@pytest.fixture
+def handler(tenant: Tenant) -> Iterator[ThreadedHandler]:
+    made = ThreadedHandler()
+    yield made
+    end_threads(made)
+
+
+def ask(handler: ThreadedHandler, token: str, *bodies: Any, **headers: str) -> list[Answer]:
+    """The answers to requests that are all made at once."""
+
+    async def one(body: Any) -> Answer:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        given = {"host": "localhost", "authorization": f"Bearer {token}", "content-type": "application/json"}
+        given |= {"content-length": str(len(content))} | {
+            key.replace("_", "-"): value for key, value in headers.items()
+        }
+        scope = {
+            "type": "http", "method": "POST", "path": "/api/v1/jobs", "query_string": b"", "scheme": "http",
+            "client": ("10.1.2.3", 1), "headers": [(k.encode(), v.encode()) for k, v in given.items()],
+        }  # fmt: skip
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": content}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await handler(scope, receive, send)
+        told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return sent[0]["status"], told, json.loads(sent[1]["body"])
+
+    async def all_of_them() -> list[Answer]:
+        return await asyncio.gather(*map(one, bodies))
+
+    return asyncio.run(all_of_them())
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many jobs each statement of the lane has made."""
+    counts: list[int] = []
+    together = services.submit_together
+
+    def counted(asked: Any) -> Any:
+        jobs = together(asked)
+        counts.append(len([job for job in jobs if job is not None]))
+        return jobs
+
+    monkeypatch.setattr(services, "submit_together", counted)
+    return counts
+
+
+def test_an_answer_and_what_is_written_are_the_same_alone_and_together(
+    handler: ThreadedHandler, tenant: Tenant, taken: list[int]
+) -> None:
+    spec = a_spec(labels={"a": "b"}, hold=True)
+    [alone] = ask(handler, tenant.token, spec, x_request_id="mine")
+    assert taken == []
+    [together] = ask(handler, tenant.token, spec, x_request_id="mine")
+    assert taken == [1]
+    assert [one[0] for one in (alone, together)] == [201, 201]
+    assert {k: v for k, v in alone[1].items() if k not in OWN} == {
+        k: v for k, v in together[1].items() if k not in OWN
+    }
+    assert {alone[1]["X-Request-ID"], together[1]["X-Request-ID"]} == {"mine"}
+    assert alone[1].keys() == together[1].keys()
+    own = {"id", "url", "submitted_at", "wait_ms"}
+    assert {k: v for k, v in alone[2].items() if k not in own} == {
+        k: v for k, v in together[2].items() if k not in own
+    }
+    rows = Job.objects.order_by("id"), Event.objects.order_by("id"), AuditEntry.objects.order_by("id")
+    for found in rows:
+        first, second = [model_to_dict(row) for row in found.filter(**_of_jobs(found.model))][-2:]
+        differ = {key for key in first if first[key] != second[key]}
+        assert differ <= {"id", "public_id", "submitted_at", "at", "object_id", "job", "changed"}
+    assert (
+        AuditEntry.objects.filter(action="job.submitted", address="10.1.2.3", request_id="mine").count() == 2
+    )
+
+
+def _of_jobs(model: Any) -> dict[str, str]:
+    return {"action": "job.submitted"} if model is AuditEntry else {}
+
+
+def test_many_at_once_take_few_statements(handler: ThreadedHandler, tenant: Tenant, taken: list[int]) -> None:
+    ask(handler, tenant.token, a_spec())
+    colleague = tenant.somebody(Role.MEMBER)[1].token
+    assert {status for status, _, _ in ask(handler, colleague, a_spec())} == {201}
+    answers = ask(handler, tenant.token, *[a_spec(name=f"job-{n}") for n in range(100)])
+    assert {status for status, _, _ in answers} == {201}
+    assert len({told["id"] for _, _, told in answers}) == 100
+    assert [told["name"] for _, _, told in answers] == [f"job-{n}" for n in range(100)]
+    assert sum(taken) == 101
+    assert len(taken) <= 1 + 4, "the first goes alone, the rest by 64"
+    assert {told["team"]["name"] for _, _, told in answers} == {"research"}
+
+
+def test_what_is_refused_is_refused_as_ever_and_harms_nobody_beside_it(
+    handler: ThreadedHandler, tenant: Tenant, taken: list[int]
+) -> None:
+    ask(handler, tenant.token, a_spec())
+    bodies = [
+        a_spec(name="good"), b"{", a_spec(comands=1), a_spec(resources={"accelerators": "H100:64"}), [],
+        a_spec(team="nobody"), a_spec(name="set", array="0-3"), a_spec(name="also good"),
+    ]  # fmt: skip
+    answers = ask(handler, tenant.token, *bodies)
+    assert [status for status, _, _ in answers] == [201, 400, 400, 422, 400, 400, 201, 201]
+    assert answers[6][2]["count"] == 4
+    assert sum(taken) == 2
+    refused = [told for status, _, told in answers if status >= 400]
+    assert all(told["request_id"] and told["detail"] for told in refused)
+    assert sorted(set(Job.objects.values_list("name", flat=True))) == ["also good", "good", "set", "train"]
+
+
+def test_who_may_not_submit_is_told_so(handler: ThreadedHandler, tenant: Tenant, taken: list[int]) -> None:
+    ask(handler, tenant.token, a_spec())
+    _, reads = create_token(tenant.owner, tenant.organization, "reads", ["read"], 1)
+    viewer = tenant.somebody(Role.VIEWER)[1].token
+    stranger = a_tenant("other").token
+    spec = a_spec(team=tenant.team.name)
+    for token, status in (
+        (reads, 403), (viewer, 403), ("flx_" + "x" * 43, 401), ("nonsense", 401), (stranger, 201),
+    ):  # fmt: skip
+        [(answered, _, told)] = ask(handler, token, spec)
+        assert answered == status, told
+    assert set(Job.objects.values_list("organization__slug", flat=True)) == {
+        tenant.organization.slug,
+        "other",
+    }
+    Token.objects.filter(name="test", user=tenant.owner).update(revoked_at="2026-01-01T00:00:00Z")
+    assert ask(handler, tenant.token, spec)[0][0] == 401, "at once"
+    assert Job.objects.filter(organization=tenant.organization).count() == 1
+
+
+def test_the_same_key_makes_one_job_however_it_comes(handler: ThreadedHandler, tenant: Tenant) -> None:
+    ask(handler, tenant.token, a_spec())
+    answers = ask(handler, tenant.token, *[a_spec()] * 5, idempotency_key="nightly")
+    assert sorted(status for status, _, _ in answers) == [200, 200, 200, 200, 201]
+    assert len({told["id"] for _, _, told in answers}) == 1
+    assert ask(handler, tenant.token, a_spec(name="other"), idempotency_key="nightly")[0][0] == 409
+    assert Job.objects.count() == 2
+
+
+def test_a_host_that_is_not_ours_is_never_served(handler: ThreadedHandler, tenant: Tenant) -> None:
+    ask(handler, tenant.token, a_spec())
+    for _ in range(2):
+        assert ask(handler, tenant.token, a_spec(), host="evil.example")[0][0] == 400
+    assert Job.objects.count() == 1
+
+
+def test_who_asks_too_often_is_refused_here_too(
+    handler: ThreadedHandler, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(handler, tenant.token, a_spec())
+    monkeypatch.setattr(throttling, "REQUESTS_PER_WINDOW", 0)
+    [(status, headers, _)] = ask(handler, tenant.token, a_spec())
+    assert (status, Job.objects.count()) == (429, 1)
+    assert int(headers["Retry-After"]) > 0
+
+
+def test_when_nobody_knows_whether_it_was_written_it_is_not_tried_again(
+    handler: ThreadedHandler, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(handler, tenant.token, a_spec())
+
+    def broken(asked: Any) -> Any:
+        raise psycopg.OperationalError("the connection was lost")
+
+    monkeypatch.setattr(services, "submit_together", broken)
+    answers = ask(handler, tenant.token, a_spec(), a_spec())
+    assert [(status, told["code"]) for status, _, told in answers] == [(503, "unavailable")] * 2
+    assert {headers["Content-Type"] for _, headers, _ in answers} == {"application/problem+json"}
+    assert Job.objects.count() == 1
