@@ -155,6 +155,8 @@ def test_dry_run_submits_nothing_and_says_whether_it_fits(flexai: Shell, stub: S
     assert (done.code, done.out) == (0, "")
     assert "fits" in done.err
     assert "1000MB → 954 MiB" in done.err
+    assert "Or: On A100 it would cost less." in done.err
+    assert "resources: {accelerators: 'A100:1'}" in done.err
     done = flexai("run", "--dry-run", "--json", "-a", "cpu:999", "--", "x")
     assert done.code == 1
     assert done.json["fits"] is False

@@ -346,7 +346,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description The job with its spec, attempts, and what you may do with it. */
+        /**
+         * @description The job with its spec, attempts, and what you may do with it; with `version` and `wait`, once it is another
+         *     than you have.
+         */
         get: operations["job_read"];
         put?: never;
         post?: never;
@@ -1587,6 +1590,25 @@ export interface components {
          * @enum {string}
          */
         After: "afterok" | "afterany" | "afternotok";
+        /** @description A change of the spec with which it would start earlier, or cost less. */
+        Alternative: {
+            /** @description Of the spec as you sent it: a JSON merge patch (RFC 7396). */
+            patch: {
+                [key: string]: unknown;
+            };
+            sentence: string;
+            /**
+             * Format: date-time
+             * @description In one case of two.
+             */
+            starts_at: string;
+            /**
+             * Format: date-time
+             * @description In nine cases of ten.
+             */
+            starts_by: string;
+            costs: components["schemas"]["Cost"][];
+        };
         /** @description One way to give a replica what it needs; what it leaves out is taken from beside `any_of`. */
         AlternativeSpecRequest: {
             /** @description TYPE:COUNT; without it the job has no chips. */
@@ -2076,6 +2098,8 @@ export interface components {
             warnings: string[];
             /** @description null where it never fits. */
             outlook: components["schemas"]["Outlook"] | null;
+            /** @description At most four, the earliest first. */
+            alternatives: components["schemas"]["Alternative"][];
             /** @description The effective spec. */
             spec: {
                 [key: string]: unknown;
@@ -4703,7 +4727,12 @@ export interface operations {
     };
     job_read: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `version` of what you have: while it is the same, the answer is 304 without a body. */
+                version?: number;
+                /** @description With `version`: seconds to wait for another one, 60 at most. Where too many wait already, the answer is 304 at once, with Retry-After. */
+                wait?: number;
+            };
             header?: never;
             path: {
                 /** @description Public id of the job. */

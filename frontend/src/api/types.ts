@@ -27,6 +27,7 @@ export type WebhookEvent = Schemas["WebhookEvent"];
 export type Role = Schemas["Role"];
 export type Action = Schemas["Action"];
 export type DryRun = Schemas["DryRun"];
+export type Alternative = Schemas["Alternative"];
 export type Token = Schemas["Token"];
 export type SignIn = Schemas["SignIn"];
 export type Announcement = Schemas["Announcement"];

@@ -242,6 +242,15 @@ test("the submit page shows what the server says and keeps the form when the YAM
   expect(world.jobs[0]!.name).toBe("from-the-form");
 });
 
+test("one press puts an alternative of the server into form and YAML", async () => {
+  showPage("/submit");
+  const take = await screen.findByRole("button", { name: /^Use this: If it were preemptible/ });
+  await userEvent.click(take);
+  await waitFor(() => expect(screen.getByTestId("yaml").textContent).toContain("preemptible: true"));
+  expect(screen.getByTestId("yaml").textContent).toContain("accelerators: A100:1");
+  await waitFor(() => expect(screen.queryByRole("button", { name: /^Use this/ })).toBeNull());
+});
+
 test("the teams page shows used, guaranteed and over quota", async () => {
   showPage("/teams");
   expect(await screen.findByText("96 used · 64 guaranteed · +32 over · 128 limit")).toBeTruthy();

@@ -179,6 +179,17 @@ async function create(
         holdings: [],
         sentences: ["It would start at once."],
       },
+      alternatives: spec.preemptible
+        ? []
+        : [
+            {
+              patch: { preemptible: true, resources: { accelerators: "A100:1" } },
+              sentence: "If it were preemptible it would start at once.",
+              starts_at: new Date(world.now).toISOString(),
+              starts_by: new Date(world.now).toISOString(),
+              costs: [],
+            },
+          ],
       spec: { ...spec, priority: 50, preemptible: false },
     });
   }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 from rich.text import Text
 
 from flexai.cli import keeping, options, ordering, output, schedules, waiting
@@ -307,11 +308,21 @@ def _tell_dry_run(client: Client, specs: list[tuple[str, Spec]], as_json: bool) 
         output.err().print(Text.assemble(word, prefix, output.printable(answer["sentence"])))
         for sentence in (answer["outlook"] or {"sentences": []})["sentences"]:
             output.say(f"  {output.printable(sentence)}")
+        for alternative in answer["alternatives"]:
+            output.say(f"  Or: {output.printable(alternative['sentence'])}")
+            output.say(f"      {output.printable(_as_yaml(alternative['patch']))}", "dim")
         for rounding in answer["roundings"]:
             output.say(f"  {output.printable(rounding)}", "dim")
         for warning in answer["warnings"]:
             output.say(f"  {output.printable(warning)}", "yellow")
     return OK if all(answer["fits"] for answer in answers) else FAILED
+
+
+def _as_yaml(patch: Spec) -> str:
+    """In one line, as it would stand in a spec."""
+    return (
+        yaml.safe_dump(patch, default_flow_style=True, width=1000).strip().removeprefix("{").removesuffix("}")
+    )
 
 
 def _timeout(text: str | None, wait: bool) -> float | None:

@@ -250,12 +250,23 @@ class Outlook(TypedDict):
     sentences: list[str]
 
 
+class Alternative(TypedDict):
+    """A change of a spec with which it would start earlier, or cost less; `patch` is a JSON merge patch of it."""
+
+    patch: Spec
+    sentence: str
+    starts_at: str
+    starts_by: str
+    costs: list[Cost]
+
+
 class DryRun(TypedDict):
     fits: bool
     sentence: str
     roundings: list[str]
     warnings: list[str]
     outlook: Outlook | None
+    alternatives: list[Alternative]
     spec: Spec
 
 

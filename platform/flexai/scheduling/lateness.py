@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
-
-from flexai.common import clock
 from flexai.jobs.creation import Prepared
 from flexai.jobs.deadlines import instant_of
 from flexai.jobs.models import Attempt, Job
 from flexai.jobs.quantities import duration_words
 from flexai.scheduling.models import Forecast
-from flexai.scheduling.policies import policy_of
 from flexai.scheduling.predictions import learned
-from flexai.scheduling.rows import JobRow
-from flexai.scheduling.snapshot import take_snapshot
-from flexai.tenancy.principals import Principal
-from scheduler_core.forecast import forecast
+from flexai.scheduling.trials import Starts
 from scheduler_core.lifecycle import AT_WORK, JobState
-
-Starts = tuple[datetime, datetime]
-"""When a job is expected to start, in one case of two and in nine of ten."""
-_NEW = 2**62
-"""The id of a job that is not there yet: it comes after all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,40 +54,6 @@ def warnings_of(prepared: Prepared, starts: Starts | None, run: Run, now: dateti
     if starts is None:
         return ["When it would start is not in sight, so nobody can say whether it meets its deadline."]
     return [reason["sentence"] for reason in _reasons(starts, run, deadline, now)]
-
-
-def starts_of_new(principal: Principal, prepared: Prepared, now: datetime) -> Starts | None:
-    """When it would be expected to start, were it submitted now: the engine is asked on a copy of the cell (X4). None
-    where that is not in sight."""
-    snapshot = take_snapshot(prepared.cell, now)
-    pools = {pool.name: pool.id for pool in snapshot.pools}
-    job = _row_of(principal, prepared, now).as_engine(pools, learned(prepared.cell))
-    copy = replace(snapshot, jobs=(*snapshot.jobs, job))
-    found = next((one for one in forecast(copy, policy_of(prepared.cell)) if one.job == _NEW), None)
-    if found is None:
-        return None
-    first = prepared.effective["start_after"]
-    first = now if first is None else max(now, datetime.fromisoformat(first))
-    return max(clock.from_ms(found.p50), first), max(clock.from_ms(found.p90), first)
-
-
-def _row_of(principal: Principal, prepared: Prepared, now: datetime) -> JobRow:
-    """The row that a submit would write, as the feed would read it."""
-    effective = prepared.effective
-    raw = {
-        key: msgspec.Raw(msgspec.json.encode(effective[key]))
-        for key in ("resources", "replicas", "alternatives")
-    }
-    return JobRow(
-        id=_NEW, changed=0, name=effective["name"], team=prepared.team.pk, organization=principal.organization.pk,
-        user=principal.user.pk, priority=effective["priority"], preemptible=effective["preemptible"],
-        submitted=clock.to_ms(now), start_after=None, version=1, set=None, set_cap=None,
-        min_runtime=effective["min_runtime_ms"], max_duration=effective["max_duration_ms"],
-        node_pools=effective["node_pools"], attained=0, times_taken=0,
-        checkpoint=bool(effective["checkpoint_path"]), endless=effective["type"] != "task",
-        choose=effective["choose"], speeds=None, restart_cost=0,
-        image=effective["image"] or "", **raw,
-    )  # fmt: skip
 
 
 def run_of(cell_id: int, user: int, team: int, name: str, effective: Mapping[str, Any]) -> Run:

@@ -3,7 +3,6 @@ those above it would hold then (X4, F1, F2)."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -12,16 +11,14 @@ from typing import Any, Final
 from flexai.jobs.creation import Prepared
 from flexai.jobs.quantities import duration_words
 from flexai.jobs.requests import gangs_from
-from flexai.scheduling.lateness import Run, Starts, run_of, starts_of_new, warnings_of
-from flexai.scheduling.snapshot import too_many_wait
+from flexai.scheduling.lateness import Run, run_of, warnings_of
+from flexai.scheduling.trials import Starts, Trial
 from flexai.tenancy.models import Quota, TeamUse
 from flexai.tenancy.prices import all_prices
 from flexai.tenancy.principals import Principal, TeamSeat
 
 CHIP: Final = 1000
 _HOUR_MS: Final = 3_600_000
-_turns = threading.BoundedSemaphore(2)
-"""So many starts are foretold at once by one process; who comes then is told the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +31,11 @@ class Cost:
     """None: the type has no price."""
     micro: int | None
     """For as long as such a job runs; None where that or the price is not known."""
+
+    @property
+    def micro_per_hour(self) -> int:
+        """0 where it has no price."""
+        return (self.micro_per_chip_hour or 0) * self.milli // CHIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,48 +83,46 @@ class Outlook:
         return [*self._start_in_words(now), *self._costs_in_words(), *(one.sentence for one in self.holdings)]
 
     def _start_in_words(self, now: datetime) -> Iterator[str]:
-        if self.starts is None:
-            return
-        soon, late = self.starts
-        if (late - now).total_seconds() < 1:
-            yield "It would start at once."
-        else:
-            yield f"It would start at {soon:%Y-%m-%d %H:%M} UTC, in nine cases of ten by {late:%Y-%m-%d %H:%M}."
+        if self.starts is not None:
+            yield f"It would start {start_in_words(self.starts, now)}."
 
     def _costs_in_words(self) -> Iterator[str]:
         for one in self.costs:
             if one.micro_per_chip_hour is not None:
-                hourly = f"{_chips(one.milli)} {one.chip_type} cost {_money(_hourly(one))} an hour"
+                hourly = f"{_chips(one.milli)} {one.chip_type} cost {money(one.micro_per_hour)} an hour"
                 whole = "" if one.micro is None or self.run.p50 is None else (
-                    f", {_money(one.micro)} for the {duration_words(self.run.p50)} that such a job runs"
+                    f", {money(one.micro)} for the {duration_words(self.run.p50)} that such a job runs"
                 )  # fmt: skip
                 yield f"{hourly}{whole}."
 
 
-def outlook_of(principal: Principal, prepared: Prepared, now: datetime) -> Outlook:
-    """What would become of the job, or of each of an array, were it submitted now."""
+def outlook_of(principal: Principal, prepared: Prepared, now: datetime, trial: Trial | None) -> Outlook:
+    """What would become of the job, or of each of an array, were it submitted now; of its start nothing without a
+    trial."""
     effective = prepared.effective
     run = run_of(prepared.cell, principal.user.pk, prepared.team.pk, effective["name"], effective)
-    starts = _starts(principal, prepared, now)
+    starts = None if trial is None else trial.starts_of(principal, prepared)
     asked = _asked(effective)
     return Outlook(
         starts,
         run,
-        tuple(_costs(asked, run, now.date())),
+        costs_of(effective, run, now.date()),
         tuple(_holdings(principal, prepared, asked)),
         tuple(warnings_of(prepared, starts, run, now)),
     )
 
 
-def _starts(principal: Principal, prepared: Prepared, now: datetime) -> Starts | None:
-    if prepared.effective["hold"] or prepared.waits_for or too_many_wait(prepared.cell):
-        return None
-    if not _turns.acquire(blocking=False):
-        return None
-    try:
-        return starts_of_new(principal, prepared, now)
-    finally:
-        _turns.release()
+def start_in_words(starts: Starts, now: datetime) -> str:
+    """When that is, after "it would start"."""
+    soon, late = starts
+    if (late - now).total_seconds() < 1:
+        return "at once"
+    return f"at {soon:%Y-%m-%d %H:%M} UTC, in nine cases of ten by {late:%Y-%m-%d %H:%M}"
+
+
+def costs_of(effective: Mapping[str, Any], run: Run, today: date) -> tuple[Cost, ...]:
+    """Of each way to run it."""
+    return tuple(_costs(_asked(effective), run, today))
 
 
 def _asked(effective: Mapping[str, Any]) -> dict[str, int]:
@@ -168,9 +168,6 @@ def _chips(milli: int) -> str:
     return f"{milli / CHIP:g}"
 
 
-def _hourly(cost: Cost) -> int:
-    return (cost.micro_per_chip_hour or 0) * cost.milli // CHIP
-
-
-def _money(micro: int) -> str:
+def money(micro: int) -> str:
+    """Millionths as an amount."""
     return f"{micro / 1_000_000:,.2f}"

@@ -8,19 +8,28 @@ import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api, body } from "../../api/client";
 import { asProblem } from "../../api/problem";
-import type { SpecRequest } from "../../api/types";
+import type { Spec, SpecRequest } from "../../api/types";
 import { Panel } from "../../ui/Panel";
+import { Alternatives } from "./Alternatives";
 import { asCli, asCurl } from "./commands";
-import type { Draft } from "./draft";
+import { type Draft, patched } from "./draft";
 import classes from "./SubmitPage.module.css";
 import type { Check } from "./useDryRun";
 
-export function Rail({ draft, check }: { draft: Draft; check: Check }) {
+type Change = (change: (old: Draft) => Draft) => void;
+
+export function Rail({ draft, check, change }: { draft: Draft; check: Check; change: Change }) {
   const { t } = useTranslation();
+  const take = (patch: Spec) => change((old) => patched(old, patch));
   return (
     <aside className={classes.rail} aria-label={t("submit.check")}>
       <Panel title={t("submit.check")} aside={check.pending && <Loader size={14} />}>
         <Verdict check={check} />
+        <Alternatives
+          found={check.problem ? [] : (check.answer?.alternatives ?? [])}
+          stale={check.pending || draft.trouble !== null}
+          take={take}
+        />
         <Submit draft={draft} check={check} />
       </Panel>
       <Panel title={t("submit.same")}>

@@ -74,7 +74,7 @@ export function SubmitPage() {
           </Panel>
         )}
         {view !== "form" && <YamlPanel draft={draft} change={setDraft} />}
-        <Rail draft={draft} check={check} />
+        <Rail draft={draft} check={check} change={setDraft} />
       </div>
     </>
   );

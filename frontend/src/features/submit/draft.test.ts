@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { asCli, asCurl } from "./commands";
-import { draftOf, restored, valueAt, withField, withText } from "./draft";
+import { draftOf, patched, restored, valueAt, withField, withText } from "./draft";
 import {
   readAccelerators,
   readPairs,
@@ -17,6 +17,20 @@ test("a field changes the text and nothing else in it", () => {
   const draft = withField(draftOf(YAML), ["name"], "eval");
   expect(draft.text).toBe("# mine\nname: eval # short\nresources:\n  accelerators: H100:8\nlease: never\n");
   expect(draft.spec).toEqual({ name: "eval", resources: { accelerators: "H100:8" }, lease: "never" });
+});
+
+test("a patch changes field by field, and keeps comments and what it does not name", () => {
+  const draft = patched(draftOf(`${YAML}fraction: 0.5\n`), {
+    resources: { accelerators: "A100:4", cpus: 2 },
+    nodes: { min: 2, max: 8 },
+    fraction: null,
+  });
+  expect(draft.text).toBe(
+    "# mine\nname: train # short\nresources:\n  accelerators: A100:4\n  cpus: 2\nlease: never\nnodes:\n  min: 2\n  max: 8\n",
+  );
+  expect(patched(draftOf("nodes: 4\n"), { nodes: { min: 1, max: 4 } }).spec).toEqual({
+    nodes: { min: 1, max: 4 },
+  });
 });
 
 test("a removed field takes the mapping along that it leaves empty", () => {

@@ -53,9 +53,25 @@ export function withField(draft: Draft, path: Path, value: unknown): Draft {
   return draft.trouble ? { ...draft, good, spec } : { text: good, good, spec, trouble: null };
 }
 
+/** The draft with a JSON merge patch (RFC 7396) of its spec: field by field, so that comments stay. */
+export function patched(draft: Draft, patch: Spec, above: Path = []): Draft {
+  return Object.entries(patch).reduce((made, [key, value]) => {
+    const path = [...above, key];
+    if (isMapping(value))
+      return isMapping(valueAt(made.spec, path))
+        ? patched(made, value as Spec, path)
+        : withField(made, path, value);
+    return withField(made, path, value ?? undefined);
+  }, draft);
+}
+
 /** Give up the broken text: the editor shows what the form says. */
 export function restored(draft: Draft): Draft {
   return { ...draft, text: draft.good, trouble: null };
+}
+
+function isMapping(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function remove(document: ReturnType<typeof parseDocument>, path: Path): void {

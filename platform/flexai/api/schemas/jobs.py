@@ -262,6 +262,16 @@ class OutlookSerializer(serializers.Serializer[Any]):
     sentences = serializers.ListField(child=serializers.CharField(), help_text="The same in words.")
 
 
+class AlternativeSerializer(serializers.Serializer[Any]):
+    """A change of the spec with which it would start earlier, or cost less."""
+
+    patch = ObjectField(help_text="Of the spec as you sent it: a JSON merge patch (RFC 7396).")
+    sentence = serializers.CharField()
+    starts_at = serializers.DateTimeField(help_text="In one case of two.")
+    starts_by = serializers.DateTimeField(help_text="In nine cases of ten.")
+    costs = CostSerializer(many=True)
+
+
 class DryRunSerializer(serializers.Serializer[Any]):
     """What would become of a spec."""
 
@@ -272,6 +282,7 @@ class DryRunSerializer(serializers.Serializer[Any]):
         child=serializers.CharField(), help_text="What is to be feared for its deadline."
     )
     outlook = OutlookSerializer(allow_null=True, help_text="null where it never fits.")
+    alternatives = AlternativeSerializer(many=True, help_text="At most four, the earliest first.")
     spec = ObjectField(help_text="The effective spec.")
 
 

@@ -23,7 +23,8 @@ from flexai.jobs import presenting, queries, services
 from flexai.jobs.models import Job
 from flexai.jobs.sizing import advice_of
 from flexai.jobs.spec import MAX_SPEC_BYTES
-from flexai.scheduling.outlook import Outlook, outlook_of
+from flexai.scheduling.alternatives import Alternative, foretell, instead_of
+from flexai.scheduling.outlook import Cost, Outlook
 from flexai.tenancy.principals import Principal
 
 ORDERS = {
@@ -237,6 +238,7 @@ def _wants_dry_run(request: Request) -> bool:
 
 
 def _dry_run(principal: Principal, raw: object) -> dict[str, Any]:
+    now = clock.now()
     try:
         prepared = services.prepare(principal, raw)
     except NeverFits as refusal:
@@ -246,11 +248,11 @@ def _dry_run(principal: Principal, raw: object) -> dict[str, Any]:
             "roundings": [],
             "warnings": [],
             "outlook": None,
+            "alternatives": [_alternative(one) for one in instead_of(principal, raw, now)],
             "spec": services.effective_of(raw),
         }
     tasks = f" as {len(prepared.tasks)} tasks" if prepared.tasks else ""
-    now = clock.now()
-    outlook = outlook_of(principal, prepared, now)
+    outlook, alternatives = foretell(principal, raw, prepared, now)
     when = "" if outlook.starts else "; when it starts depends on what is free"
     return {
         "fits": True,
@@ -258,7 +260,20 @@ def _dry_run(principal: Principal, raw: object) -> dict[str, Any]:
         "roundings": list(prepared.roundings),
         "warnings": list(outlook.warnings),
         "outlook": _told(outlook, now),
+        "alternatives": [_alternative(one) for one in alternatives],
         "spec": prepared.effective,
+    }
+
+
+def _alternative(one: Alternative) -> dict[str, Any]:
+    soon, late = one.starts
+    costs = [_cost(cost) for cost in one.costs]
+    return {
+        "patch": one.patch,
+        "sentence": one.sentence,
+        "starts_at": soon,
+        "starts_by": late,
+        "costs": costs,
     }
 
 
@@ -268,13 +283,7 @@ def _told(outlook: Outlook, now: datetime) -> dict[str, Any]:
         "starts_at": soon,
         "starts_by": late,
         "run_ms": outlook.run.p50,
-        "costs": [
-            {
-                "chip_type": one.chip_type, "milli": one.milli, "micro_per_chip_hour": one.micro_per_chip_hour,
-                "micro": one.micro,
-            }
-            for one in outlook.costs
-        ],
+        "costs": [_cost(one) for one in outlook.costs],
         "holdings": [
             {
                 "team": {"id": one.team.public_id, "name": one.team.name}, "chip_type": one.chip_type,
@@ -284,6 +293,13 @@ def _told(outlook: Outlook, now: datetime) -> dict[str, Any]:
             for one in outlook.holdings
         ],
         "sentences": outlook.sentences(now),
+    }  # fmt: skip
+
+
+def _cost(one: Cost) -> dict[str, Any]:
+    return {
+        "chip_type": one.chip_type, "milli": one.milli, "micro_per_chip_hour": one.micro_per_chip_hour,
+        "micro": one.micro,
     }  # fmt: skip
 
 
