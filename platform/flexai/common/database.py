@@ -5,7 +5,7 @@ Django binds parameters on the client and prepares nothing. The hot paths bind o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -27,5 +27,28 @@ def prepared_cursor() -> Iterator[Cursor]:
 
 
 def as_rows(rows: Sequence[object]) -> str:
-    """Rows as one parameter, read in SQL by `json_to_recordset(%s::json) AS u(name type, …)`."""
+    """Rows as one parameter, read in SQL by `json_to_recordset(%s::json) AS u(name type, …)`. The server takes 4 µs to
+    read one: where there are thousands, give columns instead."""
     return msgspec.json.encode(rows).decode()
+
+
+def as_numbers(column: Iterable[int]) -> str:
+    """Whole numbers as one parameter: `%s::bigint[]`, and several side by side by `unnest(…) AS u (name, …)`."""
+    return f"{{{','.join(map(str, column))}}}"
+
+
+def as_texts(column: Sequence[str]) -> str:
+    """Texts as one parameter: `%s::text[]`."""
+    if not column:
+        return "{}"
+    inside = '","'.join(column)
+    if "\\" in inside or inside.count('"') > 2 * (len(column) - 1):
+        inside = '","'.join([text.replace("\\", "\\\\").replace('"', '\\"') for text in column])
+    return f'{{"{inside}"}}'
+
+
+def as_columns(rows: Sequence[tuple[int, ...]], names: str) -> dict[str, str]:
+    """Rows of whole numbers as one parameter a column, by the names, which are parted by spaces."""
+    keys = names.split()
+    columns: Iterable[Iterable[int]] = zip(*rows, strict=True) if rows else [()] * len(keys)
+    return {key: as_numbers(column) for key, column in zip(keys, columns, strict=True)}

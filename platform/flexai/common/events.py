@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
 import redis
 from celery import current_app
 from django.db import transaction
@@ -24,7 +25,7 @@ from flexai.common.broker import valkey
 log = logging.getLogger(__name__)
 
 HINTS_CHANNEL = "flexai:hints"
-"""One message a transaction: a JSON list of `Hint.as_message()`."""
+"""One message a transaction: a JSON list of `Hint`."""
 AGENTS_CHANNEL = "flexai:agents"
 """One message a transaction: a JSON list of node primary keys whose wanted state changed."""
 HINTS_EVERY_SECONDS = 0.02
@@ -37,7 +38,8 @@ CYCLE_PENDING_MS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Something a browser may be looking at has changed; it belongs to a team (public id) or to the cluster."""
+    """Something a browser may be looking at has changed; it belongs to a team (public id) or to the cluster. It travels
+    to the web processes as it is."""
 
     kind: str
     """job, logs, verdict, node, team"""
@@ -46,16 +48,6 @@ class Hint:
     team: str = ""
     """Public id of the team whose members may hear it; empty with `node`: everybody signed in."""
     data: Mapping[str, object] = field(default_factory=dict)
-
-    def as_message(self) -> dict[str, object]:
-        """As it travels to the web processes."""
-        return {
-            "kind": self.kind,
-            "id": self.id,
-            "version": self.version,
-            "team": self.team,
-            "data": dict(self.data),
-        }
 
 
 def publish_on_commit(
@@ -77,7 +69,7 @@ def _send(hints: Sequence[Hint], nodes: tuple[int, ...] = (), cell: int | None =
     try:
         with valkey().pipeline(transaction=False) as pipe:
             if hints:
-                pipe.publish(HINTS_CHANNEL, json.dumps([hint.as_message() for hint in hints]))
+                pipe.publish(HINTS_CHANNEL, msgspec.json.encode(hints))
             if nodes:
                 pipe.publish(AGENTS_CHANNEL, json.dumps(sorted(set(nodes))))
             if cell is not None:

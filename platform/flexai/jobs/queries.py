@@ -92,6 +92,8 @@ def jobs_matching(principal: Principal, wanted: JobFilter) -> QuerySet[Job]:
         jobs = jobs.filter(set_id=_one(JobSet.objects.filter(public_id=wanted.set)))
     if wanted.schedule:
         jobs = jobs.filter(schedule_id=_one(Schedule.objects.filter(public_id=wanted.schedule)))
+    if wanted.labels:
+        jobs = jobs.exclude(labels={})  # the index leaves those out
     for key, value in wanted.labels.items():
         jobs = (
             jobs.filter(labels__has_key=key) if value is None else jobs.filter(labels__contains={key: value})

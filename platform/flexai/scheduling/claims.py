@@ -9,15 +9,15 @@ counts fewer rows than it asked for takes everything back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from flexai.common.database import Cursor, as_rows
-from flexai.common.ids import new_id
+from flexai.common.database import Cursor, as_columns, as_numbers, as_rows, as_texts
+from flexai.common.ids import new_ids
 from scheduler_core.decision import Unit
-from scheduler_core.model import Placement
 from scheduler_core.slices import charge, host_cpu_claim
 
 NAMED_NODES = 4
@@ -28,25 +28,24 @@ class DoesNotHold(Exception):  # noqa: N818 - it says what is true of the units
     """Some of these units no longer hold; the caller rolls back."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockedJob:
+class LockedJob(NamedTuple):
     public_id: str
     organization: int
     team: int
     team_public_id: str
     version: int
+    attempts: int
+    """How many it has had."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockedNode:
+class LockedNode(NamedTuple):
     public_id: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class LockedChip:
+class LockedChip(NamedTuple):
     node: int
-    index: int
+    index_in_node: int
     type: str
     host_cpu: int
     memory: int
@@ -65,22 +64,21 @@ class Locked:
     def holds(self, unit: Unit) -> bool:
         """Whether job, nodes and chips are still what the decision saw. Capacity and limits are `claim`'s to
         say."""
-        job = self.jobs.get(unit.start.job)
-        return (
-            job is not None
-            and job.version == unit.start.version
-            and all(map(self._stands, unit.start.placements))
-        )
-
-    def _stands(self, place: Placement) -> bool:
-        if place.node not in self.nodes:
+        start = unit.start
+        job = self.jobs.get(start.job)
+        if job is None or job.version != start.version:
             return False
-        chips = [self.chips.get(share.chip) for share in place.chips]
-        return all(chip is not None and chip.node == place.node for chip in chips)
+        for place in start.placements:
+            if place.node not in self.nodes:
+                return False
+            for share in place.chips:
+                chip = self.chips.get(share.chip)
+                if chip is None or chip.node != place.node:
+                    return False
+        return True
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A unit that is an attempt now."""
 
     unit: Unit
@@ -98,16 +96,17 @@ def lock(cursor: Cursor, cell_id: int, units: Sequence[Unit]) -> Locked:
     out."""
     places = [place for unit in units for place in unit.start.placements]
     cell = {"cell": cell_id}
-    jobs = cursor.execute(_LOCK_JOBS, {"ids": _array({unit.start.job for unit in units}), **cell}).fetchall()
-    nodes = cursor.execute(_LOCK_NODES, {"ids": _array({place.node for place in places}), **cell}).fetchall()
+    wanted_jobs, wanted_nodes = {unit.start.job for unit in units}, {place.node for place in places}
+    jobs = cursor.execute(_LOCK_JOBS, {"ids": as_numbers(sorted(wanted_jobs)), **cell}).fetchall()
+    nodes = cursor.execute(_LOCK_NODES, {"ids": as_numbers(sorted(wanted_nodes)), **cell}).fetchall()
     chips: list[tuple[Any, ...]] = []
     wanted_chips = {share.chip for place in places for share in place.chips}
     if wanted_chips:
-        chips = cursor.execute(_LOCK_CHIPS, {"ids": _array(wanted_chips), **cell}).fetchall()
+        chips = cursor.execute(_LOCK_CHIPS, {"ids": as_numbers(sorted(wanted_chips)), **cell}).fetchall()
     locked = Locked(
-        jobs={row[0]: LockedJob(*row[1:]) for row in jobs},
-        nodes={row[0]: LockedNode(*row[1:]) for row in nodes},
-        chips={row[0]: LockedChip(*row[1:]) for row in chips},
+        jobs={row[0]: LockedJob._make(row[1:]) for row in jobs},
+        nodes={row[0]: LockedNode._make(row[1:]) for row in nodes},
+        chips={row[0]: LockedChip._make(row[1:]) for row in chips},
         payers={},
     )
     if chips:
@@ -120,84 +119,92 @@ def claim(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, n
 
     Raises `DoesNotHold`, or an IntegrityError, when they do not hold together; then the caller rolls back.
     """
-    sentences = [_sentence(unit, locked) for unit in units]
-    rows = _numbered(cursor, units)
-    claimed = cursor.execute(
-        _CLAIM,
-        {
-            "now": now,
-            "starts": as_rows(
-                [
-                    {
-                        "job": u.start.job,
-                        "version": u.start.version,
-                        "attempt": rows.attempts[u.start.job],
-                        "name": new_id("att"),
-                        "sentence": sentence,
-                    }
-                    for u, sentence in zip(units, sentences, strict=True)
-                ]
-            ),
-            "replicas": as_rows(list(_replicas(units, rows))),
-            "shares": as_rows(list(_shares(units, locked.chips, rows))),
-        },
-    ).fetchall()
-    _expect("jobs", len(units), len(claimed))
-    _take(cursor, cell_id, units, locked)
-    numbers = {job: (number, version) for job, number, version in claimed}
-    return [
-        _placed(unit, locked, sentence, *numbers[unit.start.job])
-        for unit, sentence in zip(units, sentences, strict=True)
-    ]
+    placed = [_placed(unit, locked) for unit in units]
+    claims = _claims(cursor, placed, locked)
+    row = cursor.execute(_CLAIM, {"now": now, **claims.columns()}).fetchone()
+    _expect("jobs", len(units), row[0] if row else 0)
+    _take(cursor, cell_id, claims)
+    return placed
 
 
-@dataclass(frozen=True, slots=True)
-class _Numbered:
-    """Primary keys of the rows to come. Known beforehand, so that no statement has to join what it inserts: a plan
-    made for one start would do that by comparing each with each."""
+@dataclass(slots=True)
+class _Claims:
+    """What units come to: rows of new attempts, replicas and allocations, and sums by node, chip and payer."""
 
-    attempts: dict[int, int]
-    """Job → attempt."""
-    replicas: dict[tuple[int, int], int]
-    """(job, index) → replica."""
+    starts: list[Placed]
+    """By job, as rows are locked."""
+    attempts: list[int]
+    """Primary keys of the attempts to come, of replicas likewise. Known beforehand, so that no statement has to join
+    what it inserts: a plan made for one start would do that by comparing each with each."""
+    replicas: list[tuple[int, ...]] = field(default_factory=list)
+    shares: list[tuple[int, ...]] = field(default_factory=list)
+    cpu: Counter[int] = field(default_factory=Counter)
+    memory: Counter[int] = field(default_factory=Counter)
+    milli: Counter[int] = field(default_factory=Counter)
+    chip_memory: Counter[int] = field(default_factory=Counter)
+    use: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """(team, chip type) → milli-chips, of everybody who pays."""
+
+    def columns(self) -> dict[str, str]:
+        """The rows as `_CLAIM` reads them."""
+        starts = self.starts
+        return {
+            "jobs": as_numbers([one.unit.start.job for one in starts]),
+            "versions": as_numbers([one.unit.start.version for one in starts]),
+            "attempts": as_numbers(self.attempts),
+            "names": as_texts(new_ids("att", len(starts))),
+            "sentences": as_texts([one.sentence for one in starts]),
+            **as_columns(self.replicas, "r_id r_attempt r_index r_node r_cpu r_memory"),
+            **as_columns(self.shares, "s_attempt s_replica s_chip s_milli s_memory s_charge s_cpu"),
+        }
 
 
-def _numbered(cursor: Cursor, units: Sequence[Unit]) -> _Numbered:
-    jobs = sorted(unit.start.job for unit in units)
-    places = sorted((unit.start.job, place.replica) for unit in units for place in unit.start.placements)
-    row = cursor.execute(_NUMBERS, {"attempts": len(jobs), "replicas": len(places)}).fetchone()
+def _claims(cursor: Cursor, placed: Sequence[Placed], locked: Locked) -> _Claims:
+    starts = sorted(placed, key=attrgetter("unit.start.job"))
+    replicas = sum(len(one.unit.start.placements) for one in starts)
+    row = cursor.execute(_NUMBERS, {"attempts": len(starts), "replicas": replicas}).fetchone()
     if row is None:
         raise RuntimeError("no numbers were given")
-    return _Numbered(dict(zip(jobs, row[0], strict=True)), dict(zip(places, row[1], strict=True)))
-
-
-def _take(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked) -> None:
-    """Move the counters of nodes, chips and team use under their conditions."""
-    cpu, memory = Counter[int](), Counter[int]()
-    milli, chip_memory = Counter[int](), Counter[int]()
-    use = Counter[tuple[int, str]]()
-    for unit in units:
-        payers = locked.payers.get(locked.jobs[unit.start.job].team, ())
-        for place in unit.start.placements:
-            cpu[place.node] += place.cpu
-            memory[place.node] += place.memory
+    claims = _Claims(starts, row[0])
+    numbers = iter(row[1])
+    charged = Counter[tuple[int, str]]()
+    for one, attempt in zip(starts, claims.attempts, strict=True):
+        team = locked.jobs[one.unit.start.job].team
+        for place in one.unit.start.placements:
+            replica, cpu = next(numbers), place.cpu
+            claims.replicas.append((replica, attempt, place.replica, place.node, cpu, place.memory))
             for share in place.chips:
                 chip = locked.chips[share.chip]
-                cpu[place.node] += host_cpu_claim(share.milli, chip.host_cpu)
-                milli[share.chip] += share.milli
-                chip_memory[share.chip] += share.memory
-                for team in payers:
-                    use[team, chip.type] += charge(share.milli, share.memory, chip.memory)
-    taken: list[dict[str, Any]]
-    taken = [{"node": node, "cpu": cpu[node], "memory": memory[node]} for node in sorted(cpu)]
-    _expect("nodes", len(taken), cursor.execute(_TAKE_NODES, {"taken": as_rows(taken)}).rowcount)
-    if milli:
-        taken = [{"chip": chip, "milli": milli[chip], "memory": chip_memory[chip]} for chip in sorted(milli)]
-        _expect("chips", len(taken), cursor.execute(_TAKE_CHIPS, {"taken": as_rows(taken)}).rowcount)
-    if use:
-        taken = [{"team": team, "type": kind, "milli": use[team, kind]} for team, kind in sorted(use)]
-        done = cursor.execute(_TAKE_USE, {"taken": as_rows(taken), "cell": cell_id}).rowcount
-        _expect("team limits", len(taken), done)
+                claimed = host_cpu_claim(share.milli, chip.host_cpu)
+                cost = charge(share.milli, share.memory, chip.memory)
+                claims.shares.append((attempt, replica, share.chip, share.milli, share.memory, cost, claimed))
+                cpu += claimed
+                claims.milli[share.chip] += share.milli
+                claims.chip_memory[share.chip] += share.memory
+                charged[team, chip.type] += cost
+            claims.cpu[place.node] += cpu
+            claims.memory[place.node] += place.memory
+    for (team, kind), cost in charged.items():
+        for payer in locked.payers[team]:
+            claims.use[payer, kind] += cost
+    return claims
+
+
+def _take(cursor: Cursor, cell_id: int, claims: _Claims) -> None:
+    """Move the counters of nodes, chips and team use under their conditions."""
+    taken = [(node, claims.cpu[node], claims.memory[node]) for node in sorted(claims.cpu)]
+    done = cursor.execute(_TAKE_NODES, as_columns(taken, "node cpu memory")).rowcount
+    _expect("nodes", len(taken), done)
+    if claims.milli:
+        taken = [(chip, claims.milli[chip], claims.chip_memory[chip]) for chip in sorted(claims.milli)]
+        done = cursor.execute(_TAKE_CHIPS, as_columns(taken, "chip milli memory")).rowcount
+        _expect("chips", len(taken), done)
+    if claims.use:
+        uses = [
+            {"team": team, "type": kind, "milli": milli} for (team, kind), milli in sorted(claims.use.items())
+        ]
+        done = cursor.execute(_TAKE_USE, {"taken": as_rows(uses), "cell": cell_id}).rowcount
+        _expect("team limits", len(uses), done)
 
 
 def _lock_use(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked) -> None:
@@ -206,7 +213,7 @@ def _lock_use(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locke
     for unit in units:
         kinds = {locked.chips[share.chip].type for place in unit.start.placements for share in place.chips}
         types.setdefault(locked.jobs[unit.start.job].team, set()).update(kinds)
-    for base, *line in cursor.execute(_PAYERS, {"teams": _array(types)}):
+    for base, *line in cursor.execute(_PAYERS, {"teams": as_numbers(types)}):
         locked.payers[base] = tuple(line[0])
     needed = sorted(
         {(team, kind) for base, kinds in types.items() for team in locked.payers[base] for kind in kinds}
@@ -220,23 +227,17 @@ def _lock_use(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locke
         cursor.execute(_LOCK_USE, parameters)
 
 
-def _placed(unit: Unit, locked: Locked, sentence: str, number: int, version: int) -> Placed:
-    job = locked.jobs[unit.start.job]
-    return Placed(
-        unit=unit,
-        attempt=number,
-        job_public_id=job.public_id,
-        job_version=version,
-        team_public_id=job.team_public_id,
-        organization=job.organization,
-        sentence=sentence,
-    )
+def _placed(unit: Unit, locked: Locked) -> Placed:
+    """The unit as it will be: its job is locked, so nobody counts its attempts on meanwhile."""
+    public_id, organization, _, team_public_id, version, attempts = locked.jobs[unit.start.job]
+    sentence = _sentence(unit, locked)
+    return Placed(unit, attempts + 1, public_id, version + 1, team_public_id, organization, sentence)
 
 
 def _sentence(unit: Unit, locked: Locked) -> str:
     places = unit.start.placements
     if len(places) == 1:
-        chips = sorted(locked.chips[share.chip].index for share in places[0].chips)
+        chips = sorted([locked.chips[share.chip].index_in_node for share in places[0].chips])
         which = f", chip{'s' if len(chips) > 1 else ''} {', '.join(map(str, chips))}" if chips else ""
         return f"Placed on {locked.nodes[places[0].node].name}{which}."
     names = list(dict.fromkeys(locked.nodes[place.node].name for place in places))
@@ -244,46 +245,13 @@ def _sentence(unit: Unit, locked: Locked) -> str:
     return f"Placed as {len(places)} replicas on {', '.join(names[:NAMED_NODES])}{more}."
 
 
-def _replicas(units: Sequence[Unit], rows: _Numbered) -> Iterator[dict[str, int]]:
-    for unit in units:
-        for place in unit.start.placements:
-            yield {
-                "id": rows.replicas[unit.start.job, place.replica],
-                "attempt": rows.attempts[unit.start.job],
-                "index": place.replica,
-                "node": place.node,
-                "cpu": place.cpu,
-                "memory": place.memory,
-            }
-
-
-def _shares(units: Sequence[Unit], chips: dict[int, LockedChip], rows: _Numbered) -> Iterator[dict[str, int]]:
-    for unit in units:
-        for place in unit.start.placements:
-            for share in place.chips:
-                chip = chips[share.chip]
-                yield {
-                    "attempt": rows.attempts[unit.start.job],
-                    "replica": rows.replicas[unit.start.job, place.replica],
-                    "chip": share.chip,
-                    "milli": share.milli,
-                    "memory": share.memory,
-                    "charge": charge(share.milli, share.memory, chip.memory),
-                    "cpu": host_cpu_claim(share.milli, chip.host_cpu),
-                }
-
-
 def _expect(what: str, wanted: int, found: int) -> None:
     if found != wanted:
         raise DoesNotHold(f"{what}: {found} of {wanted} hold")
 
 
-def _array(ids: Any) -> str:
-    return "{" + ",".join(map(str, sorted(ids))) + "}"
-
-
 _LOCK_JOBS = """
-SELECT j.id, j.public_id, j.organization_id, j.team_id, t.public_id, j.version
+SELECT j.id, j.public_id, j.organization_id, j.team_id, t.public_id, j.version, j.attempts_count
   FROM jobs_job j JOIN tenancy_team t ON t.id = j.team_id
  WHERE j.id = ANY(%(ids)s::bigint[]) AND j.cell_id = %(cell)s AND j.state = 'queued'
  ORDER BY j.id FOR NO KEY UPDATE OF j"""
@@ -322,15 +290,13 @@ SELECT ARRAY(SELECT nextval('jobs_attempt_id_seq') FROM generate_series(1, %(att
        ARRAY(SELECT nextval('jobs_replica_id_seq') FROM generate_series(1, %(replicas)s))"""
 
 _CLAIM = """
-WITH start AS (
-    SELECT * FROM json_to_recordset(%(starts)s::json)
-           AS s (job bigint, version int, attempt bigint, name text, sentence text)),
-job AS (
+WITH job AS (
     UPDATE jobs_job j
        SET state = 'active', status = 'starting', reason_code = 'placed', sentence = s.sentence,
            attempts_count = j.attempts_count + 1, version = j.version + 1,
            ended_at = NULL, exit_code = NULL, outcome = ''
-      FROM start s
+      FROM unnest(%(jobs)s::bigint[], %(versions)s::int[], %(attempts)s::bigint[], %(names)s::text[],
+                  %(sentences)s::text[]) AS s (job, version, attempt, name, sentence)
      WHERE j.id = s.job AND j.state = 'queued' AND j.version = s.version
  RETURNING j.id, j.organization_id, j.cell_id, j.attempts_count, j.version, s.attempt, s.name, s.sentence,
            (j.effective_spec->>'lease_ms')::bigint AS lease_ms),
@@ -345,23 +311,24 @@ replica AS (
     INSERT INTO jobs_replica (id, attempt_id, index, node_id, state, generation, cpu_milli, memory_mib, outcome,
            sentence, log_offset)
     SELECT r.id, r.attempt, r.index, r.node, 'placed', 1, r.cpu, r.memory, '', '', 0
-      FROM json_to_recordset(%(replicas)s::json)
-           AS r (id bigint, attempt bigint, index int, node bigint, cpu bigint, memory bigint)),
+      FROM unnest(%(r_id)s::bigint[], %(r_attempt)s::bigint[], %(r_index)s::int[], %(r_node)s::bigint[],
+                  %(r_cpu)s::int[], %(r_memory)s::int[]) AS r (id, attempt, index, node, cpu, memory)),
 promise AS (DELETE FROM scheduling_promise p USING job WHERE p.id = job.id),
 reservation AS (DELETE FROM scheduling_reservation v USING job WHERE v.id = job.id),
 allocation AS (
     INSERT INTO jobs_allocation (attempt_id, replica_id, chip_id, kind, milli, memory_mib, charge_milli, cpu_milli,
            active)
     SELECT s.attempt, s.replica, s.chip, 'owned', s.milli, s.memory, s.charge, s.cpu, true
-      FROM json_to_recordset(%(shares)s::json) AS s
-           (attempt bigint, replica bigint, chip bigint, milli bigint, memory bigint, charge bigint, cpu bigint))
-SELECT id, attempts_count, version FROM job"""
+      FROM unnest(%(s_attempt)s::bigint[], %(s_replica)s::bigint[], %(s_chip)s::bigint[], %(s_milli)s::int[],
+                  %(s_memory)s::int[], %(s_charge)s::int[], %(s_cpu)s::int[])
+           AS s (attempt, replica, chip, milli, memory, charge, cpu))
+SELECT count(*) FROM job"""
 
 _TAKE_NODES = """
 UPDATE cluster_node n
    SET used_cpu_milli = n.used_cpu_milli + t.cpu, used_memory_mib = n.used_memory_mib + t.memory,
        wanted_version = n.wanted_version + 1
-  FROM json_to_recordset(%(taken)s::json) AS t (node bigint, cpu bigint, memory bigint)
+  FROM unnest(%(node)s::bigint[], %(cpu)s::bigint[], %(memory)s::bigint[]) AS t (node, cpu, memory)
  WHERE n.id = t.node AND n.state = 'ready' AND n.reachable
    AND (t.cpu = 0 OR n.used_cpu_milli + t.cpu <= n.cpu_milli)
    AND (t.memory = 0 OR n.used_memory_mib + t.memory <= n.memory_mib)"""
@@ -369,7 +336,7 @@ UPDATE cluster_node n
 _TAKE_CHIPS = """
 UPDATE cluster_chip c
    SET used_milli = c.used_milli + t.milli, used_memory_mib = c.used_memory_mib + t.memory
-  FROM json_to_recordset(%(taken)s::json) AS t (chip bigint, milli bigint, memory bigint)
+  FROM unnest(%(chip)s::bigint[], %(milli)s::bigint[], %(memory)s::bigint[]) AS t (chip, milli, memory)
  WHERE c.id = t.chip AND c.present AND c.healthy
    AND (t.milli = 0 OR c.used_milli + t.milli <= 1000)
    AND (t.memory = 0 OR c.used_memory_mib + c.guest_memory_mib + t.memory <= c.memory_mib)"""

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from django.db import transaction
 
-from flexai.common.database import Cursor, as_rows, prepared_cursor
+from flexai.common.database import Cursor, as_numbers, as_texts, prepared_cursor
 from flexai.scheduling.claims import Placed
 from flexai.scheduling.models import Cycle, Removal
 
@@ -65,17 +65,10 @@ def write_cycle(
             "laws": _json(notes.broken_laws),
             "excesses": _json(notes.excesses),
             "after": _json({"started": [one.job_public_id for one in placed]}),
-            "placed": as_rows(
-                [
-                    {
-                        "job": p.unit.start.job,
-                        "org": p.organization,
-                        "attempt": p.attempt,
-                        "sentence": p.sentence,
-                    }
-                    for p in placed
-                ]
-            ),
+            "jobs": as_numbers([one.unit.start.job for one in placed]),
+            "organizations": as_numbers([one.organization for one in placed]),
+            "attempts": as_numbers([one.attempt for one in placed]),
+            "sentences": as_texts([one.sentence for one in placed]),
         },
     ).fetchone()
     if row is None:
@@ -127,21 +120,20 @@ WITH cycle AS (
     VALUES (%(cell)s, %(started)s, %(read)s, %(decide)s, %(apply)s, %(waiting)s, %(units)s, %(applied)s,
            %(dropped)s, %(rebuilt)s, %(laws)s::jsonb, %(excesses)s::jsonb, '')
  RETURNING id),
-placed AS (
-    SELECT * FROM json_to_recordset(%(placed)s::json)
-           AS p (job bigint, org bigint, attempt int, sentence text)),
 audit AS (
     INSERT INTO tenancy_auditentry (at, actor_kind, actor, action, object_kind, object_id, after, reason,
            request_id)
     SELECT %(now)s, 'scheduler', 'scheduler', 'cycle.applied', 'cell', %(cell)s::text, %(after)s::jsonb, '',
-           'cycle-' || cycle.id FROM cycle WHERE EXISTS (SELECT 1 FROM placed)),
+           'cycle-' || cycle.id FROM cycle WHERE %(applied)s > 0),
 event AS (
     INSERT INTO jobs_event (at, organization_id, job_id, attempt, kind, from_state, to_state, reason_code,
            sentence, facts, actor, cause)
     SELECT %(now)s, p.org, p.job, p.attempt, 'attempt.placed', 'queued', 'active', 'placed', p.sentence,
-           '{}'::jsonb, 'scheduler', 'cycle-' || cycle.id FROM placed p, cycle),
+           '{}'::jsonb, 'scheduler', 'cycle-' || cycle.id
+      FROM cycle, unnest(%(jobs)s::bigint[], %(organizations)s::bigint[], %(attempts)s::int[], %(sentences)s::text[])
+           AS p (job, org, attempt, sentence)),
 verdict AS (
-    DELETE FROM scheduling_verdict v USING placed p WHERE v.job_id = p.job)
+    DELETE FROM scheduling_verdict WHERE job_id = ANY(%(jobs)s::bigint[]))
 SELECT id, pg_current_xact_id()::text::bigint FROM cycle"""
 
 _PRUNE_CYCLES = """

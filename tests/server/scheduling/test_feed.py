@@ -26,6 +26,7 @@ from flexai.scheduling.snapshot import take_snapshot
 from flexai.tenancy.models import Quota, Team
 from scheduler_core import Policy, Scheduler, decide
 from scheduler_core.decision import Violation
+from scheduler_core.model import Chip as ChipRow
 from scheduler_core.model import Job as Waiting
 from scheduler_core.model import Remove, Running, Upsert
 from tests.server.scheduling.world import World, end
@@ -266,3 +267,68 @@ def test_a_job_that_names_pools_waits_for_those_alone():
     world.a_node()
     run_cycle(world.cell.pk)
     assert list(Job.objects.filter(state="queued").values_list("name", flat=True)) == ["nowhere"]
+
+
+@pytest.mark.parametrize("model", [Node, Chip], ids=["node", "chip"])
+def test_whatever_column_of_a_place_changes_the_feed_tells_what_that_is_to_the_engine(model):
+    """Counters alone mark nothing; a column that the feed reads must be among those that do."""
+    world = World()
+    node = world.a_node(chips=2)
+    row = model.objects.filter(pk=node.pk if model is Node else node.chips.first().pk)
+    another = Pool.objects.create(cell=world.cell, name="another")
+    told = []
+    for field in model._meta.concrete_fields:
+        if field.name in {"id", "changed", "cell", "node", "parent", "public_id"}:
+            continue
+        feed = Feed(world.cell.pk)
+        feed.begin(0)
+        value = row.values_list(field.name, flat=True).get()
+        row.update(**{field.name: another.pk if field.name == "pool" else _another(value, field.name)})
+        now = clock.now()
+        changes = feed.read(clock.to_ms(now))
+        assert not changes.rebuild
+        fresh = take_snapshot(world.cell.pk, now)
+        assert feed.snapshot(fresh.now) == fresh, field.name
+        if changes.events:
+            told.append(field.name)
+        row.update(**{field.name: value})
+    seen = {"pool", "name", "state", "reachable", "topology", "cpu_milli", "memory_mib", "images"}
+    of_chips = {
+        "index",
+        "type",
+        "memory_mib",
+        "healthy",
+        "cordoned_because",
+        "health",
+        "isolation",
+        "host_cpu_milli",
+    }
+    assert seen <= set(told) if model is Node else of_chips <= set(told)
+
+
+def _another(value: Any, name: str) -> Any:
+    """A value of the same kind that the constraints let pass."""
+    if name == "state":
+        return "draining"
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 7 if not name.startswith(("used", "guest")) else 0
+    if isinstance(value, str):
+        return f"{value}x"
+    if isinstance(value, list):
+        return ["cooperative"] if name == "isolation" else [*value, "rack-1"]
+    return clock.now() if name.endswith("_at") else {}
+
+
+def test_a_chip_that_is_gone_counts_until_nothing_holds_it():
+    world = World()
+    world.a_node(chips=1)
+    job = world.a_job(chips=1)
+    run_cycle(world.cell.pk)
+    feed = Feed(world.cell.pk)
+    feed.begin(0)
+    chip = Chip.objects.get()
+    assert len(events_after(world, lambda: Chip.objects.update(present=False), feed=feed).events) == 1
+    changes = events_after(world, lambda: end(Attempt.objects.get(job=job)), feed=feed)
+    assert Remove(ChipRow, chip.pk) in changes.events

@@ -26,7 +26,7 @@ class Attempt(models.Model):
     cell = models.ForeignKey(
         "cluster.Cell", models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
-    job = models.ForeignKey(Job, models.CASCADE, related_name="attempts", db_index=False)
+    job = models.ForeignKey(Job, models.CASCADE, related_name="attempts", db_index=False, db_constraint=False)
     number = models.PositiveIntegerField()
     state = models.CharField(max_length=16, choices=choices(AttemptState), default=AttemptState.PLACED.value)
     outcome = models.CharField(max_length=20, choices=choices(Outcome), default="", blank=True)
@@ -131,9 +131,13 @@ class Guest(models.Model):
 class Replica(models.Model):
     """One process tree of an attempt on one node."""
 
-    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="replicas", db_index=False)
+    attempt = models.ForeignKey(
+        Attempt, models.CASCADE, related_name="replicas", db_index=False, db_constraint=False
+    )
     index = models.PositiveIntegerField()
-    node = models.ForeignKey("cluster.Node", models.PROTECT, related_name="replicas", db_index=False)
+    node = models.ForeignKey(
+        "cluster.Node", models.PROTECT, related_name="replicas", db_index=False, db_constraint=False
+    )
     state = models.CharField(max_length=16, default="placed")
     """placed, starting, running, stopping, ended"""
     generation = models.PositiveIntegerField(default=1)
@@ -163,8 +167,12 @@ class Allocation(models.Model):
         GUEST = "guest"
 
     attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="allocations", db_constraint=False)
-    replica = models.ForeignKey(Replica, models.CASCADE, related_name="allocations", db_index=False)
-    chip = models.ForeignKey("cluster.Chip", models.PROTECT, related_name="allocations", db_index=False)
+    replica = models.ForeignKey(
+        Replica, models.CASCADE, related_name="allocations", db_index=False, db_constraint=False
+    )
+    chip = models.ForeignKey(
+        "cluster.Chip", models.PROTECT, related_name="allocations", db_index=False, db_constraint=False
+    )
     kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.OWNED)
     milli = models.PositiveIntegerField()
     memory_mib = models.PositiveIntegerField(default=0)

@@ -142,7 +142,7 @@ class Job(models.Model):
                 fields=["organization", "idempotency_key"], name="one_job_per_idempotency_key",
                 condition=Q(idempotency_key__isnull=False),
             ),
-            models.UniqueConstraint(fields=["set", "index"], name="one_job_per_index"),
+            models.UniqueConstraint(fields=["set", "index"], name="one_job_per_index", condition=Q(set__isnull=False)),
         ]  # fmt: skip
         indexes = [
             models.Index(fields=["cell", "changed"], name="job_changed"),
@@ -156,7 +156,7 @@ class Job(models.Model):
             models.Index(fields=["team", "-id"], name="job_by_team"),
             models.Index(fields=["user", "-id"], name="job_by_user"),
             GinIndex(OpClass(Upper("name"), "gin_trgm_ops"), name="job_name_parts"),
-            GinIndex(fields=["labels"], name="job_labels"),
+            GinIndex(fields=["labels"], name="job_labels", condition=~Q(labels={})),
             models.Index(fields=["start_after"], condition=Q(state="held"), name="job_held_until"),
             models.Index(
                 fields=["deadline"], name="job_by_deadline",
