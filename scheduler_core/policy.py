@@ -36,7 +36,7 @@ class Policy:
 
     seed: int = 0
     """Keys the counter-based generator (Q1)."""
-    max_starts: int = 1000
+    max_starts: int = 5000
     """Bound of one cycle: at most so many starts; the next cycle goes on (R6)."""
     half_life: int = 24 * HOUR
     """Of past use (F3)."""

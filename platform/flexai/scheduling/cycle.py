@@ -28,7 +28,7 @@ from flexai.scheduling.lending import lend_and_recall
 from flexai.scheduling.promises import Changing, keep, take_back
 from flexai.scheduling.quarantine import quarantine
 from flexai.scheduling.records import CycleNotes, record_cycle
-from scheduler_core.decision import Decision
+from scheduler_core.decision import Decision, Unit
 from scheduler_core.refusal import Contradiction
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ MAX_SECONDS = 0.2
 PACE_SECONDS = 0.01
 """While jobs wait, a pass begins no sooner after one that started something: under load many ends become one
 pass. Where nobody waits there is nothing to pace: whoever comes next asks for a cycle."""
+PART = 1000
+"""Starts that are applied together: a tenth of a second of work."""
 IDLE_RECORD_SECONDS = 5.0
 """A cycle that merely ran is put on record no more often."""
 DROPPED_MS = 1000
@@ -153,10 +155,7 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
     applied = NOTHING
     starts = [unit for unit in decision.units if not unit.takings]
     if starts:
-        notes.apply_began = perf_counter()
-        applied = apply(cell_id, starts, now=notes.started_at, notes=notes)
-        state.feed.applied(applied.transaction_id)
-        state.verdicts.started(unit.start.job for unit in applied.units)
+        applied = _apply_in_parts(cell_id, state, starts, notes)
     elif notes.units or decision.relief or decision.broken or notes.rebuilt or _idle_record_is_due(cell_id):
         record_cycle(cell_id, notes)
     if decision.loans or decision.recalls:
@@ -171,6 +170,24 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
         state.due = max(decision.due, decision.now + DROPPED_MS)
     state.verdicts.keep(decision.verdicts, notes.started_at)
     return applied
+
+
+def _apply_in_parts(cell_id: int, state: EngineState, starts: Sequence[Unit], notes: CycleNotes) -> Applied:
+    """Each part is a transaction and a cycle on record: the first of a backlog start while the others are written, and
+    no row is locked for long."""
+    first, *others = [starts[at : at + PART] for at in range(0, len(starts), PART)]
+    told = [replace(notes, units=notes.units - sum(map(len, others)))]
+    told += [CycleNotes(notes.started_at, waiting=notes.waiting, units=len(part)) for part in others]
+    applied: list[Applied] = []
+    for part, of_part in zip([first, *others], told, strict=True):
+        of_part.apply_began = perf_counter()
+        one = apply(cell_id, part, now=notes.started_at, notes=of_part)
+        state.feed.applied(one.transaction_id)
+        state.verdicts.started(unit.start.job for unit in one.units)
+        applied.append(one)
+    units = tuple(unit for one in applied for unit in one.units)
+    dropped = tuple(unit for one in applied for unit in one.dropped)
+    return Applied(units, dropped, applied[-1].transaction_id, applied[-1].cycle_id)
 
 
 def _remember(

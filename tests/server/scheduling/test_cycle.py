@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from flexai.jobs.models import Allocation, Attempt, Event, Job
 from flexai.scheduling import cycle, engine_state
 from flexai.scheduling.cycle import run_cycle
 from flexai.scheduling.models import CellPolicy, Cycle, Promise, Verdict
+from flexai.scheduling.snapshot import take_snapshot
 from flexai.tenancy.models import AuditEntry, Team, TeamUse
 from scheduler_core import Policy
 from tests.server.scheduling.world import World, counters_agree, end
@@ -328,4 +330,25 @@ def test_records_that_contradict_each_other_are_set_aside_and_told_until_they_ar
     monkeypatch.setattr(engine_state, "CONTRADICTED_SECONDS", 0)
     assert run_cycle(world.cell.pk).started == 1
     assert Attempt.objects.get(job=second).replicas.get().node_id == twice.pk
+    counters_agree(world.cell)
+
+
+def test_a_large_decision_is_applied_in_parts_each_a_cycle_on_record(monkeypatch):
+    monkeypatch.setattr(cycle, "PART", 3)
+    world = World()
+    world.a_node(chips=8)
+    jobs = world.jobs(10, chips=1)
+    assert run_cycle(world.cell.pk).started == 8
+    parts = Cycle.objects.filter(cell=world.cell).order_by("pk")
+    assert list(parts.values_list("units", "applied", "dropped", "waiting")) == [
+        (3, 3, 0, 2), (3, 3, 0, 2), (2, 2, 0, 2),
+    ]  # fmt: skip
+    causes = Event.objects.filter(kind="attempt.placed").values_list("cause", flat=True)
+    assert Counter(causes) == {f"cycle-{part.pk}": part.applied for part in parts}
+    assert Job.objects.filter(pk__in=[job.pk for job in jobs], state="queued").count() == 2
+    assert run_cycle(world.cell.pk).started == 0
+    fresh = take_snapshot(world.cell.pk, clock.now())
+    feed = engine_state._states[world.cell.pk].feed
+    assert not feed.read(fresh.now).news
+    assert feed.snapshot(fresh.now) == fresh
     counters_agree(world.cell)
