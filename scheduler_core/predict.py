@@ -81,6 +81,8 @@ class Predictions:
 
     def of(self, user: Id, team: Id, name: str, image: str) -> Prediction | None:
         """How long such a job is expected to run; None while too little is known."""
+        if not self._runs:
+            return None
         for enough, key in zip(ENOUGH, _keys(user, team, name, image), strict=True):
             runs = self._runs.get(key)
             if runs is not None and len(runs.sorted) >= enough:

@@ -203,7 +203,7 @@ class JobRow(msgspec.Struct, array_like=True, gc=False):
             choose=Choose(self.choose) if self.choose else Choose.EARLIEST_FINISH,
             priority=self.priority,
             submitted=self.submitted,
-            pools=tuple(pools.get(name, NO_SUCH_POOL) for name in self.node_pools or ()),
+            pools=_pools(self.node_pools, pools),
             preemptible=self.preemptible,
             min_runtime=self.min_runtime or 0,
             max_duration=self.max_duration,
@@ -228,7 +228,7 @@ class PlacementRow(msgspec.Struct, array_like=True, gc=False):
     shares: list[tuple[int, int, int]] | None
 
     def as_engine(self) -> Placement:
-        shares = tuple(ChipShare(*share) for share in self.shares or ())
+        shares = tuple([ChipShare(*share) for share in self.shares or ()])
         return Placement(self.replica, self.node, self.cpu, self.memory, shares)
 
 
@@ -310,7 +310,7 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
             job=self.job,
             team=self.team,
             organization=self.organization,
-            placements=tuple(place.as_engine() for place in self.placements or ()),
+            placements=tuple([place.as_engine() for place in self.placements or ()]),
             priority=self.priority,
             preemptible=self.preemptible,
             started=self.started,
@@ -327,7 +327,7 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
             endless=self.endless,
             leaving=self.leaving,
             gang=gang,
-            pools=tuple(pools.get(name, NO_SUCH_POOL) for name in self.node_pools or ()),
+            pools=_pools(self.node_pools, pools),
             curves=_curves(self.speeds, gang.maximum) if gang is not None else (),
             restart_cost=self.restart_cost,
             checkpointed=self.saved,
@@ -341,21 +341,31 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
         """What it asked for; None where it had alternatives, and so may not be placed anew as it is. Without a
         checkpoint it keeps its size: a resize ends the attempt, and all that it did would be lost.
         """
-        gang, *others = _gangs(
-            bytes(self.resources), bytes(self.alternatives), bytes(self.replicas), self.image
-        )
-        if others:
-            return None
-        size = len(self.placements or ())
-        return gang if self.checkpoint or not size else replace(gang, minimum=size, maximum=size)
+        asked = bytes(self.resources), bytes(self.alternatives), bytes(self.replicas), self.image
+        return _sized(asked, 0 if self.checkpoint else len(self.placements or ()))
 
 
 def _curves(speeds: dict[str, dict[str, int]] | None, maximum: int) -> tuple[Curve, ...]:
     """What was measured of the job, up to the most replicas that it may have (E1)."""
+    if not speeds:
+        return ()
     return tuple(
         Curve(kind, curve_of({int(size): speed for size, speed in sizes.items()}, maximum))
-        for kind, sizes in sorted((speeds or {}).items())
+        for kind, sizes in sorted(speeds.items())
     )
+
+
+def _pools(names: list[str] | None, pools: dict[str, int]) -> tuple[int, ...]:
+    return tuple([pools.get(name, NO_SUCH_POOL) for name in names]) if names else ()
+
+
+@lru_cache(maxsize=4096)
+def _sized(asked: tuple[bytes, bytes, bytes, str], size: int) -> Gang | None:
+    """The one gang that was asked for, of this size unless it is 0; None where there were alternatives."""
+    gang, *others = _gangs(*asked)
+    if others:
+        return None
+    return replace(gang, minimum=size, maximum=size) if size else gang
 
 
 @lru_cache(maxsize=4096)
