@@ -1,6 +1,7 @@
 """Whether a job can ever fit (F6), asked of the engine at submit with what is registered and limited now.
 
-What is registered is read at most every two seconds and kept per process; equal requests are asked once. A
+What is registered is looked at at most every two seconds, read where something of it has changed, and kept per process;
+equal requests are asked once. A
 chip type may be named by its family: `H100` stands for every registered `H100-…`.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flexai.cluster.models import Cell, Chip, Node, NodeState, Pool
+from flexai.common.database import prepared_cursor
 from flexai.common.errors import FieldError, InvalidInput, NeverFits
 from flexai.jobs.requests import gangs_from
 from flexai.jobs.vocabulary import nearest
@@ -42,6 +44,8 @@ class Registered:
     cell: int
     name: str
     snapshot: model.Snapshot
+    mark: tuple[object, ...]
+    """Of all rows that it was read from; it moves with each of them."""
     pools: Mapping[str, int]
     chip_types: tuple[str, ...]
     admission: Admission
@@ -101,7 +105,10 @@ def _cells() -> list[Registered]:
 
 
 def _registered(cell: Cell, before: Registered | None) -> Registered:
-    """The cell's rows now; the prepared engine is kept while the rows are the same."""
+    """The cell's rows now. With thousands of chips reading them takes long, and whoever submits waits for it."""
+    mark = _mark(cell)
+    if before is not None and before.mark == mark:
+        return before
     pools = {pool.name: pool for pool in Pool.objects.filter(cell=cell).order_by("id")}
     snapshot = model.Snapshot(
         now=0,
@@ -110,16 +117,33 @@ def _registered(cell: Cell, before: Registered | None) -> Registered:
         chips=_chips(cell),
         teams=_teams(cell),
     )
-    if before is not None and before.snapshot == snapshot:
-        return before
     return Registered(
         cell=cell.pk,
         name=cell.name,
         snapshot=snapshot,
+        mark=mark,
         pools={name: pool.pk for name, pool in pools.items()},
         chip_types=tuple(sorted({chip.type for chip in snapshot.chips})),
         admission=Admission(snapshot),
     )
+
+
+def _mark(cell: Cell) -> tuple[object, ...]:
+    """Rows, and the sum of the transactions that changed each last: it grows with every change (law 7)."""
+    with prepared_cursor() as cursor:
+        return tuple(cursor.execute(_MARKS, {"cell": cell.pk}).fetchall())
+
+
+_MARKS = " UNION ALL ".join(
+    f"SELECT count(*), sum(changed) FROM {table} {where}"  # noqa: S608 - constants alone
+    for table, where in (
+        ("cluster_pool", "WHERE cell_id = %(cell)s"),
+        ("cluster_node", "WHERE cell_id = %(cell)s"),
+        ("cluster_chip", "WHERE cell_id = %(cell)s"),
+        ("tenancy_quota", "WHERE cell_id = %(cell)s"),
+        ("tenancy_team", ""),
+    )
+)
 
 
 def _nodes(cell: Cell) -> tuple[model.Node, ...]:
