@@ -17,16 +17,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import redis
 
 from benchmarks.live import Live, platform
 from flexai.client import Client
 from flexai.common.events import AGENTS_CHANNEL
 from flexai.embedded.home import Home
+from flexai.embedded.postgres import Postgres
 from flexai.embedded.valkey import Valkey
 
 NODES = 1000
@@ -78,9 +80,7 @@ def cluster() -> Iterator[tuple[Live, Client, Placings]]:
         platform("--no-agent", "--simulate", f"{NODES}x{CHIPS}:H100-80GB") as live,
         live.client() as client,
     ):
-        until(
-            lambda: sum(node["status"] == "ready" for node in client.nodes.list()) == NODES, "the nodes", 1.0
-        )
+        until(lambda: client.cluster.summary()["nodes"]["ready"] == NODES, "the nodes", 1.0)
         placings = Placings(live)
         try:
             yield live, client, placings
@@ -123,12 +123,33 @@ def waiting(client: Client) -> int:
     return int(client.jobs.counts().get("queued", 0))
 
 
-def placed_at(client: Client, job: str) -> float:
-    """When the scheduler wrote that it placed the job, by the platform's clock; before the commit."""
-    for event in client.jobs.events(job):
-        if event["kind"] == "attempt.placed":
-            return datetime.fromisoformat(event["at"]).timestamp()
-    raise RuntimeError(f"{job} was not placed.")
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """How one job was placed, by the platform's clock. Times in seconds since the epoch, spans in milliseconds."""
+
+    submitted_at: float
+    """When the API began to write it."""
+    cycle_at: float
+    """When the pass began that placed it."""
+    read_ms: int
+    decide_ms: int
+    apply_ms: int
+    """Without the commit."""
+
+
+def placed(live: Live) -> dict[str, Placed]:
+    """Every job that was placed, by its id."""
+    home = Home(live.folder / "data")
+    url = Postgres(home.folder / "postgres").url
+    with psycopg.connect(url) as connection:
+        return {row[0]: Placed(*row[1:]) for row in connection.execute(_PLACED)}
+
+
+_PLACED = """
+SELECT j.public_id, extract(epoch FROM j.submitted_at)::float8, extract(epoch FROM c.started_at)::float8, c.read_ms,
+       c.decide_ms, c.apply_ms
+  FROM jobs_event e JOIN jobs_job j ON j.id = e.job_id JOIN scheduling_cycle c ON e.cause = 'cycle-' || c.id
+ WHERE e.kind = 'attempt.placed'"""
 
 
 def _command_line(pid: int) -> bytes:
