@@ -95,6 +95,7 @@ class Horizon:
 
     def note(self, attempt: Running) -> None:
         """This attempt lives, and is now so."""
+        self._moving.discard(attempt.id)
         ends = self._expected(attempt)
         if self._ends_of.get(attempt.id) == ends:
             return
