@@ -32,6 +32,10 @@ LEAST_SLICING: Final = ISOLATION_STRENGTH[Isolation.ENFORCED]
 """A chip below it holds nobody to a limit, so it is not lent."""
 
 
+MOST_REPLICAS: Final = 64
+"""Of a gang that may be a guest: the search for its chips goes through all that are on offer once for each."""
+
+
 def guest_use(ledger: Ledger, weight: int) -> dict[Use, int]:
     """Milli-chips that each team's guests count for in the line, at this permille (F3)."""
     used: Counter[Use] = Counter()
@@ -52,12 +56,15 @@ def may_lend(owner: Running, job: Job | Running) -> bool:
 
 
 def may_be_guest(job: Job) -> bool:
-    """Whether the job can go at any moment, alone, and fits beside others at all."""
+    """Whether the job can go at any moment, and fits beside others at all. A gang is one as it is started: whole, with
+    its least number of replicas.
+    """
     gang = job.gang
     return (
         job.preemptible
         and not job.min_runtime
-        and gang.minimum == 1
+        and gang.minimum <= MOST_REPLICAS
+        and gang.within is None
         and wants_chips(gang.request)
         and gang.request.isolation is not Isolation.EXCLUSIVE
         and not problem_with(gang)
@@ -200,12 +207,18 @@ class Room:
         for share in place.chips:
             self._newcomers[share.chip].append(tenant(job.organization, job.gang.request.isolation))
 
-    def _count(self, place: Placement) -> None:
-        self._cpu[place.node] += place.cpu
-        self._memory[place.node] += place.memory
+    def let_out(self, job: Job, place: Placement) -> None:
+        """It is not: what `let_in` did is undone."""
+        self._count(place, -1)
         for share in place.chips:
-            self._milli[share.chip] += share.milli
-            self._chip_memory[share.chip] += share.memory
+            self._newcomers[share.chip].remove(tenant(job.organization, job.gang.request.isolation))
+
+    def _count(self, place: Placement, times: int = 1) -> None:
+        self._cpu[place.node] += times * place.cpu
+        self._memory[place.node] += times * place.memory
+        for share in place.chips:
+            self._milli[share.chip] += times * share.milli
+            self._chip_memory[share.chip] += times * share.memory
 
     def _claims(self, place: Placement) -> int:
         chips = self._ledger.chips

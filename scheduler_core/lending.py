@@ -9,8 +9,8 @@ Here the owner keeps what it has. Whoever waits may use it meanwhile as a *guest
   this team or organization in, and did not ask for the chip alone; both sides accept the isolation.
 - *Only what is held to a limit.* The chip enforces limits, and the guest has one for its memory: a share of the
   chip's, or of the host's where a core is the chip. Σ guests ≤ what the chip's owners hold, and ≤ 1000.
-- *A guest can go at any time*: it is preemptible, has no `min_runtime`, and is one replica, so that no
-  gang is halted for one chip.
+- *A guest can go at any time*: it is preemptible and has no `min_runtime`.
+- *A gang comes and goes whole*: every replica on chips on offer, of one type, and one recall is of all of them.
 
 Lending, and lending again, is always a decision; yielding is not: the rule goes with the guest (`YieldRule`).
 """
@@ -174,8 +174,9 @@ class Lending:
                 line.drop()
                 continue
             loans.append(found)
-            room.let_in(job, found.start.placements[0])
-            line.go_on(sum(share.milli for share in found.start.placements[0].chips))
+            for place in found.start.placements:
+                room.let_in(job, place)
+            line.go_on(sum(share.milli for place in found.start.placements for share in place.chips))
         return tuple(loans)
 
     def _offers(self, room: Room, now: int) -> list[Chip]:
@@ -199,33 +200,56 @@ class Lending:
         return node is not None and node.ready and chip.healthy and slicing_of(chip) >= LEAST_SLICING
 
     def _place(self, job: Job, offers: Iterable[Chip], room: Room) -> Loan | None:
-        """The job on the first chips that will do, all of one type on one node; None where there are none."""
-        request = job.gang.request
-        needed = request.chips or 1
-        found: defaultdict[tuple[Id, str], list[ChipShare]] = defaultdict(list)
+        """Its least number of replicas on the first chips that will do, all of one type; None where there are none.
+
+        Each replica is let in while the next is looked for, so that none takes what another has.
+        """
+        by_type: defaultdict[str, list[Chip]] = defaultdict(list)
         for chip in offers:
+            by_type[chip.type].append(chip)
+        for chips in by_type.values():
+            places: list[Placement] = []
+            while len(places) < job.gang.minimum:
+                barred = {place.node for place in places} if job.gang.spread else ()
+                place = self._replica(job, len(places), [c for c in chips if c.node not in barred], room)
+                if place is None:
+                    break
+                room.let_in(job, place)
+                places.append(place)
+            for place in places:
+                room.let_out(job, place)
+            if len(places) == job.gang.minimum:
+                return self._loan(job, tuple(places), room)
+        return None
+
+    def _replica(self, job: Job, number: int, chips: Iterable[Chip], room: Room) -> Placement | None:
+        """This replica on the first of the chips that will do, all on one node."""
+        request = job.gang.request
+        found: defaultdict[Id, list[ChipShare]] = defaultdict(list)
+        for chip in chips:
             share = self._share(job, chip, room)
             if share is None or not room.host_has(chip.node, request):
                 continue
-            together = found[chip.node, chip.type]
+            together = found[chip.node]
             together.append(share)
-            if len(together) == needed:
-                place = Placement(0, chip.node, request.cpu, request.memory, tuple(together))
-                return self._loan(job, place, room)
+            if len(together) == (request.chips or 1):
+                return Placement(number, chip.node, request.cpu, request.memory, tuple(together))
         return None
 
-    def _loan(self, job: Job, place: Placement, room: Room) -> Loan:
+    def _loan(self, job: Job, places: tuple[Placement, ...], room: Room) -> Loan:
         policy = self._policy
-        chips = [self._ledger.chips[share.chip] for share in place.chips]
+        chips = [self._ledger.chips[share.chip] for place in places for share in place.chips]
         lenders = {owner.id for chip in chips for owner, _ in room.owners_of(chip)}
         rule = YieldRule(policy.yield_above, policy.yield_pause, policy.yield_stop, policy.yield_memory_floor)
-        return Loan(Start(job.id, job.version, (place,)), tuple(sorted(lenders)), rule)
+        return Loan(Start(job.id, job.version, places), tuple(sorted(lenders)), rule)
 
     def _share(self, job: Job, chip: Chip, room: Room) -> ChipShare | None:
         """What the job would hold of this chip; None where it may not be a guest there, or has no room."""
         request = job.gang.request
         node = self._ledger.nodes[chip.node]
         if not may_use(node, job) or (request.chip_types and chip.type not in request.chip_types):
+            return None
+        if request.image and not node.images:
             return None
         if request.isolation is not None and slicing_of(chip) < ISOLATION_STRENGTH[request.isolation]:
             return None

@@ -7,14 +7,24 @@ dropped and named; the others are judged as if it had never been.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
 from scheduler_core.decision import Decision, Loan, Recall, Start, Verdict, Violation
 from scheduler_core.fit import may_use
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import ISOLATION_STRENGTH, WHOLE_CHIP, Chip, Id, Isolation, Job, Lend, Running
+from scheduler_core.model import (
+    ISOLATION_STRENGTH,
+    WHOLE_CHIP,
+    Chip,
+    Id,
+    Isolation,
+    Job,
+    Lend,
+    Placement,
+    Running,
+)
 from scheduler_core.reasons import LawBroken
 from scheduler_core.slices import host_cpu_claim, slice_memory, slice_milli
 
@@ -117,7 +127,9 @@ class _Guests:
         for node in nodes:
             state = self._ledger.states[node]
             short = self._host_cpu[node] > state.free_cpu or self._host_memory[node] > state.free_memory
-            if short and any(guest.placements[0].node == node for guest in self._ledger.guests.values()):
+            if short and any(
+                place.node == node for guest in self._ledger.guests.values() for place in guest.placements
+            ):
                 return "host_lent", f"Guests hold what the job would take of node {node}."
         return None
 
@@ -131,22 +143,45 @@ class _Guests:
             yield "one_live_attempt", "The job already has a live attempt, or starts by right."
         if not job.preemptible or job.min_runtime:
             yield "guest_preemptible", "A guest must be able to go at any time."
-        if len(start.placements) != 1 or job.gang.minimum != 1 or start.placements[0].replica != 0:
-            yield "guest_whole", "A guest is one replica."
+        if [place.replica for place in start.placements] != list(range(job.gang.minimum)):
+            yield "guest_whole", f"A guest is {job.gang.minimum} replicas, numbered from 0."
             return
+        if job.gang.within is not None:
+            yield "guest_whole", "A gang that must be in one part of the topology is no guest."
+        if job.gang.spread and len({place.node for place in start.placements}) < len(start.placements):
+            yield "spread", "Two replicas share a node."
+        types = {
+            chip.type
+            for place in start.placements
+            for share in place.chips
+            if (chip := self._ledger.chips.get(share.chip)) is not None
+        }
+        if len(types) > 1:
+            yield "as_asked", f"The guest gets chips of {len(types)} types."
         if job.set is not None and job.set_cap is not None:
             live = self._ledger.live_of_set.get(job.set, 0) + self._of_set[job.set]
             if live >= job.set_cap:
                 yield "set_cap", f"{live} tasks of the set live; its cap is {job.set_cap}."
-        yield from self._faults_of_place(loan, job)
+        yield from self._faults_of_places(job, start.placements)
 
-    def _faults_of_place(self, loan: Loan, job: Job) -> Iterator[Broken]:
+    def _faults_of_places(self, job: Job, places: Sequence[Placement]) -> list[Broken]:
+        """Each beside the replicas before it, which are counted for that long."""
+        found: list[Broken] = []
+        for place in places:
+            found += self._faults_of_place(job, place)
+            self._hold(job, place)
+        for place in places:
+            self._hold(job, place, -1)
+        return found
+
+    def _faults_of_place(self, job: Job, place: Placement) -> Iterator[Broken]:
         ledger, request = self._ledger, job.gang.request
-        place = loan.start.placements[0]
         node = ledger.nodes.get(place.node)
         if node is None or not may_use(node, job):
             yield "node_in_service", f"Node {place.node} may not be used."
             return
+        if request.image and not node.images:
+            yield "images", f"Node {node.id} runs no images."
         state = ledger.states[node.id]
         if place.cpu and self._host_cpu[node.id] + place.cpu > state.free_cpu:
             yield "node_cpu", f"Node {node.id} has no {place.cpu} millicores left for a guest."
@@ -156,8 +191,8 @@ class _Guests:
         types = {chip.type for chip in chips if chip is not None}
         if (place.cpu, place.memory) != (request.cpu, request.memory) or len(set(chips)) < len(chips):
             yield "as_asked", "The guest does not get what it asked for."
-        if len(chips) != max(request.chips, 1) or len(types) > 1:
-            yield "as_asked", f"The guest gets {len(chips)} chips of {len(types)} types."
+        if len(chips) != max(request.chips, 1):
+            yield "as_asked", f"The guest gets {len(chips)} chips."
         if request.chip_types and not types <= set(request.chip_types):
             yield "as_asked", "The chips are not of a type that the job named."
         for share, chip in zip(place.chips, chips, strict=True):
@@ -216,16 +251,20 @@ class _Guests:
 
     def add(self, job: Job, loan: Loan) -> None:
         """The loan is taken as applied."""
-        place = loan.start.placements[0]
         self._starting.add(job.id)
-        self._host_cpu[place.node] += place.cpu
-        self._host_memory[place.node] += place.memory
         if job.set is not None:
             self._of_set[job.set] += 1
+        for place in loan.start.placements:
+            self._hold(job, place)
+
+    def _hold(self, job: Job, place: Placement, times: int = 1) -> None:
+        self._host_cpu[place.node] += times * place.cpu
+        self._host_memory[place.node] += times * place.memory
         for share in place.chips:
-            self._milli[share.chip] += share.milli
-            self._memory[share.chip] += share.memory
-            self._beside[share.chip].append((job.organization, job.gang.request.isolation))
+            self._milli[share.chip] += times * share.milli
+            self._memory[share.chip] += times * share.memory
+            who = job.organization, job.gang.request.isolation
+            self._beside[share.chip].append(who) if times > 0 else self._beside[share.chip].remove(who)
 
 
 def _asked(job: Job, chip: Chip, step: int) -> tuple[int, int]:

@@ -129,7 +129,8 @@ def test_t3_the_owner_says_who_may_come(lend: Lend, team: str, lent: bool) -> No
         a_guest(isolation=Isolation.EXCLUSIVE),
         a_guest(isolation=Isolation.HARDWARE),
         a_guest(chip_memory=MIB),
-        a_guest(replicas=2, spread=False),
+        a_guest(replicas=3, spread=False),
+        a_guest(replicas=2),
         a_job("whole", preemptible=True),
     ],
     ids=[
@@ -137,12 +138,61 @@ def test_t3_the_owner_says_who_may_come(lend: Lend, team: str, lent: bool) -> No
         "exclusive",
         "stronger than enforced",
         "too much memory",
-        "a gang",
+        "more replicas than have room",
+        "replicas on nodes of their own",
         "a whole chip",
     ],
 )
 def test_t3_who_cannot_be_a_guest(job: AJob) -> None:
     assert lends(job).loans == ()
+
+
+def cores(*owners: str, gang: AJob, **row: object) -> Snapshot:
+    """A node of one core for each owner, who offers it unless `row` says otherwise, and a gang that waits."""
+    return given(
+        nodes=[a_cpu_node(f"n-{owner}", cores=1) for owner in owners],
+        running=[live(a_job(owner), (f"n-{owner}", [0]), **{"offered": 1, **row}) for owner in owners],
+        waiting=[gang],
+        teams=[a_team("vision", a_quota("cpu", limit=len(owners)))],
+    ).snapshot
+
+
+def a_gang_of(replicas: int, **more: object) -> AJob:
+    return a_job("gang", replicas=replicas, memory=512, preemptible=True, **more)  # type: ignore[arg-type]
+
+
+def test_t3_a_gang_is_a_guest_whole_or_not_at_all() -> None:
+    (loan,) = decided(cores("a", "b", "c", gang=a_gang_of(2)), Policy()).loans
+    assert [place.replica for place in loan.start.placements] == [0, 1]
+    assert len({place.node for place in loan.start.placements}) == 2
+    assert len(loan.lenders) == 2
+    assert decided(cores("a", "b", gang=a_gang_of(3)), Policy()).loans == ()
+    assert decided(cores("a", "b", gang=a_gang_of(2, within=1)), Policy()).loans == ()
+
+
+def test_t3_the_owner_of_one_chip_who_is_back_ends_the_whole_gang() -> None:
+    snapshot = cores("a", "b", gang=a_gang_of(2))
+    decision = decided(snapshot, Policy())
+    (job,) = snapshot.jobs
+    guest = guest_of(job, 5000, decision)
+    first, second = snapshot.running
+    back = replace(second, busy=snapshot.now - Policy().yield_stop)
+    here = replace(snapshot, jobs=(), running=(first, back, guest))
+    (recall,) = decided(here, Policy()).recalls
+    assert (recall.attempt, recall.ground) == (5000, RecallGround.OWNER_BACK)
+
+
+def test_t3_replicas_of_one_gang_share_what_a_chip_lends_where_they_may() -> None:
+    (loan,) = lends(a_guest(replicas=2, spread=False, chip_memory=MIB // 4)).loans
+    assert [place.chips[0].milli for place in loan.start.placements] == [500, 500]
+
+
+def test_p7_a_guest_with_an_image_goes_only_where_images_run() -> None:
+    job = a_guest()
+    request = replace(job.job.gang.request, image=True)
+    job = replace(job, job=replace(job.job, gang=replace(job.job.gang, request=request)))
+    assert lends(job).loans == ()
+    assert len(lends(job, node=a_node("n", chips=1, images=True)).loans) == 1
 
 
 def test_t3_a_job_with_a_min_runtime_is_no_guest() -> None:
@@ -360,7 +410,7 @@ def a_cell(random: Random) -> Snapshot:
         nodes=nodes,
         chips=chips,
         teams=tuple(Team(team, f"team-{team}", TEAMS[team]) for team in TEAMS),
-        jobs=tuple(a_waiting_one(random, job) for job in range(20, 20 + random.randint(2, 6))),
+        jobs=tuple(a_waiting_one(random, job) for job in range(20, 20 + random.randint(5, 10))),
         running=tuple(owner for chip in chips for owner in owners_of(random, chip)),
     )
 
@@ -379,12 +429,12 @@ def owners_of(random: Random, chip: Chip) -> list[Running]:
 
 
 def an_idler(random: Random, owner: Running) -> Running:
-    offered = random.choice([1, 500, 500, None])
+    offered = random.choice([1, 500, 500, 500, 500, None])
     return replace(
         owner,
         lend=random.choice([Lend.TEAM, Lend.ORGANIZATION, Lend.ANY, Lend.ANY, Lend.NEVER]),
         offered=offered,
-        busy=random.choice([None, None, None, 990]) if offered is not None else None,
+        busy=random.choice([None, None, None, None, None, 990]) if offered is not None else None,
         chip_memory_cap=random.choice([None, 10, 10]),
         leaving=random.random() < 0.05,
     )
@@ -393,7 +443,9 @@ def an_idler(random: Random, owner: Running) -> Running:
 def a_waiting_one(random: Random, job: Id) -> Job:
     """Nearly always one that may be a guest."""
     team = random.choice([1, 2, 3])
-    gang = Gang(random.choice(REQUESTS), 1, random.choice([1, 1, 2]))
+    least = random.choice([1, 1, 1, 2])
+    most = least + random.choice([0, 0, 1])
+    gang = Gang(random.choice(REQUESTS), least, most, spread=random.random() < 0.3)
     return Job(
         job,
         f"job-{job}",
@@ -414,7 +466,9 @@ def test_the_laws_of_guests_hold_cycle_after_cycle(seed: int) -> None:
     """Loans are applied as guests; owners come and go; a kept scheduler agrees with a fresh one throughout."""
     random = Random(seed)
     snapshot = a_cell(random)
-    policy = random.choice([Policy(), Policy(yield_stop=5), Policy(max_loans=1, guest_weight=500)])
+    policy = random.choice(
+        [Policy(), Policy(yield_stop=5), Policy(yield_stop=5), Policy(max_loans=1, guest_weight=500)]
+    )
     mirror, kept = Mirror(snapshot), Scheduler(snapshot, policy)
     for cycle in range(1, 6):
         here = mirror.snapshot(snapshot.now + cycle)
@@ -437,7 +491,7 @@ def test_the_laws_of_guests_hold_cycle_after_cycle(seed: int) -> None:
 
 def what_happens_to(random: Random, attempt: Running) -> list[FeedEvent]:
     """Mostly nothing; owners come back, keep their chips, or go, and everybody ends some time."""
-    what = random.choice(["nothing"] * 4 + ["back", "anything", "end"])
+    what = random.choice(["nothing"] * 4 + ["back", "back", "anything", "end"])
     if what == "end":
         return [Remove(Running, attempt.id)]
     if attempt.kind is AllocationKind.GUEST or what == "nothing":
@@ -483,6 +537,11 @@ def remember(snapshot: Snapshot, decision: Decision) -> None:
             "lent to strangers": sum(_to_strangers(snapshot, loan) for loan in decision.loans),
             "lent a core": sum(not loan.start.placements[0].chips[0].memory for loan in decision.loans),
             "lent several chips": sum(len(loan.start.placements[0].chips) > 1 for loan in decision.loans),
+            "lent to a gang": sum(len(loan.start.placements) > 1 for loan in decision.loans),
+            "recalled a gang": sum(
+                len(guest.placements) > 1 and guest.id in {recall.attempt for recall in decision.recalls}
+                for guest in snapshot.running
+            ),
             "start withheld": sum(v.reasons[0].code == "chips_lent" for v in decision.verdicts),
         }
     )
@@ -496,6 +555,7 @@ def _to_strangers(snapshot: Snapshot, loan: Loan) -> bool:
 
 def test_each_interesting_thing_sometimes_happened() -> None:
     wanted = {"lent", "lent to strangers", "lent a core", "start withheld", *(g.value for g in RecallGround)}
+    wanted |= {"lent to a gang", "recalled a gang"}
     assert {what for what in wanted if not seen[what]} == set()
 
 

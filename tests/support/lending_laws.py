@@ -60,18 +60,21 @@ def lending_holds(snapshot: Snapshot, policy: Policy, decision: Decision) -> Non
         job = jobs[loan.start.job]
         assert job.preemptible
         assert not job.min_runtime
-        assert job.gang.minimum == 1
+        assert job.gang.within is None
         assert job.id not in lives | starting
         assert job.id not in answered
         assert job.version == loan.start.version
-        (place,) = loan.start.placements
-        node = next(node for node in snapshot.nodes if node.id == place.node)
-        assert node.ready
-        assert node.drain_at is None
-        assert not job.pools or node.pool in job.pools
-        assert node.images or not job.gang.request.image
-        assert (place.cpu, place.memory) == (job.gang.request.cpu, job.gang.request.memory)
-        assert len(place.chips) == max(job.gang.request.chips, 1)
+        places = loan.start.placements
+        assert [place.replica for place in places] == list(range(job.gang.minimum))
+        assert not job.gang.spread or len({place.node for place in places}) == len(places)
+        for place in places:
+            node = next(node for node in snapshot.nodes if node.id == place.node)
+            assert node.ready
+            assert node.drain_at is None
+            assert not job.pools or node.pool in job.pools
+            assert node.images or not job.gang.request.image
+            assert (place.cpu, place.memory) == (job.gang.request.cpu, job.gang.request.memory)
+            assert len(place.chips) == max(job.gang.request.chips, 1)
         after.append(guest_of(job, 10_000 + number, decision))
         _lent_by_all(snapshot, loan.lenders, after[-1])
     _fits(snapshot, after[len(guests_of(snapshot)) :], after)
@@ -102,7 +105,7 @@ def owners_lose_nothing(snapshot: Snapshot, policy: Policy, decision: Decision) 
 
 
 def _lent_by_all(snapshot: Snapshot, lenders: tuple[Id, ...], guest: Running) -> None:
-    for share in guest.placements[0].chips:
+    for share in (share for place in guest.placements for share in place.chips):
         owners = [
             owner
             for owner in snapshot.running
@@ -145,8 +148,7 @@ def _fits(snapshot: Snapshot, new: list[Running], guests: list[Running]) -> None
                     reserved[share.chip] += share.memory if cap is None else min(cap, share.memory)
                     if share.chip in chips:
                         cpu[place.node] += -(-share.milli * chips[share.chip].host_cpu // 1000)
-    for guest in new:
-        (place,) = guest.placements
+    for guest, place in ((one, place) for one in new for place in one.placements):
         node = next(node for node in snapshot.nodes if node.id == place.node)
         assert not place.cpu or cpu[node.id] <= node.cpu
         assert not place.memory or memory[node.id] <= node.memory

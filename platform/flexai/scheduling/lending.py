@@ -107,7 +107,7 @@ def _transaction(cursor: Cursor) -> int:
 
 def _lend(cursor: Cursor, cell_id: int, loan: Loan, now: datetime) -> None:
     """The job is a guest. Raises DoesNotHold, or an IntegrityError, where that does not hold any more."""
-    (place,) = loan.start.placements
+    places = loan.start.placements
     row = cursor.execute(_WAITING, [loan.start.job, loan.start.version]).fetchone()
     if row is None:
         raise DoesNotHold("its job does not wait any more")
@@ -115,19 +115,21 @@ def _lend(cursor: Cursor, cell_id: int, loan: Loan, now: datetime) -> None:
     lenders = [_Lender(*found) for found in cursor.execute(_LENDERS, [list(loan.lenders)])]
     if len(lenders) < len(loan.lenders):
         raise DoesNotHold("an owner does not offer its chips any more")
-    node, indexes = _take(cursor, place)
-    where = f"{node}, chip{'s' if len(indexes) > 1 else ''} {', '.join(map(str, indexes))}"
+    where = "; ".join(_take(cursor, place) for place in sorted(places, key=lambda place: place.node))
     sentence = f"Placed as a guest on {where}: it makes way when the owner is back."
     values = {
         "now": now, "cell": cell_id, "job": job.id, "version": job.version, "attempt": new_id("att"),
-        "sentence": sentence, "node": place.node, "cpu": place.cpu, "memory": place.memory,
-        "shares": as_rows([asdict(share) for share in place.chips]), "lenders": list(loan.lenders),
+        "sentence": sentence, "lenders": list(loan.lenders),
+        "places": as_rows(
+            [{"index": p.replica, "node": p.node, "cpu": p.cpu, "memory": p.memory} for p in places]
+        ),
+        "shares": as_rows([{"index": p.replica, **asdict(share)} for p in places for share in p.chips]),
         "rule": msgspec.json.encode(asdict(loan.rule)).decode(),
     }  # fmt: skip
     claimed = cursor.execute(_CLAIM, values).fetchone()
     if claimed is None:
         raise DoesNotHold("its job does not wait any more")
-    milli = sum(share.milli for share in place.chips)
+    milli = sum(share.milli for place in places for share in place.chips)
     facts = {**asdict(loan.rule), "milli": milli}
     told = Happened(
         at=now, kind="attempt.placed", sentence=sentence, actor="scheduler", organization=job.organization,
@@ -136,11 +138,11 @@ def _lend(cursor: Cursor, cell_id: int, loan: Loan, now: datetime) -> None:
     write_history(cursor, [told, *(_told_lender(lender, where, milli, now) for lender in lenders)])
     hints = [Hint("job", job.public_id, job.version + 1, job.team_public_id)]
     hints += [Hint("job", one.job_public_id, one.job_version, one.team_public_id) for one in lenders]
-    publish_on_commit(hints=hints, nodes=[place.node])
+    publish_on_commit(hints=hints, nodes={place.node for place in places})
 
 
-def _take(cursor: Cursor, place: Placement) -> tuple[str, list[int]]:
-    """The counters of node and chips have moved (Q7); the node's name and the chips' indexes."""
+def _take(cursor: Cursor, place: Placement) -> str:
+    """The counters of node and chips have moved (Q7); the node's name and the chips' indexes, for people."""
     node = cursor.execute(
         _TAKE_NODE, {"node": place.node, "cpu": place.cpu, "memory": place.memory}
     ).fetchone()
@@ -151,7 +153,8 @@ def _take(cursor: Cursor, place: Placement) -> tuple[str, list[int]]:
     ).fetchall()
     if len(chips) < len(place.chips):
         raise DoesNotHold("a chip has no room left for it, or is not in service")
-    return node[0], sorted(index for (index,) in chips)
+    indexes = sorted(index for (index,) in chips)
+    return f"{node[0]}, chip{'s' if len(indexes) > 1 else ''} {', '.join(map(str, indexes))}"
 
 
 def _told_lender(lender: _Lender, where: str, milli: int, now: datetime) -> Happened:
@@ -168,7 +171,7 @@ def _recall(cursor: Cursor, recalls: Sequence[Recall], now: datetime) -> tuple[i
     by_attempt = {recall.attempt: recall for recall in recalls}
     rows: list[dict[str, Any]] = []
     history, hints, nodes = [], [], set[int]()
-    for pk, number, state, job, public_id, version, team, organization, node in cursor.execute(
+    for pk, number, state, job, public_id, version, team, organization, on in cursor.execute(
         _GUESTS, [sorted(by_attempt)]
     ).fetchall():
         recall = by_attempt[pk]
@@ -183,7 +186,7 @@ def _recall(cursor: Cursor, recalls: Sequence[Recall], now: datetime) -> tuple[i
             )
         )  # fmt: skip
         hints.append(Hint("job", public_id, version + 1, team))
-        nodes.add(node)
+        nodes.update(on)
     if rows:
         given = {"now": now, "rows": as_rows(rows), "outcome": Outcome.PREEMPTED.value}
         cursor.execute(_STOP_ATTEMPTS, given)
@@ -243,8 +246,10 @@ attempt AS (
 replica AS (
     INSERT INTO jobs_replica (attempt_id, index, node_id, state, generation, cpu_milli, memory_mib, outcome,
            sentence, log_offset)
-    SELECT id, 0, %(node)s, 'placed', 1, %(cpu)s, %(memory)s, '', '', 0 FROM attempt
- RETURNING id, attempt_id),
+    SELECT a.id, p.index, p.node, 'placed', 1, p.cpu, p.memory, '', '', 0
+      FROM attempt a, json_to_recordset(%(places)s::json) AS p (index int, node bigint, cpu int, memory int)
+     ORDER BY p.index
+ RETURNING id, attempt_id, index),
 reservation AS (DELETE FROM scheduling_reservation v USING job WHERE v.id = job.id),
 verdict AS (DELETE FROM scheduling_verdict v USING job WHERE v.job_id = job.id),
 guest AS (
@@ -254,14 +259,16 @@ allocation AS (
     INSERT INTO jobs_allocation (attempt_id, replica_id, chip_id, kind, milli, memory_mib, charge_milli, cpu_milli,
            active)
     SELECT r.attempt_id, r.id, s.chip, 'guest', s.milli, s.memory, 0, 0, true
-      FROM replica r, json_to_recordset(%(shares)s::json) AS s (chip bigint, milli bigint, memory bigint)
+      FROM replica r JOIN json_to_recordset(%(shares)s::json) AS s (index int, chip bigint, milli bigint, memory bigint)
+        ON s.index = r.index
      ORDER BY s.chip)
 SELECT attempts_count FROM job"""
 
 _GUESTS = """
-SELECT a.id, a.number, a.state, j.id, j.public_id, j.version, t.public_id, j.organization_id, r.node_id
+SELECT a.id, a.number, a.state, j.id, j.public_id, j.version, t.public_id, j.organization_id,
+       ARRAY(SELECT r.node_id FROM jobs_replica r WHERE r.attempt_id = a.id)
   FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id JOIN tenancy_team t ON t.id = j.team_id
-  JOIN jobs_replica r ON r.attempt_id = a.id JOIN jobs_guest g ON g.attempt_id = a.id
+  JOIN jobs_guest g ON g.attempt_id = a.id
  WHERE a.id = ANY(%s) AND a.state NOT IN ('stopping', 'ended') AND j.cancel_requested_at IS NULL
  ORDER BY a.id FOR NO KEY UPDATE OF a"""
 

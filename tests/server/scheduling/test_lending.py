@@ -131,6 +131,53 @@ def test_t3_the_wanted_state_carries_the_yield_rule_and_the_owners_on_the_node()
     assert wanted[guest.public_id].memory_mib == 500
 
 
+def test_t3_a_gang_is_lent_to_whole_and_called_back_whole() -> None:
+    lending = Lending(replicas=2)
+    other = lending.world.a_node("n2", chips=1, type="cpu", claims=1000, memory=4000)
+    other.chips.update(driver="cpu", isolation=["exclusive", "enforced", "cooperative"])
+    second = lending.world.a_job("second", chips=1, cpu=0, memory=0, priority=90)
+    lending._ask(second, lend="team", lend_after_ms=4000)
+    assert lending.cycle() == 1
+    Attempt.objects.update(state="running", running_at=lending.now)
+    owners = {lending.attempt.public_id: lending.node, Attempt.objects.get(job=second).public_id: other}
+
+    def pass_idle(seconds: float = 2, **use: int) -> None:
+        lending.now += timedelta(seconds=seconds)
+        for owner, node in owners.items():
+            sample = ReplicaSample(replica_key(owner, 0), use.get(node.name, 0), 10, 10)
+            frame = pack_telemetry(Telemetry(0, 0, 0, replicas=[sample]))
+            keep_frames({node.pk: frame}, at_ms=clock.to_ms(clock.now()))
+        look_at_offers(lending.world.cell.pk, lending.now)
+
+    for _ in range(3):
+        pass_idle()
+    assert lending.cycle() == 0
+    counters_agree(lending.world.cell)
+    guest = Attempt.objects.get(job=lending.job)
+    assert sorted(guest.replicas.values_list("index", "node__name")) == [(0, "n1"), (1, "n2")]
+    assert list(Chip.objects.order_by("node_id").values_list("guest_milli", flat=True)) == [1000, 1000]
+    placed = Event.objects.get(job=lending.job, kind="attempt.placed")
+    assert (
+        placed.sentence == "Placed as a guest on n1, chip 0; n2, chip 0: it makes way when the owner is back."
+    )
+    assert placed.facts["milli"] == 2000
+    wanted = attempts_wanted_on([node.pk for node in owners.values()])
+    for owner, node in owners.items():
+        (mine,) = [one for one in wanted[node.pk].replicas if one.attempt == guest.public_id]
+        assert mine.guest is not None
+        assert mine.guest.owners == [(owner, 0, 1000)]
+    pass_idle(n2=900)
+    pass_idle(seconds=31, n2=900)
+    lending.cycle()
+    guest.refresh_from_db()
+    assert (guest.state, guest.stop_outcome) == ("stopping", "preempted")
+    wanted = attempts_wanted_on([node.pk for node in owners.values()])
+    assert [
+        [one.desired for one in wanted[node.pk].replicas if one.attempt == guest.public_id]
+        for node in owners.values()
+    ] == [["stop"], ["stop"]]
+
+
 @pytest.mark.parametrize(
     ("lend", "asks"),
     [("never", {}), ("team", {"preemptible": False}), ("team", {"memory": 0}), ("team", {"memory": 5000})],
