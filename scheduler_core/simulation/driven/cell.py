@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, Unit
+from scheduler_core.compiled import LONG
 from scheduler_core.decision import Resizing, Rung, Taking
 from scheduler_core.model import FeedEvent, Id, Job, Promise, Remove, Reservation, Running, Upsert
 from scheduler_core.simulation.driven.rows import attempt_row, job_again, milli_of
@@ -33,8 +34,9 @@ class Hooks:
 class Cell:
     """Rows and the scheduler that is told of every change to them."""
 
-    def __init__(self, empty: Snapshot, policy: Policy, hooks: Hooks) -> None:
-        self.scheduler = Scheduler(empty, policy)
+    def __init__(self, empty: Snapshot, policy: Policy, hooks: Hooks, machine_from: int = LONG) -> None:
+        """`machine_from`: nodes from which on the scheduler's loops run as machine code; that decides nothing else."""
+        self.scheduler = Scheduler(empty, policy, machine_from)
         self.waiting: dict[Id, Job] = {}
         self.running: dict[Id, Running] = {}
         self.decisions = 0

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from scheduler_core import Policy
+from scheduler_core.compiled import LONG
 from scheduler_core.model import Running, Snapshot
 from scheduler_core.simulation.driven.cell import Cell, Hooks
 from scheduler_core.simulation.driven.learned import LearnedTimes
@@ -19,6 +20,8 @@ from scheduler_core.simulation.replay.running import RESTART_MS, Outcome, fits_e
 from scheduler_core.simulation.replay.state import CHIPS, Cluster, fresh_state
 from scheduler_core.simulation.workload import Workload
 
+MANY_JOBS = 10_000
+"""In a run of so many jobs machine code pays in any cell: to make or load it costs less than it spares."""
 ROUND_MS = 60_000
 """The engine decides at most once a minute, on all that has come and ended until then."""
 
@@ -112,7 +115,8 @@ class _Driving:
         self.work, self.chips, self.restart_ms = work, cluster.chips, restart_ms
         self._chips_of = cluster.capacity[:, CHIPS].tolist()
         self._chips_up = self.chips
-        self.cell = Cell(empty, policy, Hooks(self._began, self._taken))
+        machine_from = 1 if len(work) >= MANY_JOBS else LONG
+        self.cell = Cell(empty, policy, Hooks(self._began, self._taken), machine_from)
         self._gangs = [gang_of(work, index, sliced=sliced) for index in range(len(work))]
         self._fits = fits_empty(fresh_state(cluster, work))
         self._learned = LearnedTimes()
