@@ -157,6 +157,7 @@ class Scheduler:
         """
         reserved = [stands.job.id for stands in self._backfill.standing]
         line = self._line(standing, passed_over | units.keys(), reserved)
+        went_round = False
         while len(units) < self._policy.max_starts:
             if isinstance(line, Stretches):
                 final = self._take_back.is_done and self._backfill.is_full
@@ -164,7 +165,11 @@ class Scheduler:
                 if len(units) >= self._policy.max_starts:
                     break
             if (turn := line.next()) is None:
-                break
+                if went_round or not self._go_round(units, passed_over):
+                    break
+                went_round = True
+                line.readmit()
+                continue
             if turn.job.id in passed_over or turn.job.id in units:
                 line.go_on(turn)
                 continue
@@ -179,6 +184,31 @@ class Scheduler:
             if freed:
                 line.readmit()
         return len(units) < self._policy.max_starts
+
+    def _go_round(self, units: dict[Id, Unit], passed_over: Set[Id]) -> bool:
+        """Classes behind those whose searches the cycle's bound allowed take back what lets one of each start (R1);
+        whether a reservation left what was kept for it.
+        """
+        if not self._take_back.leaves_out:
+            return False
+        asked, freed = self._take_back.asked, False
+        first_of = (
+            (
+                next((job for job in cohort.jobs if job not in units and job not in passed_over), None),
+                cohort.kind,
+            )
+            for cohort in self._waiting.cohorts()
+            if cohort.kind not in asked and not cohort.kind.problem
+        )
+        left = [
+            (job, kind) for job, kind in first_of if job is not None and bar_to(kind, self._ledger) is None
+        ]
+        for job, kind in self._take_back.whose_turn(left):
+            unit, leaves = self._search(self._waiting.jobs[job], kind)
+            if unit is not None:
+                units[job] = unit
+                freed |= leaves
+        return freed
 
     def _line(self, standing: Standing, passed_over: Set[Id], reserved: Sequence[Id]) -> Line | Stretches:
         """Who waits, in the order of this cycle; in a large cell served in stretches."""
@@ -233,8 +263,14 @@ class Scheduler:
         """The job's unit with all that it takes back, or nothing at all (R1); and whether it leaves a
         reservation. Where others have reserved nothing is taken, unless the job may pass them (B2).
         """
-        if kind in self._alternatives.declined or not self._take_back.may_search(kind):
+        if not self._take_back.may_search(kind):
             return None, False
+        return self._search(job, kind)
+
+    def _search(self, job: Job, kind: JobClass) -> tuple[Unit | None, bool]:
+        if kind in self._alternatives.declined:
+            return None, False
+        self._take_back.asked.add(kind)
         way = self._backfill.clear_way(job, kind)
         taken = (self._take_back.take_for(job, choice, way.barred) for choice in kind.alternatives())
         unit = next((unit for unit in taken if unit is not None), None)

@@ -10,8 +10,9 @@ beyond grows later into leftover room (E1).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Final, TypeVar
 
 from scheduler_core.clearing import Clearing, Found
 from scheduler_core.decision import Resizing, Rung, Start, Taking, Unit
@@ -22,9 +23,16 @@ from scheduler_core.model import Id, Job, Running
 from scheduler_core.moves import Consolidation
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
-from scheduler_core.policy import Policy, next_beat
+from scheduler_core.policy import SECOND, Policy, next_beat
 from scheduler_core.promises import Coming, hold_promise, hold_start
 from scheduler_core.rights import Rights
+
+T = TypeVar("T")
+
+TURN: Final = 2 * SECOND
+"""So long the same classes behind the first are searched; then others have their turn."""
+GOLDEN: Final = 0x9E3779B97F4A7C15
+"""2⁶⁴ over the golden ratio: its multiples modulo 2⁶⁴ come everywhere, whichever of them are left out."""
 
 
 class TakeBack:
@@ -41,13 +49,18 @@ class TakeBack:
         """Jobs that were promised chips in this cycle."""
         self._cut_short = False
         """Whether a bound of the cycle ended a search: with what was decided, the next one may find more."""
+        self.asked: set[JobClass] = set()
+        """Classes for whom this cycle has searched."""
+        self._left_out = False
+        """Whether there are others for whom it might have."""
         self._in_vain: set[Hashable] = set()
         """What this cycle has searched for and not found, each in which state of the nodes."""
 
     def begin_cycle(self, now: int, shares: FairShares) -> None:
         """Nothing is taken yet; `shares` are the fair shares of this cycle (R2)."""
         self._searches = self._moves = 0
-        self._cut_short = False
+        self._cut_short = self._left_out = False
+        self.asked.clear()
         self.rights = Rights(self._ledger, self._policy, now, shares)
         self.promised = []
         self._in_vain.clear()
@@ -58,15 +71,33 @@ class TakeBack:
         return self._searches >= self._policy.max_searches or not self._ledger.preemptible_of
 
     def may_search(self, kind: JobClass) -> bool:
-        """Whether it is worth looking."""
+        """Whether it is worth looking, for who comes first in line."""
         return not self.is_done and not kind.problem
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether its bound keeps the cycle from searching for everybody."""
+        searched = self._searches >= self._policy.max_searches > 0
+        return searched and bool(self._ledger.preemptible_of)
+
+    def whose_turn(self, left: Sequence[T]) -> Sequence[T]:
+        """Of those who come behind the first in line, for whom there were searches enough: as many as a quarter of
+        these. Which ones changes with every `TURN` and comes to all of them, so that nobody is kept from what is due to
+        it by those before it for whom there is nothing; and no memory is needed for that (S1).
+        """
+        most = max(1, self._policy.max_searches // 4)
+        self._left_out = len(left) > most
+        first = ((self.rights.now // TURN + self._policy.seed) * GOLDEN % 2**64) * len(left) >> 64
+        return (*left[first:], *left[:first])[:most]
 
     def turns(self, now: int) -> Iterator[int]:
         """When a search may find something that this cycle did not, other than by whose protection ends (S6)."""
         bounded = self._cut_short or self._searches >= self._policy.max_searches
         if bounded and self.promised:
             yield now
-        elif self.rights.swayed:
+        if self._left_out:
+            yield now - now % TURN + TURN
+        if self.rights.swayed:
             yield next_beat(now)
 
     def take_for(self, job: Job, kind: JobClass, barred: Collection[Id] = ()) -> Unit | None:

@@ -15,8 +15,12 @@ from hypothesis import strategies as st
 
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, decide
 from scheduler_core.decision import RecallGround
+from scheduler_core.fairness import FairShares
+from scheduler_core.ledger import Ledger
 from scheduler_core.model import Choose, Curve, Gang, PastUse, Request, Window
+from scheduler_core.placement import Placer
 from scheduler_core.policy import BEAT, HOUR, MINUTE, SECOND
+from scheduler_core.takeback import TURN, TakeBack
 from tests.core.cells import cells
 from tests.core.taking_cells import POLICIES, Platform, contended_cells, overfull_cells
 from tests.support.engine import (
@@ -30,6 +34,7 @@ from tests.support.engine import (
     given,
     live,
 )
+from tests.support.engine_laws import laws_hold
 from tests.support.lending_laws import guest_of
 
 NOW = 10 * HOUR
@@ -272,8 +277,60 @@ def test_s6_where_only_news_can_help_nothing_is_due() -> None:
     assert firm.decision.raw.due is None
 
 
+# -- whose turn it is where a cycle cannot search for everybody --------------------------------------------
+
+
+def behind(count: int) -> Case:
+    """So many classes that wait in vain, and behind them one that may take from lower work of its team."""
+    vain = [a_job(f"vain-{n}", type="H100", chips=n + 1, priority=90) for n in range(count)]
+    return given(
+        nodes=[a_node("full", chips=8, type="H100"), a_node("n", chips=1)],
+        running=[live(a_job("firm", chips=8), ("full", range(8))), live(low("low"), ("n", [0]))],
+        waiting=[*vain, a_job("behind", type="A100", priority=80)],
+        policy=Policy(max_searches=4),
+        now=NOW,
+    )
+
+
+def test_r1_nobody_is_kept_from_what_is_due_to_it_by_those_before_it_for_whom_there_is_nothing() -> None:
+    """The searches of a cycle are bounded; behind the first in line everybody has its turn, by time alone."""
+    case, turns = behind(8), 0
+    while not case.decision.started:
+        assert case.decision.raw.due is not None, "somebody has not been searched for"
+        case, turns = case.but(now=case.decision.raw.due), turns + 1
+        assert turns < 20
+    assert turns
+    assert case.decision.takes("low", for_="behind")
+
+
+def test_r1_whoever_comes_first_is_searched_for_in_every_cycle() -> None:
+    case = behind(3)
+    assert case.decision.takes("low", for_="behind")
+
+
+@pytest.mark.parametrize("step", [1, 7, 30])
+@pytest.mark.parametrize("left", [2, 7, 60, 97])
+def test_r1_every_class_behind_the_first_has_its_turn_soon(left: int, step: int) -> None:
+    """Each of n within some 3 n turns, at whichever distances a cell is decided."""
+    take_back = a_take_back(searches=4)
+    met: set[int] = set()
+    for turn in range(0, (3 * left + 5) * step, step):
+        take_back.begin_cycle(turn * TURN, FairShares())
+        met.update(take_back.whose_turn(range(left)))
+    assert met == set(range(left))
+
+
+def a_take_back(searches: int) -> TakeBack:
+    ledger = Ledger(behind(1).snapshot)
+    return TakeBack(ledger, Placer(ledger), Policy(max_searches=searches))
+
+
 # -- before it is due, nothing is new ----------------------------------------------------------------------
 
+BOUNDED = POLICIES | st.sampled_from(
+    [Policy(min_runtime=0, max_searches=1), Policy(min_runtime=0, max_moves=1)]
+)
+"""Some of them search for less than everybody."""
 EARLIER = st.sampled_from([0, 1, 7, 499, 500, 900, 999, 1000])
 """Instants before it is due, in permille of the way."""
 
@@ -312,7 +369,7 @@ def until_quiet(snapshot: Snapshot, policy: Policy) -> tuple[Snapshot, Decision]
 
 
 @bounded
-@drawn(contended_cells(), POLICIES, EARLIER)
+@drawn(contended_cells(), BOUNDED, EARLIER)
 def test_s6_nothing_is_new_before_it_is_due_where_work_is_taken(
     snapshot: Snapshot, policy: Policy, part: int
 ) -> None:
@@ -322,7 +379,7 @@ def test_s6_nothing_is_new_before_it_is_due_where_work_is_taken(
 
 
 @bounded
-@drawn(contended_cells(), POLICIES, EARLIER)
+@drawn(contended_cells(), BOUNDED, EARLIER)
 def test_s6_what_is_carried_out_makes_nothing_new_before_it_is_due(
     snapshot: Snapshot, policy: Policy, part: int
 ) -> None:
@@ -361,13 +418,15 @@ def test_s6_nothing_is_new_before_it_is_due_in_any_cell(
 
 
 @bounded
-@drawn(contended_cells(), POLICIES)
+@drawn(contended_cells(), BOUNDED)
 def test_s6_a_kept_scheduler_is_due_when_a_fresh_one_is(snapshot: Snapshot, policy: Policy) -> None:
     """From one `due` to the next, with nothing heard (S1)."""
     kept, now = Scheduler(snapshot, policy), snapshot.now
     for _ in range(6):
         decision = kept.decide(now)
-        assert decision == decide(replace(snapshot, now=now), policy)
+        fresh = replace(snapshot, now=now)
+        assert decision == decide(fresh, policy)
+        laws_hold(fresh, policy, decision, search=False)
         if decision.due is None:
             return
         now = max(decision.due, now + 1)
