@@ -32,6 +32,13 @@ INITS: Final = ("catatonit", "tini-static", "dumb-init")
 INIT: Final = "/dev/.flexai-init"
 """Where the first process lies inside: /dev is there in every container, and never the image's."""
 SECCOMP: Final = ("/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json")
+WITHHELD: Final = frozenset({
+    "clone", "clone3", "fsconfig", "fsmount", "fsopen", "fspick", "keyctl", "mount", "mount_setattr", "move_mount",
+    "open_tree", "pivot_root", "reboot", "setns", "syslog", "umount", "umount2", "unshare",
+})  # fmt: skip
+"""System calls that the profile leaves to containers within containers: namespaces of users open much of the kernel."""
+_NEW_NAMESPACES: Final = 0x7E02_0000
+"""Flags of `clone` that make any."""
 MOST_PIDS: Final = 16_384
 """Processes and threads of one replica."""
 PROBE_SECONDS: Final = 20.0
@@ -161,8 +168,8 @@ def remove(data_dir: Path, runtime: Runtime, names: Iterable[str]) -> None:
 
 
 def seccomp_for(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """The system calls that a container without capabilities may make: the distribution's own profile, as the runtime
-    wants it. Raises KeyError where it is not such a profile."""
+    """The system calls that a container without capabilities may make: the distribution's own profile without what is
+    `WITHHELD`, as the runtime wants it. Raises KeyError where it is not such a profile."""
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     named = {"amd64": "SCMP_ARCH_X86_64", "arm64": "SCMP_ARCH_AARCH64"}.get(arch)
     architectures = [
@@ -178,8 +185,15 @@ def seccomp_for(profile: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if arch in (excludes.get("arches") or ()):
             continue
-        kept = {key: rule[key] for key in ("names", "action", "errnoRet") if key in rule}
+        kept = {key: rule[key] for key in ("action", "errnoRet") if key in rule}
+        kept["names"] = [name for name in rule["names"] if name not in WITHHELD]
+        if not kept["names"]:
+            continue
         rules.append(kept | ({"args": rule["args"]} if rule.get("args") else {}))
+    plain = {"index": 0, "value": _NEW_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+    rules.append({"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [plain]})
+    refused = sorted(WITHHELD - {"clone", "clone3"})  # of clone3 the flags cannot be seen: it is not there
+    rules.append({"names": refused, "action": "SCMP_ACT_ERRNO", "errnoRet": 1})
     made = {"defaultAction": profile["defaultAction"], "architectures": architectures, "syscalls": rules}
     return made | ({"defaultErrnoRet": profile["defaultErrnoRet"]} if "defaultErrnoRet" in profile else {})
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -91,3 +92,9 @@ def open_hints(path: Path) -> int:
     except OSError:
         pass  # the system's own limit is lower: hints may get lost, the sweep finds what they would have said
     return fd
+
+
+def own_name(data_dir: Path) -> str:
+    """Name of what the agent with this data directory has outside of it (control groups, podman's volatile files): two
+    agents on a machine have two."""
+    return f"flexai-{hashlib.blake2b(str(data_dir).encode(), digest_size=4).hexdigest()}"

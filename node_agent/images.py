@@ -66,7 +66,7 @@ class Images:
 
     def __init__(
         self, tool: Podman, data_dir: Path, on_change: Callable[[], None], in_use: Callable[[], Collection[str]], *,
-        pauses: Sequence[float] = PAUSES_SECONDS, most_kept: int = MOST_KEPT,
+        pauses: Sequence[float] = PAUSES_SECONDS, most_kept: int = MOST_KEPT, fresh: float = FRESH_SECONDS,
     ) -> None:  # fmt: skip
         """`on_change` is called when a name is known, or there is something new to say of it; `in_use` says which
         images replicas run in."""
@@ -76,6 +76,7 @@ class Images:
         self._in_use = in_use
         self._pauses = pauses
         self._most_kept = most_kept
+        self._fresh = fresh
         self._names: dict[str, _Name] = {}
         self._used_at: dict[str, float] = {}
         """When each image was last asked for."""
@@ -87,7 +88,7 @@ class Images:
         """What the name means now; None while it is being looked up, which begins here."""
         known = self._names.setdefault(name, _Name())
         if known.found is not None and (
-            time.monotonic() - known.looked_at < FRESH_SECONDS or _is_lasting(known, name)
+            time.monotonic() - known.looked_at < self._fresh or _is_lasting(known, name)
         ):
             if isinstance(known.found, Image):
                 self._used_at[known.found.id] = time.time()
@@ -206,7 +207,7 @@ class Images:
             over -= image.size
 
     def _is_asked_for(self, image: str) -> bool:
-        return time.time() - self._used_at.get(image, 0.0) < FRESH_SECONDS
+        return time.time() - self._used_at.get(image, 0.0) < self._fresh
 
     async def _remove(self, image: str) -> None:
         """From here on no name means it."""

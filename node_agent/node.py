@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from node_agent import cgroups, containers, datadir, progress, shim, visibility, yielding
+from node_agent import cgroups, containers, datadir, podman, progress, shim, visibility, yielding
 from node_agent.clocks import boot_id
 from node_agent.collecting import Collector
 from node_agent.delivery import Delivery
@@ -70,7 +69,7 @@ class Node:
         self._supervisor_fd = -1 if supervisor_fd is None else supervisor_fd
         self._topology = topology
         self._is_root = os.geteuid() == 0
-        self._groups = cgroups.detect(group_name(data_dir))
+        self._groups = cgroups.detect(datadir.own_name(data_dir))
         self._driver, driver_notes = _choose_driver(cpu_chips=cpu_chips, enforced=self._groups.cpu)
         self._mps, mps_notes = mps.found(data_dir, self._driver.chips)
         self._ill: dict[int, tuple[str, float]] = {}
@@ -265,11 +264,6 @@ class Node:
         self.executor.hinted(data.decode("utf-8", "replace").split("\n"))
 
 
-def group_name(data_dir: Path) -> str:
-    """Name of the control groups of the agent with this data directory: two agents on a machine have two."""
-    return f"flexai-{hashlib.blake2b(str(data_dir).encode(), digest_size=4).hexdigest()}"
-
-
 def remove_old_jobs(root: Path, in_use: set[str], kept_seconds: float) -> list[str]:
     """Remove the directories of jobs that ended here longer ago than that. Returns the names removed."""
     removed = []
@@ -312,7 +306,10 @@ def _find_runtime(
             None,
             f"Jobs with an image do not run here: a container cannot be given {driver.name} chips yet.",
         )
-    return containers.probe(data_dir, groups)
+    runtime, why = containers.probe(data_dir, groups)
+    if runtime is not None and (said := podman.why_not(runtime.podman, data_dir)):
+        return None, f"Jobs with an image do not run here: {said}."[:400]
+    return runtime, why
 
 
 def _choose_driver(*, cpu_chips: bool, enforced: bool) -> tuple[Driver, list[str]]:

@@ -12,12 +12,14 @@ import json
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from node_agent.containers import Image
+from node_agent.datadir import own_name
 
 FOLDER: Final = "images"
 """In the agent's data directory."""
@@ -26,7 +28,7 @@ ASK_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 1.0
 """Between looks at the disk while an image is fetched."""
 _REFERENCE: Final = re.compile(
-    r"[A-Za-z0-9\[][A-Za-z0-9._:\-\]]*(/[a-z0-9._-]+)+(:[\w.-]{1,128})?(@sha\d+:[0-9a-f]{64,128})?"
+    r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9][A-Za-z0-9.-]*)(:\d{1,5})?(/[a-z0-9._-]+)+(:[\w.-]{1,128})?(@sha\d+:[0-9a-f]{64,128})?"
 )
 _FINAL: Final = re.compile(
     r"manifest unknown|name unknown|not known to registry|repository does not exist|resource is denied|denied:|"
@@ -34,6 +36,7 @@ _FINAL: Final = re.compile(
     r"StatusCode: 40[134]|status:? 40[134]|404 \(?Not Found", re.IGNORECASE,
 )  # fmt: skip
 """What a registry says when asking again would not help."""
+_NOT_HERE: Final = re.compile(r"no such image|image not known|unable to find", re.IGNORECASE)
 _NO_ROOM: Final = re.compile(r"no space left|disk quota exceeded", re.IGNORECASE)
 
 
@@ -61,7 +64,7 @@ class Podman:
     """The images of one agent."""
 
     def __init__(self, program: str, data_dir: Path) -> None:
-        self._root = data_dir / FOLDER
+        self._data_dir = data_dir
         self._program = program
 
     async def fetch(self, name: str, *, seconds: float, room: Callable[[], Awaitable[bool]]) -> None:
@@ -85,7 +88,9 @@ class Podman:
 
     async def described(self, name: str) -> Image | None:
         """The image of this name or id that is here; None when there is none."""
-        code, out, _ = await self._ask("image", "inspect", "--format", "json", plain(name))
+        code, out, said = await self._ask("image", "inspect", "--format", "json", plain(name))
+        if code and not _NOT_HERE.search(_last_line(said)):
+            raise UnreachableError(f"podman says: {_last_line(said)}")
         return None if code else self._image(json.loads(out)[0])
 
     async def kept(self) -> list[Kept]:
@@ -129,16 +134,43 @@ class Podman:
         return process.returncode or 0, out, said
 
     async def _start(self, *arguments: str) -> asyncio.subprocess.Process:
-        for name in ("store", "run", "tmp"):
-            (self._root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         return await asyncio.create_subprocess_exec(
-            self._program, "--root", str(self._root / "store"), "--runroot", str(self._root / "run"),
-            "--tmpdir", str(self._root / "run" / "tmp"), "--storage-driver", "overlay",
-            "--storage-opt", "overlay.skip_mount_home=true", "--events-backend", "none", "--log-level", "error",
-            *arguments,
+            self._program, *_settled(self._data_dir), *arguments,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "TMPDIR": str(self._root / "tmp")}, start_new_session=True,
+            env=_environment(self._data_dir), start_new_session=True,
         )  # fmt: skip
+
+
+def why_not(program: str, data_dir: Path) -> str:
+    """Empty when podman works here. The store is made then, so that `podman --root` finds it as it is."""
+    try:
+        asked = [program, *_settled(data_dir), "images", "--quiet"]
+        done = subprocess.run(
+            asked, env=_environment(data_dir), stdin=subprocess.DEVNULL, capture_output=True, timeout=ASK_SECONDS,
+            check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"podman could not be tried: {error}"
+    return f"podman says: {_last_line(done.stderr)}" if done.returncode else ""
+
+
+def _settled(data_dir: Path) -> list[str]:
+    """Where podman keeps the agent's images; these folders are there afterwards. Raises `OSError`."""
+    root, volatile = (
+        data_dir / FOLDER,
+        Path("/run") / own_name(data_dir),
+    )  # at most 50 characters, says podman
+    for folder in (root / "store", root / "tmp", volatile):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return [
+        "--root", str(root / "store"), "--runroot", str(volatile), "--tmpdir", str(volatile / "tmp"),
+        "--storage-driver", "overlay", "--storage-opt", "overlay.skip_mount_home=true",
+        "--events-backend", "none", "--log-level", "error",
+    ]  # fmt: skip
+
+
+def _environment(data_dir: Path) -> dict[str, str]:
+    return {**os.environ, "TMPDIR": str(data_dir / FOLDER / "tmp")}
 
 
 def reference(name: str) -> str:

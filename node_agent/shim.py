@@ -35,6 +35,9 @@ END_MARGIN_MS = 1_000
 SUPERVISOR_GRACE_MS = 5_000
 """Longest grace once the platform itself has gone."""
 
+TOO_LATE = "No contact with the platform for its lease: it was not started."
+"""Of a replica that waited here for so long (its image, its job's folder) that another may live elsewhere."""
+
 _LEASE = struct.Struct("<q")
 _ROOM_MAKING = ("preempted", "idle_suspended", "resized", "moved")
 """Outcomes of a stop after which the job goes on later: it has notice, and time to save itself."""
@@ -138,10 +141,12 @@ class Shim:
                      groups=self._group.paths(), mark=self._launch.preempt_file,
                      image=made_of and made_of["image"])  # fmt: skip
         os.close(self._node.lock)
-        failure = failure or self._start()
+        is_late = self._launch.lease_ms is not None and boottime_ms() >= self._lease_stop_at()
+        failure = failure or (TOO_LATE if is_late else self._start())
         if failure:
             self._group.remove()
-            self._record("ended", outcome="start_failed", sentence=failure[:SENTENCE_CHARS])
+            outcome = "node_lost" if is_late else "start_failed"
+            self._record("ended", outcome=outcome, sentence=failure[:SENTENCE_CHARS])
             self._hint()
             return
         self._record("running", pid=self._main, digest=made_of and made_of["digest"])

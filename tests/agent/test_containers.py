@@ -259,6 +259,7 @@ async def test_a_container_reaches_neither_the_node_nor_another_organization(box
         "groups": "mkdir /sys/fs/cgroup/x",
         "name": "hostname stolen",
         "unshare": "unshare -m true",
+        "a namespace of users": "unshare -r true",
         "chroot": "chroot / true",
         "raw": "ping -c 1 127.0.0.1",
         "capabilities": "grep -q 'CapBnd:.*[1-9a-f]' /proc/self/status",

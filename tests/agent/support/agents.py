@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from node_agent import cgroups, spool
-from node_agent.node import group_name
+from node_agent.datadir import own_name
 from node_agent.protocol import WantedChip, WantedReplica
 from tests.agent.support.server import TOKEN
 
@@ -99,7 +100,8 @@ class Agent:
                     spool.write_stop_request(base, {"outcome": "cancelled", "grace_ms": 0})
                     os.kill(pid, signal.SIGTERM)
                 time.sleep(0.05)
-        for parent in set(cgroups.detect(group_name(self.data_dir.resolve())).groups.values()):
+        shutil.rmtree(f"/run/{own_name(self.data_dir.resolve())}", ignore_errors=True)
+        for parent in set(cgroups.detect(own_name(self.data_dir.resolve())).groups.values()):
             for entry in os.scandir(parent):
                 if entry.is_dir():
                     cgroups.remove_group(entry.path)
