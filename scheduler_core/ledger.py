@@ -349,8 +349,13 @@ class Ledger(Trial):
         for some in (self.elastic, self.spare, self.unsaved):
             some.discard(attempt.id)
         if attempt.preemptible and not attempt.departing:
-            listed = self.preemptible_of[attempt.team][attempt.priority]
+            of_team = self.preemptible_of[attempt.team]
+            listed = of_team[attempt.priority]
             del listed[bisect_left(listed, self._listed(attempt))]
+            if not listed:
+                del of_team[attempt.priority]
+            if not of_team:
+                del self.preemptible_of[attempt.team]
         by = tenant(attempt.organization, attempt.isolation)
         for placement in attempt.placements:
             self._running_on[placement.node].discard(attempt.id)

@@ -47,6 +47,8 @@ class Consolidation:
         start = self._ledger.mark()
         if not self._may_be_enough() or not self._clear_nodes():
             return None
+        if not self._moves:
+            return None
         swayed, self._rights.swayed = self._rights.swayed, True
         for moved in sorted(self._moves, key=self._loss, reverse=True):
             rest = {attempt: new for attempt, new in self._moves.items() if attempt != moved}
