@@ -216,6 +216,7 @@ def divided(make_agent: Callable[..., Agent], folder: Path) -> Iterator[Path]:
     agent = make_agent()
     agent.start(env={"PYTHONPATH": str(folder), "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"})
     yield agent.data_dir / "mps" / "0"
+    agent.kill()  # else it would start those anew that have quit
     for chip in (agent.data_dir / "mps").iterdir():
         ask(chip, "quit")
 
