@@ -86,7 +86,9 @@ class Job(models.Model):
         "tenancy.Organization", models.CASCADE, related_name="jobs", db_index=False, db_constraint=False
     )
     team = models.ForeignKey("tenancy.Team", models.PROTECT, related_name="jobs", db_index=False)
-    cell = models.ForeignKey("cluster.Cell", models.PROTECT, related_name="+", db_index=False)
+    cell = models.ForeignKey(
+        "cluster.Cell", models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs", db_index=False)
     set = models.ForeignKey(JobSet, models.CASCADE, null=True, related_name="jobs", db_index=False)
     index = models.PositiveIntegerField(null=True)
@@ -157,7 +159,9 @@ class Job(models.Model):
             models.Index(fields=["user", "-id"], name="job_by_user"),
             GinIndex(OpClass(Upper("name"), "gin_trgm_ops"), name="job_name_parts"),
             GinIndex(fields=["labels"], name="job_labels", condition=~Q(labels={})),
-            models.Index(fields=["start_after"], condition=Q(state="held"), name="job_held_until"),
+            models.Index(
+                fields=["start_after"], name="job_held_until", condition=Q(state="held", start_after__isnull=False)
+            ),
             models.Index(
                 fields=["deadline"], name="job_by_deadline",
                 condition=Q(deadline__isnull=False, state__in=["held", "queued", "suspended", "active"]),
