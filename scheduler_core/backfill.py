@@ -257,6 +257,8 @@ class Backfill:
 
     def opened_to(self, kind: JobClass, ask: Callable[[JobClass], T]) -> T:
         """What `ask` answers while nodes that close are open to this class where it may use them (B5)."""
+        if not self._closing.closed:
+            return ask(kind)
         mark = self._ledger.mark()
         self._closing.open_to(kind)
         answer = ask(kind)
@@ -303,16 +305,17 @@ class Backfill:
         self, choices: Sequence[tuple[JobClass, str]], only: Collection[Id] | None = None
     ) -> Opening | None:
         shades = [self._shade(stands) for stands in self.standing]
-        found: list[tuple[int, int, Opening]] = []
-        for rank, (choice, chip_type) in enumerate(choices):
+        best: tuple[int, Opening] | None = None
+        for choice, chip_type in choices:
             closing = self._closing.of(choice)
             view = View(self._ledger, self._horizon, self.now, shades, closing, self._what_started())
             fitting = self._placer.ranking(choice, chip_type).nodes() if only is None else ()
-            opening = earliest(view, choice, chip_type, fitting, only)
-            if opening is not None:
-                by_finish = choice.choose is Choose.EARLIEST_FINISH
-                found.append((self.finish(opening) if by_finish else opening.at, rank, opening))
-        return min(found, key=lambda option: option[:2])[2] if found else None
+            run = self._run_on(choice, chip_type) if choice.choose is Choose.EARLIEST_FINISH else 0
+            before = None if best is None else best[0] - run
+            opening = earliest(view, choice, chip_type, fitting, only, before)
+            if opening is not None and (best is None or opening.at + run < best[0]):
+                best = opening.at + run, opening
+        return None if best is None else best[1]
 
     def _what_started(self) -> list[Release]:
         """What this cycle's starts give back, in order."""
@@ -342,8 +345,11 @@ class Backfill:
         """When the gang is expected to have ended if it starts there (P5): its run time on a chip of the
         reference's speed, at the speed of these chips.
         """
-        run = self._policy.run_time if opening.kind.run_time is None else opening.kind.run_time
-        return opening.at + run * 1000 // max(self._ledger.speed(opening.chip_type), 1)
+        return opening.at + self._run_on(opening.kind, opening.chip_type)
+
+    def _run_on(self, kind: JobClass, chip_type: str) -> int:
+        run = self._policy.run_time if kind.run_time is None else kind.run_time
+        return run * 1000 // max(self._ledger.speed(chip_type), 1)
 
     def _admits(self, kind: JobClass, chip_type: str) -> bool:
         """Whether quota would let the gang start now (F1, F4, F5)."""

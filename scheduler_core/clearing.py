@@ -75,7 +75,7 @@ class Clearing:
     ) -> None:
         self._job, self._kind, self._chip_type, self._rung = job, kind, chip_type, rung
         self._ledger, self._placer, self._rights = ledger, placer, rights
-        self._most_nodes = max(policy.max_nodes_searched, CHOICES * kind.gang.minimum)
+        self._most_nodes = most_nodes(kind, policy)
         self._gone: Gone = {}
         self._grounds: dict[Id, Ground | None] = {}
         self._takeable: dict[Id, bool] = {}
@@ -391,6 +391,11 @@ class Clearing:
             for attempt in (self._ledger.running[attempt] for attempt in self._gone)
             if attempt.team != self._job.team and (ground := self._ground(attempt)) is not None
         )
+
+
+def most_nodes(kind: JobClass, policy: Policy) -> int:
+    """So many nodes one search looks at."""
+    return max(policy.max_nodes_searched, CHOICES * kind.gang.minimum)
 
 
 def may_free_enough(node: Id, request: Request, leaving: Iterable[Running], ledger: Ledger) -> bool:

@@ -7,7 +7,7 @@ Chips stand in a row by index, then by id. Nothing is decided here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, TypeAlias
@@ -185,8 +185,7 @@ class Columns:
         unready = None if node.ready else node.unready_because or "not ready"
         self._node_array[row] = (
             node.id, node.pool, slice_step, self._unready_code(unready), node.cpu, node.memory, node.cpu,
-            node.memory, len(ordered), types, int(alike), 0, 0, 0, 0, -1, like,
-            int(node.images),
+            node.memory, len(ordered), types, int(alike), 0, 0, 0, 0, -1, like, int(node.images),
         )  # fmt: skip
         self.built += 1
         self._settle(row, 0, 0)
@@ -243,15 +242,39 @@ class Columns:
         row = self.rows[node]
         return int(self.nodes[row, FREE_CPU]), int(self.nodes[row, FREE_MEMORY])
 
+    def hosts_left(self, nodes: Sequence[Id]) -> tuple[Ints, Ints]:
+        """The same of many nodes at once."""
+        rows = [self.rows[node] for node in nodes]
+        return self._node_array[rows, FREE_CPU], self._node_array[rows, FREE_MEMORY]
+
+    def chips_left(self, chips: Sequence[Id]) -> tuple[Ints, Ints, Ints]:
+        """Of each chip the milli-chips and the memory that are left, and how strongly its parts are kept apart."""
+        places = np.array([self._places[chip] for chip in chips], np.int64).reshape(len(chips), 2)
+        left = self._chip_array[places[:, 0], places[:, 1]]
+        return left[:, FREE_MILLI], left[:, FREE_CHIP_MEMORY], left[:, SLICING]
+
+    def tenants(self, chip: Id) -> Iterable[Tenant]:
+        """Who holds parts of the chip."""
+        return self._holders.get(chip, ())
+
     def untouched(self, node: Id) -> int:
         """How many healthy chips of the node nobody holds; none where there is no such node."""
         row = self.rows.get(node)
         return 0 if row is None else int(self.nodes[row, UNTOUCHED])
 
-    def free_milli(self, chip_type: str) -> int:
-        """Milli-chips of the type that nobody holds, wherever they are."""
-        of_type = self._chip_array[:, :, TYPE] == self.type_code(chip_type)
-        return int(self._chip_array[:, :, FREE_MILLI][of_type].clip(0).sum())
+    def has_free(self, milli: int, chip_type: str) -> bool:
+        """Whether nobody holds so many milli-chips of the type, wherever; whole chips come first, mostly enough."""
+        nodes, chips, code = self._node_array, self._chip_array, self.type_code(chip_type)
+        alike = (nodes[:, CHIPS] > 0) & (nodes[:, ALIKE] == 1) & (chips[:, 0, TYPE] == code)
+        if milli <= int(nodes[alike, UNTOUCHED].sum()) * WHOLE_CHIP:
+            return True
+        return milli <= int(chips[:, :, FREE_MILLI][chips[:, :, TYPE] == code].clip(0).sum())
+
+    def free_on(self, node: Id, chip_type: str) -> int:
+        """Milli-chips of the type that nobody holds on this node; KeyError where there is none."""
+        row, code = self.rows[node], self.type_code(chip_type)
+        left = self._chip_array[row, : len(self.chip_ids[row])].tolist()
+        return sum([max(chip[FREE_MILLI], 0) for chip in left if chip[TYPE] == code])
 
     def chip(self, chip: Id) -> ChipState:
         """What is left of this chip; KeyError where no node has it."""

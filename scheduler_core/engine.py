@@ -23,6 +23,7 @@ from scheduler_core.invariants import enforce, excesses
 from scheduler_core.ledger import Ledger
 from scheduler_core.lending import Lending
 from scheduler_core.lending_laws import enforce_lending
+from scheduler_core.lineup import Lineup
 from scheduler_core.model import AllocationKind, FeedEvent, Id, Job, Remove, Running, Snapshot, Team, Upsert
 from scheduler_core.ordering import JobClass, Line, Turn, Waiting
 from scheduler_core.placement import Placer
@@ -54,6 +55,7 @@ class Scheduler:
         self._waiting = Waiting(snapshot.jobs, policy, snapshot.teams)
         self._sharing = Sharing(self._ledger)
         self._placer = Placer(self._ledger)
+        self._lineup = Lineup(self._ledger, self._placer)
         self._horizon = Horizon(self._ledger, policy)
         self._backfill = Backfill(self._ledger, policy, self._horizon, self._waiting, self._placer)
         self._alternatives = Alternatives(self._ledger, policy, self._backfill)
@@ -71,17 +73,40 @@ class Scheduler:
             self._take_back,
             self._lending,
         )
+        self._living = self._waiting.jobs.keys() & self._ledger.live_of_job.keys()
+        """Waiting jobs whose earlier attempt still lives."""
 
     def apply(self, events: Iterable[FeedEvent]) -> None:
         """Know what these events say, in their order. An event told twice changes nothing."""
         for event in events:
             if isinstance(event, Upsert) and isinstance(event.row, Job):
                 self._waiting.note(event.row)
+                self._note_living(event.row.id)
             elif isinstance(event, Remove) and event.kind is Job:
                 self._waiting.forget(event.id)
+                self._living.discard(event.id)
+            elif isinstance(event, Upsert) and isinstance(event.row, Running):
+                self._note_of_job(event, event.row.id, event.row.job)
+            elif isinstance(event, Remove) and event.kind is Running:
+                self._note_of_job(event, event.id, None)
             else:
                 self._ledger.note(event)
                 self._note_for_the_line(event)
+
+    def _note_of_job(self, event: FeedEvent, attempt: Id, job: Id | None) -> None:
+        """What the event says of this attempt is known, and whether the jobs that it was and is of live."""
+        before = self._ledger.live(attempt)
+        self._ledger.note(event)
+        self._note_for_the_line(event)
+        for whose in {job, before.job if before else None}:
+            if whose is not None and whose in self._waiting.jobs:
+                self._note_living(whose)
+
+    def _note_living(self, job: Id) -> None:
+        if job in self._ledger.live_of_job:
+            self._living.add(job)
+        else:
+            self._living.discard(job)
 
     def decide(self, now: int) -> Decision:
         """What to start now, and why everybody else waits (S2, X1).
@@ -96,7 +121,7 @@ class Scheduler:
         shares = self._sharing.shares(self._waiting.demand(self._ledger))
         guests = guest_use(self._ledger, self._policy.guest_weight)
         standing = Standing(self._ledger, shares, now, self._policy.half_life, guests)
-        living = self._waiting.jobs.keys() & self._ledger.live_of_job.keys()
+        living = set(self._living)
         over = excesses(self._ledger)
         self._alternatives.begin()
         self._take_back.begin_cycle(now, shares)
@@ -214,7 +239,7 @@ class Scheduler:
         """Who waits, in the order of this cycle; in a large cell served in stretches."""
         if self._ledger.shelves.serve():
             line = Stretches(
-                self._waiting, standing, self._ledger, self._placer, self._backfill, passed_over, reserved
+                self._waiting, standing, self._ledger, self._lineup, self._backfill, passed_over, reserved
             )
             if line.exact:
                 return line
@@ -287,6 +312,8 @@ class Scheduler:
         """A verdict for every class with somebody left, the earliest first (X1)."""
         self._started = len(units)
         self._backfill.step_aside()
+        for cohort in self._waiting.cohorts():
+            self._placer.note_asked(cohort.kind)
         self._placer.count_nodes()
         verdicts = []
         settled = units.keys() | pending.keys() | living

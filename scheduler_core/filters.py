@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -45,21 +46,44 @@ class Rejection(NamedTuple):
 class Census:
     """Every node of a cell that cannot take a replica, by why."""
 
-    def __init__(self, counts: Sequence[Sequence[int]], not_ready: Iterable[str], request: Request) -> None:
-        self.by_why: Counter[Why] = Counter({why: counts[why][COUNT] for why in Why if counts[why][COUNT]})
-        self.fitting = counts[FITS][COUNT]
-        """Nodes that can take one."""
-        self.not_ready = tuple(sorted(not_ready))
-        """Why nodes that would do are out of service."""
-        self._counts = counts
-        self._request = request
+    def __init__(
+        self,
+        request: Request,
+        sums: tuple[int, int, int],
+        counts: Ints,
+        out: Ints,
+        reasons: Sequence[str],
+    ) -> None:
+        """`counts` and `out` as `count_nodes` has them for one need; `reasons` for which nodes are out of service."""
+        self.fitting, self.never, furthest = sums
+        """Nodes that can take one, and that could not at any time, whatever is held of them and in service."""
+        self.furthest = furthest if furthest >= 0 else len(Why)
+        """How far a node came through the filters, as a number; beyond all of them where none was rejected."""
+        self._request, self._table, self._out, self._reasons = request, counts, out, reasons
+
+    @cached_property
+    def _counts(self) -> list[list[int]]:
+        counts: list[list[int]] = self._table.tolist()
+        return counts
+
+    @cached_property
+    def by_why(self) -> Counter[Why]:
+        """How many nodes were rejected for each reason, where any was."""
+        counts = self._counts
+        return Counter({why: counts[why][COUNT] for why in Why if counts[why][COUNT]})
 
     @property
+    def not_ready(self) -> tuple[str, ...]:
+        """Why nodes that would do are out of service."""
+        told = zip(self._reasons, self._out[1:].tolist(), strict=True)
+        return tuple(sorted(why for why, count in told if count))
+
+    @cached_property
     def nearest(self) -> Rejection | None:
         """Of a node that came furthest through the filters, with the most of what is lacking."""
-        why = max(self.by_why, default=None)
-        if why is None:
+        if self.furthest == len(Why):
             return None
+        why = Why(self.furthest)
         asked = 0
         if why in (Why.HOST_CPU_TOO_SMALL, Why.CPU_BUSY):
             asked = self._request.cpu
@@ -76,20 +100,24 @@ class Census:
         return max((self._counts[why][MOST_ALSO] for why in whys if why in self.by_why), default=0)
 
 
-def take_census(needs: Sequence[Need], columns: Columns) -> list[Census]:
-    """For each need every node that cannot take a replica, by why; all of them in one pass."""
-    if not needs:
-        return []
-    asked, pools = in_numbers(needs, columns)
+def take_census(needs: Sequence[Need], numbers: tuple[Ints, Ints], columns: Columns) -> list[Census]:
+    """For each need, also given in numbers, every node that cannot take a replica, by why; all of them in one pass."""
+    asked, pools = numbers
     reasons = columns.unready()
     counts = np.zeros((len(needs), FITS + 1, 4), np.int64)
     out_of_service = np.zeros((len(needs), len(reasons) + 1), np.int64)
     tables = [*columns.like_by_like(), asked, pools, counts, out_of_service]
     count = columns.over(count_nodes)
     count(columns.nodes, columns.chips, *(columns.readable(table) for table in tables))
+    fitting = counts[:, FITS, COUNT].tolist()
+    met = counts[:, FITS - 1 :: -1, COUNT] > 0
+    furthest = np.where(met.any(axis=1), FITS - 1 - met.argmax(axis=1), -1).tolist()
+    never = counts[:, : Why.NOT_READY, COUNT].sum(axis=1).tolist()
     return [
-        Census(counted, [why for why, count in zip(reasons, out[1:], strict=True) if count], need.request)
-        for need, counted, out in zip(needs, counts.tolist(), out_of_service.tolist(), strict=True)
+        Census(need.request, sums, of_need, out, reasons)
+        for need, sums, of_need, out in zip(
+            needs, zip(fitting, never, furthest, strict=True), counts, out_of_service, strict=True
+        )
     ]
 
 

@@ -5,12 +5,12 @@ Expected ends are beliefs: what is wrong with them costs time, never correctness
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Placement, Running
+from scheduler_core.ordered import Ordered
 from scheduler_core.ordering import longest_run
 from scheduler_core.policy import MINUTE, Policy, last_beat, next_beat
 from scheduler_core.shape import Tenant, tenant
@@ -84,12 +84,12 @@ class Horizon:
         """Attempts whose expected end moves on with time: told to go, or past their bound."""
         for attempt in ledger.running.values():
             self._ends_of[attempt.id] = self._expected(attempt)
-        self._ends = sorted(end for ends in self._ends_of.values() for end in ends)
+        self._ends = Ordered(end for ends in self._ends_of.values() for end in ends)
 
     def begin(self, now: int) -> None:
         """Every expected end lies after this instant. What is overdue, or told to go, is expected anew."""
         before, self._now = self._now, now
-        overdue = self._ends if now < before else self._ends[: bisect_left(self._ends, (now + 1,))]
+        overdue = list(self._ends) if now < before else self._ends.before((now + 1,))
         for attempt in sorted({attempt for _, _, attempt in overdue} | self._moving):
             self.note(self._ledger.running[attempt])
 
@@ -105,26 +105,28 @@ class Horizon:
             self._moving.add(attempt.id)
         self._ends_of[attempt.id] = ends
         for end in ends:
-            insort(self._ends, end)
+            self._ends.add(end)
 
     def forget(self, attempt_id: Id) -> None:
         """This attempt has ended; one that never lived is left alone."""
         for end in self._ends_of.pop(attempt_id, ()):
-            del self._ends[bisect_left(self._ends, end)]
+            self._ends.remove(end)
         self._moving.discard(attempt_id)
 
     def turns(self, now: int) -> int | None:
         """The next instant at which an expected end is another, with nothing heard of its attempt (S6)."""
-        return next_beat(now) if self._moving else next((end[0] for end in self._ends[:1]), None)
+        return next_beat(now) if self._moving else next((end[0] for end in self._ends), None)
 
-    def releases(self, only: Collection[Id] | None = None) -> Iterator[Release]:
-        """What running work gives back, in order; `only`: on these nodes. What is promised to somebody stays
-        held.
+    def releases(
+        self, matters: Callable[[Id], bool], only: Collection[Id] | None = None
+    ) -> Iterator[Release]:
+        """What running work gives back on the nodes that matter, in order; `only`: on these nodes. What is promised
+        to somebody stays held.
         """
         running = self._ledger.running
         promised = {attempt for promise in self._ledger.promises.values() for attempt in promise.attempts}
         for at, node, attempt_id in self._ends if only is None else self._ends_on(only):
-            if attempt_id not in promised:
+            if matters(node) and attempt_id not in promised:
                 attempt = running[attempt_id]
                 places = attempt.placements
                 if len(places) > 1:

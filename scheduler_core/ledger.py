@@ -134,6 +134,11 @@ class Ledger(Trial):
         """The different memory sizes that chips of this type have, least first."""
         return sorted({memory for name, _, memory in self._kinds if name == chip_type})
 
+    def sizes(self) -> tuple[Any, ...]:
+        """What least charges and the order of chip types depend on: which chips there are, and how they are cut."""
+        step = min((pool.slice_step for pool in self.pools.values()), default=1)
+        return self.chip_types(), frozenset(self._kinds), step
+
     def speed(self, chip_type: str) -> int:
         """Relative speed of the fastest chips of the type; the reference's where there are none (Q4)."""
         return max((speed for name, speed, _ in self._kinds if name == chip_type), default=REFERENCE_SPEED)
@@ -369,12 +374,13 @@ class Ledger(Trial):
     def stand(self, attempt_id: Id, level: int) -> None:
         """This live attempt stands on this service level from now on."""
         attempt = self.running[attempt_id]
-        listed = [] if attempt.departing else self.preemptible_of[attempt.team][attempt.priority]
-        if not attempt.departing:
-            del listed[bisect_left(listed, self._listed(attempt))]
+        before = self._listed(attempt)
         self.levels[attempt_id] = level
-        if not attempt.departing:
-            insort(listed, self._listed(attempt))
+        after = self._listed(attempt)
+        if before != after and not attempt.departing:
+            listed = self.preemptible_of[attempt.team][attempt.priority]
+            del listed[bisect_left(listed, before)]
+            insort(listed, after)
 
     # -- what is tried ------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ class Consolidation:
         """Whether as much is free as the gang needs, in whatever pieces: moves make no more of it."""
         gang = self._kind.gang
         needed = gang.minimum * (gang.request.chips * WHOLE_CHIP or gang.request.milli)
-        return not needed or needed <= self._ledger.columns.free_milli(self._chip_type)
+        return not needed or self._ledger.columns.has_free(needed, self._chip_type)
 
     def _fits_with(self, moves: dict[Id, tuple[Placement, ...]], start: int) -> bool:
         """Whether the gang fits once these have moved; they are moved in the trial afterwards."""

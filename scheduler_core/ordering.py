@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from scheduler_core.fairness import least_charge
 from scheduler_core.ledger import Ledger
@@ -83,30 +83,37 @@ class JobClass:
     @classmethod
     def of(cls, job: Job, policy: Policy = DEFAULT, *, per_user: bool = False) -> JobClass:
         """The class of this job."""
-        capped = job.set is not None and job.set_cap is not None
-        set_, cap = (job.set, job.set_cap) if capped else (None, None)
-        return cls(
-            job.team,
-            job.organization,
-            job.gang,
-            job.pools,
-            job.preemptible,
-            set_,
-            cap,
-            job.priority,
-            level_of(job, policy),
-            job.user if per_user else None,
-            expected_run(job, policy),
-            longest_run(job, policy),
-            job.others,
-            job.choose,
-        )
+        return cls(*_facts_of(job, policy, per_user=per_user))
 
     def alternatives(self) -> tuple[JobClass, ...]:
         """The class with each of its gangs alone, in order (P5)."""
         if not self.others:
             return (self,)
         return tuple(replace(self, gang=gang, others=()) for gang in (self.gang, *self.others))
+
+
+Facts: TypeAlias = tuple[Any, ...]
+"""What makes a class, in the order of its fields."""
+
+
+def _facts_of(job: Job, policy: Policy, *, per_user: bool) -> Facts:
+    capped = job.set is not None and job.set_cap is not None
+    return (
+        job.team,
+        job.organization,
+        job.gang,
+        job.pools,
+        job.preemptible,
+        job.set if capped else None,
+        job.set_cap if capped else None,
+        job.priority,
+        level_of(job, policy),
+        job.user if per_user else None,
+        expected_run(job, policy),
+        longest_run(job, policy),
+        job.others,
+        job.choose,
+    )
 
 
 def inside_guarantee(kind: JobClass, chip_type: str, ledger: Ledger) -> bool:
@@ -171,7 +178,7 @@ class Waiting:
     def __init__(self, jobs: Iterable[Job], policy: Policy = DEFAULT, teams: Iterable[Team] = ()) -> None:
         self.jobs: dict[Id, Job] = {}
         self._policy = policy
-        self._cohorts: dict[JobClass, Cohort] = {}
+        self._cohorts: dict[Facts, Cohort] = {}
         self._cohort_of: dict[Id, Cohort] = {}
         self._in_order: list[Cohort] | None = None
         """All of them, while nobody has come or gone since they were put in order."""
@@ -184,11 +191,11 @@ class Waiting:
         if self.jobs.get(job.id) == job:
             return
         self.forget(job.id)
-        kind = JobClass.of(job, self._policy, per_user=job.team in self._capping)
-        cohort = self._cohorts.get(kind)
+        facts = self._facts_of(job)
+        cohort = self._cohorts.get(facts)
         if cohort is None:
-            cohort = self._cohorts[kind] = Cohort(kind)
-        cohort.enter(place_of(job, kind))
+            cohort = self._cohorts[facts] = Cohort(JobClass(*facts))
+        cohort.enter(place_of(job, cohort.kind))
         self._in_order = None
         self.jobs[job.id] = job
         self._cohort_of[job.id] = cohort
@@ -202,7 +209,7 @@ class Waiting:
         cohort.leave(place_of(job, cohort.kind))
         self._in_order = None
         if not cohort.places:
-            del self._cohorts[cohort.kind]
+            del self._cohorts[self._facts_of(job)]
 
     def note_team(self, team: Id, *, caps_users: bool) -> None:
         """The team caps its users, or does not: that decides whether their jobs are alike (F5)."""
@@ -214,6 +221,9 @@ class Waiting:
         (self._capping.add if caps_users else self._capping.discard)(team)
         for job in jobs:
             self.note(job)
+
+    def _facts_of(self, job: Job) -> Facts:
+        return _facts_of(job, self._policy, per_user=job.team in self._capping)
 
     def kind_of(self, job_id: Id) -> JobClass:
         """The class of a waiting job."""

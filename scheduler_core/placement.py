@@ -9,10 +9,10 @@ in one domain of the topology after the other, so that a domain in which the gan
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
-from typing import Final
+from typing import Any, Final
 
 from scheduler_core.fairness import room
-from scheduler_core.filters import take_census
+from scheduler_core.filters import take_census, together
 from scheduler_core.fit import Need
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Gang, Id, Placement, Request
@@ -32,14 +32,36 @@ LEAST_KEPT: Final = 16
 """and no fewer than these."""
 
 
+class Asked:
+    """What classes ask for that ask alike, whoever they are."""
+
+    __slots__ = ("answer", "asked_in", "rankings")
+
+    def __init__(self, rankings: tuple[tuple[str, Ranking], ...]) -> None:
+        self.rankings = rankings
+        """By chip type in the order to try."""
+        self.asked_in = -1
+        """The last cycle in which one of them did."""
+        self.answer: tuple[int, Any] = (-1, None)
+        """Of which state of the nodes it was last said why they wait, and what."""
+
+
 class Placer:
     """Finds placements on a ledger, and keeps its nodes in order for every need it was asked about."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._rankings: dict[Need, Ranking] = {}
-        self._of_class: dict[JobClass, tuple[tuple[str, Ranking], ...]] = {}
-        """The rankings asked for in this cycle, by chip type in the order to try."""
+        self._of_class: dict[JobClass, Asked] = {}
+        self._alike: dict[tuple[Gang, tuple[tuple[str, Ranking], ...]], Asked] = {}
+        """The same, once for all classes that ask alike."""
+        self._types: tuple[str, ...] = ()
+        """The cell's chip types in this cycle."""
+        self.forgotten = 0
+        """How often rankings were forgotten: whoever keeps some asks for them anew then."""
+        self._counted: list[Ranking] = []
+        """Whose nodes were counted last; and what those need, in numbers."""
+        self._numbers = together([])
         self._cycle = 0
         self._made = 0
         """Rankings so far."""
@@ -47,7 +69,11 @@ class Placer:
     def begin_cycle(self) -> None:
         """What has long been out of use is gone."""
         self._cycle += 1
-        self._of_class.clear()
+        if self._types != self._ledger.chip_types():
+            self._types = self._ledger.chip_types()
+            self._of_class.clear()
+            self._alike.clear()
+            self.forgotten += 1
         if self._cycle % KEEP_CYCLES == 0:
             self._forget_needs_out_of_use()
 
@@ -116,7 +142,9 @@ class Placer:
         """
         ranking = self.ranking(kind, chip_type)
         known: tuple[int, int] | None = ranking.known.get(kind.gang)
-        if known is None and is_single(kind.gang):
+        if known is None and ranking.is_known_to_be_full:
+            known = ranking.known[kind.gang] = 0, 0
+        elif known is None and is_single(kind.gang):
             known = ranking.known[kind.gang] = next(((1, seat.charge) for seat in ranking.best(1)), (0, 0))
         elif known is None:
             mark = self._ledger.mark()
@@ -129,7 +157,11 @@ class Placer:
     def count_nodes(self) -> None:
         """For every need asked for in this cycle it is known why nodes cannot take it (P1)."""
         asked = [ranking for ranking in self._rankings.values() if ranking.asked_in == self._cycle]
-        counted = take_census([ranking.need for ranking in asked], self._ledger.columns)
+        if not asked:
+            return
+        if asked != self._counted:
+            self._counted, self._numbers = asked, together([ranking.numbers for ranking in asked])
+        counted = take_census([ranking.need for ranking in asked], self._numbers, self._ledger.columns)
         for ranking, census in zip(asked, counted, strict=True):
             ranking.learn(census)
 
@@ -148,11 +180,20 @@ class Placer:
 
     def rankings_of(self, kind: JobClass) -> tuple[tuple[str, Ranking], ...]:
         """The nodes for one replica of this class on each chip type, in the order to try."""
+        return self.asked_by(kind).rankings
+
+    def asked_by(self, kind: JobClass) -> Asked:
+        """What this class asks for, as do all that ask alike."""
         known = self._of_class.get(kind)
         if known is None:
             names = self.chip_types(kind.gang.request)
-            known = tuple((name, self._ranking_for(kind, name)) for name in names)
+            rankings = tuple((name, self._ranking_for(kind, name)) for name in names)
+            known = self._alike.setdefault((kind.gang, rankings), Asked(rankings))
             self._of_class[kind] = known
+        if known.asked_in != self._cycle:
+            known.asked_in = self._cycle
+            for _, ranking in known.rankings:
+                ranking.asked_in = self._cycle
         return known
 
     def _ranking_for(self, kind: JobClass, chip_type: str) -> Ranking:
@@ -169,9 +210,13 @@ class Placer:
         return ranking
 
     def _forget_needs_out_of_use(self) -> None:
-        for need, ranking in list(self._rankings.items()):
-            if self._cycle - ranking.asked_in >= KEEP_CYCLES:
-                del self._rankings[need]
+        since = self._cycle - KEEP_CYCLES
+        self._rankings = {
+            need: ranking for need, ranking in self._rankings.items() if ranking.asked_in > since
+        }
+        self._of_class = {kind: asked for kind, asked in self._of_class.items() if asked.asked_in > since}
+        self._alike = {what: asked for what, asked in self._alike.items() if asked.asked_in > since}
+        self.forgotten += 1
 
     def _seats_one(self, kind: JobClass, chip_type: str, ranking: Ranking) -> bool:
         """Whether a single replica would have a seat that its team may be charged for."""

@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from scheduler_core.census import Why
 from scheduler_core.columns import Ints
 from scheduler_core.filters import Census, in_numbers, take_census
 from scheduler_core.fit import Need
@@ -64,7 +63,8 @@ class Ranking:
         self._stamp = ledger.stamps.now
         self._known: dict[Hashable, Any] = {}
         self._known_at = {self._stamp: self._known}
-        self._ever: tuple[int, int] | None = None
+        self._counted: tuple[int, int] | None = None
+        """Of the last census: as of which nodes, and how many could not take a replica at any time."""
         asked, pools = in_numbers([need], self._columns)
         seats, head = np.zeros((kept + BEHIND, SEAT_FIELDS), np.int64), np.zeros(HEAD_FIELDS, np.int64)
         self._arrays = asked, pools, seats, head
@@ -79,22 +79,27 @@ class Ranking:
         return self.census.fitting
 
     @property
+    def is_known_to_be_full(self) -> bool:
+        """Whether the nodes were counted as they are now, and none of them can take a replica."""
+        counted: Census | None = self.known.get("census")
+        return counted is not None and not counted.fitting
+
+    @property
     def census(self) -> Census:
         """Every other node, by why it cannot."""
         counted: Census | None = self.known.get("census")
         if counted is None:
-            (counted,) = take_census([self.need], self._columns)
+            (counted,) = take_census([self.need], self.numbers, self._columns)
             self.learn(counted)
         return counted
 
     @property
     def ever(self) -> int:
         """How many nodes could take a replica at some time, whatever is held of them and in service now."""
-        if self._ever is None or self._ever[0] != self._columns.built:
-            census = self.census
-            never = sum(count for why, count in census.by_why.items() if why < Why.NOT_READY)
-            self._ever = self._columns.built, len(self._columns.rows) - never
-        return self._ever[1]
+        if self._counted is None or self._counted[0] != self._columns.built:
+            self.learn(self.census)
+        assert self._counted is not None
+        return len(self._columns.rows) - self._counted[1]
 
     @property
     def numbers(self) -> tuple[Ints, Ints]:
@@ -104,6 +109,7 @@ class Ranking:
     def learn(self, census: Census) -> None:
         """This is the census of the nodes as they are now."""
         self.known["census"] = census
+        self._counted = self._columns.built, census.never
 
     @property
     def known(self) -> dict[Hashable, Any]:
@@ -139,7 +145,7 @@ class Ranking:
         """The best seat, if there is one; found once, until a node changes."""
         known = self.known
         if "first" not in known:
-            best = self._best_one()
+            best = None if self.is_known_to_be_full else self._best_one()
             known["first"] = [] if best is None else [self._seat(best)]
         return known["first"]  # type: ignore[no-any-return]
 
@@ -171,6 +177,8 @@ class Ranking:
 
     def nodes(self) -> list[Id]:
         """Every node that can take a replica, in no order."""
+        if self.known.get("first") == []:
+            return []
         columns, (asked, pools, seats, _) = self._columns, self._readable()
         found = np.zeros(self._rows, np.int64)
         look = columns.over(rows_with_seats)

@@ -70,6 +70,7 @@ class Rights:
         self._shares = shares
         self._listed: dict[tuple[Id, int, int], ToLookAt] = {}
         self._allowed: dict[Id, bool] = {}
+        self._anything: dict[int, bool] = {}
         self._sort_of: dict[Id, Sort] = {}
         self._sorts: dict[Hashable, Sort] = {}
         self._levels_of: dict[tuple[Id, Id], list[Level]] = {}
@@ -98,8 +99,20 @@ class Rights:
             known = self._listed[key] = ToLookAt(entries, list(of_sort.values()))
         return known
 
+    def allow_anything(self, looks: int) -> bool:
+        """Whether so many looks find any work that this cycle may take; where not, no search finds any."""
+        known = self._anything.get(looks)
+        if known is None:
+            lists = (
+                (team, priority) for team, some in self._ledger.preemptible_of.items() for priority in some
+            )
+            known = self._anything[looks] = any(self.listed(*whose, looks).entries for whose in lists)
+        return known
+
     def _allows(self, attempt: Running) -> bool:
         """What R1 says of it for the whole cycle."""
+        if self.now - attempt.started < self._policy.min_runtime:
+            return False
         known = self._allowed.get(attempt.id)
         if known is None:
             known = self._allowed[attempt.id] = self._says_r1(attempt)

@@ -25,7 +25,8 @@ from scheduler_core.slices import host_cpu_claim
 from scheduler_core.topology import Domain, domain_of
 
 MAX_ENDS: Final = 50_000
-"""Ends that one search walks past; a gang that fits only after more of them gets no reservation yet."""
+"""Ends that one search walks past, on nodes that might do; a gang that fits only after more of them gets no
+reservation yet."""
 
 NO_ROOM: Final = -1
 """Of a node whose chips of the type are too few for one replica, however many are free."""
@@ -73,13 +74,16 @@ def earliest(
     chip_type: str,
     fitting: Iterable[Id],
     only: Collection[Id] | None = None,
+    before: int | None = None,
 ) -> Opening | None:
     """The earliest instant from now on at which the gang fits on this chip type, with what the trial and the
     shades hold kept from it; None where it never does, as far as can be seen. `fitting`: the nodes that can
-    take a replica now. `only`: on these nodes.
+    take a replica now. `only`: on these nodes. From the instant `before` on nobody wants to know.
     """
     search = _Search(view, kind, chip_type, fitting, only)
-    ends = merge(view.horizon.releases(only), view.started, _ends_of(view), key=instant_and_node)
+    ends = merge(
+        view.horizon.releases(search.may_do, only), view.started, _ends_of(view), key=instant_and_node
+    )
     at, node = view.now, None
     for count, release in enumerate(ends):
         if (release.at, release.node) != (at, node):
@@ -88,7 +92,7 @@ def earliest(
             if search.done(at, inside=release.at == at):
                 return search.opening(at)
             at, node = release.at, release.node
-        if count >= MAX_ENDS:
+        if count >= MAX_ENDS or (before is not None and at >= before):
             return None
         search.give_back(release)
     if node is not None:
@@ -147,15 +151,17 @@ class _Search:
     def give_back(self, release: Release) -> None:
         """This is free from its instant on."""
         node = release.node
-        if self._only is not None and node not in self._only:
-            return
+        if (self._only is None or node in self._only) and self.may_do(node):
+            freed = [share.milli for placement in release.placements for share in placement.chips]
+            self._room[node] += sum(freed)
+            self._coming.setdefault(node, []).append(release)
+
+    def may_do(self, node: Id) -> bool:
+        """Whether the node has chips enough for one replica, however many are free."""
         room = self._room.get(node)
         if room is None:
-            room = self._room_on(node)
-        if room != NO_ROOM:
-            room += sum([share.milli for placement in release.placements for share in placement.chips])
-            self._coming.setdefault(node, []).append(release)
-        self._room[node] = room
+            room = self._room[node] = self._room_on(node)
+        return room != NO_ROOM
 
     def look_at(self, node: Id, at: int) -> None:
         """How many replicas the node takes is known as of this instant."""
@@ -217,9 +223,12 @@ class _Search:
 
     def _room_on(self, node: Id) -> int:
         """What is free there before anything else comes free; NO_ROOM where one replica is too much for it."""
-        state = self._ahead.get(node) or self._view.ledger.states.get(node)
-        if state is None or self._view.ledger.capacity_on(node, self._chip_type) < self._least:
+        ledger = self._view.ledger
+        if node not in ledger.states or ledger.capacity_on(node, self._chip_type) < self._least:
             return NO_ROOM
+        state = self._ahead.get(node)
+        if state is None:
+            return ledger.columns.free_on(node, self._chip_type)
         return sum([max(chip.free_milli, 0) for chip in state.frame.chips if chip.type == self._chip_type])
 
     def _state(self, node: Id) -> NodeState | None:

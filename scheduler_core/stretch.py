@@ -363,6 +363,16 @@ def enter(classes: Ints, jobs: Ints, teams: Ints, which: int) -> None:
 
 
 @compiled
+def enter_all(classes: Ints, jobs: Ints, teams: Ints, sums: Ints) -> None:
+    """Every class that has a job in the tables stands in line with it; nobody did."""
+    for which in range(len(classes)):
+        if classes[which, NEXT] < classes[which, LOADED]:
+            enter(classes, jobs, teams, which)
+    for team in range(len(teams)):
+        take_place(classes, teams, sums, team)
+
+
+@compiled
 def leave(classes: Ints, teams: Ints, sums: Ints, team: int) -> None:
     """The team's first class is in line no more; the team's place is taken anew."""
     top = teams[team, TOP]

@@ -7,7 +7,7 @@ The loop counts in tables of its own. Before it, they are as the ledger is; afte
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,17 +15,14 @@ from scheduler_core import stretch as s
 from scheduler_core.backfill import Backfill
 from scheduler_core.columns import Columns, Ints, Saved
 from scheduler_core.decision import Start, Unit
-from scheduler_core.fairness import Standing, least_charge
-from scheduler_core.filters import together
+from scheduler_core.fairness import Standing, budget_spent, least_charge
 from scheduler_core.ledger import Ledger
+from scheduler_core.lineup import Lineup
 from scheduler_core.model import WHOLE_CHIP, ChipShare, Id, Job, Placement
-from scheduler_core.ordering import Cohort, JobClass, Turn, Waiting, place_of
-from scheduler_core.placement import Placer, is_single
-from scheduler_core.ranking import Ranking
-from scheduler_core.request import wants_slice
+from scheduler_core.ordering import Cohort, Turn, Waiting, place_of
+from scheduler_core.request import wants_chips
 from scheduler_core.seats import BEHIND, SEAT_FIELDS
-from scheduler_core.shape import Tenant, tenant
-from scheduler_core.verdicts import bar_to
+from scheduler_core.shape import Tenant
 
 MOST_AT_ONCE: Final = 1 << 14
 """Starts of one stretch at most: a few megabytes."""
@@ -35,17 +32,6 @@ LOADED_MORE: Final = 8
 """So many times as many are there when they have started."""
 BOUND: Final = 1 << 31
 """Milli-chips below which two shares are compared exactly as a product of 63 bits: of two million chips."""
-
-
-class _Facts(NamedTuple):
-    """What a class's starts have in common."""
-
-    cpu: int
-    memory: int
-    chips: int
-    sliced: bool
-    by: Tenant
-    run_time: int | None
 
 
 class _Room:
@@ -72,36 +58,31 @@ class Stretches:
         waiting: Waiting,
         standing: Standing,
         ledger: Ledger,
-        placer: Placer,
+        lineup: Lineup,
         backfill: Backfill,
         passed_over: Collection[Id],
         apart: Sequence[Id],
     ) -> None:
         """Jobs in `passed_over` are in no line; each of those `apart` is a class of its own."""
-        self._waiting, self._ledger, self._placer, self._backfill = waiting, ledger, placer, backfill
+        self._waiting, self._ledger, self._lineup, self._backfill = waiting, ledger, lineup, backfill
         self._passed_over = frozenset(passed_over) | frozenset(apart)
         self._left: list[int] = []
         """Classes that left the line."""
         self._turn = -1
         """The class whose turn it is."""
-        self._facts: list[_Facts] = []
-        self._cohorts: list[Cohort] = []
-        self._loaded: list[tuple[int, int]] = []
-        """Of each class, which of its jobs is the next to be loaded, and how many that will be."""
-        self._rankings: dict[int, int] = {}
-        self._needs: list[Ranking] = []
-        self._types = _types_named(waiting.cohorts(), ledger)
-        self._list_teams(waiting, standing)
-        self._list_classes(waiting.cohorts(), sorted(set(apart) - frozenset(passed_over)))
+        self._cohorts = list(waiting.cohorts())
+        self._rows = lineup.rows_of(self._cohorts)
+        """Of each class its row in the lineup."""
+        self._types = lineup.types
+        self._list_teams(standing)
+        self._list_classes(sorted(set(apart) - frozenset(passed_over)))
         columns = ledger.columns
         self._touched = np.zeros(columns.size, np.int64)
         self._head = np.zeros(s.HEAD_FIELDS, np.int64)
         self._seats = np.zeros((1 + BEHIND, SEAT_FIELDS), np.int64)
-        self._asked, self._pools = together([ranking.numbers for ranking in self._needs])
-        self._full = np.zeros(max(len(self._needs), 1), np.int64)
+        self._full = np.zeros(max(lineup.needs, 1), np.int64)
         self._room = _Room(columns, len(self._classes))
         self._kept = np.zeros((0, s.KEPT_FIELDS), np.int64)
-        self._owes = np.zeros((0, 0), np.int64)
         nodes, chips, *_ = columns.arrays
         self._kept_rows = nodes[:0].copy(), chips[:0].copy()
         """The nodes that reservations keep, as they are without them."""
@@ -175,14 +156,14 @@ class Stretches:
 
     def _run(self, most: int, units: dict[Id, Unit]) -> int:
         """One stretch; the ledger is then as it leaves the tables. Why it ended."""
-        columns, head, room = self._ledger.columns, self._head, self._room
+        columns, lineup, head, room = self._ledger.columns, self._lineup, self._head, self._room
         head[: s.STAMP], head[s.MOST] = (columns.changes, 0, 0, 0, 0), most
         head[s.STAMP] += 1
         before = self._sums[:, :, : s.LIMIT].copy()
         while True:
             why = self._ask(
-                s.serve_stretch, *columns.arrays, *self._ledger.shelves.arrays, self._asked, self._pools,
-                self._seats, self._classes, self._jobs, self._tries, self._full, self._teams, self._sums,
+                s.serve_stretch, *columns.arrays, *self._ledger.shelves.arrays, lineup.asked, lineup.pools,
+                self._seats, self._classes, self._jobs, lineup.tries, self._full, self._teams, self._sums,
                 self._payers, self._kept, self._owes, *self._kept_rows, room.starts, room.taken, room.left, room.rows,
                 room.nodes, room.chips, self._touched, head,
             )  # fmt: skip
@@ -200,7 +181,7 @@ class Stretches:
 
     def _units(self, starts: Ints, units: dict[Id, Unit]) -> tuple[list[Job], list[tuple[Id, Tenant]]]:
         """The starts as units: the jobs, and each part of a chip that they hold, with who holds it."""
-        columns, facts = self._ledger.columns, self._facts
+        columns, rows, facts = self._ledger.columns, self._rows, self._lineup.facts
         ids, chip_ids, memories = columns.ids, columns.chip_ids, columns.chip_memories
         taken = self._room.taken[: self._head[s.TAKEN]].tolist()
         waiting = self._waiting.jobs
@@ -208,7 +189,7 @@ class Stretches:
         parts: list[tuple[Id, Tenant]] = []
         ends: list[tuple[int, Tenant, tuple[Placement, ...]]] = []
         for job, (which, _, row, at, milli, memory, begin) in zip(jobs, starts.tolist(), strict=True):
-            cpu, host, chips, sliced, by, run_time = facts[which]
+            cpu, host, chips, sliced, by, run_time = facts[rows[which]]
             here = chip_ids[row]
             if sliced:
                 chip = here[at]
@@ -262,8 +243,6 @@ class Stretches:
             kept.append((team, -kind.priority, kind.level, of_type, owed, stands.at - now))
         self._kept = np.array(kept, np.int64).reshape(len(kept), s.KEPT_FIELDS)
         self._kept_rows = self._without_reservations()
-        if len(self._owes) < len(self._classes):
-            self._owes = np.array([self._owes_of(cohort.kind) for cohort in self._cohorts], np.int64)
         return True
 
     def _without_reservations(self) -> tuple[Ints, Ints]:
@@ -278,13 +257,6 @@ class Stretches:
         without = nodes[rows], chips[rows]
         ledger.rewind(mark)
         return without
-
-    def _owes_of(self, kind: JobClass) -> list[int]:
-        """What one gang of the class would be charged at least, on each chip type."""
-        request = kind.gang.request
-        if request.chips or not request.chip_memory:
-            return [least_charge(self._ledger, request, "") * kind.gang.minimum] * len(self._types)
-        return [least_charge(self._ledger, request, name) * kind.gang.minimum for name in self._types]
 
     def _stay(self, which: int) -> None:
         """The class has its next job in line, if there is one."""
@@ -304,21 +276,23 @@ class Stretches:
 
     # -- tables -------------------------------------------------------------------------------------------
 
-    def _list_teams(self, waiting: Waiting, standing: Standing) -> None:
-        ledger = self._ledger
-        busy = {cohort.kind.team for cohort in waiting.cohorts()}
-        teams = sorted({payer for team in busy for payer in ledger.payers(team)})
-        self._team_at = {team: at for at, team in enumerate(teams)}
+    def _list_teams(self, standing: Standing) -> None:
+        ledger, lineup = self._ledger, self._lineup
+        busy = {cohort.kind.team for cohort in self._cohorts}
+        for payer in sorted({payer for team in busy for payer in ledger.payers(team)}):
+            lineup.team(payer)
+        self._team_at = teams = lineup.team_at
         self._teams = np.full((len(teams), s.TEAM_FIELDS), s.NOBODY_IN_LINE, np.int64)
-        self._teams[:, s.TEAM_ID] = teams
-        depth = max([1, *(len(ledger.payers(team)) for team in teams)])
+        self._teams[:, s.TEAM_ID] = list(teams)
+        depth = max([1, *(len(ledger.payers(team)) for team in busy)])
         self._payers = np.full((len(teams), depth), -1, np.int64)
         self._sums = np.zeros((len(teams), len(self._types), s.SUM_FIELDS), np.int64)
         there = len(ledger.chip_types())
         self._quotas_of_nothing = any((team, "") in ledger.quotas for team in teams)
-        for at, team in enumerate(teams):
-            payers = ledger.payers(team)
-            self._payers[at, : len(payers)] = [self._team_at[payer] for payer in payers]
+        for team, at in teams.items():
+            if team in busy:
+                payers = ledger.payers(team)
+                self._payers[at, : len(payers)] = [teams[payer] for payer in payers]
             for name, of_type in self._types.items():
                 quota = ledger.quotas.get((team, name))
                 limit = s.NO_BOUND if quota is None or quota.limit is None else quota.limit
@@ -327,69 +301,58 @@ class Stretches:
                 places = standing.numbers(team, name) if of_type < there else (0, 0, 0)
                 self._sums[at, of_type] = (*counted, limit, guaranteed, *places)
 
-    def _list_classes(self, cohorts: Sequence[Cohort], apart: Sequence[Id]) -> None:
-        self._tries_made: list[tuple[int, int]] = []
-        self._jobs = np.zeros((max(1024, 2 * FIRST_LOADED * len(cohorts)), s.JOB_FIELDS), np.int64)
-        self._filled = 0
-        waiting = self._waiting
-        alone = [(waiting.kind_of(job), waiting.jobs[job]) for job in apart if job in waiting.jobs]
-        listed = [
-            *cohorts,
-            *(Cohort(kind, [place_of(job, kind)], [job.id], apart=True) for kind, job in alone),
-        ]
-        rows = [self._row(cohort) for cohort in listed]
-        self._classes = np.array(rows, np.int64).reshape(len(rows), s.CLASS_FIELDS)
-        self._tries = np.array(self._tries_made or [(0, 0)], np.int64)
-        for which in range(len(rows)):
-            self._load(which)
-            if self._classes[which, s.NEXT] < self._classes[which, s.LOADED]:
-                self._ask(s.enter, self._classes, self._jobs, self._teams, which)
-        for team in range(len(self._teams)):
-            self._ask(s.take_place, self._classes, self._teams, self._sums, team)
+    def _list_classes(self, apart: Sequence[Id]) -> None:
+        waiting, lineup = self._waiting, self._lineup
+        simple = len(self._cohorts)
+        for job in apart:
+            if job in waiting.jobs:
+                kind = waiting.kind_of(job)
+                self._cohorts.append(Cohort(kind, [place_of(waiting.jobs[job], kind)], [job], apart=True))
+                self._rows.append(lineup.row_of[kind])
+        self._classes = lineup.classes[self._rows]
+        self._owes = lineup.owes[self._rows]
+        self._classes[simple:, s.SIMPLE] = 0
+        for team in {cohort.kind.team for cohort in self._cohorts}:
+            if budget_spent(self._ledger, team) is not None:
+                self._bar(team)
+        self._load_first()
+        self._ask(s.enter_all, self._classes, self._jobs, self._teams, self._sums)
+
+    def _bar(self, team: Id) -> None:
+        """The team starts nothing with chips: whoever reads on says why (F5)."""
+        for which, cohort in enumerate(self._cohorts):
+            if cohort.kind.team == team and wants_chips(cohort.kind.gang.request):
+                self._classes[which, s.SIMPLE] = 0
 
     def _list_apart(self, cohort: Cohort) -> int:
         """One class more, which is not in line."""
-        which = len(self._classes)
-        row = np.array([self._row(cohort)], np.int64)
-        self._classes = np.concatenate((self._classes, row))
+        which, row = len(self._classes), self._lineup.row_of[cohort.kind]
+        self._cohorts.append(cohort)
+        self._rows.append(row)
+        self._loaded.append((0, FIRST_LOADED))
+        self._classes = np.concatenate((self._classes, self._lineup.classes[[row]]))
+        self._owes = np.concatenate((self._owes, self._lineup.owes[[row]]))
+        self._classes[which, s.SIMPLE] = 0
         self._load(which)
         return which
 
-    def _row(self, cohort: Cohort) -> tuple[int, ...]:
-        """What the tables say of a class: see `stretch.CLASS_FIELDS`."""
-        kind, ledger = cohort.kind, self._ledger
-        request = kind.gang.request
-        by = tenant(kind.organization, request.isolation)
-        chips = request.chips
-        self._cohorts.append(cohort)
-        self._facts.append(
-            _Facts(request.cpu, request.memory, chips, wants_slice(request), by, kind.run_time)
-        )
-        self._loaded.append((0, FIRST_LOADED))
-        simple = not cohort.apart and is_simple(kind) and bar_to(kind, ledger) is None
-        first = len(self._tries_made)
-        if simple:
-            self._tries_made += self._tries_of(kind)
-        owed_type, owed = s.NO_TYPE, 0
-        if kind.level and (names := request.chip_types or ledger.chip_types()):
-            owed_type = self._types[names[0]]
-            owed = least_charge(ledger, request, names[0]) * kind.gang.minimum
-        return (
-            self._team_at[kind.team], -kind.priority, kind.level, 0, 0, -1, -1, 0, 0, int(simple), first,
-            len(self._tries_made), by.organization, by.accepts, int(not kind.preemptible), owed_type, owed,
-            s.ENDLESS if kind.longest is None else min(kind.longest, s.ENDLESS),
-        )  # fmt: skip
-
-    def _tries_of(self, kind: JobClass) -> list[tuple[int, int]]:
-        found = []
-        for name, ranking in self._placer.rankings_of(kind):
-            if not name or name in self._ledger.chip_types():
-                number = self._rankings.get(ranking.number)
-                if number is None:
-                    number = self._rankings[ranking.number] = len(self._needs)
-                    self._needs.append(ranking)
-                found.append((number, self._types.get(name, s.NO_TYPE)))
-        return found
+    def _load_first(self) -> None:
+        """Every class has its first jobs in the tables."""
+        passed_over, rows, ends = self._passed_over, list[tuple[int, int, int]](), [0]
+        for cohort in self._cohorts:
+            rows += [
+                (place[2], place[3], index)
+                for index, place in enumerate(cohort.places[:FIRST_LOADED])
+                if cohort.apart or place[3] not in passed_over
+            ]
+            ends.append(len(rows))
+        self._jobs = np.zeros((max(1024, 2 * len(rows)), s.JOB_FIELDS), np.int64)
+        self._jobs[: len(rows)] = np.array(rows, np.int64).reshape(len(rows), s.JOB_FIELDS)
+        self._filled = len(rows)
+        self._classes[:, s.NEXT], self._classes[:, s.LOADED] = ends[:-1], ends[1:]
+        self._loaded = [(FIRST_LOADED, FIRST_LOADED * LOADED_MORE)] * len(self._cohorts)
+        for which in np.flatnonzero(self._classes[:, s.NEXT] == self._classes[:, s.LOADED]).tolist():
+            self._load(which)
 
     def _load(self, which: int) -> None:
         """The class has more jobs in the tables, as far as there are."""
@@ -411,23 +374,3 @@ class Stretches:
         self._classes[which, s.NEXT] = self._filled
         self._filled += len(rows)
         self._classes[which, s.LOADED] = self._filled
-
-
-def _types_named(cohorts: Sequence[Cohort], ledger: Ledger) -> dict[str, int]:
-    """A number for each chip type: those of the cell in their order, then others that somebody asks for."""
-    names = dict.fromkeys(ledger.chip_types())
-    for cohort in cohorts:
-        names.update(dict.fromkeys(cohort.kind.gang.request.chip_types))
-    return {name: at for at, name in enumerate(names)}
-
-
-def is_simple(kind: JobClass) -> bool:
-    """Whether nothing but room and quota decides if a job of this class starts, and where."""
-    return (
-        is_single(kind.gang)
-        and kind.gang.minimum == 1
-        and not kind.problem
-        and not kind.others
-        and kind.set is None
-        and kind.user is None
-    )

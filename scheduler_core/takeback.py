@@ -14,7 +14,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from scheduler_core.clearing import Clearing, Found
+from scheduler_core.clearing import LOOKS_PER_NODE, Clearing, Found, most_nodes
 from scheduler_core.decision import Resizing, Rung, Start, Taking, Unit
 from scheduler_core.fairness import FairShares
 from scheduler_core.invariants_takings import job_of
@@ -108,7 +108,9 @@ class TakeBack:
         self._searches += 1
         self.rights.barred = frozenset(barred)
         search = (self._ledger.stamps.now, self.rights.barred, *_what_a_search_depends_on(kind))
-        if search in self._in_vain:
+        if search in self._in_vain or not self.rights.allow_anything(
+            LOOKS_PER_NODE * most_nodes(kind, self._policy)
+        ):
             return None
         least = replace(kind, gang=replace(kind.gang, maximum=kind.gang.minimum))
         for rung in self._rungs():

@@ -6,13 +6,15 @@ part ends with the count of every node by why it was rejected.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Final
 
 from scheduler_core.census import Why
 from scheduler_core.fairness import budget_spent, least_charge, user_cap
-from scheduler_core.filters import Census, Rejection
+from scheduler_core.filters import Rejection
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import Id, Quota, Team
+from scheduler_core.model import Id
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
 from scheduler_core.ranking import Ranking
@@ -52,6 +54,8 @@ def reasons_to_wait(kind: JobClass, ledger: Ledger, placer: Placer) -> tuple[Rea
     """Why no job of this class could start on this ledger, most blocking first; empty when one could. Of
     several alternatives (P5) each has its reasons.
     """
+    if not kind.others:
+        return _reasons_of_one(kind, ledger, placer)
     told: list[Reason] = []
     for choice in kind.alternatives():
         reasons = _reasons_of_one(choice, ledger, placer)
@@ -66,16 +70,50 @@ def _reasons_of_one(kind: JobClass, ledger: Ledger, placer: Placer) -> tuple[Rea
         return (AskedWrongly(kind.problem),)
     if (barred := bar_to(kind, ledger)) is not None:
         return (barred,)
-    if placer.fits(kind):
-        return ()
-    surveys = [_Survey(kind, name, ledger, placer) for name in placer.chip_types(kind.gang.request)]
-    if not surveys:
+    asked = placer.asked_by(kind)
+    if not asked.rankings:
         return (NoSuchChips(where=_where(kind, ledger)),)
-    surveys.sort(key=lambda survey: survey.distance)
-    if not kind.gang.request.chip_types:
-        surveys = surveys[:1]
-    told = [reason for survey in surveys for reason in survey.reasons()]
-    return tuple(dict.fromkeys((*told, *surveys[0].count_of_nodes())))
+    as_of, answer = asked.answer
+    if as_of != ledger.stamps.now:
+        answer = None
+    if (answer is None or answer.enough_somewhere) and placer.fits(kind):
+        return ()
+    if answer is None:
+        answer = _Answer(kind, asked.rankings, ledger, placer)
+        asked.answer = ledger.stamps.now, answer
+    told: tuple[Reason, ...] = answer.to(kind, ledger)
+    return told
+
+
+class _Answer:
+    """What the nodes say to all classes that ask alike, whoever they are: found once, until a node changes."""
+
+    def __init__(
+        self, kind: JobClass, rankings: Sequence[tuple[str, Ranking]], ledger: Ledger, placer: Placer
+    ) -> None:
+        """`kind`: one of these classes."""
+        named = kind.gang.request.chip_types
+        if not named and not any(ranking.census.fitting for _, ranking in rankings):
+            rankings = [max(rankings, key=lambda each: each[1].census.furthest)]
+        surveys = [_Survey(kind, *each, ledger, placer) for each in rankings]
+        surveys.sort(key=lambda survey: survey.distance)
+        self.enough_somewhere = any(survey.enough for survey in surveys)
+        self._told = surveys if named else surveys[:1]
+        """Every chip type that is named, the nearest first; where none is, the nearest alone."""
+
+    def to(self, kind: JobClass, ledger: Ledger) -> tuple[Reason, ...]:
+        """Why this class waits: its team's reasons, then the nodes'."""
+        of_teams = [_of_the_team(kind, survey, ledger) for survey in self._told]
+        if not any(of_teams):
+            return self._of_the_nodes
+        pairs = zip(of_teams, self._told, strict=True)
+        told = [reason for team, survey in pairs for reason in (*team, *survey.of_the_nodes)]
+        return tuple(dict.fromkeys((*told, *self._told[0].count_of_nodes)))
+
+    @cached_property
+    def _of_the_nodes(self) -> tuple[Reason, ...]:
+        told = [reason for survey in self._told for reason in survey.of_the_nodes]
+        return tuple(dict.fromkeys((*told, *self._told[0].count_of_nodes)))
 
 
 def bar_to(kind: JobClass, ledger: Ledger) -> Reason | None:
@@ -96,90 +134,52 @@ def cap_reached(kind: JobClass, ledger: Ledger) -> SetCapReached | None:
 
 
 class _Survey:
-    """What stands in the way of one class on one chip type."""
+    """What stands in the way on one chip type of all classes that ask as this one does, whoever they are."""
 
-    def __init__(self, kind: JobClass, chip_type: str, ledger: Ledger, placer: Placer) -> None:
+    def __init__(
+        self, kind: JobClass, chip_type: str, ranking: Ranking, ledger: Ledger, placer: Placer
+    ) -> None:
         self.kind, self.chip_type, self.ledger = kind, chip_type, ledger
+        self.ranking, self.census = ranking, ranking.census
         self.replicas, self.charged = placer.on_nodes_alone(kind, chip_type)
-        self.ranking: Ranking = placer.ranking(kind, chip_type)
         self.enough = self.replicas >= kind.gang.minimum
-        self.census: Census = self.ranking.census
         self.name = chip_type if kind.gang.request.chip_types else ""
         """The type as the sentences say it: not at all where the job did not name one."""
 
     @property
     def distance(self) -> tuple[int, int, int]:
         """How far this type is from taking the gang; the nearest sorts first."""
-        stage = self.census.nearest.why if self.census.nearest else len(Why)
-        return (0 if self.enough else 1, -self.replicas, -stage)
+        return (0 if self.enough else 1, -self.replicas, -self.census.furthest)
 
-    def reasons(self) -> list[Reason]:
-        return [*self._of_the_team(), *self._once("of the nodes", self._of_the_nodes)]
-
-    def count_of_nodes(self) -> list[Reason]:
-        """P1: every node by why it was rejected."""
-        return self._once("count of nodes", self._count_of_nodes)
-
-    def _once(self, what: str, find: Callable[[], list[Reason]]) -> list[Reason]:
-        """What is the same for every team whose jobs ask alike is found once, until a node changes."""
-        known, key = self.ranking.known, (what, self.kind.gang)
-        if key not in known:
-            known[key] = find()
-        return known[key]  # type: ignore[no-any-return]
-
-    def _count_of_nodes(self) -> list[Reason]:
-        if self.enough or not self.ledger.states:
-            return []
-        counts = {why.name.lower(): count for why, count in self.census.by_why.items()}
-        if len(self.ranking):
-            counts["fits"] = len(self.ranking)
-        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        return [NodesRejected(sum(counts.values()), tuple(ordered))]
-
-    def _of_the_team(self) -> list[Reason]:
-        """The limits of the team and of those above it, the nearest first; then the team's guarantee."""
-        quotas = self._quotas()
-        needed = self.charged if self.enough else self._least_charge() * self.kind.gang.minimum
-        reasons: list[Reason] = self._of_the_user(needed)
-        if not quotas:
-            return reasons
-        for team, quota in quotas:
-            used = self.ledger.used.get((team.id, self.chip_type), 0)
-            if quota.limit is not None and used + needed > quota.limit:
-                reasons.append(TeamLimit(team.name, self.chip_type, needed, used, quota.limit))
-        team, quota = quotas[0]
-        firm = self.ledger.firm.get((team.id, self.chip_type), 0)
-        if team.id == self.kind.team and not self.kind.preemptible and firm + needed > quota.guaranteed:
-            reasons.append(OutsideGuarantee(team.name, self.chip_type, needed, firm, quota.guaranteed))
-        return reasons
-
-    def _quotas(self) -> list[tuple[Team, Quota]]:
-        """Every quota on this chip type that bounds the class, the team's own first."""
-        ledger = self.ledger
-        keys = ((payer, self.chip_type) for payer in ledger.payers(self.kind.team))
-        return [(ledger.teams[key[0]], ledger.quotas[key]) for key in keys if key in ledger.quotas]
-
-    def _of_the_user(self, needed: int) -> list[Reason]:
-        """The team's cap on each of its users (F5)."""
-        kind, ledger = self.kind, self.ledger
-        cap = user_cap(ledger, kind.team, self.chip_type)
-        if cap is None or kind.user is None:
-            return []
-        used = ledger.of_user.get((kind.team, kind.user, self.chip_type), 0)
-        team = ledger.teams[kind.team].name
-        return [UserCapReached(team, self.chip_type, needed, used, cap)] if used + needed > cap else []
+    @cached_property
+    def needed(self) -> int:
+        """Milli-chips that quota would charge for the gang."""
+        return self.charged if self.enough else self._least_charge() * self.kind.gang.minimum
 
     def _least_charge(self) -> int:
         """The least that quota would charge for one replica: where it would sit best, else anywhere (Q3)."""
         request = self.kind.gang.request
-        if not request.chips and (found := self.ranking.best(1)):
+        if not request.chips and self.census.fitting and (found := self.ranking.best(1)):
             return found[0].charge
         return least_charge(self.ledger, request, self.chip_type)
 
-    def _of_the_nodes(self) -> list[Reason]:
+    @cached_property
+    def count_of_nodes(self) -> list[Reason]:
+        """P1: every node by why it was rejected."""
+        if self.enough or not self.ledger.states:
+            return []
+        counts = {_NAMES[why]: count for why, count in self.census.by_why.items()}
+        if self.census.fitting:
+            counts["fits"] = self.census.fitting
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return [NodesRejected(sum(counts.values()), tuple(ordered))]
+
+    @cached_property
+    def of_the_nodes(self) -> list[Reason]:
+        """What keeps the gang from sitting anywhere."""
         if self.enough:
             return []
-        if self.census.nearest is None and not len(self.ranking):
+        if self.census.nearest is None and not self.census.fitting:
             return [NoNodes()]
         gang, reasons = self.kind.gang, list[Reason]()
         if gang.minimum > 1 and gang.within:
@@ -188,7 +188,7 @@ class _Survey:
         elif gang.minimum > 1:
             short = NotEnoughNodes if gang.spread else NotEnoughRoom
             reasons.append(short(gang.minimum, self.replicas, _each(self.kind, self.name)))
-        if self.census.nearest is not None and not len(self.ranking):
+        if self.census.nearest is not None and not self.census.fitting:
             reasons.append(_CAUSES[self.census.nearest.why](self, self.census.nearest))
         if self.census.by_why[Why.NOT_READY] and not (reasons and isinstance(reasons[-1], NodesNotReady)):
             reasons.append(_not_ready(self, Rejection(Why.NOT_READY)))
@@ -205,6 +205,37 @@ class _Survey:
         if not wants_chips(self.kind.gang.request):
             return self.where
         return f"{self.where} with the {f'{self.name} ' if self.name else ''}chips for it"
+
+
+def _of_the_team(kind: JobClass, survey: _Survey, ledger: Ledger) -> list[Reason]:
+    """The cap on each user (F5); the limits of the team and of those above it, the nearest first; its guarantee."""
+    chip_type, reasons = survey.chip_type, _of_the_user(kind, survey, ledger)
+    for payer in ledger.payers(kind.team):
+        quota = ledger.quotas.get((payer, chip_type))
+        if quota is None or quota.limit is None:
+            continue
+        used = ledger.used.get((payer, chip_type), 0)
+        if used + survey.needed > quota.limit:
+            name = ledger.teams[payer].name
+            reasons.append(TeamLimit(name, chip_type, survey.needed, used, quota.limit))
+    own = None if kind.preemptible else ledger.quotas.get((kind.team, chip_type))
+    if own is not None:
+        firm = ledger.firm.get((kind.team, chip_type), 0)
+        if firm + survey.needed > own.guaranteed:
+            name = ledger.teams[kind.team].name
+            reasons.append(OutsideGuarantee(name, chip_type, survey.needed, firm, own.guaranteed))
+    return reasons
+
+
+def _of_the_user(kind: JobClass, survey: _Survey, ledger: Ledger) -> list[Reason]:
+    """The team's cap on each of its users (F5)."""
+    cap = None if kind.user is None else user_cap(ledger, kind.team, survey.chip_type)
+    if cap is None or kind.user is None:
+        return []
+    used = ledger.of_user.get((kind.team, kind.user, survey.chip_type), 0)
+    if used + survey.needed <= cap:
+        return []
+    return [UserCapReached(ledger.teams[kind.team].name, survey.chip_type, survey.needed, used, cap)]
 
 
 def _other_pool(survey: _Survey, _: Rejection) -> Reason:
@@ -294,6 +325,9 @@ _CAUSES: dict[Why, Callable[[_Survey, Rejection], Reason]] = {
     Why.CPU_BUSY: _cpu_busy,
     Why.MEMORY_BUSY: _memory_busy,
 }
+
+
+_NAMES: Final = [why.name.lower() for why in Why]
 
 
 def _where(kind: JobClass, ledger: Ledger, *, ready_only: bool = False) -> str:

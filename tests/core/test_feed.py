@@ -159,6 +159,20 @@ def test_s1_a_team_that_moves_or_changes_its_quota_is_charged_anew(lab, vision, 
     assert kept._ledger.used == kept._ledger.own == {}
 
 
+def test_s1_where_nothing_is_left_to_be_taken_nobody_searches() -> None:
+    """The last work that could be taken has ended: it is as if there had never been any, also for when it is due."""
+    case = given(
+        nodes=[a_node("one", chips=1)],
+        running=[live(a_job("old", preemptible=True), ("one", [0]))],
+        waiting=[a_job("a"), a_job("b"), a_job("low", priority=10, preemptible=True)],
+    )
+    kept = Scheduler(case.snapshot, case.policy)
+    kept.decide(case.snapshot.now)
+    kept.apply([Remove(Running, attempt.id) for attempt in case.snapshot.running])
+    alone = case.but(running=())
+    assert kept.decide(case.snapshot.now) == alone.decision.raw
+
+
 def test_s1_a_cycle_that_raises_leaves_the_books_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     case = a_case()
     scheduler = Scheduler(case.snapshot, case.policy)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler_core import Decision, Snapshot, Start, Unit
+from scheduler_core import Decision, Snapshot, Start, Unit, tally
 from scheduler_core.invariants import check, enforce
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import ChipShare, Isolation, Placement
@@ -23,6 +23,12 @@ from tests.support.engine import (
     given,
     live,
 )
+
+
+@pytest.fixture(autouse=True, params=[0, tally.FEW])
+def counted_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few the units are, they are first counted together; and not."""
+    monkeypatch.setattr(tally, "FEW", request.param)
 
 
 def tampered(case: Case, name: str, **changes: object) -> Decision:

@@ -1,0 +1,163 @@
+"""What a stretch reads of the classes in line, kept from cycle to cycle (S1).
+
+A class is a row that says whose it is, what it asks for and what that costs at least: of all that only its next job
+changes from cycle to cycle, and whoever reads the rows says that. Rows are made when a class is first seen. What is
+written in them holds while chip types, their sizes and the pools' steps stay the same; else all are made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scheduler_core import stretch as s
+from scheduler_core.columns import Ints
+from scheduler_core.fairness import least_charge
+from scheduler_core.filters import together
+from scheduler_core.ledger import Ledger
+from scheduler_core.model import Id
+from scheduler_core.ordering import Cohort, JobClass
+from scheduler_core.placement import Placer, is_single
+from scheduler_core.ranking import Ranking
+from scheduler_core.request import wants_slice
+from scheduler_core.shape import Tenant, tenant
+
+
+class Facts(NamedTuple):
+    """What a class's starts have in common."""
+
+    cpu: int
+    memory: int
+    chips: int
+    sliced: bool
+    by: Tenant
+    run_time: int | None
+
+
+class Lineup:
+    """Rows of classes, and the numbers by which they name teams, chip types and needs."""
+
+    def __init__(self, ledger: Ledger, placer: Placer) -> None:
+        self._ledger, self._placer = ledger, placer
+        self._terms: Any = None
+        self._begin(())
+
+    def _begin(self, names: Iterable[str]) -> None:
+        self.types: dict[str, int] = {name: at for at, name in enumerate(names)}
+        """A number for each chip type: those of the cell in their order, then others that somebody asks for."""
+        self.team_at: dict[Id, int] = {}
+        """A number for each team in line and those above it."""
+        self.classes = np.zeros((0, s.CLASS_FIELDS), np.int64)
+        """See `stretch.CLASS_FIELDS`; the next job is left open."""
+        self.owes = np.zeros((0, len(self.types)), np.int64)
+        """What one gang of each class would be charged at least, on each chip type."""
+        self.facts: list[Facts] = []
+        self.tries = np.zeros((0, s.TRY_FIELDS), np.int64)
+        self.row_of: dict[JobClass, int] = {}
+        """Where each class stands in these tables."""
+        self._needs: list[Ranking] = []
+        self._need_of: dict[int, int] = {}
+        self.asked, self.pools = together([])
+        """What the needs ask for, and which pools they allow."""
+
+    @property
+    def needs(self) -> int:
+        """How many needs the tries name."""
+        return len(self._needs)
+
+    def rows_of(self, cohorts: Sequence[Cohort]) -> list[int]:
+        """The row of each class."""
+        terms = self._ledger.sizes(), self._placer.forgotten
+        if terms != self._terms or len(self.row_of) > 64 + 2 * len(cohorts):
+            self._terms = terms
+            self._begin(self._names(cohorts))
+        known = self.row_of
+        new = [cohort.kind for cohort in cohorts if cohort.kind not in known]
+        if new:
+            self._add(new, cohorts)
+        return [self.row_of[cohort.kind] for cohort in cohorts]
+
+    def team(self, team: Id) -> int:
+        """The team's number."""
+        return self.team_at.setdefault(team, len(self.team_at))
+
+    def _names(self, cohorts: Sequence[Cohort]) -> dict[str, None]:
+        names = dict.fromkeys(self._ledger.chip_types())
+        for cohort in cohorts:
+            names.update(dict.fromkeys(cohort.kind.gang.request.chip_types))
+        return names
+
+    def _add(self, kinds: Sequence[JobClass], cohorts: Sequence[Cohort]) -> None:
+        """These classes have rows too."""
+        if any(name not in self.types for kind in kinds for name in kind.gang.request.chip_types):
+            self._begin(self._names(cohorts))
+            kinds = [cohort.kind for cohort in cohorts]
+        tries: list[tuple[int, int]] = []
+        rows = []
+        for kind in kinds:
+            self.row_of[kind] = len(self.row_of)
+            rows.append(self._row(kind, tries))
+            self.facts.append(_facts_of(kind))
+        owes = np.array([self._owed_by(kind) for kind in kinds], np.int64).reshape(len(kinds), -1)
+        self.classes = np.concatenate((self.classes, np.array(rows, np.int64)))
+        self.owes = np.concatenate((self.owes, owes))
+        self.tries = _with(self.tries, tries)
+        self.asked, self.pools = together([ranking.numbers for ranking in self._needs])
+
+    def _row(self, kind: JobClass, tries: list[tuple[int, int]]) -> tuple[int, ...]:
+        """The class in numbers; its tries are added to these, which come behind those that are there."""
+        ledger, request, simple = self._ledger, kind.gang.request, is_simple(kind)
+        by = tenant(kind.organization, request.isolation)
+        first = len(self.tries) + len(tries)
+        if simple:
+            tries += self._tries_of(kind)
+        owed_type, owed = s.NO_TYPE, 0
+        if kind.level and (names := request.chip_types or ledger.chip_types()):
+            owed_type = self.types[names[0]]
+            owed = least_charge(ledger, request, names[0]) * kind.gang.minimum
+        return (
+            self.team(kind.team), -kind.priority, kind.level, 0, 0, -1, -1, 0, 0, int(simple), first,
+            len(self.tries) + len(tries), by.organization, by.accepts, int(not kind.preemptible), owed_type, owed,
+            s.ENDLESS if kind.longest is None else min(kind.longest, s.ENDLESS),
+        )  # fmt: skip
+
+    def _owed_by(self, kind: JobClass) -> list[int]:
+        ledger, request = self._ledger, kind.gang.request
+        if request.chips or not request.chip_memory:
+            return [least_charge(ledger, request, "") * kind.gang.minimum] * len(self.types)
+        return [least_charge(ledger, request, name) * kind.gang.minimum for name in self.types]
+
+    def _tries_of(self, kind: JobClass) -> list[tuple[int, int]]:
+        found = []
+        for name, ranking in self._placer.rankings_of(kind):
+            if not name or name in self._ledger.chip_types():
+                number = self._need_of.get(ranking.number)
+                if number is None:
+                    number = self._need_of[ranking.number] = len(self._needs)
+                    self._needs.append(ranking)
+                found.append((number, self.types.get(name, s.NO_TYPE)))
+        return found
+
+
+def _facts_of(kind: JobClass) -> Facts:
+    request = kind.gang.request
+    by = tenant(kind.organization, request.isolation)
+    return Facts(request.cpu, request.memory, request.chips, wants_slice(request), by, kind.run_time)
+
+
+def _with(table: Ints, more: Sequence[tuple[int, ...]]) -> Ints:
+    return np.concatenate((table, np.array(more, np.int64))) if more else table
+
+
+def is_simple(kind: JobClass) -> bool:
+    """Whether nothing but room and quota decides if a job of this class starts, and where."""
+    return (
+        is_single(kind.gang)
+        and kind.gang.minimum == 1
+        and not kind.problem
+        and not kind.others
+        and kind.set is None
+        and kind.user is None
+    )
