@@ -47,7 +47,10 @@ export function NodePanel({ node, close }: { node: Node; close: () => void }) {
             },
             { label: t("cluster.isolation"), value: isolation },
             { label: t("cluster.trust"), value: node.trust.replaceAll("_", " ") },
-            { label: t("cluster.images"), value: t(node.images ? "cluster.imagesRun" : "cluster.imagesNone") },
+            {
+              label: t("cluster.images"),
+              value: t(node.images ? "cluster.imagesRun" : "cluster.imagesNone"),
+            },
             { label: t("cluster.seen"), value: dateTime(node.last_seen_at) },
             { label: t("cluster.agent"), value: node.agent_version },
           ]}
