@@ -110,7 +110,7 @@ def submit_together(asked: Sequence[Request]) -> list[Job | None]:
     made: dict[int, dict[bytes, Prepared]] = {}
     ready: dict[int, Asked] = {}
     for place, one in enumerate(asked):
-        with suppress(FlexaiError):
+        with suppress(Exception):  # whatever is wrong with it, those beside it are not; by itself it is told
             named = _prepare_once(
                 one.principal, one.spec, made.setdefault(id(one.principal), {}), arrays=False
             )

@@ -146,6 +146,23 @@ def test_what_is_refused_is_refused_as_ever_and_harms_nobody_beside_it(
     assert sorted(set(Job.objects.values_list("name", flat=True))) == ["also good", "good", "set", "train"]
 
 
+def test_a_fault_of_ours_over_one_harms_nobody_beside_it(
+    handler: ThreadedHandler, tenant: Tenant, taken: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(handler, tenant.token, a_spec())
+    prepare = services._prepare_once
+
+    def faulty(principal: Any, spec: Any, *rest: Any, **options: Any) -> Any:
+        if spec["name"] == "odd":
+            raise RuntimeError("nobody foresaw this")
+        return prepare(principal, spec, *rest, **options)
+
+    monkeypatch.setattr(services, "_prepare_once", faulty)
+    answers = ask(handler, tenant.token, *[a_spec(name=name) for name in ("one", "odd", "two")])
+    assert [status for status, _, _ in answers] == [201, 500, 201]
+    assert sum(taken) == 2
+
+
 def test_who_may_not_submit_is_told_so(handler: ThreadedHandler, tenant: Tenant, taken: list[int]) -> None:
     ask(handler, tenant.token, a_spec())
     _, reads = create_token(tenant.owner, tenant.organization, "reads", ["read"], 1)
