@@ -11,18 +11,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, TypeAlias
 
 from scheduler_core.slices import percent
-from scheduler_core.wording import (
-    REJECTED,
-    capital,
-    chips,
-    clock,
-    cores,
-    counted,
-    have,
-    memory,
-    milli,
-    pools,
-)
+from scheduler_core.wording import REJECTED, capital, chips, clock, cores, counted, have, memory, milli, pools
 
 Fact: TypeAlias = "int | str | list[int] | list[str]"
 
@@ -504,7 +493,7 @@ class LawBroken(Reason):
 
 
 def _plain(value: object) -> Fact:
-    if isinstance(value, int | str):
-        return value
-    assert isinstance(value, tuple), f"a fact is a whole number, a text or a tuple of them, not {value!r}"
-    return list(value)
+    assert isinstance(value, int | str | tuple), (
+        f"{value!r} is no whole number, no text, and no tuple of them"
+    )
+    return list(value) if isinstance(value, tuple) else value

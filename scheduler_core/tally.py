@@ -67,13 +67,10 @@ class _Tally:
         """Of each share."""
         self._nodes, self._node_of = _distinct([place.node for place in self._places])
         self._chips, self._chip_of = _distinct([share.chip for share in self._shares])
-        gangs: dict[int, Gang] = {}
-        for job in jobs:
-            gangs.setdefault(id(job.gang), job.gang)
-        self._gangs = list(gangs.values())
-        at = {key: number for number, key in enumerate(gangs)}
-        self._gang_of = np.array([at[id(job.gang)] for job in jobs])
+        gangs: dict[Gang, int] = {}
+        self._gang_of = np.array([gangs.setdefault(job.gang, len(gangs)) for job in jobs])
         """Of each start."""
+        self._gangs = list(gangs)
 
     def is_known(self) -> bool:
         """Every node and chip is there, in service, and the chip on the node; no placement has a chip twice."""
