@@ -164,8 +164,9 @@ class Node:
         while self._runtime is not None and self._images is not None:
             left = containers.left(self._data_dir, self.executor.names())
             await asyncio.to_thread(containers.remove, self._data_dir, self._runtime, left)
-            await self._images.tidy()
+            # Not at once: who may not enrol ends then, and asyncio never ends what is just starting a process.
             await asyncio.sleep(TIDY_SECONDS)
+            await self._images.tidy()
 
     def _copied(self) -> None:
         self.executor.let_go()

@@ -95,7 +95,7 @@ def nodes(draw: st.DrawFn, node_id: Id) -> Node:
         unready_because="" if ready else draw(st.sampled_from(["", "draining", "unreachable"])),
         topology=draw(st.sampled_from([(), ("a",), ("a", "x"), ("a", "y"), ("b", "x")])),
         drain_at=draw(st.sampled_from(DRAINS)),
-        images=draw(st.integers(0, 2)) > 0,
+        images=draw(st.integers(0, 4)) > 0,
     )
 
 
@@ -111,7 +111,7 @@ def requests(draw: st.DrawFn) -> Request:
         cpu=draw(st.sampled_from([0, 0, 50, 1000, 2500])),
         memory=draw(st.sampled_from([0, 0, 16, 60, 100])),
         isolation=draw(isolations),
-        image=draw(st.integers(0, 5)) == 0,
+        image=draw(st.integers(0, 7)) == 0,
     )
 
 

@@ -395,6 +395,7 @@ class Server:
             LockedReplica(
                 pk=0, attempt_pk=0, index=place.replica, node_pk=place.node, node_name=f"node-{place.node}",
                 state="placed", outcome="", exit_code=None, sentence="", cpu_milli=0, memory_mib=0, log_size=None,
+                image="",
             )
             for place in placements
         ]  # fmt: skip

@@ -108,7 +108,7 @@ class Client:
         query: dict[str, object] = {
             "actor": actor,
             "action": action,
-            "object": object,
+            "object": about,
             "from": first,
             "to": last,
         }
