@@ -1793,7 +1793,7 @@ CREATE INDEX job_by_team ON public.jobs_job USING btree (team_id, id DESC);
 CREATE INDEX job_by_user ON public.jobs_job USING btree (user_id, id DESC);
 CREATE INDEX job_changed ON public.jobs_job USING btree (cell_id, changed);
 CREATE INDEX job_held_by_dependency ON public.jobs_job USING btree (id) WHERE (((reason_code)::text = ANY (ARRAY[('dependency'::character varying)::text, ('dependency_never'::character varying)::text])) AND ((state)::text = 'held'::text));
-CREATE INDEX job_held_until ON public.jobs_job USING btree (start_after) WHERE ((state)::text = 'held'::text);
+CREATE INDEX job_held_until ON public.jobs_job USING btree (start_after) WHERE ((start_after IS NOT NULL) AND ((state)::text = 'held'::text));
 CREATE INDEX job_labels ON public.jobs_job USING gin (labels) WHERE (NOT (labels = '{}'::jsonb));
 CREATE INDEX job_name_parts ON public.jobs_job USING gin (upper((name)::text) public.gin_trgm_ops);
 CREATE INDEX job_of_schedule ON public.jobs_job USING btree (schedule_id, state) WHERE (schedule_id IS NOT NULL);
@@ -1914,6 +1914,7 @@ CREATE CONSTRAINT TRIGGER named_by_jobs_allocation AFTER DELETE ON public.cluste
 CREATE CONSTRAINT TRIGGER named_by_jobs_allocation AFTER DELETE ON public.jobs_attempt DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_allocation', 'attempt_id');
 CREATE CONSTRAINT TRIGGER named_by_jobs_allocation AFTER DELETE ON public.jobs_replica DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_allocation', 'replica_id');
 CREATE CONSTRAINT TRIGGER named_by_jobs_attempt AFTER DELETE ON public.jobs_job DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_attempt', 'job_id');
+CREATE CONSTRAINT TRIGGER named_by_jobs_job AFTER DELETE ON public.cluster_cell DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_job', 'cell_id');
 CREATE CONSTRAINT TRIGGER named_by_jobs_replica AFTER DELETE ON public.cluster_node DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_replica', 'node_id');
 CREATE CONSTRAINT TRIGGER named_by_jobs_replica AFTER DELETE ON public.jobs_attempt DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_replica', 'attempt_id');
 CREATE TRIGGER note_removal AFTER DELETE ON public.cluster_chip FOR EACH ROW EXECUTE FUNCTION public.flexai_note_removal('chip');
@@ -1972,8 +1973,6 @@ ALTER TABLE ONLY public.jobs_idleattempt
     ADD CONSTRAINT jobs_idleattempt_attempt_id_b89f9dbc_fk_jobs_attempt_id FOREIGN KEY (attempt_id) REFERENCES public.jobs_attempt(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.jobs_idleattempt
     ADD CONSTRAINT jobs_idleattempt_cell_id_d54219bd_fk_cluster_cell_id FOREIGN KEY (cell_id) REFERENCES public.cluster_cell(id) DEFERRABLE INITIALLY DEFERRED;
-ALTER TABLE ONLY public.jobs_job
-    ADD CONSTRAINT jobs_job_cell_id_8bda7362_fk_cluster_cell_id FOREIGN KEY (cell_id) REFERENCES public.cluster_cell(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.jobs_job
     ADD CONSTRAINT jobs_job_schedule_id_cd3d2a46_fk_jobs_schedule_id FOREIGN KEY (schedule_id) REFERENCES public.jobs_schedule(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.jobs_job
@@ -2174,6 +2173,7 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0018_
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0019_images', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0020_keys_from_one_side', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0021_indexes_of_some', now());
+INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0022_cells_of_jobs', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('notifications', '0001_initial', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0001_initial', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0002_removals', now());
@@ -2198,5 +2198,6 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '00
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0012_sign_ins_and_announcements', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0013_energy', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0014_audit_address', now());
+INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0015_audit_log_named', now());
 SELECT pg_catalog.setval('public.cluster_cell_id_seq', 1, true);
 SELECT pg_catalog.setval('public.cluster_pool_id_seq', 1, true);

@@ -65,3 +65,4 @@ class AuditEntry(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["organization", "-id"], name="audit_by_organization")]
+        verbose_name_plural = "audit log"
