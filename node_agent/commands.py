@@ -41,6 +41,10 @@ def agent(
     cpu_chips: Annotated[
         bool, typer.Option(help="Offer the cores as chips even if there are accelerators.")
     ] = False,
+    cdi_dir: Annotated[
+        list[str] | None,
+        typer.Option(help="Where CDI files lie; may be repeated. By default /etc/cdi and /var/run/cdi."),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve this machine's chips to the platform. Ends on SIGTERM; running replicas live on and are found again."""
@@ -50,7 +54,7 @@ def agent(
     if not server.startswith(("http://", "https://")):
         _fail(f"--server {server!r} must begin with http:// or https://.", WRONG_USE)
     try:
-        from node_agent import daemon, datadir, enrol, forking
+        from node_agent import cdi, daemon, datadir, enrol, forking
         from node_agent.drivers.simulated import Shape
     except ModuleNotFoundError as error:
         _fail(f"The agent needs {error.name}: pip install 'flexai[agent]'.", MISSING_EXTRA)
@@ -67,6 +71,7 @@ def agent(
         supervisor_fd=_checked_descriptor(supervisor_fd),
         cpu_chips=cpu_chips,
         topology=tuple(part for part in topology.split("/") if part),
+        cdi_folders=tuple(cdi_dir) if cdi_dir else cdi.FOLDERS,
     )
     try:
         daemon.run(settings)

@@ -2,9 +2,9 @@
 
 A container is one more command under a replica's shim (`runtimes.container`): the shim stays the parent of its first
 process, so that log, exit code, signals, limits and leases are those of any replica. Inside there is the image, read
-only; the job's own directory, at the path that it has outside; a /tmp and /dev/shm of its own. The user is the
-organization's, without any capability and without a way to gain one. The network is the node's: the replicas of a gang
-find each other at its address, as processes do.
+only; the job's own directory, at the path that it has outside; a /tmp and /dev/shm of its own; its chips. The user is
+the organization's, without any capability and without a way to gain one. The network is the node's: the replicas of a
+gang find each other at its address, as processes do.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from node_agent.accelerators import Edits
 from node_agent.cgroups import Detected, below_mount
 from node_agent.runtimes import container
 
@@ -98,7 +99,10 @@ class Inside:
     script_is_long: bool
     """It comes by descriptor 3."""
     script: str
-    devices: tuple[Mapping[str, Any], ...] = ()
+    edits: Edits
+    """What its chips need."""
+    mps_pipes: str = ""
+    """Where it meets others on its part of a chip; empty: nowhere."""
 
 
 def probe(data_dir: Path, groups: Detected) -> tuple[Runtime | None, str]:
@@ -204,7 +208,9 @@ def _configuration(runtime: Runtime, inside: Inside, root: str) -> dict[str, Any
         "ociVersion": "1.0.2",
         "process": {
             "terminal": False,
-            "user": {"uid": inside.uid, "gid": inside.uid, "umask": 0o022},
+            "user": {
+                "uid": inside.uid, "gid": inside.uid, "umask": 0o022, "additionalGids": list(inside.edits.gids),
+            },
             "args": [INIT, "--", "/bin/sh", "-c", _SHELL, "sh", *arguments],
             "env": [f"{name}={value}" for name, value in inside.env.items()],
             "cwd": inside.working_dir,
@@ -213,16 +219,23 @@ def _configuration(runtime: Runtime, inside: Inside, root: str) -> dict[str, Any
         },
         "root": {"path": root, "readonly": True},
         "mounts": _mounts(runtime, inside),
+        "hooks": {name: list(hooks) for name, hooks in inside.edits.hooks.items()},
         "linux": {
             "namespaces": [{"type": kind} for kind in ("pid", "ipc", "mount", "cgroup")],
             "cgroupsPath": inside.cgroup,
-            "devices": [dict(device) for device in inside.devices],
+            "devices": [
+                {
+                    "path": node.path, "type": "c", "major": node.major, "minor": node.minor, "fileMode": node.mode,
+                    "uid": inside.uid, "gid": inside.uid,
+                }
+                for node in inside.edits.nodes
+            ],
             "resources": {
                 "devices": [
                     {"allow": False, "access": "rwm"},
                     *(
-                        {"allow": True, "access": "rw", **{key: device[key] for key in ("type", "major", "minor")}}
-                        for device in inside.devices
+                        {"allow": True, "type": "c", "major": node.major, "minor": node.minor, "access": node.access}
+                        for node in inside.edits.nodes
                     ),
                 ],
                 "pids": {"limit": MOST_PIDS},
@@ -245,12 +258,20 @@ def _mounts(runtime: Runtime, inside: Inside) -> list[dict[str, Any]]:
         ),
         _mount("/dev/mqueue", "mqueue", "mqueue", closed),
         _mount("/sys", "sysfs", "sysfs", [*closed, "ro"]),
-        *(_mount(path, "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777", size]) for path in _OF_ITS_OWN),
+        *(
+            _mount(path, "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777", size])
+            for path in _OF_ITS_OWN
+            if not (inside.mps_pipes and path == "/dev/shm")  # noqa: S108
+        ),
         _mount(INIT, "bind", runtime.init, ["bind", "ro", "nosuid", "nodev"]),
     ]
     for path in _FROM_THE_NODE:
         if os.path.exists(path):
             made.append(_mount(path, "bind", os.path.realpath(path), ["bind", "ro", *closed]))
+    if inside.mps_pipes:  # its programs and their server meet in the memory that both see
+        made.append(_mount("/dev/shm", "bind", "/dev/shm", ["bind", "rw", *closed]))  # noqa: S108
+        made.append(_mount(inside.mps_pipes, "bind", inside.mps_pipes, ["bind", "ro", *closed]))
+    made += [_mount(path, "bind", source, list(options)) for path, source, options in inside.edits.mounts]
     if inside.job_dir:
         made.append(_mount(inside.job_dir, "bind", inside.job_dir, ["bind", "rw", "nosuid", "nodev"]))
     return made
@@ -275,7 +296,7 @@ def _why_it_fails(runtime: Runtime, data_dir: Path, groups: Detected) -> str:
     with tempfile.TemporaryDirectory(dir=folder, prefix="probe-") as made:
         (Path(made) / "layer" / "bin").mkdir(parents=True)
         (Path(made) / "layer" / "bin" / "sh").touch()
-        inside = Inside(65_534, "", "/", {}, 0, cgroup_of(groups, Path(made).name), False, "")
+        inside = Inside(65_534, "", "/", {}, 0, cgroup_of(groups, Path(made).name), False, "", Edits())
         config = _configuration(runtime, inside, f"{folder}/{container.ROOT}/{container.MERGED}")
         config["process"]["args"] = [INIT, _VERSION_OPTION[os.path.basename(runtime.init)]]
         description = {

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent import datadir
+from node_agent import cdi, datadir
 from node_agent.clocks import boot_id
 from node_agent.delivery import Delivery
 from node_agent.drivers.simulated import Shape, SimulatedDriver
@@ -36,6 +36,7 @@ class Settings:
     supervisor_fd: int | None = None
     cpu_chips: bool = False
     topology: tuple[str, ...] = ()
+    cdi_folders: tuple[str, ...] = cdi.FOLDERS
 
 
 def run(settings: Settings) -> None:
@@ -72,6 +73,7 @@ async def _real(
         supervisor_fd=settings.supervisor_fd,
         cpu_chips=settings.cpu_chips,
         topology=list(settings.topology),
+        cdi_folders=settings.cdi_folders,
     )
     ends.append(node.quit)
     link = Link(enrolment, node, boot_id=boot_id())

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 
 from node_agent import containers
+from node_agent.accelerators import Accelerators, Edits, NotGivenError
 from node_agent.cgroups import Detected
 from node_agent.containers import Image, Runtime
 from node_agent.datadir import JOBS
@@ -45,6 +46,8 @@ class Place:
     """What holds programs to their part of an NVIDIA chip; None where there is none."""
     runtime: Runtime | None = None
     """None: no images are run here."""
+    accelerators: Accelerators | None = None
+    """None: containers are given no chips but cores."""
 
 
 def build_launch(wanted: WantedReplica, place: Place, image: Image | None = None) -> Launch:
@@ -62,7 +65,7 @@ def build_launch(wanted: WantedReplica, place: Place, image: Image | None = None
     checkpoint_dir = _inside("checkpoint.path", wanted.checkpoint_dir or "checkpoint", job_dir)
     preempt_file = f"{job_dir}/.flexai-preempt-{wanted.number}-{wanted.replica}-{wanted.generation}"
     own = {
-        **place.driver.environment(indexes),
+        **_chip_environment(indexes, place, in_image=bool(wanted.image)),
         **_part_environment(wanted, place),
         "FLEXAI_CHECKPOINT_DIR": checkpoint_dir,
         "FLEXAI_PREEMPT_FILE": preempt_file,
@@ -73,7 +76,8 @@ def build_launch(wanted: WantedReplica, place: Place, image: Image | None = None
     slice_milli = _slice_milli(wanted)
     pinned_milli = sum(chip.milli for chip in wanted.chips) if cores else 0
     uid = _uid(wanted, place)
-    env = {**_default_environment(job_dir, uid, image), **wanted.env, **own}
+    edits = _edits(indexes, place) if wanted.image else Edits()
+    env = {**_default_environment(job_dir, uid, image), **wanted.env, **edits.env, **own}
     memory_mib = wanted.memory_mib if place.groups.memory else 0
     script = "\n".join(wanted.commands)
     container = None
@@ -85,6 +89,7 @@ def build_launch(wanted: WantedReplica, place: Place, image: Image | None = None
             uid=uid, job_dir=job_dir, working_dir=working_dir, env=env, memory_mib=memory_mib,
             cgroup=containers.cgroup_of(place.groups, name), script=script,
             script_is_long=len(script.encode("utf-8", "surrogatepass")) > LONGEST_SCRIPT_ARGUMENT,
+            edits=edits, mps_pipes=own.get("CUDA_MPS_PIPE_DIRECTORY", ""),
         )  # fmt: skip
         container = containers.described(place.runtime, image, inside, place.data_dir)
     return Launch(
@@ -112,6 +117,21 @@ def build_launch(wanted: WantedReplica, place: Place, image: Image | None = None
         log_limit=wanted.log_limit,
         container=container,
     )
+
+
+def _chip_environment(indexes: list[int], place: Place, *, in_image: bool) -> dict[str, str]:
+    if in_image and place.accelerators is not None:
+        return place.accelerators.environment(indexes)
+    return place.driver.environment(indexes)
+
+
+def _edits(indexes: list[int], place: Place) -> Edits:
+    if place.accelerators is None:
+        return Edits()
+    try:
+        return place.accelerators.edits(indexes)
+    except NotGivenError as error:
+        raise LaunchRefusedError(str(error)) from error
 
 
 def _uid(wanted: WantedReplica, place: Place) -> int | None:

@@ -7,12 +7,23 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from node_agent import cgroups, containers, datadir, podman, progress, shim, visibility, yielding
+from node_agent import (
+    accelerators,
+    cdi,
+    cgroups,
+    containers,
+    datadir,
+    podman,
+    progress,
+    shim,
+    visibility,
+    yielding,
+)
 from node_agent.clocks import boot_id
 from node_agent.collecting import Collector
 from node_agent.delivery import Delivery
@@ -62,6 +73,7 @@ class Node:
         supervisor_fd: int | None,
         cpu_chips: bool,
         topology: list[str],
+        cdi_folders: Sequence[str] = cdi.FOLDERS,
     ) -> None:
         """Look at the machine; nothing runs yet. `server` says where outputs are sent to."""
         self._data_dir = data_dir
@@ -79,8 +91,10 @@ class Node:
         self._notes = (
             driver_notes + mps_notes + self._groups.notes + ([] if self._is_root else [NO_ROOT_NOTE])
         )
-        self._runtime, why = _find_runtime(self._driver, data_dir, self._groups)
+        self._runtime, why = _find_runtime(data_dir, self._groups)
         self._notes += [why] if why else []
+        self._accelerators = accelerators.Accelerators(self._driver, cdi.Cdi(cdi_folders))
+        self._not_given = self._accelerators.why_not()
         self._wanted: list[WantedReplica] = []
         self._foreign = foreign_processes(self._driver, set())
         self._inventory = self._take_stock()
@@ -105,6 +119,7 @@ class Node:
             users=Users(self._data_dir / "users.json") if self._is_root else None,
             mps=self._mps,
             runtime=self._runtime,
+            accelerators=self._accelerators,
         )
         self._images = self._make_images()
         self._pulling = Pulling(self._images, on_change, self._refuse)
@@ -191,6 +206,7 @@ class Node:
                 next_sweep = now + SWEEP_SECONDS
             if now >= next_look:
                 await asyncio.to_thread(self._driver.look_again)
+                self._not_given = await asyncio.to_thread(self._accelerators.why_not)
                 await self._look_at_mps()
                 ours = {local.shim_pid for local in self.executor.locals() if local.shim_pid}
                 ours |= self._mps.roots() if self._mps else set()
@@ -249,9 +265,19 @@ class Node:
             ],
             topology=self._topology,
             separate_users=self._is_root,
-            images=self._runtime is not None,
-            notes=[*self._notes, *self._driver.notes, *(self._mps.notes() if self._mps else [])],
+            images=self._runtime is not None and not self._not_given,
+            notes=[
+                *self._notes,
+                *self._driver.notes,
+                *(self._mps.notes() if self._mps else []),
+                *self._said_of_images(),
+            ],
         )
+
+    def _said_of_images(self) -> list[str]:
+        if self._runtime is None or not self._not_given:
+            return []  # that there is no runtime is said already
+        return [f"Jobs with an image do not run here: {self._not_given}"[:400]]
 
     def telemetry(self) -> Telemetry:
         """What it does now."""
@@ -298,15 +324,8 @@ def _said_ill(chip: ChipInfo, ill: tuple[str, float] | None) -> ChipInfo:
     return msgspec.structs.replace(chip, healthy=False, health_note=ill[0])
 
 
-def _find_runtime(
-    driver: Driver, data_dir: Path, groups: cgroups.Detected
-) -> tuple[containers.Runtime | None, str]:
-    """What runs images here, or None and why not: a container is given the chips of its job, and no others."""
-    if driver.name != "cpu":
-        return (
-            None,
-            f"Jobs with an image do not run here: a container cannot be given {driver.name} chips yet.",
-        )
+def _find_runtime(data_dir: Path, groups: cgroups.Detected) -> tuple[containers.Runtime | None, str]:
+    """What runs images here, or None and why not."""
     runtime, why = containers.probe(data_dir, groups)
     if runtime is not None and (said := podman.why_not(runtime.podman, data_dir)):
         return None, f"Jobs with an image do not run here: {said}."[:400]

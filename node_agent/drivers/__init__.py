@@ -39,5 +39,9 @@ class Driver(Protocol):
     def environment(self, indexes: Sequence[int]) -> dict[str, str]:
         """Variables that make exactly these chips visible to a job (none of them, when it holds none)."""
 
+    def nodes(self, index: int) -> Sequence[str]:
+        """Paths of the device nodes that are this chip's alone, first the one that it computes by. Empty where it has
+        none (cores, an instance), or they are not known. It asks no library."""
+
     def cores(self, indexes: Sequence[int]) -> list[int]:
         """Cores of the node that a replica holding these chips is pinned to; empty: not pinned."""

@@ -14,6 +14,8 @@ from typing import Any
 from node_agent.drivers.keeping import kept, leading_digit, nominal_gib
 from node_agent.protocol import UNHEALTHY, ChipErrors, ChipInfo, ChipSample
 
+_NO_NODE = 0xFFFF_FFFF
+"""What AMD SMI says in place of a number that there is not."""
 _MAKER = ("AMD", "Advanced", "Micro", "Devices,", "Inc.", "[AMD/ATI]", "Instinct", "Radeon", "OAM", "PCIe")
 
 
@@ -27,6 +29,7 @@ class AmdDriver:
         self.chips: list[ChipInfo] = []
         self.notes: list[str] = []
         self._handles: dict[str, Any] = {}
+        self._nodes: dict[str, tuple[str, ...]] = {}
         self._missing_module: list[str] = []
         self._smi: Any = amdsmi or self._import()
         self._started = False
@@ -55,6 +58,10 @@ class AmdDriver:
     def environment(self, indexes: Sequence[int]) -> dict[str, str]:
         """`ROCR_VISIBLE_DEVICES` by ROCm's own unique name, which no renumbering can confuse; -1 hides all."""
         return {"ROCR_VISIBLE_DEVICES": ",".join(self.chips[index].uuid for index in indexes) or "-1"}
+
+    def nodes(self, index: int) -> Sequence[str]:
+        """Its render node, and its card; none where AMD SMI (ROCm 6.4 and later) does not tell them."""
+        return self._nodes.get(self.chips[index].uuid, ())
 
     def cores(self, indexes: Sequence[int]) -> list[int]:
         """Not pinned."""
@@ -96,7 +103,13 @@ class AmdDriver:
                 index=number, type=chip_type(name, memory_mib), memory_mib=memory_mib, uuid=uuid, driver="amd",
                 isolation=["exclusive", "cooperative"], errors=self._errors(handle),
             )  # fmt: skip
+            self._nodes[uuid] = self._nodes_of(handle)
             yield chip, handle
+
+    def _nodes_of(self, handle: Any) -> tuple[str, ...]:
+        told = self._ask(lambda: self._smi.amdsmi_get_gpu_enumeration_info(handle), {})
+        named = (("renderD", _whole(told.get("drm_render"))), ("card", _whole(told.get("drm_card"))))
+        return tuple(f"/dev/dri/{kind}{number}" for kind, number in named if told and number < _NO_NODE)
 
     def _errors(self, handle: Any) -> ChipErrors | None:
         counted = self._ask(lambda: self._smi.amdsmi_get_gpu_total_ecc_count(handle), {})
@@ -145,7 +158,7 @@ class AmdDriver:
         """The answer, or `otherwise` where this chip does not support the question."""
         try:
             return question()
-        except self._smi.AmdSmiException:
+        except (self._smi.AmdSmiException, AttributeError):  # an older module lacks the question
             return otherwise
 
 

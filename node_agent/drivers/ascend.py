@@ -19,6 +19,8 @@ from node_agent.protocol import UNHEALTHY, ChipInfo, ChipSample
 COMMAND = ("npu-smi", "info")
 MAX_SECONDS = 10
 """How long the tool may take; it asks every chip in turn."""
+DEV = "/dev"
+_NODE = re.compile(r"davinci\d+")
 _WELL = ("OK", "Warning")
 _OF = re.compile(r"(\d+)\s*/\s*(\d+)")
 _BUS = re.compile(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]")
@@ -33,6 +35,8 @@ class Npu:
     """One chip of the table."""
 
     bus: str
+    device: int | None
+    """The driver's number of it; None where the table does not tell it."""
     name: str
     health: str
     watts_tenths: int
@@ -92,6 +96,20 @@ class AscendDriver:
         places = [str(self._npus[self.chips[index].uuid][0]) for index in indexes]
         return {"ASCEND_RT_VISIBLE_DEVICES": ",".join(places) or "-1"}
 
+    def nodes(self, index: int) -> Sequence[str]:
+        """`/dev/davinciN`. Where the table does not tell N, the chips of the table are those of /dev, in order; were
+        these not equally many, none is known."""
+        found = self._npus.get(self.chips[index].uuid)
+        if found is None:
+            return ()
+        place, npu = found
+        if npu.device is not None:
+            return (f"/dev/davinci{npu.device}",)
+        numbers = sorted(
+            int(name.removeprefix("davinci")) for name in os.listdir(DEV) if _NODE.fullmatch(name)
+        )
+        return (f"/dev/davinci{numbers[place]}",) if len(numbers) == len(self._npus) else ()
+
     def cores(self, indexes: Sequence[int]) -> list[int]:
         """Not pinned."""
         return []
@@ -130,8 +148,10 @@ def _npu(first: Sequence[str], second: Sequence[str], pids: Sequence[int]) -> Np
     power, temperature, *_ = [*first[2].split(), "0", "0"]
     pairs = [(int(used), int(total)) for used, total in _OF.findall(second[2]) if int(total)]
     used_mib, memory_mib = pairs[-1] if pairs else (0, 0)
+    numbers = second[0].split()
     return Npu(
         bus=second[1].upper(),
+        device=int(numbers[1]) if len(numbers) > 1 and numbers[1].isdigit() else None,
         name=name.strip(),
         health=first[1],
         watts_tenths=_tenths(power),

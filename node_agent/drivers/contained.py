@@ -79,6 +79,10 @@ class Contained:
         """Of the driver; it asks no library."""
         return self._driver.environment(indexes)
 
+    def nodes(self, index: int) -> Sequence[str]:
+        """Of the driver; it asks no library."""
+        return self._driver.nodes(index)
+
     def cores(self, indexes: Sequence[int]) -> list[int]:
         """Of the driver; it asks no library."""
         return self._driver.cores(indexes)

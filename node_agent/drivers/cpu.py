@@ -66,6 +66,10 @@ class CpuDriver:
         """`FLEXAI_CPUS`: the cores held, comma-separated; empty without chips."""
         return {"FLEXAI_CPUS": ",".join(str(core) for core in self.cores(indexes))}
 
+    def nodes(self, index: int) -> Sequence[str]:
+        """A core has none."""
+        return ()
+
     def cores(self, indexes: Sequence[int]) -> list[int]:
         """The cores of these chips."""
         return [self._cores[index] for index in indexes]

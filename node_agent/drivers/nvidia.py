@@ -47,6 +47,7 @@ class NvidiaDriver:
         self.chips: list[ChipInfo] = []
         self.notes: list[str] = []
         self._handles: dict[str, Any] = {}
+        self._nodes: dict[str, tuple[str, ...]] = {}
         self._most_links: dict[str, int] = {}
         self._xids: dict[str, list[int]] = {}
         self._events: Any = None
@@ -78,6 +79,10 @@ class NvidiaDriver:
     def environment(self, indexes: Sequence[int]) -> dict[str, str]:
         """`CUDA_VISIBLE_DEVICES` by uuid, which no renumbering can confuse; empty hides all."""
         return {"CUDA_VISIBLE_DEVICES": ",".join(self.chips[index].uuid for index in indexes)}
+
+    def nodes(self, index: int) -> Sequence[str]:
+        """`/dev/nvidiaN` by the driver's own number of the chip; an instance has none that no other instance needs."""
+        return self._nodes.get(self.chips[index].uuid, ())
 
     def cores(self, indexes: Sequence[int]) -> list[int]:
         """Not pinned."""
@@ -117,6 +122,8 @@ class NvidiaDriver:
             return
         if uuid not in self._handles:
             self._listen(handle)
+        minor = self._ask(lambda: self._nvml.nvmlDeviceGetMinorNumber(handle), None)
+        self._nodes[uuid] = () if minor is None else (f"/dev/nvidia{minor}",)
         divided = bool(self._ask(lambda: self._nvml.nvmlDeviceGetMigMode(handle)[0], 0))
         chip = ChipInfo(
             index=number,

@@ -102,6 +102,10 @@ class SimulatedDriver:
         """Nothing sees it."""
         return {}
 
+    def nodes(self, index: int) -> Sequence[str]:
+        """None: no chip is real here."""
+        return ()
+
     def cores(self, indexes: Sequence[int]) -> list[int]:
         """None: no core is real here."""
         return []

@@ -5,8 +5,8 @@ its own output, ends, and the container's first process comes to the shim, who i
 other. So nothing of logs, exit codes, signals or leases is done twice.
 
 The image is mounted in mounts of the runtime's own, which the container takes along and nobody else ever sees: the
-image's layers, and above them a few KiB in memory for the places where the runtime mounts things. When the container
-ends they are gone, whoever is still alive to care.
+image's layers, and above them a little memory for the places where the runtime mounts things and for what hooks write.
+When the container ends they are gone, whoever is still alive to care.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ START_SECONDS = 60.0
 """The runtime needs a tenth of one; a disk that hangs may need for ever."""
 REMOVE_SECONDS = 30.0
 _SCRIPT_FD = 3
-_ABOVE = "mode=0755,size=256k,nr_inodes=256"
+_ABOVE = "mode=0755,size=16m,nr_inodes=8192"
+"""A driver brings a hundred files, each mounted on one of these, and its hooks write a cache of libraries."""
 
 
 def prepare(folder: str) -> None:

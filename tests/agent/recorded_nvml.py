@@ -72,6 +72,9 @@ class Nvml:
             return SimpleNamespace(total=10 * GIB, used=GIB)
         return SimpleNamespace(total=85_520_809_984, used=3 * GIB)
 
+    def nvmlDeviceGetMinorNumber(self, handle: int) -> int:  # noqa: N802
+        return handle
+
     def nvmlDeviceGetMigMode(self, handle: int) -> tuple[int, int]:  # noqa: N802
         return (int(handle == self.mig), 0)
 
