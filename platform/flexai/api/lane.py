@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 PATH: Final = "/api/v1/jobs"
 TOGETHER: Final = 64
 """Requests of one statement."""
+WAITED_FOR_SECONDS: Final = 0.004
+"""So long, about a statement, those who came together last are waited for to come together again."""
 MOST_SITES: Final = 100
 _ELSEWHERE: Final = frozenset({b"cookie", b"content-encoding", b"transfer-encoding", b"if-match", b"expect"})
 """Headers of requests that are not plain."""
@@ -60,6 +62,9 @@ class Lane:
         self._thread = ThreadPoolExecutor(1, "flexai-lane", initializer=keep_connection)
         self._line: list[tuple[Plain, asyncio.Future[Answer | None]]] = []
         self._is_busy = False
+        self._expected = 1
+        self._expected_until = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
         self._headers: dict[tuple[bytes, ...], list[tuple[bytes, bytes]]] = {}
 
     def plain(self, scope: Scope, body: IO[bytes]) -> Plain | None:
@@ -106,17 +111,29 @@ class Lane:
     async def answer(self, plain: Plain) -> Answer | None:
         """The job was accepted; or None: the request goes the way of others. Raises psycopg's errors, after which
         nobody knows."""
-        future: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer | None] = loop.create_future()
         self._line.append((plain, future))
-        if not self._is_busy:
-            self._go_on()
+        self._go_on(loop)
         return await future
 
-    def _go_on(self) -> None:
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The next statement runs, unless one does already, or those who came together last are not all back yet.
+
+        Clients in a loop are answered together and come back one by one: taken as they come, four of them would go
+        as one and three, for the price of two statements. Who comes alone waits for nobody.
+        """
+        if self._is_busy or not self._line:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if len(self._line) < self._expected and loop.time() < self._expected_until:
+            self._alarm = loop.call_at(self._expected_until, self._go_on, loop)
+            return
         line, self._line = self._line[:TOGETHER], self._line[TOGETHER:]
-        self._is_busy = bool(line)
-        if line:
-            self._thread.submit(self._work, line, asyncio.get_running_loop())
+        self._is_busy = True
+        self._thread.submit(self._work, line, loop)
 
     def _work(
         self, line: list[tuple[Plain, asyncio.Future[Answer | None]]], loop: asyncio.AbstractEventLoop
@@ -126,14 +143,17 @@ class Lane:
             outcome = self._accept([plain for plain, _ in line])
         except Exception as error:  # each of them answers it
             outcome = error
-        loop.call_soon_threadsafe(self._tell, line, outcome)
+        loop.call_soon_threadsafe(self._tell, line, outcome, loop)
 
     def _tell(
         self,
         line: list[tuple[Plain, asyncio.Future[Answer | None]]],
         outcome: Sequence[Answer | None] | Exception,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._go_on()
+        self._is_busy = False
+        self._expected = min(len(line) + len(self._line), TOGETHER)
+        self._expected_until = loop.time() + WAITED_FOR_SECONDS
         for place, (_, future) in enumerate(line):
             if future.done():
                 continue
@@ -141,6 +161,7 @@ class Lane:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome[place])
+        self._go_on(loop)
 
     def _accept(self, line: Sequence[Plain]) -> list[Answer | None]:
         close_old_connections()

@@ -1,7 +1,6 @@
 """New jobs of specs that were read and admitted: written with first event and audit, then announced.
 
-Single jobs that arrive at the same moment share one transaction (`common.grouping`); each is still answered, and
-refused, by itself. A job that begins held is no work for the scheduler, and asks for no cycle.
+A job that begins held is no work for the scheduler, and asks for no cycle.
 """
 
 from __future__ import annotations
@@ -14,12 +13,10 @@ from functools import cache
 from typing import Any
 
 import msgspec
-import psycopg
 from django.db import connection, transaction
 
 from flexai.common import clock, source
 from flexai.common.events import Hint, publish_on_commit
-from flexai.common.grouping import GroupCommit
 from flexai.common.ids import new_id
 from flexai.jobs import deadlines
 from flexai.jobs.dependencies import WAITS, Found, first_sentence, settle_on_commit
@@ -36,8 +33,6 @@ SHOWN_OF_A_SET = 10
 """Jobs of a new array that the answer tells."""
 HINTS_AT_MOST = 50
 """A larger submit names so many jobs to the pages, and tells them to read the team's list again."""
-GROUP_AT_MOST = 64
-"""Single jobs of one transaction."""
 ALONE_BYTES = 64 * 1024
 """A longer spec is written by itself: its neighbours would wait for it."""
 
@@ -102,13 +97,9 @@ def create_one(principal: Principal, named: Named, key: Key | None) -> Submissio
     """The job exists and is announced. Raises psycopg's UniqueViolation when the key is taken."""
     prepared, now = named.prepared, clock.now()
     new = _new(Asked(principal, named, key, source.current()), now)
-    if connection.in_atomic_block or len(prepared.raw) > ALONE_BYTES or prepared.waits_for:
-        with transaction.atomic() if prepared.waits_for else _savepoint():
-            [pk] = _write([new])
-            _announce_all([new])
-            _settle_if_held(prepared, [pk])
-    else:
-        pk = _group.submit(new)
+    with transaction.atomic() if prepared.waits_for else _savepoint():
+        [pk] = _write([new])
+        _settle_if_held(prepared, [pk])
     return Submission((_as_job(prepared, new.template, new.line, pk, principal, None, now),), None, True)
 
 
@@ -128,7 +119,6 @@ def create_together(asked: Sequence[Asked]) -> list[Job]:
     now = clock.now()
     new = [_new(one, now) for one in asked]
     pks = _write(new)
-    _announce_all(new)
     jobs = []
     for one, made, pk in zip(asked, new, pks, strict=True):
         job = _as_job(one.named.prepared, made.template, made.line, pk, one.principal, None, now)
@@ -223,26 +213,15 @@ def _new(asked: Asked, now: datetime) -> _New:
 
 
 def _write(new: Sequence[_New]) -> list[int]:
-    """Primary keys, in order."""
+    """They exist and are announced; primary keys, in order."""
     templates = [msgspec.structs.replace(one.template, t=place) for place, one in enumerate(new)]
     lines = [msgspec.structs.replace(one.line, n=place, t=place) for place, one in enumerate(new)]
     waits = [msgspec.structs.replace(wait, t=place) for place, one in enumerate(new) for wait in one.waits]
     told = [msgspec.structs.replace(item, t=place) for place, one in enumerate(new) for item in one.told]
     pks = insert_jobs(templates, lines, [one.entry for one in new], waits, told)
-    return [pks[line.public_id] for line in lines]
-
-
-def _announce_all(new: Sequence[_New]) -> None:
     hints = [Hint("job", one.line.public_id, 1, one.team) for one in new]
-    _publish(hints, _cells_with_work(one.template for one in new))
-
-
-_group: GroupCommit[_New, int] = GroupCommit(
-    _write,
-    refusals=(psycopg.DataError, psycopg.IntegrityError),
-    written=_announce_all,
-    most=GROUP_AT_MOST,
-)
+    _publish(hints, _cells_with_work(templates))
+    return [pks[line.public_id] for line in lines]
 
 
 @contextmanager

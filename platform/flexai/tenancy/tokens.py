@@ -45,7 +45,7 @@ _LOOK_UPS = {
     False: _LOOK_UP.format(teams="NULL", is_it="= %s"),
     True: _LOOK_UP.format(teams=_TEAMS, is_it="= %s"),
 }
-_LOOK_UP_MANY = _LOOK_UP.format(teams=_TEAMS, is_it="= ANY(%s)")
+_LOOK_UP_MANY = _LOOK_UP.format(teams=_TEAMS, is_it="= ANY (ARRAY(SELECT unnest(%s::text[])))")
 
 
 def create_token(

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import psycopg
 import pytest
 from django.forms import model_to_dict
 
-from flexai.api import throttling
+from flexai.api import lane, throttling
 from flexai.api.handler import ThreadedHandler
+from flexai.common import events
 from flexai.jobs import services
+from flexai.jobs.creation import ALONE_BYTES
 from flexai.jobs.models import Event, Job
 from flexai.tenancy.models import AuditEntry, Role, Token
 from flexai.tenancy.services import create_token
 from tests.support.tenants import Tenant, a_cell, a_node, a_spec, a_tenant
 from tests.support.web import end_threads
 
+PATIENCE = 20.0
 OWN = {"X-Request-ID", "Content-Length"}
 Answer = tuple[int, dict[str, str], Any]
 
@@ -38,15 +43,31 @@ def handler(tenant: Tenant) -> Iterator[ThreadedHandler]:
     end_threads(made)
 
 
-def ask(handler: ThreadedHandler, token: str, *bodies: Any, **headers: str) -> list[Answer]:
-    """The answers to requests that are all made at once."""
+@dataclass(frozen=True)
+class Asked:
+    """A request for a job."""
 
-    async def one(body: Any) -> Answer:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        given = {"host": "localhost", "authorization": f"Bearer {token}", "content-type": "application/json"}
-        given |= {"content-length": str(len(content))} | {
-            key.replace("_", "-"): value for key, value in headers.items()
-        }
+    token: str
+    body: Any
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def ask(handler: ThreadedHandler, token: str, *bodies: Any, **headers: str) -> list[Answer]:
+    """The answers to requests of one token that are all made at once."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return ask_all(handler, [Asked(token, body, named) for body in bodies])
+
+
+def ask_all(handler: ThreadedHandler, requests: Sequence[Asked]) -> list[Answer]:
+    """The answers to requests that are all made at once."""
+    return asyncio.run(asked_together(handler, requests))
+
+
+async def asked_together(handler: ThreadedHandler, requests: Sequence[Asked]) -> list[Answer]:
+    async def one(asked: Asked) -> Answer:
+        content = asked.body if isinstance(asked.body, bytes) else json.dumps(asked.body).encode()
+        given = {"host": "localhost", "authorization": f"Bearer {asked.token}"}
+        given |= {"content-type": "application/json", "content-length": str(len(content))} | asked.headers
         scope = {
             "type": "http", "method": "POST", "path": "/api/v1/jobs", "query_string": b"", "scheme": "http",
             "client": ("10.1.2.3", 1), "headers": [(k.encode(), v.encode()) for k, v in given.items()],
@@ -63,10 +84,7 @@ def ask(handler: ThreadedHandler, token: str, *bodies: Any, **headers: str) -> l
         told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return sent[0]["status"], told, json.loads(sent[1]["body"])
 
-    async def all_of_them() -> list[Answer]:
-        return await asyncio.gather(*map(one, bodies))
-
-    return asyncio.run(all_of_them())
+    return await asyncio.gather(*map(one, requests))
 
 
 @pytest.fixture
@@ -127,6 +145,79 @@ def test_many_at_once_take_few_statements(handler: ThreadedHandler, tenant: Tena
     assert sum(taken) == 101
     assert len(taken) <= 1 + 4, "the first goes alone, the rest by 64"
     assert {told["team"]["name"] for _, _, told in answers} == {"research"}
+
+
+def in_loops(handler: ThreadedHandler, token: str, rounds: Sequence[int]) -> None:
+    """Each of these clients makes so many requests, one after the other; all begin together."""
+
+    async def client(count: int) -> None:
+        for _ in range(count):
+            [(status, _, _)] = await asked_together(handler, [Asked(token, a_spec())])
+            assert status == 201
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*map(client, rounds))
+
+    asyncio.run(all_of_them())
+
+
+def test_clients_in_a_loop_come_together_again(
+    handler: ThreadedHandler, tenant: Tenant, taken: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(handler, tenant.token, a_spec())
+    monkeypatch.setattr(lane, "WAITED_FOR_SECONDS", PATIENCE)
+    in_loops(handler, tenant.token, [5, 4, 4])
+    assert taken == [1, 3, 3, 3, 3], "the first waits for nobody; from then on they are expected"
+
+
+def test_who_does_not_come_again_is_waited_for_once(
+    handler: ThreadedHandler, tenant: Tenant, taken: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(handler, tenant.token, a_spec())
+    monkeypatch.setattr(lane, "WAITED_FOR_SECONDS", 0.5)
+    in_loops(handler, tenant.token, [1, 2])
+    assert taken == [1, 1, 1], "the second and third alone"
+    began = monotonic()
+    monkeypatch.setattr(lane, "WAITED_FOR_SECONDS", PATIENCE)
+    in_loops(handler, tenant.token, [5])
+    assert taken[3:] == [1] * 5
+    assert monotonic() - began < PATIENCE, "who comes alone waits for nobody"
+
+
+def test_they_share_one_transaction_and_keep_what_is_their_own(
+    handler: ThreadedHandler, tenant: Tenant, taken: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = a_tenant()
+    ask(handler, tenant.token, a_spec(name="first"))
+    cells: list[int | None] = []
+    monkeypatch.setattr(events, "_publish", lambda hints, nodes, cell: cells.append(cell))
+    tenants = [tenant, other, tenant, other]
+    answers = ask_all(
+        handler,
+        [
+            Asked(one.token, a_spec(name=f"job-{n}"), {"x-request-id": f"asked-{n}"})
+            for n, one in enumerate(tenants)
+        ],
+    )
+    assert taken == [1, 3], "who comes first waits for nobody"
+    assert cells == [1, 1], "one announcement each"
+    assert Job.objects.exclude(name="first").values("changed").distinct().count() == 2
+    for number, (one, (_, _, told)) in enumerate(zip(tenants, answers, strict=True)):
+        row = Job.objects.get(public_id=told["id"])
+        assert (row.name, row.organization_id, row.team_id, row.user_id) == (
+            f"job-{number}", one.organization.pk, one.team.pk, one.owner.pk,
+        )  # fmt: skip
+        event = Event.objects.get(job=row)
+        assert (event.organization_id, event.actor, event.cause) == (
+            one.organization.pk, f"user:{one.owner.username}", f"asked-{number}",
+        )  # fmt: skip
+        entry = AuditEntry.objects.get(object_id=row.public_id)
+        assert (entry.organization_id, entry.request_id, entry.action) == (
+            one.organization.pk, f"asked-{number}", "job.submitted",
+        )  # fmt: skip
+        assert entry.actor.startswith(f"{one.owner.username} by tok-")
+        assert entry.after == {"name": row.name, "team": one.team.pk}
+        assert (entry.before, entry.object_kind) == (None, "job")
 
 
 def test_what_is_refused_is_refused_as_ever_and_harms_nobody_beside_it(
@@ -190,6 +281,54 @@ def test_the_same_key_makes_one_job_however_it_comes(handler: ThreadedHandler, t
     assert len({told["id"] for _, _, told in answers}) == 1
     assert ask(handler, tenant.token, a_spec(name="other"), idempotency_key="nightly")[0][0] == 409
     assert Job.objects.count() == 2
+
+
+def test_what_the_database_refuses_of_one_harms_nobody_beside_it(
+    handler: ThreadedHandler, tenant: Tenant, taken: list[int]
+) -> None:
+    ask(handler, tenant.token, a_spec(), idempotency_key="taken")
+    answers = ask_all(
+        handler,
+        [
+            Asked(tenant.token, a_spec(name="first")),
+            Asked(tenant.token, a_spec(name="good")),
+            Asked(tenant.token, a_spec(name="else"), {"idempotency-key": "taken"}),
+            Asked(tenant.token, a_spec(name="also good")),
+        ],
+    )
+    assert taken == [1, 0], "nothing of those beside it was written either"
+    assert [status for status, _, _ in answers] == [201, 201, 409, 201]
+    names = sorted(Job.objects.values_list("name", flat=True))
+    assert names == ["also good", "first", "good", "train"]
+    assert Event.objects.count() == AuditEntry.objects.filter(action="job.submitted").count() == 4
+
+
+def test_who_went_between_look_up_and_statement_is_refused_alone(
+    handler: ThreadedHandler, tenant: Tenant, taken: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = a_tenant()
+    ask(handler, tenant.token, a_spec())
+    together = services.submit_together
+
+    def too_late(asked: Any) -> Any:
+        if len(asked) > 1:
+            gone.organization.delete()
+        return together(asked)
+
+    monkeypatch.setattr(services, "submit_together", too_late)
+    tokens = [tenant.token, tenant.token, gone.token, tenant.token]
+    answers = ask_all(handler, [Asked(token, a_spec()) for token in tokens])
+    assert taken == [1, 0]
+    assert [status for status, _, _ in answers] == [201, 201, 401, 201]
+    assert set(Job.objects.values_list("organization", flat=True)) == {tenant.organization.pk}
+
+
+def test_a_long_spec_is_written_by_itself(handler: ThreadedHandler, tenant: Tenant, taken: list[int]) -> None:
+    ask(handler, tenant.token, a_spec())
+    long = a_spec(files={"data": "x" * ALONE_BYTES})
+    assert [status for status, _, _ in ask(handler, tenant.token, long, a_spec())] == [201, 201]
+    assert taken == [1]
+    assert Job.objects.get(spec__files__isnull=False).spec["files"]["data"].endswith("x")
 
 
 def test_a_host_that_is_not_ours_is_never_served(handler: ThreadedHandler, tenant: Tenant) -> None:
