@@ -1,4 +1,4 @@
-# One image for web, worker, beat, agent and bootstrap; the command says which. Needs nothing but Debian and PyPI.
+# One image for web, scheduler, worker, beat, agent and bootstrap; the command says which. Needs nothing but Debian and PyPI.
 ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS build

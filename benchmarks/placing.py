@@ -1,8 +1,8 @@
 """How fast waiting jobs get chips on 1,000 simulated nodes of 8 chips: a backlog at once, and a steady stream.
 
-The platform is whole: API, worker, PostgreSQL that syncs, and a web process to which all 1,000 nodes are connected;
-nodes and chips are simulated, nothing else is. A job counts from the message that tells its node, sent right after the
-transaction that placed it has committed, so no figure is better than what is durable.
+The platform is whole: API, scheduler, worker, PostgreSQL that syncs, and a web process to which all 1,000 nodes are
+connected; nodes and chips are simulated, nothing else is. A job counts from the message that tells its node, sent right
+after the transaction that placed it has committed, so no figure is better than what is durable.
 
 Peers, measured on this class of machine: kube-scheduler 357 jobs/s (paced: p50 7.1 ms, p99 16.4 ms, its store not
 syncing to disk), Volcano 178 jobs/s and 263 gang replicas/s (paced: p50 9.6 s), YuniKorn 503 to 714 jobs/s.
@@ -96,16 +96,16 @@ def warm_up(client: Client, spec: Spec) -> None:
 
 @contextmanager
 def scheduler_stopped(live: Live) -> Iterator[None]:
-    """Inside, no cycle runs: the worker's process is halted."""
-    workers = [pid for pid in live.processes() if b"flexai.embedded.worker" in _command_line(pid)]
-    if not workers:
-        raise RuntimeError("No worker is found among the platform's processes.")
-    for pid in workers:
+    """Inside, no cycle runs: the scheduler's process is halted."""
+    loops = [pid for pid in live.processes() if b"flexai.embedded.scheduler" in _command_line(pid)]
+    if not loops:
+        raise RuntimeError("No scheduler is found among the platform's processes.")
+    for pid in loops:
         os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        for pid in workers:
+        for pid in loops:
             os.kill(pid, signal.SIGCONT)
 
 

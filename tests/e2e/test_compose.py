@@ -16,8 +16,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
-LONG_RUNNING = {"postgres", "valkey", "web", "worker", "beat", "agent"}
-SERVER = {"web", "worker", "beat", "bootstrap"}
+LONG_RUNNING = {"postgres", "valkey", "web", "scheduler", "worker", "beat", "agent"}
+SERVER = {"web", "scheduler", "worker", "beat", "bootstrap"}
 
 # The part of the compose specification that the file uses; anything else in it is an error here.
 _STRINGS: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
@@ -153,7 +153,7 @@ def test_other_names_shut_out_neither_the_agent_nor_the_health_check(
 
 
 def test_database_and_broker_are_stopped_last(services: dict[str, dict[str, Any]]) -> None:
-    for name in ("web", "worker", "beat"):
+    for name in ("web", "scheduler", "worker", "beat"):
         waited_for = services[name]["depends_on"]
         assert {"postgres", "valkey"} <= set(waited_for), (
             f"{name}: bootstrap has ended by then, and orders nothing"

@@ -87,7 +87,7 @@ def check_ran_once(client: Client, ids: list[str], outside: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "valkey", "postgres", "agent"])
+@pytest.mark.parametrize("name", ["web", "scheduler", "worker", "valkey", "postgres", "agent"])
 def test_killing_one_process_loses_no_job_and_runs_none_twice(
     shot_at: LivePlatform, outside: Path, name: str
 ) -> None:
@@ -99,11 +99,11 @@ def test_killing_one_process_loses_no_job_and_runs_none_twice(
         check_ran_once(client, ids, outside)
 
 
-def test_jobs_submitted_while_the_worker_is_down_are_not_forgotten(
+def test_jobs_submitted_while_the_scheduler_is_down_are_not_forgotten(
     shot_at: LivePlatform, outside: Path
 ) -> None:
     with Client(shot_at.url, shot_at.token) as client:
-        shot_at.kill("worker")
+        shot_at.kill("scheduler")
         ids = [client.jobs.submit(spec(outside, number))["id"] for number in range(JOBS)]
         wait_ended(client, ids)
         check_ran_once(client, ids, outside)

@@ -124,7 +124,7 @@ def test_the_servers_listen_on_nothing_but_closed_sockets(platform: LivePlatform
     for folder in (platform.data_dir / "postgres" / "socket", platform.data_dir / "valkey"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o750
     own = listening_ports(platform.children["web"]) | {int(platform.url.rsplit(":", 1)[1])}
-    for name in ("postgres", "valkey", "worker", "agent"):
+    for name in ("postgres", "valkey", "scheduler", "worker", "agent"):
         assert listening_ports(platform.children[name]) <= own
 
 
@@ -159,7 +159,7 @@ def listening_ports(pid: int) -> set[int]:
 
 
 def test_a_crashed_child_is_started_again_and_said(platform: LivePlatform) -> None:
-    for name in ("web", "worker"):
+    for name in ("web", "scheduler", "worker"):
         pid = platform.kill(name)
         platform.wait_restarted(name, pid)
         assert f"{name} ended (signal SIGKILL); it is started again" in " ".join(platform.output.split())
@@ -249,7 +249,7 @@ def test_simulated_nodes_are_added_and_said_to_be_simulated(data_dir: Path) -> N
 def test_servers_that_exist_are_used_instead(data_dir: Path) -> None:
     database, broker = os.environ["DATABASE_URL"], os.environ["REDIS_URL"].replace("db=0", "db=7")
     with running_platform("--no-agent", data_dir=data_dir, DATABASE_URL=database, REDIS_URL=broker) as live:
-        assert set(live.children) == {"web", "worker"}
+        assert set(live.children) == {"web", "scheduler", "worker"}
         assert health(live.url) == 200
         assert live.client().me()["user"]["username"] == "admin"
 

@@ -136,7 +136,8 @@ def test_the_agent_extra_brings_what_the_agent_imports(wheel: Path, tmp_path: Pa
 def test_the_server_extra_brings_what_the_server_imports(wheel: Path, tmp_path: Path) -> None:
     site = installed(wheel, tmp_path, ["server"])
     code = (
-        "import flexai.config.asgi, flexai.config.celery, flexai.embedded.commands, flexai.embedded.worker, uvloop; "
+        "import flexai.config.asgi, flexai.config.celery, flexai.embedded.commands, uvloop; "
+        "import flexai.embedded.scheduler, flexai.embedded.worker; "
         "flexai.config.celery.app.loader.import_default_modules(); "
         "from django.urls import get_resolver; get_resolver().url_patterns; print(flexai.config.asgi.__file__)"
     )

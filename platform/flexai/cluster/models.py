@@ -18,18 +18,13 @@ def _chip_id() -> str:
 
 
 class Cell(models.Model):
-    """The unit of decision (S3): a set of pools with its own quotas, lock and queue (`cell.<id>`)."""
+    """The unit of decision (S3): a set of pools with its own quotas, lock and loop."""
 
     name = models.SlugField(max_length=63, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def queue(self) -> str:
-        """The Celery queue on which this cell's cycles run."""
-        return f"cell.{self.pk}"
 
 
 class Pool(models.Model):

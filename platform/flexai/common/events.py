@@ -1,7 +1,7 @@
-"""What is announced once a transaction has committed: hints for browsers, agents and the scheduling loop (law 4).
+"""What is announced once a transaction has committed: hints for browsers, agents and scheduling loops (law 4).
 
 A hint may be lost, doubled or late without harm: browsers poll on a gap, agents get full state on every contact, and
-the tick runs a cycle anyway. So a broker that is down is logged and never fails a request.
+a loop that hears nothing runs a cycle anyway. So a broker that is down is logged and never fails a request.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from functools import partial
 
 import msgspec
 import redis
-from celery import current_app
 from django.db import transaction
-from kombu.exceptions import OperationalError
 
 from flexai.common.broker import valkey
 
@@ -31,9 +29,11 @@ AGENTS_CHANNEL = "flexai:agents"
 HINTS_EVERY_SECONDS = 0.02
 """Hints that follow others of their process within so long go out together, that much later at most: a person sees no
 difference, and a web process that takes hundreds of jobs a second has dozens of messages to read instead."""
-CYCLE_TASK = "flexai.scheduling.run_cycle"
-CYCLE_PENDING_MS = 2000
-"""A requested cycle is not requested again until it has begun, or so long has passed (the message may be lost)."""
+
+
+def cycle_channel(cell: int) -> str:
+    """Where the loop of this cell (primary key) hears that there may be something to decide; messages are empty."""
+    return f"flexai:cycle:{cell}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def publish_on_commit(
 
 
 def _publish(hints: Sequence[Hint], nodes: tuple[int, ...], cell: int | None) -> None:
-    """At most one round trip to the broker for everything that a transaction announces."""
+    """One round trip to the broker for everything that a transaction announces."""
     hints = _spaced.due(hints)
     if hints or nodes or cell is not None:
         _send(hints, nodes, cell)
@@ -73,11 +73,9 @@ def _send(hints: Sequence[Hint], nodes: tuple[int, ...] = (), cell: int | None =
             if nodes:
                 pipe.publish(AGENTS_CHANNEL, json.dumps(sorted(set(nodes))))
             if cell is not None:
-                pipe.set(_pending_key(cell), 1, nx=True, px=CYCLE_PENDING_MS)
-            answers = pipe.execute()
-        if cell is not None and answers[-1]:
-            _send_cycle(cell)
-    except (redis.RedisError, OperationalError, OSError) as error:
+                pipe.publish(cycle_channel(cell), b"")
+            pipe.execute()
+    except (redis.RedisError, OSError) as error:
         log.warning("broker not reached, the tick will heal it: %s", error)
 
 
@@ -127,25 +125,3 @@ class Spaced:
 
 
 _spaced = Spaced(_send, HINTS_EVERY_SECONDS)
-
-
-def request_cycle(cell: int) -> None:
-    """A cycle of this cell is on its queue, unless one is there already. Raises broker errors."""
-    if valkey().set(_pending_key(cell), 1, nx=True, px=CYCLE_PENDING_MS):
-        _send_cycle(cell)
-
-
-def _send_cycle(cell: int) -> None:
-    current_app.send_task(CYCLE_TASK, args=[cell], queue=f"cell.{cell}", ignore_result=True, retry=False)
-
-
-def cycle_begins(cell: int) -> None:
-    """Called by the loop before it reads: commits from now on request another cycle."""
-    try:
-        valkey().delete(_pending_key(cell))
-    except redis.RedisError as error:
-        log.warning("broker not reached, the tick will heal it: %s", error)
-
-
-def _pending_key(cell: int) -> str:
-    return f"flexai:cycle_pending:{cell}"

@@ -1,4 +1,7 @@
-"""Celery: JSON only, no results kept. A task is a hint (law 3): losing one costs a tick, never a job."""
+"""Celery: JSON only, no results kept. A task is a hint (law 3): losing one costs a tick, never a job.
+
+Cycles are no tasks: each cell has a loop of its own (`scheduling.loop`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flexai.config.settings")
 PLATFORM_QUEUE = "platform"
 RECONNECT_SECONDS = 1.0
 """The longest pause between two tries to reach a broker that is away. Kombu's own grows to 30 s, and for so long after
-the broker's return nothing would be scheduled."""
+the broker's return nothing would tick."""
 
 
 class HintChannel(redis.Channel):

@@ -1,1 +1,1 @@
-"""`flexai up`: PostgreSQL, Valkey, web, worker and agent under one supervisor, from wheels alone."""
+"""`flexai up`: PostgreSQL, Valkey, web, scheduler, worker and agent under one supervisor, from wheels alone."""

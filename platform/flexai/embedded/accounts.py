@@ -1,9 +1,9 @@
 """Whom the server's processes run as when root starts the platform: `nobody`, as PostgreSQL does.
 
-What faces people and their data (web, worker, Valkey) needs no privilege: its socket was bound, its logs were
-opened and its secrets were read by the supervisor. The agent stays root: it gives every organization a user of its own
-and holds jobs to their limits. The account has to reach the installed code; where that lies behind a folder closed to
-others (below `/root`), its processes get mounts of their own that show it, and nothing else, there (`launch.py`).
+What faces people and their data (web, scheduler, worker, Valkey) needs no privilege: its socket was bound, its logs
+were opened and its secrets were read by the supervisor. The agent stays root: it gives every organization a user of its
+own and holds jobs to their limits. The account has to reach the installed code; where that lies behind a folder closed
+to others (below `/root`), its processes get mounts of their own that show it, and nothing else, there (`launch.py`).
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def server_account(say: Callable[[str], None]) -> Account:
     why = _why_not(account)
     if why:
         say(
-            f"Web, worker and Valkey run as root: {ACCOUNT} cannot run what is installed in {sys.prefix} ({why}). "
+            f"Web, scheduler, worker and Valkey run as root: {ACCOUNT} cannot run what is installed in {sys.prefix} "
+            f"({why}). "
             "Install Flexai where every user may read it, such as below /opt."
         )
         return AS_WE_ARE

@@ -16,8 +16,8 @@ from flexai.embedded.home import Home
 from flexai.embedded.postgres import Postgres
 from flexai.embedded.valkey import Valkey
 
-CELL_QUEUES = ("platform", "cell.1")
-"""The embedded platform has one cell, made by migration with the key 1."""
+CELL = 1
+"""The embedded platform has one cell, made by migration with this key."""
 SERVER_SECRETS = frozenset(
     {
         "DATABASE_URL",
@@ -70,9 +70,9 @@ class Programs:
     door: Door
     jobs_pipe: int
     gate: int
-    """Readable, at its end, once the schema is current: web and worker load their code meanwhile."""
+    """Readable, at its end, once the schema is current: who needs it loads its code meanwhile."""
     account: Account = AS_WE_ARE
-    """Of web, worker and Valkey."""
+    """Of web, scheduler, worker and Valkey."""
 
     @property
     def postgres(self) -> Postgres:
@@ -85,7 +85,7 @@ class Programs:
 
     @property
     def machine_code(self) -> Path:
-        """Where the worker keeps the engine's loops once it has compiled them: it may not write beside their source."""
+        """Where the engine's loops are kept once they are compiled: nobody may write beside their source."""
         return self.home.folder / "compiled"
 
     @property
@@ -145,13 +145,20 @@ class Programs:
             account=self.account,
         )
 
+    def for_scheduler(self) -> Program:
+        """Runs the cell's cycles."""
+        return self._engine("scheduler", "flexai.embedded.scheduler", str(self.gate), str(CELL))
+
     def for_worker(self) -> Program:
-        """Takes tasks, and ticks."""
+        """Takes all other tasks, and ticks."""
+        return self._engine("worker", "flexai.embedded.worker", str(self.gate))
+
+    def _engine(self, name: str, module: str, *arguments: str) -> Program:
+        """Waits at the gate, and may run the engine."""
         return self._python(
-            "worker",
-            "flexai.embedded.worker",
-            str(self.gate),
-            *CELL_QUEUES,
+            name,
+            module,
+            *arguments,
             environment=self._server_environment() | {"NUMBA_CACHE_DIR": str(self.machine_code)},
             descriptors=(self.gate,),
             account=self.account,

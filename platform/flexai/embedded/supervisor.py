@@ -1,6 +1,6 @@
 """One supervisor for a whole platform: starts, watches and stops its processes in order.
 
-PostgreSQL and Valkey first, then migrations if anything changed, then web and worker, then the agents.
+PostgreSQL and Valkey first, then migrations if anything changed, then web, scheduler and worker, then the agents.
 Stopping goes the other way. Every child dies with the supervisor, however it dies (`launch.py`); jobs end
 when the pipe that it holds open is closed. What goes wrong with a child is said, and it is started again
 after a growing pause.
@@ -23,7 +23,7 @@ HOUSEKEEPING_SECONDS = 5
 """Between looks at the size of the logs."""
 JOBS_STOP_SECONDS = 8
 """Shims give their jobs 5 s at most once the platform goes, and need a moment themselves."""
-STOP_ORDER = ("agent", "agent-simulated", "worker", "web", "valkey", "postgres")
+STOP_ORDER = ("agent", "agent-simulated", "scheduler", "worker", "web", "valkey", "postgres")
 
 
 class StartError(RuntimeError):

@@ -21,7 +21,6 @@ from django.db import connection, transaction
 
 from flexai.common import clock
 from flexai.common.database import prepared_cursor
-from flexai.common.events import cycle_begins
 from flexai.scheduling.apply import Applied, apply
 from flexai.scheduling.engine_state import EngineState, Refreshed, forget, refresh
 from flexai.scheduling.lending import lend_and_recall
@@ -34,7 +33,7 @@ from scheduler_core.refusal import Contradiction
 log = logging.getLogger(__name__)
 
 MAX_PASSES = 50
-"""Passes of one call; then the queue's other tasks get their turn."""
+"""Passes of one call; then the lock is given back, and who calls may stop."""
 MAX_SECONDS = 0.2
 """And so long at most, for the same reason."""
 PACE_SECONDS = 0.01
@@ -64,7 +63,7 @@ class CycleReport:
     busy: bool = False
     """Another process runs this cell; nothing was done."""
     again: bool = False
-    """There is more to do: request another cycle."""
+    """There is more to do: run another cycle."""
     verdicts_pending: bool = False
     """Verdicts were put off: a cycle in a second writes them."""
     wakes_at: int | None = None
@@ -77,7 +76,6 @@ def run_cycle(cell_id: int) -> CycleReport:
     """Start what can be started in this cell, and say why the rest waits. What a pass raises is recorded, not
     raised."""
     report = CycleReport()
-    cycle_begins(cell_id)
     try:
         with _alone_in(cell_id) as alone:
             report.busy = report.again = not alone

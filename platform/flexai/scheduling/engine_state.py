@@ -1,4 +1,4 @@
-"""The engine's state that a worker keeps between cycles (law 7): rebuilt from the rows whenever in doubt.
+"""The engine's state that a loop keeps between cycles (law 7): rebuilt from the rows whenever in doubt.
 
 It is kept per process and cell. Losing it costs one slow cycle, never a job.
 """

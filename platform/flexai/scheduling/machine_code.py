@@ -20,7 +20,7 @@ SOON_NODES: Final = LONG // 2
 PLAIN_NODES: Final = 1024
 """Up to so many nodes plain loops decide meanwhile, in seconds a cycle at worst."""
 MAKING_SECONDS: Final = 600
-"""Longer than making it takes anywhere: then the worker goes on without, and makes it itself."""
+"""Longer than making it takes anywhere: then the loop goes on without, and makes it itself."""
 PROGRAM: Final = ("nice", "-n", "10", sys.executable, "-m", "scheduler_core.ahead")
 
 _making: list[subprocess.Popen[bytes]] = []

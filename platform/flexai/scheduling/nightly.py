@@ -1,4 +1,4 @@
-"""Starts the replay of yesterday in a process of its own: it may take minutes, and the worker has cycles to run."""
+"""Starts the replay of yesterday in a process of its own: it may take minutes, and the worker has other tasks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Keeps what the scheduler saw and decided, so that an operator can replay it and ask why (X3).
 
-A recording is a keyframe and the cycles after it. It grows in the worker's memory and becomes a row when it is
-full or a minute old; a worker that dies loses that minute of it and nothing else. What is kept is bounded by
+A recording is a keyframe and the cycles after it. It grows in the loop's memory and becomes a row when it is
+full or a minute old; a loop that dies loses that minute of it and nothing else. What is kept is bounded by
 bytes.
 """
 

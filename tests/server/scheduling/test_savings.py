@@ -22,7 +22,7 @@ from flexai.scheduling.past import past_of
 from flexai.scheduling.playing import UNFINISHED, figures_of, keep_saving
 from flexai.scheduling.savings import energy_saved_mwh, total_of
 from scheduler_core.simulation.simulate.history import read_history
-from tests.server.scheduling.test_worker import environment
+from tests.server.scheduling.test_loop import environment
 from tests.server.scheduling.world import World
 from tests.support.tenants import a_tenant
 

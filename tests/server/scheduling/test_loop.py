@@ -1,4 +1,4 @@
-"""A real Celery worker runs the loop: on commit, after a crash, and by the tick alone."""
+"""A real process runs the loop: on commit, after a crash, by time alone, and without a broker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from django.db import connection, transaction
 
 from flexai.common import clock
 from flexai.common.broker import valkey
-from flexai.common.events import publish_on_commit, request_cycle
+from flexai.common.events import cycle_channel, publish_on_commit
 from flexai.jobs.models import Attempt, Job
 from flexai.scheduling import tasks
+from flexai.scheduling.cycle import CycleReport, run_cycle
+from flexai.scheduling.loop import TICK_SECONDS, VERDICT_SECONDS, Loop
 from flexai.scheduling.models import CellPolicy, Cycle, Promise, Removal
 from flexai.scheduling.records import forget_old_records
 from tests.server.scheduling.test_concurrency import nothing_is_half_done
@@ -44,13 +47,10 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def a_worker(world: World) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker on the queue of this cell, as `flexai up` starts it but for the beat."""
-    command = [
-        sys.executable, "-m", "celery", "-A", "flexai.config.celery", "worker", "-P", "solo",
-        "-Q", world.cell.queue, "--without-gossip", "--without-mingle", "--without-heartbeat",
-    ]  # fmt: skip
-    process = subprocess.Popen(command, env=environment(), cwd=ROOT, start_new_session=True)
+def a_loop(world: World, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The loop of this cell, as it is run behind one's own servers."""
+    command = [sys.executable, "-m", "flexai.scheduling", str(world.cell.pk)]
+    process = subprocess.Popen(command, env=environment() | more, cwd=ROOT, start_new_session=True)
     try:
         yield process
     finally:
@@ -78,35 +78,34 @@ def placed(job: Job) -> bool:
     return Attempt.objects.filter(job=job).exists()
 
 
-def test_a_commit_starts_a_cycle_and_a_killed_worker_loses_nothing():
+def test_a_commit_starts_a_cycle_and_a_killed_loop_loses_nothing():
     world = World()
     world.a_node(cpu=1_000_000, memory=1_000_000)
-    with a_worker(world) as worker:
+    with a_loop(world) as loop:
         first = submit(world)
         wait_until(lambda: placed(first))
         waits = []
         for _ in range(20):
             job = submit(world)
             waits.append(wait_until(lambda job=job: placed(job), seconds=10))
-        worker.send_signal(signal.SIGKILL)
-        worker.wait(10)
+        loop.send_signal(signal.SIGKILL)
+        loop.wait(10)
     print("submit to placed, ms:", sorted(round(wait * 1000) for wait in waits))
     later = submit(world)
     nothing_is_half_done(world)
     assert not placed(later)
     valkey().flushall()
-    with a_worker(world):
-        request_cycle(world.cell.pk)
+    with a_loop(world):
         wait_until(lambda: placed(later))
     nothing_is_half_done(world)
 
 
-def test_time_alone_wakes_a_worker_that_hears_nothing():
+def test_time_alone_wakes_a_loop_that_hears_nothing():
     """S6: no tick, and no news after the urgent job came: its victim is told to go when its protection has ended."""
     world = World()
     world.a_node(chips=1)
     CellPolicy.objects.create(cell=world.cell, values={"min_runtime": 4000})
-    with a_worker(world):
+    with a_loop(world):
         low = submit(world, chips=1, priority=10)
         wait_until(lambda: placed(low))
         victim = Attempt.objects.get(job=low)
@@ -116,43 +115,75 @@ def test_time_alone_wakes_a_worker_that_hears_nothing():
     assert promise.since - victim.placed_at >= timedelta(seconds=4)
 
 
-def test_a_wake_up_is_asked_for_once_and_again_only_for_an_earlier_one(monkeypatch):
-    world = World()
-    asked: list[float] = []
-    monkeypatch.setattr(tasks, "_request_in", lambda cell, seconds: asked.append(seconds))
+@pytest.mark.parametrize(
+    ("report", "seconds"),
+    [
+        (CycleReport(), TICK_SECONDS),
+        (CycleReport(again=True, verdicts_pending=True), 0),
+        (CycleReport(verdicts_pending=True), VERDICT_SECONDS),
+        (CycleReport(wakes_at=2000), 2),
+        (CycleReport(wakes_at=2000, verdicts_pending=True), VERDICT_SECONDS),
+        (CycleReport(wakes_at=9000), TICK_SECONDS),
+        (CycleReport(wakes_at=-1), 0.001),
+    ],
+)
+def test_the_next_cycle_comes_when_there_is_something_to_do(monkeypatch, report, seconds):
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now)
-    for left in (5000, 5000, 9000, 6001, 2000, 3000, -1):
-        tasks._request_at(world.cell.pk, clock.to_ms(now) + left)
-    assert asked == [5.0, 2.0, 0.001]
+    if report.wakes_at is not None:
+        report = replace(report, wakes_at=clock.to_ms(now) + report.wakes_at)
+    monkeypatch.setattr("flexai.scheduling.loop.run_cycle", lambda cell: report)
+    assert Loop(1)._cycle() == seconds
 
 
-def test_the_tick_asks_for_a_cycle_of_every_cell_and_lets_go_what_is_due(monkeypatch):
-    world, other = World(), World()
+def test_all_that_was_heard_during_a_cycle_is_one_reason_for_the_next(monkeypatch):
+    loop, cycles = Loop(World().cell.pk), 0
+
+    def a_cycle(cell: int) -> CycleReport:
+        nonlocal cycles
+        cycles += 1
+        if cycles == 3:
+            for _ in range(50):
+                publish_on_commit(cell=cell)
+        elif cycles == 5:
+            loop.stop()
+        return CycleReport()
+
+    monkeypatch.setattr("flexai.scheduling.loop.TICK_SECONDS", 0.001)
+    monkeypatch.setattr("flexai.scheduling.loop.run_cycle", a_cycle)
+    loop.run()
+    assert cycles == 5
+    assert loop._hints is not None
+    assert loop._hints.get_message(timeout=0.1) is None, "the fifty were heard together"
+
+
+def test_a_loop_that_waits_ends_at_once_when_told_to():
+    world = World()
+    with a_loop(world) as loop:
+        wait_until(lambda: Cycle.objects.filter(cell=world.cell).exists())
+        wait_until(lambda: valkey().pubsub_numsub(cycle_channel(world.cell.pk))[0][1] == 1)
+        loop.send_signal(signal.SIGTERM)
+        assert loop.wait(30) == 0
+
+
+def test_a_broker_that_is_away_costs_no_cycle():
+    world = World()
+    world.a_node()
+    with a_loop(world, REDIS_URL="redis://127.0.0.1:1/0"):
+        wait_until(lambda: Cycle.objects.filter(cell=world.cell).exists())
+        job = world.a_job()
+        wait_until(lambda: placed(job))
+
+
+def test_the_tick_lets_go_what_is_due():
+    world = World()
     held = {"state": "held", "reason_code": "start_after"}
     due = world.a_job("due", **held, start_after=clock.now() - timedelta(seconds=1))
     later = world.a_job("later", **held, start_after=clock.now() + timedelta(hours=1))
-    asked: list[int] = []
-    monkeypatch.setattr(tasks, "request_cycle", asked.append)
     tasks.tick()
-    assert {world.cell.pk, other.cell.pk} <= set(asked)
     due.refresh_from_db()
     later.refresh_from_db()
     assert (due.state, later.state) == ("queued", "held")
-
-
-def test_a_broker_that_is_away_costs_no_cycle(monkeypatch):
-    world = World()
-    world.a_node()
-    job = world.a_job()
-
-    def away(*_args, **_kwargs):
-        raise OSError("no broker")
-
-    monkeypatch.setattr(tasks, "request_cycle", away)
-    monkeypatch.setattr(tasks.cycle, "MAX_SECONDS", 0.001)
-    tasks.run_cycle(world.cell.pk)
-    assert placed(job)
 
 
 def test_old_records_go_and_new_ones_stay(monkeypatch):
@@ -161,7 +192,7 @@ def test_old_records_go_and_new_ones_stay(monkeypatch):
     now = clock.now()
     for _ in range(4):
         job = world.a_job()
-        tasks.run_cycle(world.cell.pk)
+        run_cycle(world.cell.pk)
         end(Attempt.objects.get(job=job))
     job.delete()
     monkeypatch.setattr("flexai.scheduling.records.KEPT_CYCLES", 2)
