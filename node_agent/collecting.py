@@ -23,7 +23,8 @@ import msgspec
 from node_agent import spool
 from node_agent.delivery import Delivery, DeliveryRefusedError, deliver
 from node_agent.outputs import collect
-from node_agent.protocol import OUTPUTS_AFTER, OutputFile, OutputsOffered, WantedOutputs
+from node_agent.protocol import WantedOutputs
+from node_agent.protocol_outputs import OUTPUTS_AFTER, OutputFile, OutputsOffered
 from node_agent.reconcile import Key
 
 OUTPUTS: Final = "outputs"

@@ -15,7 +15,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from node_agent.enrol import problem_detail
-from node_agent.protocol import OUTPUT_PIECE, OutputsEnded, OutputsOffered, OutputsTaken
+from node_agent.protocol_outputs import (
+    OUTPUT_PIECE,
+    OutputsEnded,
+    OutputsOffered,
+    OutputsTaken,
+)
 
 TIMEOUT_SECONDS: Final = 60.0
 """For one piece: it may go to an object store behind the server."""

@@ -21,9 +21,9 @@ from node_agent.containers import Image
 from node_agent.datadir import JOBS
 from node_agent.forking import ForkServer
 from node_agent.launching import LaunchRefusedError, Place, build_launch
+from node_agent.local import Local, number, report_of, shares
 from node_agent.orphans import end_orphans
 from node_agent.outbox import Track
-from node_agent.progress import ProgressFile, progress_name
 from node_agent.protocol import ReplicaReport, WantedReplica
 from node_agent.reconcile import Forget, Found, Key, NeverStart, Phase, Start, Stop, plan
 from node_agent.runtimes import container
@@ -35,64 +35,6 @@ harmless); after the last one the replica ends as `start_failed`."""
 REMOVALS_A_ROUND = 500
 
 log = logging.getLogger(__name__)
-
-
-class Local:
-    """One replica on this node."""
-
-    __slots__ = (
-        "base",
-        "chips",
-        "frame",
-        "held",
-        "image",
-        "job",
-        "launched_at",
-        "launches",
-        "log_path",
-        "phase",
-        "power_samples",
-        "power_sum",
-        "progress",
-        "read",
-        "shim_pid",
-        "stop_asked",
-        "track",
-        "use_samples",
-        "use_sum",
-    )
-
-    def __init__(self, key: Key, data_dir: str, *, job: str) -> None:
-        self.base = f"{data_dir}/{spool.REPLICAS}/{spool.file_name(*key)}"
-        self.log_path = f"{self.base}.log"
-        self.job = job
-        self.progress = ProgressFile(f"{data_dir}/{JOBS}/{job}/{progress_name(key)}")
-        self.phase = Phase.LIVE
-        self.track = Track(key, self)
-        self.read = 0
-        """Moves taken from the state file so far."""
-        self.shim_pid = 0
-        self.frame = b""
-        """The launch, until the shim shows itself."""
-        self.launched_at = 0.0
-        self.launches = 1
-        self.chips: dict[int, int] = {}
-        """Milli of each chip, by index."""
-        self.use_sum = 0
-        self.use_samples = 0
-        self.power_sum = 0
-        """Milliwatts of its share of its chips, over the samples in which all of them told their power."""
-        self.power_samples = 0
-        self.stop_asked: Stop | None = None
-        """A stop that came before the shim showed itself."""
-        self.held = False
-        """True when its files are on disk, or may be."""
-        self.image = ""
-        """Id of the image that it runs in."""
-
-    def read_log(self, offset: int, limit: int) -> bytes:
-        """See `outbox.Source`."""
-        return logs.read_piece(self.log_path, offset, limit)
 
 
 class ProcessExecutor:
@@ -179,7 +121,7 @@ class ProcessExecutor:
         for item in wanted:
             known = self._locals.get((item.attempt, item.replica, item.generation))
             if known is not None and not known.chips:
-                known.chips = _shares(item)
+                known.chips = shares(item)
         found = [Found(key, local.phase) for key, local in self._locals.items()]
         for action in plan(wanted, found):
             if isinstance(action, Start):
@@ -378,7 +320,7 @@ class ProcessExecutor:
     def _add(self, wanted: WantedReplica) -> Local:
         key = (wanted.attempt, wanted.replica, wanted.generation)
         local = Local(key, self._place.data_dir, job=wanted.job)
-        local.chips = _shares(wanted)
+        local.chips = shares(wanted)
         self._locals[key] = local
         return local
 
@@ -396,7 +338,7 @@ class ProcessExecutor:
             self._look_at_progress(local)  # its last words go before its end
         for move in moves[local.read :]:
             local.image = str(moves[0].get("image", ""))
-            local.track.add(report_of(local, move, began=_number(moves[0], "at")))
+            local.track.add(report_of(local, move, began=number(moves[0], "at")))
             if move["state"] == "starting" and isinstance(pid := move.get("pid"), int):
                 local.shim_pid = pid
         local.read = len(moves)
@@ -490,42 +432,3 @@ def _leave_job_directory(path: str) -> None:
             os.utime(path)
         except OSError:
             pass  # the job removed it itself
-
-
-def _shares(wanted: WantedReplica) -> dict[int, int]:
-    return {chip.index: chip.milli for chip in wanted.chips}
-
-
-def report_of(local: Local, move: spool.Move, *, began: int) -> ReplicaReport:
-    """What the server is told of a move. `began`: wall-clock ms of the first one."""
-    attempt, replica, generation = local.track.key
-    use, energy = move.get("use_permille"), None
-    if move["state"] == "ended" and use is None and local.use_samples:
-        use = local.use_sum // local.use_samples
-    if move["state"] == "ended" and local.power_samples:
-        lived_ms = max(0, _number(move, "at") - began)
-        energy = local.power_sum * lived_ms // (local.power_samples * 1000)
-    exit_code = move.get("exit_code")
-    state = move["state"]
-    assert state in ("starting", "running", "stopping", "ended")
-    return ReplicaReport(
-        attempt=attempt,
-        replica=replica,
-        generation=generation,
-        state=state,
-        at=_number(move, "at"),
-        exit_code=exit_code if isinstance(exit_code, int) else None,
-        outcome=str(move.get("outcome", "")),
-        sentence=str(move.get("sentence", "")),
-        log_size=_number(move, "log_size"),
-        cpu_time_ms=_number(move, "cpu_time_ms"),
-        memory_peak_mib=_number(move, "memory_peak_mib"),
-        use_permille=use if isinstance(use, int) else None,
-        energy_mj=energy,
-        image=str(move.get("digest", "")),
-    )
-
-
-def _number(move: spool.Move, name: str) -> int:
-    value = move.get(name)
-    return value if isinstance(value, int) else 0

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
 
-from node_agent.protocol import MAX_OUTPUT_PATH, MAX_OUTPUTS_SAID, WantedOutputs
+from node_agent.protocol import WantedOutputs
+from node_agent.protocol_outputs import MAX_OUTPUT_PATH, MAX_OUTPUTS_SAID
 
 MOST_NAMES: Final = 200_000
 """Looked at in all; what lies behind is not found, and that is said."""

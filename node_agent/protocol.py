@@ -1,4 +1,4 @@
-"""The words server and agent say to each other. The one module of the agent that the server may import.
+"""The words server and agent say to each other. With `protocol_outputs`, all of the agent that the server may import.
 
 Text frames are JSON objects tagged by `t`; telemetry is one packed binary frame a second. Everything from the
 agent is at-least-once: `Reports` and `Logs` carry a sequence number, are spooled until acknowledged, and are
@@ -28,14 +28,6 @@ MAX_STEP = 2**53
 MAX_THROUGHPUT_MILLI = 10**18
 MAX_PROBLEM = 200
 """Characters of the sentence that says what was refused of a replica's progress."""
-OUTPUT_PIECE = 4 * 1024 * 1024
-"""Bytes of an output file in one request; every piece but a file's last has exactly so many."""
-MAX_OUTPUT_PATH = 1024
-"""Bytes of the path of an output file."""
-OUTPUTS_AFTER = frozenset({"succeeded", "exit", "oom", "timed_out", "cancelled"})
-"""Outcomes with which an attempt's outputs are kept; after any other the job goes on elsewhere, or never ran."""
-MAX_OUTPUTS_SAID = 20
-"""Sentences about what was left out of a job's outputs."""
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=False, omit_defaults=True):
@@ -351,39 +343,6 @@ def decode_from_agent(frame: bytes | str) -> AgentMessage:
 def decode_from_server(frame: bytes | str) -> ServerMessage:
     """Raises `msgspec.ValidationError` (wrong shape) or `msgspec.DecodeError` (not JSON)."""
     return _server_decoder.decode(frame)
-
-
-# --- outputs: by HTTP, beside the socket ------------------------------------------------------------------------------
-
-
-class OutputFile(msgspec.Struct, frozen=True):
-    """One file that is to be kept."""
-
-    path: str
-    size: int
-
-
-class OutputsOffered(msgspec.Struct, frozen=True):
-    """Body of `POST /api/v1/agents/outputs/ATTEMPT`: what the node holds of an attempt's outputs."""
-
-    files: list[OutputFile]
-    said: list[str] = []
-    """What was left out, and why."""
-
-
-class OutputsTaken(msgspec.Struct, frozen=True):
-    """The answer, also to a piece and to the end."""
-
-    complete: bool
-    """Nothing more is to be sent."""
-    stored: list[int | None] = []
-    """By file, how many bytes are stored: the next piece begins there. None: the file is not to be sent."""
-
-
-class OutputsEnded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Body of `POST /api/v1/agents/outputs/ATTEMPT/end`: no more will come."""
-
-    said: list[str] = []
 
 
 # --- telemetry: one packed frame a second -------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import msgspec
 
 from node_agent.clocks import boottime_ms, wall_ms
 from node_agent.drivers import Driver
-from node_agent.executor import Local
 from node_agent.host import ALL_CORES, TreeUse, memory_used_mib, process_trees, read_core_times
+from node_agent.local import Local
 from node_agent.protocol import FOREIGN, ReplicaSample, Telemetry, replica_key
 from node_agent.reconcile import Key, Phase
 

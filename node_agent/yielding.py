@@ -23,8 +23,8 @@ from typing import Final, Literal
 import msgspec
 
 from node_agent.clocks import boottime_ms, wall_ms
-from node_agent.executor import Local
 from node_agent.host import memory_available_mib, process_trees
+from node_agent.local import Local
 from node_agent.outbox import Track
 from node_agent.protocol import ReplicaReport, WantedGuest, WantedReplica
 from node_agent.reconcile import Phase, Stop

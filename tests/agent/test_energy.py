@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from node_agent.executor import Local, report_of
+from node_agent.local import Local, report_of
 from node_agent.telemetry import note_power
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from node_agent import outputs
 from node_agent.outputs import Collected, collect
-from node_agent.protocol import OUTPUT_PIECE, WantedOutputs
+from node_agent.protocol import WantedOutputs
+from node_agent.protocol_outputs import OUTPUT_PIECE
 from tests.agent.support.agents import Agent, a_replica
 from tests.agent.support.server import FakeServer
 

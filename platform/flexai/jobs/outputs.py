@@ -25,7 +25,7 @@ from flexai.jobs.outputs_intake import mark_removed
 from flexai.jobs.queries import attempt_of
 from flexai.tenancy import audit
 from flexai.tenancy.principals import Principal
-from node_agent.protocol import OUTPUTS_AFTER
+from node_agent.protocol_outputs import OUTPUTS_AFTER
 from scheduler_core.lifecycle import FINAL_JOB_STATES, AttemptState, JobState
 
 AWAITED_FOR = timedelta(hours=24)

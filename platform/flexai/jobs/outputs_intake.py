@@ -20,14 +20,16 @@ from flexai.jobs.models import Attempt, OutputFile, OutputSet
 from flexai.jobs.outputs_limits import Limits, job_limits, organization_limits, size_words
 from flexai.jobs.spec_reader import why_no_path
 from flexai.tenancy.models import Organization
-from node_agent import protocol
+from node_agent import protocol_outputs
 
 MAX_SENTENCE = 400
 """Characters of one sentence of a node."""
 MAX_INT63 = 2**62
 
 
-def offer(node_pk: int, attempt_id: str, offered: protocol.OutputsOffered) -> protocol.OutputsTaken:
+def offer(
+    node_pk: int, attempt_id: str, offered: protocol_outputs.OutputsOffered
+) -> protocol_outputs.OutputsTaken:
     """What the node holds is known, and what of it is kept is reserved; answers from where each file is to be sent.
 
     Raises NotFound for an attempt that is not of this node, InvalidInput, and Conflict when nothing is to be kept.
@@ -38,10 +40,14 @@ def offer(node_pk: int, attempt_id: str, offered: protocol.OutputsOffered) -> pr
         Organization.objects.select_for_update(no_key=True).get(pk=attempt.organization_id)  # limits are sums
         found = OutputSet.objects.filter(attempt=attempt).first() or _reserve(attempt, offered)
         rows = dict(OutputFile.objects.filter(outputs=found).values_list("number", "stored"))
-    return protocol.OutputsTaken(found.complete, [rows.get(number) for number in range(len(offered.files))])
+    return protocol_outputs.OutputsTaken(
+        found.complete, [rows.get(number) for number in range(len(offered.files))]
+    )
 
 
-def take_piece(node_pk: int, attempt_id: str, number: int, offset: int, data: bytes) -> protocol.OutputsTaken:
+def take_piece(
+    node_pk: int, attempt_id: str, number: int, offset: int, data: bytes
+) -> protocol_outputs.OutputsTaken:
     """The piece is stored if it is the next; answers where the next one begins.
 
     Raises NotFound, InvalidInput for a piece of another size than it should have, StoreFull and Unavailable.
@@ -52,19 +58,19 @@ def take_piece(node_pk: int, attempt_id: str, number: int, offset: int, data: by
         if file is None:
             raise NotFound("No such file was taken.")
         if OutputSet.objects.filter(attempt=attempt, complete=True).exists():
-            return protocol.OutputsTaken(True, [file.stored])
+            return protocol_outputs.OutputsTaken(True, [file.stored])
         if offset != file.stored:
-            return protocol.OutputsTaken(False, [file.stored])
-        wanted = min(protocol.OUTPUT_PIECE, file.size - offset)
+            return protocol_outputs.OutputsTaken(False, [file.stored])
+        wanted = min(protocol_outputs.OUTPUT_PIECE, file.size - offset)
         if len(data) != wanted or not wanted:
             raise InvalidInput(f"The piece has {len(data)} bytes; the next of this file has {wanted}.")
         outputs_store.put_piece(attempt.public_id, number, offset, data)
         file.stored += len(data)
         file.save(update_fields=["stored"])
-    return protocol.OutputsTaken(False, [file.stored])
+    return protocol_outputs.OutputsTaken(False, [file.stored])
 
 
-def end(node_pk: int, attempt_id: str, ended: protocol.OutputsEnded) -> protocol.OutputsTaken:
+def end(node_pk: int, attempt_id: str, ended: protocol_outputs.OutputsEnded) -> protocol_outputs.OutputsTaken:
     """Nothing more will come: what is whole is kept, the rest is gone and said. Raises NotFound."""
     with transaction.atomic():
         attempt = _attempt(node_pk, attempt_id)
@@ -72,13 +78,13 @@ def end(node_pk: int, attempt_id: str, ended: protocol.OutputsEnded) -> protocol
         if outputs is None:
             raise NotFound("Nothing was offered of this attempt.")
         if outputs.complete:
-            return protocol.OutputsTaken(True)
+            return protocol_outputs.OutputsTaken(True)
         missing = [file for file in outputs.kept.all() if file.stored < file.size]
         OutputFile.objects.filter(pk__in=[file.pk for file in missing]).delete()
         said = [*outputs.said, *_sentences(ended.said)]
         if missing:
             said.append(f"{_files(len(missing))} did not arrive whole and {_were(len(missing))} not kept.")
-        outputs.said = said[: 2 * protocol.MAX_OUTPUTS_SAID]
+        outputs.said = said[: 2 * protocol_outputs.MAX_OUTPUTS_SAID]
         outputs.files -= len(missing)
         outputs.bytes -= sum(file.size for file in missing)
         outputs.complete = True
@@ -86,16 +92,16 @@ def end(node_pk: int, attempt_id: str, ended: protocol.OutputsEnded) -> protocol
         _tell(attempt, outputs)
     for file in missing:
         outputs_store.remove_file(attempt.public_id, file.number, file.stored)
-    return protocol.OutputsTaken(True)
+    return protocol_outputs.OutputsTaken(True)
 
 
-def _check(offered: protocol.OutputsOffered) -> None:
+def _check(offered: protocol_outputs.OutputsOffered) -> None:
     if len(offered.files) > job_limits().files:
         raise InvalidInput(f"{len(offered.files)} files were offered; a job may have {job_limits().files}.")
     if len({file.path for file in offered.files}) < len(offered.files):
         raise InvalidInput("A file was offered twice.")
     for file in offered.files:
-        why = why_no_path(file.path, protocol.MAX_OUTPUT_PATH)
+        why = why_no_path(file.path, protocol_outputs.MAX_OUTPUT_PATH)
         if why:
             raise InvalidInput(f"The path of an offered file {why}.")
         if not 0 <= file.size <= MAX_INT63:
@@ -113,10 +119,10 @@ def _attempt(node_pk: int, attempt_id: str) -> Attempt:
     return attempt
 
 
-def _reserve(attempt: Attempt, offered: protocol.OutputsOffered) -> OutputSet:
+def _reserve(attempt: Attempt, offered: protocol_outputs.OutputsOffered) -> OutputSet:
     if not attempt.job.effective_spec.get("outputs"):
         raise Conflict("The job asks for no outputs.")
-    if attempt.state == "ended" and attempt.outcome not in protocol.OUTPUTS_AFTER:
+    if attempt.state == "ended" and attempt.outcome not in protocol_outputs.OUTPUTS_AFTER:
         raise Conflict(f"The attempt ended as {attempt.outcome}: its outputs are not kept.")
     kept, said = _within(job_limits(), offered.files)
     _make_room(attempt, kept)
@@ -141,10 +147,10 @@ def _reserve(attempt: Attempt, offered: protocol.OutputsOffered) -> OutputSet:
 
 
 def _within(
-    room: Limits, files: Sequence[protocol.OutputFile]
-) -> tuple[list[protocol.OutputFile], list[str]]:
+    room: Limits, files: Sequence[protocol_outputs.OutputFile]
+) -> tuple[list[protocol_outputs.OutputFile], list[str]]:
     """Those that fit, in their order, and a sentence when some do not."""
-    kept: list[protocol.OutputFile] = []
+    kept: list[protocol_outputs.OutputFile] = []
     left = room.bytes
     for file in files:
         if len(kept) < room.files and file.size <= left:
@@ -158,7 +164,7 @@ def _within(
     ]
 
 
-def _make_room(attempt: Attempt, files: Sequence[protocol.OutputFile]) -> None:
+def _make_room(attempt: Attempt, files: Sequence[protocol_outputs.OutputFile]) -> None:
     """What the job's earlier attempts left goes, the oldest first, until all of the job fits its limits."""
     limits = job_limits()
     earlier = OutputSet.objects.filter(attempt__job_id=attempt.job_id, removed_at=None)
@@ -207,7 +213,7 @@ def _tell(attempt: Attempt, outputs: OutputSet) -> None:
 def _sentences(given: Sequence[str]) -> list[str]:
     return [
         "".join(letter if letter.isprintable() else "?" for letter in one)[:MAX_SENTENCE]
-        for one in given[: protocol.MAX_OUTPUTS_SAID]
+        for one in given[: protocol_outputs.MAX_OUTPUTS_SAID]
     ]
 
 

@@ -15,7 +15,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
 
 from flexai.common.errors import StoreFull, Unavailable
-from node_agent.protocol import OUTPUT_PIECE
+from node_agent.protocol_outputs import OUTPUT_PIECE
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from node_agent.protocol import OUTPUT_PIECE, OutputsEnded, OutputsOffered, OutputsTaken
+from node_agent.protocol_outputs import (
+    OUTPUT_PIECE,
+    OutputsEnded,
+    OutputsOffered,
+    OutputsTaken,
+)
 
 
 @dataclass

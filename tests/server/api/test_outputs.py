@@ -24,7 +24,8 @@ from flexai.jobs import outputs, outputs_store
 from flexai.jobs.models import Attempt, Event, Job, OutputSet
 from flexai.jobs.wanted import attempts_wanted_on
 from flexai.tenancy.models import Role
-from node_agent import protocol
+from node_agent import protocol_outputs
+from node_agent.protocol import WantedOutputs
 from tests.support.tenants import Tenant, a_node, a_spec, started
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +35,7 @@ PIECE = 16
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty store, with small pieces."""
-    monkeypatch.setattr(protocol, "OUTPUT_PIECE", PIECE)
+    monkeypatch.setattr(protocol_outputs, "OUTPUT_PIECE", PIECE)
     monkeypatch.setattr(outputs_store, "OUTPUT_PIECE", PIECE)
     backend = {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -301,7 +302,7 @@ class TestLimits:
         node = a_node()
         started(job, node)
         (replica,) = attempts_wanted_on([node.pk])[node.pk].replicas
-        assert replica.outputs == protocol.WantedOutputs(["x"], 1 << 30, 1000)
+        assert replica.outputs == WantedOutputs(["x"], 1 << 30, 1000)
 
 
 class TestStore:

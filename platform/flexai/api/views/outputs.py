@@ -28,7 +28,7 @@ from flexai.common.errors import InvalidInput, NotFound, Unauthenticated
 from flexai.jobs import outputs, outputs_intake, queries
 from flexai.jobs.outputs import Outputs
 from flexai.jobs.presenting import stamp
-from node_agent import protocol
+from node_agent import protocol_outputs
 
 _ATTEMPT = OpenApiParameter("attempt", OpenApiTypes.INT, description="The last when left out.")
 _ID = [public_id("job"), _ATTEMPT]
@@ -191,7 +191,7 @@ class BroughtView(AgentView):
     )
     def post(self, request: Request, id: str) -> Response:
         """What the node holds; the answer says which files to send, and from where on."""
-        offered = _body(request, protocol.OutputsOffered)
+        offered = _body(request, protocol_outputs.OutputsOffered)
         return _taken(outputs_intake.offer(_node(request), id, offered))
 
 
@@ -199,7 +199,7 @@ class BroughtPieceView(AgentView):
     """A piece of a file."""
 
     parser_classes = (BytesParser,)
-    max_body_bytes = protocol.OUTPUT_PIECE
+    max_body_bytes = protocol_outputs.OUTPUT_PIECE
 
     @extend_schema(
         operation_id="agent_outputs_piece",
@@ -231,7 +231,7 @@ class BroughtEndView(AgentView):
     )
     def post(self, request: Request, id: str) -> Response:
         """Nothing more will come; what is not whole is dropped, and that is said."""
-        return _taken(outputs_intake.end(_node(request), id, _body(request, protocol.OutputsEnded)))
+        return _taken(outputs_intake.end(_node(request), id, _body(request, protocol_outputs.OutputsEnded)))
 
 
 def _node(request: Request) -> int:
@@ -239,7 +239,7 @@ def _node(request: Request) -> int:
     return request.auth.pk
 
 
-def _taken(taken: protocol.OutputsTaken) -> Response:
+def _taken(taken: protocol_outputs.OutputsTaken) -> Response:
     return Response(msgspec.to_builtins(taken))
 
 
