@@ -46,7 +46,8 @@ PROBE_SECONDS: Final = 20.0
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHELL = 'if [ -x /bin/bash ]; then exec /bin/bash -e "$@"; else exec /bin/sh -e "$@"; fi'
-_OF_ITS_OWN = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108 - inside; nobody else has them
+_OF_ITS_OWN = ("/tmp", "/var/tmp")  # noqa: S108 - inside; nobody else has them
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108
 _FROM_THE_NODE = ("/etc/hosts", "/etc/resolv.conf")
 _MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -93,7 +94,10 @@ class Inside:
     working_dir: str
     env: Mapping[str, str]
     memory_mib: int
-    """Also the most that its /tmp and /dev/shm may hold; 0: half of the node's."""
+    """Also the most that its /tmp may hold; 0: half of the node's."""
+    shm_mib: int
+    """The most that its /dev/shm may hold; 0: the same, which is what data loaders want: they pass batches through it,
+    the 64 MiB that others give are soon full, and what lies in it counts as the job's memory in any case."""
     cgroup: str
     """Of the container, below each control group file system."""
     script_is_long: bool
@@ -248,7 +252,6 @@ def _configuration(runtime: Runtime, inside: Inside, root: str) -> dict[str, Any
 
 
 def _mounts(runtime: Runtime, inside: Inside) -> list[dict[str, Any]]:
-    size = f"size={inside.memory_mib}m" if inside.memory_mib else "size=50%"
     closed = ["nosuid", "nodev", "noexec"]
     made = [
         _mount("/proc", "proc", "proc", [*closed]),
@@ -258,23 +261,27 @@ def _mounts(runtime: Runtime, inside: Inside) -> list[dict[str, Any]]:
         ),
         _mount("/dev/mqueue", "mqueue", "mqueue", closed),
         _mount("/sys", "sysfs", "sysfs", [*closed, "ro"]),
-        *(
-            _mount(path, "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777", size])
-            for path in _OF_ITS_OWN
-            if not (inside.mps_pipes and path == "/dev/shm")  # noqa: S108
-        ),
+        *(_in_memory(path, inside.memory_mib) for path in _OF_ITS_OWN),
         _mount(INIT, "bind", runtime.init, ["bind", "ro", "nosuid", "nodev"]),
     ]
     for path in _FROM_THE_NODE:
         if os.path.exists(path):
             made.append(_mount(path, "bind", os.path.realpath(path), ["bind", "ro", *closed]))
     if inside.mps_pipes:  # its programs and their server meet in the memory that both see
-        made.append(_mount("/dev/shm", "bind", "/dev/shm", ["bind", "rw", *closed]))  # noqa: S108
+        made.append(_mount(_SHARED_MEMORY, "bind", _SHARED_MEMORY, ["bind", "rw", *closed]))
         made.append(_mount(inside.mps_pipes, "bind", inside.mps_pipes, ["bind", "ro", *closed]))
+    else:
+        sizes = [size for size in (inside.shm_mib, inside.memory_mib) if size]
+        made.append(_in_memory(_SHARED_MEMORY, min(sizes, default=0)))
     made += [_mount(path, "bind", source, list(options)) for path, source, options in inside.edits.mounts]
     if inside.job_dir:
         made.append(_mount(inside.job_dir, "bind", inside.job_dir, ["bind", "rw", "nosuid", "nodev"]))
     return made
+
+
+def _in_memory(path: str, mib: int) -> dict[str, Any]:
+    size = f"size={mib}m" if mib else "size=50%"
+    return _mount(path, "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777", size])
 
 
 def _mount(destination: str, kind: str, source: str, options: list[str]) -> dict[str, Any]:
@@ -296,7 +303,7 @@ def _why_it_fails(runtime: Runtime, data_dir: Path, groups: Detected) -> str:
     with tempfile.TemporaryDirectory(dir=folder, prefix="probe-") as made:
         (Path(made) / "layer" / "bin").mkdir(parents=True)
         (Path(made) / "layer" / "bin" / "sh").touch()
-        inside = Inside(65_534, "", "/", {}, 0, cgroup_of(groups, Path(made).name), False, "", Edits())
+        inside = Inside(65_534, "", "/", {}, 0, 0, cgroup_of(groups, Path(made).name), False, "", Edits())
         config = _configuration(runtime, inside, f"{folder}/{container.ROOT}/{container.MERGED}")
         config["process"]["args"] = [INIT, _VERSION_OPTION[os.path.basename(runtime.init)]]
         description = {

@@ -87,6 +87,7 @@ def build_launch(wanted: WantedReplica, place: Place, image: Image | None = None
             raise LaunchRefusedError("This node runs no images.")
         inside = containers.Inside(
             uid=uid, job_dir=job_dir, working_dir=working_dir, env=env, memory_mib=memory_mib,
+            shm_mib=wanted.shm_mib,
             cgroup=containers.cgroup_of(place.groups, name), script=script,
             script_is_long=len(script.encode("utf-8", "surrogatepass")) > LONGEST_SCRIPT_ARGUMENT,
             edits=edits, mps_pipes=own.get("CUDA_MPS_PIPE_DIRECTORY", ""),

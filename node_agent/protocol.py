@@ -278,6 +278,8 @@ class WantedReplica(msgspec.Struct, frozen=True, omit_defaults=True):
     cpu_milli: int = 0
     memory_mib: int = 0
     """0: no limit is set."""
+    shm_mib: int = 0
+    """Room in /dev/shm, in an image; 0: as much as its memory."""
     lease_ms: int | None = 600_000
     """None: never stops for want of contact."""
     max_duration_ms: int | None = None

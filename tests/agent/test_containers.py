@@ -191,6 +191,24 @@ async def test_beyond_its_memory_it_is_told_as_that(boxes: Boxes) -> None:
     assert (end.outcome, end.sentence) == ("oom", "Ran out of memory: its limit is 64 MiB.")
 
 
+async def test_shared_memory_is_as_asked_and_never_more_than_the_memory(boxes: Boxes) -> None:
+    server = boxes.server
+    if any("Memory limits are not enforced" in note for note in server.node.hellos[0].inventory.notes):
+        pytest.skip("no memory cgroup may be made here, so not tested: how large /dev/shm is")
+    asked = {"shm-default": (0, 256), "shm-asked": (64, 256), "shm-beyond": (512, 256)}
+    script = "df -k /dev/shm | tail -n 1 | awk '{print $2}'; dd if=/dev/zero of=/dev/shm/x bs=1M count=100 2>/dev/null"
+    await server.want(
+        *[boxes.job(name, script, shm_mib=shm, memory_mib=memory) for name, (shm, memory) in asked.items()]
+    )
+    ends = {name: (await server.ended(name, seconds=SECONDS)).outcome for name in asked}
+    assert {name: int(server.log(name)) >> 10 for name in asked} == {
+        "shm-default": 256,
+        "shm-asked": 64,
+        "shm-beyond": 256,
+    }
+    assert ends == {"shm-default": "succeeded", "shm-asked": "exit", "shm-beyond": "succeeded"}
+
+
 async def test_an_agent_that_starts_anew_finds_its_containers(boxes: Boxes) -> None:
     server, agent, registry, _ = boxes
     await server.want(boxes.job("lives", "echo up; sleep 4162"))

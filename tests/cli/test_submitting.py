@@ -23,7 +23,7 @@ def test_run_prints_the_id_alone_on_stdout(flexai: Shell, stub: Stub) -> None:
 def test_run_writes_every_option_into_the_spec(flexai: Shell, stub: Stub, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("print('ü')")
     options = (
-        "--name t --team vision -a H100:8 --fraction 0.5 --chip-memory 10GB --cpus 0.05 --memory 2GB "
+        "--name t --team vision -a H100:8 --fraction 0.5 --chip-memory 10GB --cpus 0.05 --memory 2GB --shm-size 1GB "
         "--nodes 2-4 --same-node --env A=1=2 -e FROM_HERE --file train.py --file lib/x.py=train.py "
         "--label k=v --pool a --pool b --priority 60 --preemptible --max-duration 2h --retries 3 --hold "
         "--after prep --after afterany:job-1 --matrix lr=1,2 --matrix b=x"
@@ -39,6 +39,7 @@ def test_run_writes_every_option_into_the_spec(flexai: Shell, stub: Stub, tmp_pa
         "labels": {"k": "v"},
         "resources": {
             "accelerators": "H100:8", "fraction": 0.5, "chip_memory": "10GB", "cpus": 0.05, "memory": "2GB",
+            "shm_size": "1GB",
         },
         "nodes": {"min": 2, "max": 4},
         "spread": False,

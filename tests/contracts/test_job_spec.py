@@ -23,6 +23,7 @@ ACCEPTED: dict[str, Any] = {
     "resources.isolation": "enforced",
     "resources.cpus": 2,
     "resources.memory": "8GiB",
+    "resources.shm_size": "1GB",
     "nodes": 4,
     "nodes.max": 8,
     "spread": True,
@@ -57,7 +58,6 @@ ACCEPTED: dict[str, Any] = {
 REFUSED: dict[str, Any] = {
     "setup": ["make"],
     "secrets": ["key"],
-    "resources.shm_size": "1GB",
     "resources.disk": "10GB",
     "topology": {"required": "rack"},
     "ports": [8080],
@@ -110,4 +110,6 @@ def _with(field: str, value: Any) -> dict[str, Any]:
         inner = {key: inner}
     if last == "utilization_policy":
         inner["resources"] = {"accelerators": "H100:1"}
+    if last == "shm_size":
+        inner["image"] = "docker.io/pytorch/pytorch:2"
     return {"commands": ["true"], **inner}

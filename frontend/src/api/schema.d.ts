@@ -1773,7 +1773,7 @@ export interface components {
         CatchUpEnum: "none" | "last" | "all";
         /** @description How the job saves itself before it is taken back. */
         CheckpointSpecRequest: {
-            /** @description FLEXAI_CHECKPOINT_DIR; absolute on storage that all nodes share, or relative. */
+            /** @description FLEXAI_CHECKPOINT_DIR; absolute on storage that all nodes share, or relative; in an image relative. */
             path?: string;
             /**
              * @description Asks it to save and make room; SIGTERM.
@@ -3275,6 +3275,8 @@ export interface components {
             cpus?: string | number;
             /** @description Host memory, such as 16GB; no limit when left out. */
             memory?: string;
+            /** @description Room in /dev/shm, in an image: 8GB; as much as `memory` when left out. */
+            shm_size?: string;
             /** @description 1 to 16 alternatives. */
             any_of?: components["schemas"]["AlternativeSpecRequest"][];
             /**

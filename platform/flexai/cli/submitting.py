@@ -54,6 +54,9 @@ def run(
     chip_memory: Annotated[str | None, typer.Option(help="A slice by its memory: 10GB.")] = None,
     cpus: Annotated[str | None, typer.Option(help="Host cores per replica: 4 or 0.5.")] = None,
     memory: Annotated[str | None, typer.Option(help="Host memory per replica: 16GB.")] = None,
+    shm_size: Annotated[
+        str | None, typer.Option(help="Room in /dev/shm, with --image: 8GB. By default as much as --memory.")
+    ] = None,
     nodes: Annotated[str | None, typer.Option(help="Replicas: 4.")] = None,
     same_node: Annotated[bool, typer.Option("--same-node", help="Replicas may share a node.")] = False,
     env: Annotated[
@@ -103,6 +106,7 @@ def run(
         "chip_memory": chip_memory,
         "cpus": cpus and options.number(cpus),
         "memory": memory,
+        "shm_size": shm_size,
     }
     spec = {
         "name": name,

@@ -148,6 +148,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         "resources": asked.first,
         "alternatives": asked.others,
         "choose": asked.choose,
+        "shm_mib": asked.shm_mib,
         "replicas": {"min": least, "max": most, "spread": reader.flag("spread", True)},
         "node_pools": reader.slugs("node_pools", 32),
         "priority": _priority(reader),
@@ -170,6 +171,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         "notify": read_notify(reader),
     }
     _say_if_not_resized(reader, spec)
+    _refuse_by_image(reader, spec)
     return spec
 
 
@@ -245,6 +247,28 @@ def _say_if_not_resized(reader: Reader, spec: Mapping[str, Any]) -> None:
         lacks = lacks or ("" if spec["checkpoint_path"] else "checkpoint.path")
         if lacks:
             reader.rounded(f"It keeps the number of replicas that it starts with: resizing needs `{lacks}`.")
+
+
+def _refuse_by_image(reader: Reader, spec: Mapping[str, Any]) -> None:
+    """What there is in an image alone, and what there is not: of the node it sees the job's own folder only."""
+    if spec["image"] is None:
+        if spec["shm_mib"]:
+            reader.wrong(
+                "resources.shm_size", "is of the /dev/shm of an image, and this job has none: it uses its node's",
+                "give an `image`, or leave it out",
+            )  # fmt: skip
+        return
+    if spec["checkpoint_path"].startswith("/"):
+        reader.wrong(
+            "checkpoint.path", "is absolute, and an image can write into the job's own folder only",
+            "give a relative path, such as checkpoint",
+        )  # fmt: skip
+    if spec["files"] and (spec["working_dir"] or "").startswith("/"):
+        reader.wrong(
+            "files",
+            "cannot be written into `working_dir`, which is the image's",
+            "give a relative `working_dir`",
+        )
 
 
 def _priority(reader: Reader) -> int:

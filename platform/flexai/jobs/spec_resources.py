@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ class Asked:
     first: dict[str, Any]
     others: list[dict[str, Any]]
     choose: str
+    shm_mib: int | None
+    """Room in /dev/shm, whichever it gets; None: as much as its memory."""
 
 
 def read_resources(reader: Reader) -> Asked:
@@ -39,9 +41,9 @@ def read_resources(reader: Reader) -> Asked:
     inner = reader.inside("resources")
     items, choose = _alternatives(inner)
     if items is None:
-        return Asked(_read_one(inner), [], choose)
-    first, *others = [_read_one(item) for item in items]
-    return Asked(first, others, choose)
+        items = [inner]
+    first, *others = read = [_read_one(item) for item in items]
+    return Asked(first, others, choose, _shm(inner, read))
 
 
 def asks_for_chips(resources: Mapping[str, Any]) -> bool:
@@ -120,6 +122,18 @@ def _read_one(inner: Reader) -> dict[str, Any]:
         "memory_mib": _memory(inner),
         "isolation": isolation,
     }
+
+
+def _shm(inner: Reader, asked: Sequence[Mapping[str, Any]]) -> int | None:
+    """What lies in /dev/shm counts as the job's memory, so more than that would be no room but a trap."""
+    size: int | None = inner.read("shm_size", quantities.memory_mib)
+    memory = min((one["memory_mib"] for one in asked if one["memory_mib"]), default=0)
+    if size and memory and size > memory:
+        inner.wrong(
+            "shm_size", f"has {size} MiB, and what is in it counts as the job's memory, of {memory} MiB",
+            "give at most so much, or more `memory`",
+        )  # fmt: skip
+    return size
 
 
 def _accelerators(reader: Reader) -> tuple[str, int]:

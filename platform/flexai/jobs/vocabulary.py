@@ -22,7 +22,7 @@ BUILT: Mapping[str, frozenset[str]] = {
     ),
     "resources": frozenset(
         {
-            "accelerators", "fraction", "chip_memory", "isolation", "cpus", "memory", "any_of", "choose",
+            "accelerators", "fraction", "chip_memory", "isolation", "cpus", "memory", "any_of", "choose", "shm_size",
         }
     ),
     "resources.any_of": frozenset(
@@ -46,7 +46,7 @@ NOT_BUILT: Mapping[str, frozenset[str]] = {
             "instances", "scaling", "probes", "volumes",
         }
     ),
-    "resources": frozenset({"shm_size", "disk"}),
+    "resources": frozenset({"disk"}),
 }  # fmt: skip
 
 SAID_ELSEWHERE: Mapping[str, str] = {
@@ -76,6 +76,7 @@ SAID_ELSEWHERE: Mapping[str, str] = {
     "workdir": "working_dir",
     "cwd": "working_dir",
     "mem": "resources.memory",
+    "shm": "resources.shm_size",
     "restarts": "retry",
     "cron": "schedule.cron",
     "dependency": "depends_on",

@@ -127,6 +127,7 @@ def _replica(row: tuple[Any, ...]) -> WantedReplica:
         name=name,
         commands=list(spec.get("commands") or []),
         image=spec.get("image") or "",
+        shm_mib=spec.get("shm_mib") or 0,
         env={**(spec.get("env") or {}), **environment},
         files=dict(spec.get("files") or {}),
         working_dir=spec.get("working_dir") or "",

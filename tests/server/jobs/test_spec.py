@@ -42,7 +42,7 @@ def test_the_defaults() -> None:
             "memory_mib": 0,
             "isolation": None,
         },
-        "alternatives": [], "choose": "earliest_finish",
+        "alternatives": [], "choose": "earliest_finish", "shm_mib": None,
         "replicas": {"min": 1, "max": 1, "spread": True}, "node_pools": [], "priority": 50,
         "preemptible": False,
         "min_runtime_ms": 0, "hold": False, "start_after": None,
@@ -75,6 +75,34 @@ def test_an_image_is_kept_by_its_full_name_and_that_is_said() -> None:
     assert parse(spec(image="ghcr.io/acme/train:1")).roundings == []
     assert "does not name its registry" in wrong(spec(image="python:3.12"))["image"]
     assert set(wrong(spec(image=["x"]))) == {"image"}
+
+
+IMAGE = "ghcr.io/acme/train:1"
+
+
+def test_shared_memory_is_an_images_and_at_most_the_jobs_memory() -> None:
+    asked = {"shm_size": "8GB", "memory": "16GB"}
+    assert parse(spec(image=IMAGE, resources=asked)).spec["shm_mib"] == 8192
+    assert parse(spec(image=IMAGE, resources={"memory": "16GB"})).spec["shm_mib"] is None
+    assert parse(spec(image=IMAGE, resources={"shm_size": "64GB"})).spec["shm_mib"] == 65_536
+    assert "uses its node's" in wrong(spec(resources=asked))["resources.shm_size"]
+    too_much = wrong(spec(image=IMAGE, resources={"shm_size": "32GB", "memory": "16GB"}))
+    assert "counts as the job's memory, of 16384 MiB" in too_much["resources.shm_size"]
+    either = {"any_of": [{"memory": "64GB"}, {"memory": "4GB"}], "shm_size": "8GB"}
+    assert "of 4096 MiB" in wrong(spec(image=IMAGE, resources=either))["resources.shm_size"]
+    inside = {"any_of": [{"memory": "64GB", "shm_size": "8GB"}]}
+    assert "`shm_size`" in str(wrong(spec(image=IMAGE, resources=inside)))
+
+
+def test_what_an_image_cannot_write_into_is_refused_when_it_is_submitted() -> None:
+    assert parse(spec(image=IMAGE, checkpoint={"path": "saved"})).spec["checkpoint_path"] == "saved"
+    said = wrong(spec(image=IMAGE, checkpoint={"path": "/mnt/shared"}))
+    assert set(said) == {"checkpoint.path"}
+    assert "is absolute" in said["checkpoint.path"]
+    assert parse(spec(checkpoint={"path": "/mnt/shared"})).spec["checkpoint_path"] == "/mnt/shared"
+    files = {"files": {"a": "b"}, "working_dir": "/workspace"}
+    assert "which is the image's" in wrong(spec(image=IMAGE, **files))["files"]
+    assert parse(spec(image=IMAGE, working_dir="/workspace")).spec["working_dir"] == "/workspace"
 
 
 def asked(**fields: Any) -> tuple[list[tuple[Any, ...]], str]:

@@ -93,6 +93,9 @@ class ResourcesSpecSerializer(AlternativeSpecSerializer):
     """What each replica needs."""
 
     accelerators = AcceleratorsField(required=False, help_text="TYPE:COUNT; without it the job has no chips.")
+    shm_size = serializers.CharField(
+        required=False, help_text="Room in /dev/shm, in an image: 8GB; as much as `memory` when left out."
+    )
     any_of = AlternativeSpecSerializer(required=False, many=True, help_text="1 to 16 alternatives.")
     choose = serializers.ChoiceField(
         ["earliest_finish", "ordered"],
@@ -126,7 +129,7 @@ class CheckpointSpecSerializer(serializers.Serializer[Any]):
 
     path = serializers.CharField(
         required=False,
-        help_text="FLEXAI_CHECKPOINT_DIR; absolute on storage that all nodes share, or relative.",
+        help_text="FLEXAI_CHECKPOINT_DIR; absolute on storage that all nodes share, or relative; in an image relative.",
     )
     signal = serializers.ChoiceField(
         SIGNALS, required=False, help_text="Asks it to save and make room; SIGTERM."
