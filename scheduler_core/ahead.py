@@ -7,8 +7,22 @@ process of its own can make it while others go on deciding; they find it there.
 from __future__ import annotations
 
 from scheduler_core.compiled import LONG
+from scheduler_core.decision import Start
 from scheduler_core.engine import Scheduler
-from scheduler_core.model import Chip, Gang, Isolation, Job, Node, Pool, Request, Snapshot, Team
+from scheduler_core.model import (
+    Chip,
+    Gang,
+    Isolation,
+    Job,
+    Node,
+    Pool,
+    Remove,
+    Request,
+    Running,
+    Snapshot,
+    Team,
+    Upsert,
+)
 from scheduler_core.policy import Policy
 
 REQUESTS = (
@@ -30,7 +44,14 @@ def make_machine_code() -> None:
         cell = _a_cell(nodes)
         scheduler = Scheduler(cell, Policy(max_starts=3 * nodes), machine_from=1)
         for minute in range(2):
-            scheduler.decide(60_000 * minute)
+            started = scheduler.decide(60_000 * minute).units
+            attempts = [_attempt(unit.start) for unit in started]
+            scheduler.apply(Upsert(attempt) for attempt in attempts)
+            scheduler.apply(Remove(Running, attempt.id) for attempt in attempts)
+
+
+def _attempt(start: Start) -> Running:
+    return Running(start.job, start.job, 1, 1, start.placements)
 
 
 def _a_cell(nodes: int) -> Snapshot:

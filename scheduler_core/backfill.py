@@ -12,7 +12,7 @@ Reservations are rows: they stand from cycle to cycle until served or infeasible
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from scheduler_core.closing import Closing
@@ -43,6 +43,10 @@ class Standing:
     by: Tenant
     held: Placements = ()
     """What of it is free now and kept so."""
+    nodes: frozenset[Id] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.nodes = frozenset(placement.node for placement in self.opening.placements)
 
     @property
     def at(self) -> int:
@@ -267,17 +271,11 @@ class Backfill:
 
     def in_the_way(self, kind: JobClass) -> list[Standing]:
         """The reservations that the class would delay where it could start if none stood."""
-        mark = self._ledger.mark()
-        found = (self._placer.place(choice) for choice in kind.alternatives())
-        nodes = {placement.node for placement in next(filter(None, found), ())}
-        self._ledger.rewind(mark)
-        barring = [stands for stands in self.standing if not self.may_pass(kind, stands)]
-        touched = [
-            stands
-            for stands in barring
-            if nodes & {placement.node for placement in stands.opening.placements}
-        ]
-        return touched or barring or self.standing
+        found = (self._placer.nodes_for(choice) for choice in kind.alternatives())
+        nodes = next(filter(None, found), frozenset[Id]())
+        there = [stands for stands in self.standing if not nodes.isdisjoint(stands.nodes)]
+        barring = [stands for stands in there if not self.may_pass(kind, stands)]
+        return barring or [s for s in self.standing if not self.may_pass(kind, s)] or self.standing
 
     def clear(self, stands: Standing) -> None:
         """What the reservation keeps is free, until it is held again."""

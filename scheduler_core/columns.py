@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler_core.compiled import LONG, Arguments, Loop, Result, compiled, readable
-from scheduler_core.model import ISOLATION_STRENGTH, WHOLE_CHIP, Chip, Id, Isolation, Node, Placement
-from scheduler_core.shape import EXCLUSIVE, NOT_SLICED, Build, ChipState, Frames, NodeState, Tenant
+from scheduler_core.model import WHOLE_CHIP, Chip, Id, Node, Placement
+from scheduler_core.shape import EXCLUSIVE, Build, ChipState, Frames, NodeState, Tenant, as_new
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -93,7 +93,7 @@ class Columns:
         self.ids: list[Id] = []
         """For each row the node."""
         self._free: list[int] = []
-        self._places: dict[Id, tuple[int, int]] = {}
+        self.places: dict[Id, tuple[int, int]] = {}
         """The row and the place of each chip."""
         self._which: list[list[tuple[int, Id]]] = []
         """For each row the indices and ids of its chips."""
@@ -143,17 +143,20 @@ class Columns:
                 self._holders[chip] = old
         self._node_array[saved.rows] = saved.nodes
         self._chip_array[saved.rows] = saved.chips
-        for row in saved.rows.tolist():
-            self._made.pop(self.ids[row], None)
-            self._note_change(row)
+        self.note_changes(saved.rows.tolist())
 
     def readable(self, table: Ints) -> Any:
         """Another table as loops over the cell's rows read it."""
-        return table if self.size >= self._machine_from else readable(table)
+        return table if self.by_machine else readable(table)
+
+    @property
+    def by_machine(self) -> bool:
+        """Whether loops over the rows run as machine code."""
+        return len(self.ids) >= self._machine_from
 
     def over(self, loop: Loop[Arguments, Result]) -> Callable[Arguments, Result]:
         """The loop for tables of this cell, which it is given as `readable`."""
-        return loop.machine if self.size >= self._machine_from else loop.plain
+        return loop.machine if self.by_machine else loop.plain
 
     def list_node(self, node: Node, slice_step: int, chips: Iterable[Chip]) -> None:
         """The node is so, and nobody holds anything of it."""
@@ -168,9 +171,9 @@ class Columns:
         self.chip_ids[row] = [chip.id for chip in ordered]
         self.chip_memories[row] = [chip.memory for chip in ordered]
         self._which[row] = [(chip.index, chip.id) for chip in ordered]
-        self._untouched[row] = [_untouched(chip) for chip in ordered]
+        self._untouched[row] = [as_new(chip) for chip in ordered]
         for at, (chip, state) in enumerate(zip(ordered, self._untouched[row], strict=True)):
-            self._places[chip.id] = row, at
+            self.places[chip.id] = row, at
             numbers = map(int, state[1:8])
             self._chip_array[row, at] = (self.type_code(chip.type), *numbers, 0, NOBODY, NOBODY, NOBODY)
         types = 0
@@ -213,9 +216,9 @@ class Columns:
             return False
         cpu = sign * placement.cpu
         for share in placement.chips:
-            where = self._places.get(share.chip)
+            where = self.places.get(share.chip)
             if where is not None and where[0] == row:
-                held, holder, accepts, others = self._held(share.chip, by, sign)
+                held, holder, accepts, others = self.held(share.chip, by, sign)
                 cpu += self._put(
                     self.chips, row, where[1], sign, share.milli, share.memory, held, holder, accepts, others
                 )
@@ -249,7 +252,7 @@ class Columns:
 
     def chips_left(self, chips: Sequence[Id]) -> tuple[Ints, Ints, Ints]:
         """Of each chip the milli-chips and the memory that are left, and how strongly its parts are kept apart."""
-        places = np.array([self._places[chip] for chip in chips], np.int64).reshape(len(chips), 2)
+        places = np.array([self.places[chip] for chip in chips], np.int64).reshape(len(chips), 2)
         left = self._chip_array[places[:, 0], places[:, 1]]
         return left[:, FREE_MILLI], left[:, FREE_CHIP_MEMORY], left[:, SLICING]
 
@@ -278,7 +281,7 @@ class Columns:
 
     def chip(self, chip: Id) -> ChipState:
         """What is left of this chip; KeyError where no node has it."""
-        row, at = self._places[chip]
+        row, at = self.places[chip]
         return self._chip(row, at, self._chip_array[row, at].tolist())
 
     def type_code(self, chip_type: str) -> int:
@@ -337,7 +340,7 @@ class Columns:
 
     # -- one way to change a row --------------------------------------------------------------------------
 
-    def _held(self, chip: Id, by: Tenant, sign: int) -> tuple[int, int, int, int]:
+    def held(self, chip: Id, by: Tenant, sign: int) -> tuple[int, int, int, int]:
         """Who holds the chip once `by` has a share more, or less: the columns from `HELD` on."""
         holders = self._holders.get(chip)
         if holders is None:
@@ -366,14 +369,20 @@ class Columns:
         self._note_change(row)
         return overdrawn
 
+    def note_changes(self, rows: Iterable[int]) -> None:
+        """A loop has changed these rows."""
+        for row in rows:
+            self._made.pop(self.ids[row], None)
+            self._note_change(row)
+
     def _note_change(self, row: int) -> None:
         self.changes += 1
         self.log[self.changes % LOG] = row
         self.changed[row] = self.changes
 
     def _unlist(self, chip: Id, row: int) -> None:
-        if self._places.get(chip, (row, 0))[0] == row:
-            self._places.pop(chip, None)
+        if self.places.get(chip, (row, 0))[0] == row:
+            self.places.pop(chip, None)
             self._holders.pop(chip, None)
 
     def _unready_code(self, because: str | None) -> int:
@@ -482,18 +491,3 @@ def sum_up(nodes: Ints, chips: Ints, row: int, cpu: int, memory: int) -> bool:
         if accepts != EXCLUSIVE and accepts <= chips[row, best, SLICING]:
             nodes[row, OPEN] = max(most_memory, -1)
     return bool(overdrawn)
-
-
-def _untouched(chip: Chip) -> ChipState:
-    slicing = [ISOLATION_STRENGTH[level] for level in chip.isolation if level is not Isolation.EXCLUSIVE]
-    return ChipState(
-        type=chip.type,
-        healthy=chip.healthy,
-        health=chip.health,
-        memory=chip.memory,
-        host_cpu=chip.host_cpu,
-        slicing=max(slicing, default=NOT_SLICED),
-        free_milli=WHOLE_CHIP,
-        free_memory=chip.memory,
-        tenants=(),
-    )

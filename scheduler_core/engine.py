@@ -7,7 +7,7 @@ told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from scheduler_core.alternatives import Alternatives
@@ -25,7 +25,7 @@ from scheduler_core.lending import Lending
 from scheduler_core.lending_laws import enforce_lending
 from scheduler_core.lineup import Lineup
 from scheduler_core.model import AllocationKind, FeedEvent, Id, Job, Remove, Running, Snapshot, Team, Upsert
-from scheduler_core.ordering import JobClass, Line, Turn, Waiting
+from scheduler_core.ordering import Cohort, JobClass, Line, Turn, Waiting
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
 from scheduler_core.promises import keep_promises
@@ -77,7 +77,11 @@ class Scheduler:
         """Waiting jobs whose earlier attempt still lives."""
 
     def apply(self, events: Iterable[FeedEvent]) -> None:
-        """Know what these events say, in their order. An event told twice changes nothing."""
+        """Know what these events say, as if in their order. An event told twice changes nothing.
+
+        Ends are noted together, when something else is heard of than jobs: these two do not touch each other.
+        """
+        ended: dict[Id, None] = {}
         for event in events:
             if isinstance(event, Upsert) and isinstance(event.row, Job):
                 self._waiting.note(event.row)
@@ -85,22 +89,38 @@ class Scheduler:
             elif isinstance(event, Remove) and event.kind is Job:
                 self._waiting.forget(event.id)
                 self._living.discard(event.id)
-            elif isinstance(event, Upsert) and isinstance(event.row, Running):
-                self._note_of_job(event, event.row.id, event.row.job)
             elif isinstance(event, Remove) and event.kind is Running:
-                self._note_of_job(event, event.id, None)
+                ended[event.id] = None
             else:
-                self._ledger.note(event)
-                self._note_for_the_line(event)
+                self._note_ends(ended)
+                ended = {}
+                self._note_other(event)
+        self._note_ends(ended)
 
-    def _note_of_job(self, event: FeedEvent, attempt: Id, job: Id | None) -> None:
-        """What the event says of this attempt is known, and whether the jobs that it was and is of live."""
-        before = self._ledger.live(attempt)
+    def _note_ends(self, attempts: Collection[Id]) -> None:
+        """These attempts live no longer, nor for that do the jobs that they were of."""
+        jobs = [live.job for attempt in attempts if (live := self._ledger.live(attempt)) is not None]
+        self._ledger.note_ends(attempts)
+        for attempt in attempts:
+            self._lending.forget(attempt)
+            self._horizon.forget(attempt)
+            self._levels.forget(attempt)
+            self._due.forget(attempt)
+        self._note_all_living(jobs)
+
+    def _note_other(self, event: FeedEvent) -> None:
+        jobs: list[Id] = []
+        if isinstance(event, Upsert) and isinstance(event.row, Running):
+            before = self._ledger.live(event.row.id)
+            jobs = [event.row.job] if before is None else [event.row.job, before.job]
         self._ledger.note(event)
         self._note_for_the_line(event)
-        for whose in {job, before.job if before else None}:
-            if whose is not None and whose in self._waiting.jobs:
-                self._note_living(whose)
+        self._note_all_living(jobs)
+
+    def _note_all_living(self, jobs: Iterable[Id]) -> None:
+        for job in jobs:
+            if job in self._waiting.jobs:
+                self._note_living(job)
 
     def _note_living(self, job: Id) -> None:
         if job in self._ledger.live_of_job:
@@ -164,11 +184,6 @@ class Scheduler:
                     self._levels.note(event.row)
             elif isinstance(event.row, Team):
                 self._waiting.note_team(event.row.id, caps_users=bool(event.row.user_caps))
-        elif event.kind is Running:
-            self._lending.forget(event.id)
-            self._horizon.forget(event.id)
-            self._levels.forget(event.id)
-            self._due.forget(event.id)
         elif event.kind is Team:
             self._waiting.note_team(event.id, caps_users=False)
 
@@ -315,20 +330,18 @@ class Scheduler:
         for cohort in self._waiting.cohorts():
             self._placer.note_asked(cohort.kind)
         self._placer.count_nodes()
-        verdicts = []
-        settled = units.keys() | pending.keys() | living
-        touched = {self._waiting.kind_of(job) for job in settled if job in self._waiting.jobs}
+        verdicts: list[Verdict] = []
+        settled: dict[JobClass, set[Id]] = {}
+        for job in units.keys() | pending.keys() | living:
+            if job in self._waiting.jobs:
+                settled.setdefault(self._waiting.kind_of(job), set()).add(job)
         for cohort in self._waiting.cohorts():
-            left = tuple(cohort.jobs)
-            if cohort.kind in touched:
-                promised = [job for job in left if job in pending and job not in units]
-                verdicts += [Verdict((job,), (ChipsPromised(pending[job]),)) for job in promised]
-                held_back = tuple(
-                    [job for job in left if job in living and job not in units and job not in pending]
-                )
-                if held_back:
-                    verdicts.append(Verdict(held_back, (EarlierAttemptLives(),)))
-                left = tuple([job for job in left if job not in settled])
+            if (of_class := settled.get(cohort.kind)) is None:
+                left = tuple(cohort.jobs)
+            else:
+                left = cohort.without(of_class)
+                others = {job for job in of_class if job not in units}
+                verdicts += _of_who_is_settled(cohort, others, pending)
             if left:
                 verdicts.append(Verdict(left, self._backfill.opened_to(cohort.kind, self._why)))
         return tuple(verdicts)
@@ -351,3 +364,11 @@ def _to_start_with(kind: JobClass) -> JobClass:
     if gang.minimum == gang.maximum or kind.others or not wants_chips(gang.request):
         return kind
     return replace(kind, gang=replace(gang, maximum=gang.minimum))
+
+
+def _of_who_is_settled(cohort: Cohort, jobs: Set[Id], pending: Mapping[Id, int]) -> Iterator[Verdict]:
+    """Why these jobs of the class wait: their chips are promised, or an attempt of theirs still lives."""
+    in_order = [job for job in cohort.jobs if job in jobs] if jobs else []
+    yield from (Verdict((job,), (ChipsPromised(pending[job]),)) for job in in_order if job in pending)
+    if held_back := tuple([job for job in in_order if job not in pending]):
+        yield Verdict(held_back, (EarlierAttemptLives(),))

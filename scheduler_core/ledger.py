@@ -9,15 +9,14 @@ Promises: `note` costs time in proportion to the change. Leaves to others: every
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from scheduler_core.columns import Columns
 from scheduler_core.compiled import LONG
+from scheduler_core.live import Live
 from scheduler_core.model import (
     WHOLE_CHIP,
-    AllocationKind,
     Chip,
     FeedEvent,
     Id,
@@ -39,16 +38,13 @@ from scheduler_core.shape import NodeState, Tenant, tenant
 from scheduler_core.shelves import Shelves
 from scheduler_core.slices import charge
 from scheduler_core.stamps import Stamps
-from scheduler_core.trial import MOVED, TURNED, Trial, Use
+from scheduler_core.trial import TURNED, Use
 
 REFERENCE_SPEED: Final = 1000
 """Of a chip as fast as the reference (Q4)."""
 
-Listed = tuple[int, int, Id]
-"""A live attempt among those to look at (R1): (-service level if it saves its state, else 0; -saved; id)."""
 
-
-class Ledger(Trial):
+class Ledger(Live):
     """Rows and sums of one cell. Reading is free to all; only `note`, `hold` and `rewind` change it."""
 
     def __init__(self, snapshot: Snapshot, machine_from: int = LONG) -> None:
@@ -61,13 +57,6 @@ class Ledger(Trial):
         self.running: dict[Id, Running] = {}
         self.guests: dict[Id, Running] = {}
         """Live attempts on lent chips (T3): in no sum but `live_of_job` and `live_of_set` (ADR 0007)."""
-        self.preemptible_of: dict[Id, dict[int, list[Listed]]] = {}
-        """Of a team, what may be taken from it (F4), by priority, in the order in which to look at it."""
-        self.levels: dict[Id, int] = {}  # the service level that live attempts have reached (ADR 0004)
-        self.elastic: set[Id] = set()
-        """Live attempts whose number of replicas may change (E1)."""
-        self.spare: set[Id] = set()  # live attempts with more replicas than their minimum (R4)
-        self.unsaved: set[Id] = set()  # live preemptible attempts that would start from nothing (R3)
         self.promises: dict[Id, Promise] = {promise.job: promise for promise in snapshot.promises}
         self.reservations: dict[Id, Reservation] = {row.job: row for row in snapshot.reservations}
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
@@ -99,10 +88,9 @@ class Ledger(Trial):
 
     def _note_nothing(self) -> None:
         """What is kept beside the rows, empty."""
+        self._nobody_lives()
         self._chips_of: dict[Id, dict[Id, Chip]] = {}
-        self._running_on: dict[Id, set[Id]] = {}
         self._payers: dict[Id, tuple[Id, ...]] = {}
-        self._types_of: dict[Id, tuple[str, ...]] = {}
         self._capacity_of: dict[Id, dict[str, int]] = {}
         self._kinds: dict[tuple[str, int, int], int] = {}
         self._types: tuple[str, ...] | None = None
@@ -150,25 +138,9 @@ class Ledger(Trial):
             if chip is not None and chip.node == placement.node:
                 yield chip.type, charge(share.milli, share.memory, chip.memory)
 
-    def types_of(self, attempt: Running) -> tuple[str, ...]:
-        """The chip types of which a live attempt holds something."""
-        types = self._types_of.get(attempt.id)
-        if types is None:
-            held = {chip_type for place in attempt.placements for chip_type, _ in self.charges(place)}
-            types = self._types_of[attempt.id] = tuple(sorted(held))
-        return types
-
     def capacity_on(self, node: Id, chip_type: str) -> int:
         """Milli-chips of the type that are healthy there; none while the node is out of service."""
         return self._capacity_of.get(node, {}).get(chip_type, 0)
-
-    def running_on(self, node: Id) -> list[Running]:
-        """The live attempts that hold something of this node, by id."""
-        return [self.running[attempt] for attempt in sorted(self._running_on.get(node, ()))]
-
-    def live(self, attempt: Id) -> Running | None:
-        """The live attempt, guest or not."""
-        return self.running.get(attempt) or self.guests.get(attempt)
 
     def payers(self, team: Id) -> tuple[Id, ...]:
         """The team and every team above it, lowest first: all of them are charged for its work (F1)."""
@@ -193,6 +165,11 @@ class Ledger(Trial):
             self._forget(event.kind, event.id)
         self._settle()
 
+    def note_ends(self, attempts: Iterable[Id]) -> None:
+        """The same of many attempts that live no longer."""
+        self._end(attempts)
+        self._settle()
+
     def _settle(self) -> None:
         """What was done so far stays."""
         self._undo.clear()
@@ -201,7 +178,7 @@ class Ledger(Trial):
     def _note_row(self, row: Row) -> None:
         if isinstance(row, Running):
             if self.live(row.id) != row:
-                self._end(row.id)
+                self._end([row.id])
                 self._start(row)
         elif isinstance(row, Chip):
             if (old := self.chips.get(row.id)) != row:
@@ -221,7 +198,7 @@ class Ledger(Trial):
 
     def _forget(self, kind: type[Row], row: Id) -> None:
         if kind is Running:
-            self._end(row)
+            self._end([row])
         elif kind is Chip:
             if (chip := self.chips.get(row)) is not None:
                 self._with_work_lifted({chip.node}, lambda: self._unlist_chip(row))
@@ -240,8 +217,7 @@ class Ledger(Trial):
         nodes = list(nodes)
         touched = {attempt for node in nodes for attempt in self._running_on.get(node, ())}
         lifted = [self.running[attempt] for attempt in sorted(touched)]
-        for attempt in lifted:
-            self._end(attempt.id)
+        self._end([attempt.id for attempt in lifted])
         change()
         for node in nodes:
             self._clear_node(node)
@@ -322,66 +298,6 @@ class Ledger(Trial):
         if here:
             self._capacity_of[node_id] = here
 
-    def _start(self, attempt: Running) -> None:
-        self._count_live(attempt.job, attempt.set, 1)
-        if attempt.kind is AllocationKind.GUEST:
-            self.guests[attempt.id] = attempt
-            return
-        self.running[attempt.id] = attempt
-        if attempt.gang is not None and attempt.gang.minimum < attempt.gang.maximum:
-            self.elastic.add(attempt.id)
-        if attempt.gang is not None and attempt.gang.minimum < len(attempt.placements):
-            self.spare.add(attempt.id)
-        if attempt.preemptible and not attempt.checkpoint:
-            self.unsaved.add(attempt.id)
-        if attempt.preemptible and not attempt.departing:
-            of_team = self.preemptible_of.setdefault(attempt.team, {})
-            insort(of_team.setdefault(attempt.priority, []), self._listed(attempt))
-        by = tenant(attempt.organization, attempt.isolation)
-        for placement in attempt.placements:
-            self._running_on.setdefault(placement.node, set()).add(attempt.id)
-            self._move(placement, by, 1)
-        self._charge_all(attempt, 1)
-
-    def _end(self, attempt_id: Id) -> None:
-        if (guest := self.guests.pop(attempt_id, None)) is not None:
-            self._count_live(guest.job, guest.set, -1)
-        attempt = self.running.pop(attempt_id, None)
-        if attempt is None:
-            return
-        self._count_live(attempt.job, attempt.set, -1)
-        self._types_of.pop(attempt_id, None)
-        for some in (self.elastic, self.spare, self.unsaved):
-            some.discard(attempt.id)
-        if attempt.preemptible and not attempt.departing:
-            of_team = self.preemptible_of[attempt.team]
-            listed = of_team[attempt.priority]
-            del listed[bisect_left(listed, self._listed(attempt))]
-            if not listed:
-                del of_team[attempt.priority]
-            if not of_team:
-                del self.preemptible_of[attempt.team]
-        by = tenant(attempt.organization, attempt.isolation)
-        for placement in attempt.placements:
-            self._running_on[placement.node].discard(attempt.id)
-            self._move(placement, by, -1)
-        self._charge_all(attempt, -1)
-
-    def _listed(self, attempt: Running) -> Listed:
-        level = self.levels.get(attempt.id, 0) if attempt.checkpoint else 0
-        return -level, -attempt.saved, attempt.id
-
-    def stand(self, attempt_id: Id, level: int) -> None:
-        """This live attempt stands on this service level from now on."""
-        attempt = self.running[attempt_id]
-        before = self._listed(attempt)
-        self.levels[attempt_id] = level
-        after = self._listed(attempt)
-        if before != after and not attempt.departing:
-            listed = self.preemptible_of[attempt.team][attempt.priority]
-            del listed[bisect_left(listed, before)]
-            insort(listed, after)
-
     # -- what is tried ------------------------------------------------------------------------------------
 
     def hold(
@@ -389,7 +305,7 @@ class Ledger(Trial):
     ) -> None:
         """One replica of a waiting job holds this placement, until rewound. `user`: who is charged too (F5)."""
         self._move(placement, by, 1, makes_room=False)
-        self._charge(team, preemptible, placement, 1, user)
+        self._charge_placement(team, preemptible, placement, 1, user)
 
     def shadow(self, placement: Placement, *, by: Tenant) -> None:
         """This placement is kept free for somebody and charged to nobody, until rewound."""
@@ -421,7 +337,7 @@ class Ledger(Trial):
         `in_line` False leaves `own` alone, which decides the team's place in line (F3).
         """
         for placement in placements:
-            self._charge(team, preemptible, placement, sign, user, in_line=in_line)
+            self._charge_placement(team, preemptible, placement, sign, user, in_line=in_line)
 
     def lift(self, attempt: Running, placements: Iterable[Placement] | None = None) -> None:
         """What the attempt holds, or these placements of it alone, is free and charged to nobody, until
@@ -439,7 +355,7 @@ class Ledger(Trial):
         for placement in attempt.placements if placements is None else placements:
             self._move(placement, by, -sign)
             if placement in staying:
-                self._charge(attempt.team, attempt.preemptible, placement, -sign, attempt.user)
+                self._charge_placement(attempt.team, attempt.preemptible, placement, -sign, attempt.user)
         if placements is None:
             self._count_live(attempt.job, attempt.set, -sign)
 
@@ -449,43 +365,6 @@ class Ledger(Trial):
 
     # -- one way to change a sum --------------------------------------------------------------------------
 
-    def _move(self, placement: Placement, by: Tenant, sign: int, *, makes_room: bool = True) -> None:
-        self._undo.append((MOVED, (placement, by), sign))
-        self.stamps.go_on(makes_room=makes_room)
-        self._moved(placement, by, sign)
-
     def _turn(self, node: Id, because: str | None, *, makes_room: bool) -> None:
         self.stamps.go_on(makes_room=makes_room)
         self._undo.append((TURNED, node, self.columns.close(node, because)))
-
-    def _charge_all(self, attempt: Running, sign: int) -> None:
-        for placement in attempt.staying:
-            self._charge(attempt.team, attempt.preemptible, placement, sign, attempt.user)
-
-    def _charge(
-        self,
-        team: Id,
-        preemptible: bool,
-        placement: Placement,
-        sign: int,
-        user: Id | None = None,
-        *,
-        in_line: bool = True,
-    ) -> None:
-        for chip_type, milli in _by_type(self.charges(placement)):
-            for payer in self.payers(team):
-                self._add(self.used, (payer, chip_type), sign * milli)
-            if in_line:
-                self._add(self.own, (team, chip_type), sign * milli)
-            if not preemptible:
-                self._add(self.firm, (team, chip_type), sign * milli)
-            if user is not None:
-                self._add(self.of_user, (team, user, chip_type), sign * milli)
-
-
-def _by_type(charges: Iterable[tuple[str, int]]) -> Iterable[tuple[str, int]]:
-    """The same, one for each chip type."""
-    sums: dict[str, int] = {}
-    for chip_type, milli in charges:
-        sums[chip_type] = sums.get(chip_type, 0) + milli
-    return sums.items()

@@ -73,10 +73,10 @@ class Lineup:
         if terms != self._terms or len(self.row_of) > 64 + 2 * len(cohorts):
             self._terms = terms
             self._begin(self._names(cohorts))
-        known = self.row_of
-        new = [cohort.kind for cohort in cohorts if cohort.kind not in known]
-        if new:
-            self._add(new, cohorts)
+        rows = [self.row_of.get(cohort.kind, -1) for cohort in cohorts]
+        if -1 not in rows:
+            return rows
+        self._add([cohort.kind for cohort, row in zip(cohorts, rows, strict=True) if row < 0], cohorts)
         return [self.row_of[cohort.kind] for cohort in cohorts]
 
     def team(self, team: Id) -> int:

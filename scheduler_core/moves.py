@@ -14,7 +14,8 @@ from itertools import islice
 from scheduler_core.clearing import LOOKS_PER_NODE, Found, may_free_enough
 from scheduler_core.decision import Ground, Rung, Taking
 from scheduler_core.invariants_takings import job_of
-from scheduler_core.ledger import Ledger, Listed
+from scheduler_core.ledger import Ledger
+from scheduler_core.live import Listed
 from scheduler_core.model import WHOLE_CHIP, Id, Placement, Running
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer

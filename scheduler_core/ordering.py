@@ -9,7 +9,7 @@ other of that class can, since a cycle only ever uses up: the whole class leaves
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeAlias
@@ -170,6 +170,14 @@ class Cohort:
         """It no longer is."""
         at = bisect_left(self.places, place)
         del self.places[at], self.jobs[at]
+
+    def without(self, jobs: Set[Id]) -> tuple[Id, ...]:
+        """All but these of its jobs, in order. Costs little where they are its first ones, as who starts mostly is."""
+        first = 0
+        while first < len(self.jobs) and self.jobs[first] in jobs:
+            first += 1
+        left = self.jobs[first:]
+        return tuple(left) if first == len(jobs) else tuple([job for job in left if job not in jobs])
 
 
 class Waiting:

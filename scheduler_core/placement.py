@@ -9,6 +9,7 @@ in one domain of the topology after the other, so that a domain in which the gan
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from itertools import islice
 from typing import Any, Final
 
 from scheduler_core.fairness import room
@@ -98,12 +99,18 @@ class Placer:
 
     def fits(self, kind: JobClass) -> bool:
         """Whether `place` would find placements. Nothing is held afterwards."""
+        return bool(self.nodes_for(kind))
+
+    def nodes_for(self, kind: JobClass) -> frozenset[Id]:
+        """The nodes on which `place` would find placements; none where it would not. Nothing is held afterwards."""
         if is_single(kind.gang) and not kind.problem:
-            return any(self._seats_one(kind, name, ranking) for name, ranking in self.rankings_of(kind))
+            rankings = self.rankings_of(kind)
+            seats = (seat for name, ranking in rankings for seat in self._seat_for_one(kind, name, ranking))
+            return frozenset([seat.node for seat in islice(seats, 1)])
         mark = self._ledger.mark()
         placements = self.place(kind)
         self._ledger.rewind(mark)
-        return bool(placements)
+        return frozenset(placement.node for placement in placements)
 
     def as_many_as_fit(
         self, kind: JobClass, chip_type: str, among: Set[Id] | None = None
@@ -218,13 +225,13 @@ class Placer:
         self._alike = {what: asked for what, asked in self._alike.items() if asked.asked_in > since}
         self.forgotten += 1
 
-    def _seats_one(self, kind: JobClass, chip_type: str, ranking: Ranking) -> bool:
-        """Whether a single replica would have a seat that its team may be charged for."""
+    def _seat_for_one(self, kind: JobClass, chip_type: str, ranking: Ranking) -> list[Seat]:
+        """Where a single replica would sit, if its team may be charged for it."""
         found = ranking.best(1)
         if not found or not found[0].charge:
-            return bool(found)
+            return found
         left = room(self._ledger, kind.team, chip_type, preemptible=kind.preemptible, user=kind.user)
-        return left is None or found[0].charge <= left
+        return found if left is None or found[0].charge <= left else []
 
     def _place_on(
         self, kind: JobClass, chip_type: str, ranking: Ranking, *, bounded_by_team: bool

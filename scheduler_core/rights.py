@@ -18,7 +18,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from scheduler_core.decision import Ground, Rung
 from scheduler_core.fairness import FairShares
-from scheduler_core.ledger import Ledger, Listed
+from scheduler_core.ledger import Ledger
+from scheduler_core.live import Listed
 from scheduler_core.model import AllocationKind, Id, Job, Placement, Running
 from scheduler_core.policy import Policy, last_beat
 from scheduler_core.service import level_of
@@ -93,7 +94,7 @@ class Rights:
         key = (team, priority, looks)
         known = self._listed.get(key)
         if known is None:
-            first, running = self._ledger.preemptible_of[team][priority][:looks], self._ledger.running
+            first, running = self._ledger.preemptible_of[team][priority].first(looks), self._ledger.running
             entries = [entry for entry in first if self._allows(running[entry[-1]])]
             of_sort = {self.sort_of(running[entry[-1]]): running[entry[-1]] for entry in reversed(entries)}
             known = self._listed[key] = ToLookAt(entries, list(of_sort.values()))

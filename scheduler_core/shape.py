@@ -17,6 +17,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from scheduler_core.model import (
     ISOLATION_STRENGTH,
+    WHOLE_CHIP,
+    Chip,
     ChipShare,
     Id,
     Isolation,
@@ -61,6 +63,22 @@ class ChipState(NamedTuple):
     free_memory: int
     tenants: tuple[tuple[Tenant, int], ...]
     """Who holds it, each with the number of its shares."""
+
+
+def as_new(chip: Chip) -> ChipState:
+    """The chip when nobody holds it."""
+    slicing = [ISOLATION_STRENGTH[level] for level in chip.isolation if level is not Isolation.EXCLUSIVE]
+    return ChipState(
+        type=chip.type,
+        healthy=chip.healthy,
+        health=chip.health,
+        memory=chip.memory,
+        host_cpu=chip.host_cpu,
+        slicing=max(slicing, default=NOT_SLICED),
+        free_milli=WHOLE_CHIP,
+        free_memory=chip.memory,
+        tenants=(),
+    )
 
 
 class Build(NamedTuple):

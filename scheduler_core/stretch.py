@@ -61,10 +61,10 @@ START_CLASS, START_JOB, START_ROW, START_AT, START_MILLI, START_MEMORY, START_CH
 """Columns of a start: its class and its place in the table of jobs; its node's row; of a slice its chip's place and
 the share; where its whole chips begin among those taken."""
 
-CHANGES, STARTS, TAKEN, SAVED, LEFT, STAMP, MOST, CLASS, FINAL, HEAD_FIELDS = range(10)
+CHANGES, STARTS, TAKEN, SAVED, LEFT, STAMP, MOST, CLASS, FINAL, FULL_SINCE, HEAD_FIELDS = range(11)
 """Of a stretch: the last change of a row; how many starts there are, whole chips taken, rows saved, and
 classes that left the line; its number; how many starts there may be; whose turn ended it; whether who finds no place
-leaves the line, unless it may pass a reservation."""
+leaves the line, unless it may pass a reservation; the first stretch since which room has only become less."""
 
 EMPTY, TURN, NO_PLACE, MORE_JOBS, FULL = range(5)
 """Why a stretch ends: nobody is in line; the turn is not simple; there is no place for it; the class has jobs that are
@@ -94,8 +94,8 @@ def serve_stretch(
         if not classes[which, SIMPLE]:
             return TURN
         need = _find(
-            nodes, chips, shelves, ends, unlike, asked, pools, seats, classes, which, tries, full, head[STAMP],
-            sums, payers,
+            nodes, chips, shelves, ends, unlike, asked, pools, seats, classes, which, tries, full,
+            head[FULL_SINCE], sums, payers,
         )  # fmt: skip
         if need < 0:
             if not head[FINAL]:
@@ -139,20 +139,21 @@ def _find(
     which: int,
     tries: Ints,
     full: Ints,
-    stamp: int,
+    since: int,
     sums: Ints,
     payers: Ints,
 ) -> int:
     """The need on the first chip type that has a place which the team may be charged for, its seat first in `seats` and
-    charged; `NO_SEAT` or `NO_QUOTA` where there is none. Needs without a place have none for the rest of the stretch.
+    charged; `NO_SEAT` or `NO_QUOTA` where there is none. Needs without a place have none while room only becomes
+    less.
     """
     found = NO_SEAT
     for at in range(classes[which, TRIES], classes[which, TRIES_END]):
         need, chip_type = tries[at, TRY_NEED], tries[at, TRY_TYPE]
-        if full[need] == stamp:
+        if full[need] > since:
             continue
         if not best_on_shelves(nodes, chips, shelves, ends, unlike, asked, need, pools, seats):
-            full[need] = stamp
+            full[need] = since + 1
             continue
         if chip_type == NO_TYPE:
             return int(need)

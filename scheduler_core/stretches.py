@@ -14,6 +14,7 @@ import numpy as np
 from scheduler_core import stretch as s
 from scheduler_core.backfill import Backfill
 from scheduler_core.columns import Columns, Ints, Saved
+from scheduler_core.compiled import readable
 from scheduler_core.decision import Start, Unit
 from scheduler_core.fairness import Standing, budget_spent, least_charge
 from scheduler_core.ledger import Ledger
@@ -74,11 +75,14 @@ class Stretches:
         self._rows = lineup.rows_of(self._cohorts)
         """Of each class its row in the lineup."""
         self._types = lineup.types
+        self._by_machine = ledger.columns.by_machine
         self._list_teams(standing)
         self._list_classes(sorted(set(apart) - frozenset(passed_over)))
         columns = ledger.columns
         self._touched = np.zeros(columns.size, np.int64)
         self._head = np.zeros(s.HEAD_FIELDS, np.int64)
+        self._full_as_of = ledger.stamps.now
+        """The state of the nodes as of which the needs marked in `_full` have no place."""
         self._seats = np.zeros((1 + BEHIND, SEAT_FIELDS), np.int64)
         self._full = np.zeros(max(lineup.needs, 1), np.int64)
         self._room = _Room(columns, len(self._classes))
@@ -159,6 +163,8 @@ class Stretches:
         columns, lineup, head, room = self._ledger.columns, self._lineup, self._head, self._room
         head[: s.STAMP], head[s.MOST] = (columns.changes, 0, 0, 0, 0), most
         head[s.STAMP] += 1
+        if not self._ledger.stamps.only_less_room_since(self._full_as_of):
+            head[s.FULL_SINCE] = head[s.STAMP]
         before = self._sums[:, :, : s.LIMIT].copy()
         while True:
             why = self._ask(
@@ -177,6 +183,7 @@ class Stretches:
             columns.note_stretch(int(head[s.CHANGES]), saved, parts)
             self._ledger.shelves.follow()
             self._ledger.note_stretch(saved, started, self._charged(before))
+        self._full_as_of = self._ledger.stamps.now
         return int(why)
 
     def _units(self, starts: Ints, units: dict[Id, Unit]) -> tuple[list[Job], list[tuple[Id, Tenant]]]:
@@ -269,10 +276,9 @@ class Stretches:
         return self._waiting.jobs[job], self._cohorts[which], index
 
     def _ask(self, loop: Any, *tables: Any) -> Any:
-        columns = self._ledger.columns
-        return columns.over(loop)(
-            *(columns.readable(table) if isinstance(table, np.ndarray) else table for table in tables)
-        )
+        if self._by_machine:
+            return loop.machine(*tables)
+        return loop.plain(*map(readable, tables))
 
     # -- tables -------------------------------------------------------------------------------------------
 
@@ -338,18 +344,22 @@ class Stretches:
 
     def _load_first(self) -> None:
         """Every class has its first jobs in the tables."""
-        passed_over, rows, ends = self._passed_over, list[tuple[int, int, int]](), [0]
-        for cohort in self._cohorts:
-            rows += [
-                (place[2], place[3], index)
-                for index, place in enumerate(cohort.places[:FIRST_LOADED])
-                if cohort.apart or place[3] not in passed_over
-            ]
-            ends.append(len(rows))
+        first = [cohort.places[:FIRST_LOADED] for cohort in self._cohorts]
+        counts = np.array([len(places) for places in first], np.int64)
+        numbers = [number for places in first for place in places for number in place[2:]]
+        rows = np.array(numbers, np.int64).reshape(-1, 2)
+        of_class = np.repeat(np.arange(len(first)), counts)
+        index = np.arange(len(rows)) - (np.cumsum(counts) - counts)[of_class]
+        rows = np.column_stack((rows, index))
+        if self._passed_over:
+            by_itself = np.array([cohort.apart for cohort in self._cohorts], bool)
+            stays = by_itself[of_class] | ~np.isin(rows[:, s.JOB_ID], list(self._passed_over))
+            rows, of_class = rows[stays], of_class[stays]
+        ends = np.cumsum(np.bincount(of_class, minlength=len(first)))
         self._jobs = np.zeros((max(1024, 2 * len(rows)), s.JOB_FIELDS), np.int64)
-        self._jobs[: len(rows)] = np.array(rows, np.int64).reshape(len(rows), s.JOB_FIELDS)
+        self._jobs[: len(rows)] = rows
         self._filled = len(rows)
-        self._classes[:, s.NEXT], self._classes[:, s.LOADED] = ends[:-1], ends[1:]
+        self._classes[:, s.NEXT], self._classes[:, s.LOADED] = np.append(0, ends[:-1]), ends
         self._loaded = [(FIRST_LOADED, FIRST_LOADED * LOADED_MORE)] * len(self._cohorts)
         for which in np.flatnonzero(self._classes[:, s.NEXT] == self._classes[:, s.LOADED]).tolist():
             self._load(which)

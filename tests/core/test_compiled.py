@@ -12,11 +12,36 @@ from random import Random
 import numpy as np
 import pytest
 
-from scheduler_core import Policy, Scheduler, Snapshot, census, columns, decide, seats, shelves, stretch
+from scheduler_core import (
+    Policy,
+    Scheduler,
+    Snapshot,
+    census,
+    columns,
+    decide,
+    returned,
+    seats,
+    shelves,
+    stretch,
+)
 from scheduler_core.ahead import make_machine_code
 from scheduler_core.columns import Ints
 from scheduler_core.compiled import LONG, Loop, compiled, inlined
-from scheduler_core.model import Chip, Gang, Isolation, Job, Node, Pool, Request, Team
+from scheduler_core.decision import Decision
+from scheduler_core.model import (
+    Chip,
+    FeedEvent,
+    Gang,
+    Isolation,
+    Job,
+    Node,
+    Pool,
+    Remove,
+    Request,
+    Running,
+    Team,
+    Upsert,
+)
 
 
 @inlined
@@ -57,8 +82,19 @@ assert "numba" not in sys.modules, "the compiler was loaded"
 def test_machine_code_made_ahead_is_all_that_a_large_cell_needs() -> None:
     make_machine_code()
     made = _machine_code()
-    assert {"serve_stretch", "best_on_shelves", "best_seat", "count_nodes", "sum_up"} <= made.keys()
-    decide(a_large_cell(), Policy(max_starts=500))
+    assert {
+        "serve_stretch",
+        "best_on_shelves",
+        "best_seat",
+        "count_nodes",
+        "sum_up",
+        "put_back_all",
+    } <= made.keys()
+    snapshot = a_large_cell()
+    scheduler = Scheduler(snapshot, Policy(max_starts=500))
+    attempts = attempts_of(snapshot, scheduler.decide(snapshot.now))
+    scheduler.apply(Upsert(attempt) for attempt in attempts)
+    scheduler.apply(Remove(Running, attempt.id) for attempt in attempts)
     assert _machine_code() == made
 
 
@@ -66,7 +102,7 @@ def _machine_code() -> dict[str, int]:
     """Every loop that is called as machine code, and for how many kinds of arguments it was compiled."""
     loops = {
         value.__qualname__: value
-        for module in (census, columns, seats, shelves, stretch)
+        for module in (census, columns, returned, seats, shelves, stretch)
         for value in vars(module).values()
         if isinstance(value, Loop)
     }
@@ -84,6 +120,40 @@ def test_a_large_cell_is_decided_alike_in_machine_code_and_in_plain_python() -> 
     assert len(fast.units) > 200
     assert any(len(unit.start.placements) > 1 for unit in fast.units)
     assert fast.verdicts
+
+
+def test_ends_that_come_together_are_noted_as_if_one_by_one() -> None:
+    snapshot = a_large_cell()
+    together, alone = (Scheduler(snapshot, Policy(max_starts=500)) for _ in range(2))
+    attempts = attempts_of(snapshot, together.decide(snapshot.now))
+    events: list[FeedEvent] = []
+    for attempt in attempts:
+        events += [Upsert(attempt), Remove(Job, attempt.job)]
+    jobs = {job.id: job for job in snapshot.jobs}
+    for attempt in attempts[::2]:
+        events += [Upsert(jobs[attempt.job]), Remove(Running, attempt.id), Remove(Running, attempt.id)]
+    together.apply(events)
+    for event in events:
+        alone.apply([event])
+    decision = together.decide(snapshot.now + 1000)
+    assert decision == alone.decide(snapshot.now + 1000)
+    left = Snapshot(
+        snapshot.now + 1000, snapshot.pools, snapshot.nodes, snapshot.chips, snapshot.teams,
+        tuple(job for job in snapshot.jobs if job.id not in {attempt.job for attempt in attempts[1::2]}),
+        tuple(attempts[1::2]),
+    )  # fmt: skip
+    assert decision == decide(left, Policy(max_starts=500))
+    assert len(decision.units) > 50
+
+
+def attempts_of(snapshot: Snapshot, decision: Decision) -> list[Running]:
+    """What the decision starts, running."""
+    jobs = {job.id: job for job in snapshot.jobs}
+    started = [(jobs[unit.start.job], unit.start) for unit in decision.units]
+    return [
+        Running(job.id, job.id, job.team, job.organization, start.placements, preemptible=job.preemptible)
+        for job, start in started
+    ]
 
 
 def a_large_cell() -> Snapshot:
