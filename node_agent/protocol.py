@@ -352,7 +352,7 @@ def decode_from_server(frame: bytes | str) -> ServerMessage:
 _HEAD = struct.Struct("<4sBBHHqHI")
 _CHIP = struct.Struct("<HHIhIHHH")
 _REPLICA = struct.Struct("<16sHIIH")
-_CHIP_INDEX = struct.Struct("<H18x")
+_COUNTS = struct.Struct("<4sBxHH")
 _MAGIC = b"FXT1"
 
 
@@ -444,7 +444,7 @@ def check_telemetry(frame: bytes) -> tuple[int, int]:
     match the counts, or a chip's index out of range."""
     if len(frame) < _HEAD.size:
         raise ValueError(f"telemetry frame of {len(frame)} bytes is shorter than its head of {_HEAD.size}")
-    magic, version, _, chips, replicas, _, _, _ = _HEAD.unpack_from(frame)
+    magic, version, chips, replicas = _COUNTS.unpack_from(frame)
     if magic != _MAGIC or version != VERSION:
         raise ValueError(
             f"telemetry frame of kind {magic!r} version {version}; expected {_MAGIC!r} version {VERSION}"
@@ -453,7 +453,8 @@ def check_telemetry(frame: bytes) -> tuple[int, int]:
     expected = chips_end + replicas * _REPLICA.size
     if len(frame) != expected:
         raise ValueError(f"telemetry frame has {len(frame)} bytes; its counts need {expected}")
-    if chips and max(_CHIP_INDEX.iter_unpack(frame[_HEAD.size : chips_end]))[0] > MAX_CHIP_INDEX:
+    upper_bytes = frame[_HEAD.size + 1 : chips_end : _CHIP.size]  # of the indexes, which begin each record
+    if chips and max(upper_bytes) > MAX_CHIP_INDEX >> 8:
         raise ValueError(f"telemetry frame names a chip beyond index {MAX_CHIP_INDEX}")
     return chips, replicas
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Whole: TypeAlias = NDArray[np.int64]
 Records: TypeAlias = NDArray[Any]
-Ended: TypeAlias = tuple[list[Any], Whole]
-"""Keys, and for each a row of samples, sums and peaks."""
+Ended: TypeAlias = tuple[Records, Whole]
+"""Keys in order, and for each a row of samples, sums and peaks."""
 
 HEAD = np.dtype(
     [
@@ -48,47 +49,65 @@ class Columns:
 
 def columns(frames: Sequence[bytes]) -> Columns:
     """The frames, which have passed `protocol.check_telemetry`, in columns."""
-    heads = np.frombuffer(b"".join([frame[: HEAD.itemsize] for frame in frames]), HEAD)
-    chip_counts, replica_counts = heads["chips"].astype(np.int64), heads["replicas"].astype(np.int64)
-    ends = (HEAD.itemsize + chip_counts * CHIP.itemsize).tolist()
-    pairs = list(zip(frames, ends, strict=True))
+    every = np.frombuffer(b"".join(frames), np.uint8)
+    sizes = np.fromiter(map(len, frames), np.int64, len(frames))
+    begins = np.cumsum(sizes) - sizes
+    heads = _records(every, begins, HEAD)
+    chips, replicas = heads["chips"].astype(np.int64), heads["replicas"].astype(np.int64)
+    chips_begin = begins + HEAD.itemsize
+    replicas_begin = chips_begin + chips * CHIP.itemsize
     numbers = np.arange(len(frames))
     return Columns(
         heads=heads,
-        chips=np.frombuffer(b"".join([frame[HEAD.itemsize : end] for frame, end in pairs]), CHIP),
-        chip_frame=np.repeat(numbers, chip_counts),
-        replicas=np.frombuffer(b"".join([frame[end:] for frame, end in pairs]), REPLICA),
-        replica_frame=np.repeat(numbers, replica_counts),
+        chips=_records(every, _each(chips_begin, chips, CHIP.itemsize), CHIP),
+        chip_frame=np.repeat(numbers, chips),
+        replicas=_records(every, _each(replicas_begin, replicas, REPLICA.itemsize), REPLICA),
+        replica_frame=np.repeat(numbers, replicas),
     )
+
+
+def _each(begins: Whole, counts: Whole, size: int) -> Whole:
+    """Where records of that size begin: so many, one behind the other, from each of the beginnings."""
+    before = np.cumsum(counts) - counts
+    each: Whole = np.repeat(begins - before * size, counts) + np.arange(counts.sum()) * size
+    return each
+
+
+def _records(every: NDArray[np.uint8], begins: Whole, kind: np.dtype[Any]) -> Records:
+    if not len(begins):
+        return np.empty(0, kind)
+    return sliding_window_view(every, kind.itemsize)[begins].view(kind)[:, 0]
 
 
 class Tally:
     """Sums and peaks by key, over a window and over the minute that the windows make up.
 
-    Keys are whole numbers or bytes; each has a row from its first mention until `start_over`.
+    Keys are whole numbers, or bytes of one length; each has a row, in their order, from its first mention until
+    `end_minute`.
     """
 
-    def __init__(self, sums: int, peaks: int = 0) -> None:
+    def __init__(self, sums: int, peaks: int = 0, keys: str = "i8") -> None:
         """Of each key so many values are summed, and of so many after them the largest is kept."""
-        self._sums = sums
-        self._rows: dict[Any, int] = {}
+        self._sums = 1 + sums
+        self._keys: Records = np.zeros(0, keys)
         self._window = np.zeros((0, 1 + sums + peaks), np.int64)
         self._minute = self._window.copy()
 
-    def add(self, keys: Sequence[Any], values: Sequence[NDArray[Any]]) -> None:
+    def add(self, keys: Records, values: Sequence[NDArray[Any]]) -> None:
         """One sample of each key, no key twice: the columns of values in order, sums first."""
-        rows = self._rows_of(keys)
-        window, sums = self._window, 1 + self._sums
-        window[rows, 0] += 1
+        rows, sums = self._rows_of(keys), self._sums
+        added = np.empty((len(keys), self._window.shape[1]), np.int64)
+        added[:, 0] = 1
         for column, value in enumerate(values, 1):
-            if column < sums:
-                window[rows, column] += value
-            else:
-                window[rows, column] = np.maximum(window[rows, column], value)
+            added[:, column] = value
+        had = self._window[rows]
+        added[:, :sums] += had[:, :sums]
+        np.maximum(added[:, sums:], had[:, sums:], out=added[:, sums:])
+        self._window[rows] = added
 
     def end_window(self) -> Ended:
-        """Keys that had samples in the window and, by key, samples, sums and peaks; the next window begins."""
-        sums = 1 + self._sums
+        """Keys that had samples in the window, in order, and their samples, sums and peaks; the next window begins."""
+        sums = self._sums
         self._minute[:, :sums] += self._window[:, :sums]
         np.maximum(self._minute[:, sums:], self._window[:, sums:], out=self._minute[:, sums:])
         ended, self._window = self._window, np.zeros_like(self._window)
@@ -97,29 +116,28 @@ class Tally:
     def end_minute(self) -> Ended:
         """The same over all windows since the last minute; every key is forgotten."""
         ended = self._with_samples(self._minute)
-        self._rows = {}
-        self._window, self._minute = self._window[:0].copy(), self._minute[:0].copy()
+        self._keys = self._keys[:0]
+        self._window, self._minute = self._window[:0], self._minute[:0]
         return ended
 
-    def _rows_of(self, keys: Sequence[Any]) -> Whole:
-        known = self._rows
-        try:
-            rows = [known[key] for key in keys]
-        except KeyError:
-            rows = [known.setdefault(key, len(known)) for key in keys]
-            self._window = _grown(self._window, len(known))
-            self._minute = _grown(self._minute, len(known))
-        return np.array(rows, np.int64)
+    def _rows_of(self, keys: Records) -> Whole:
+        rows = np.searchsorted(self._keys, keys)
+        if len(self._keys) and bool((self._keys.take(rows, mode="clip") == keys).all()):
+            return rows
+        known = np.union1d(self._keys, keys)
+        rows = np.searchsorted(known, self._keys)
+        self._window, self._minute = (
+            _moved(table, rows, len(known)) for table in (self._window, self._minute)
+        )
+        self._keys = known
+        return np.searchsorted(known, keys)
 
     def _with_samples(self, table: Whole) -> Ended:
-        has = table[: len(self._rows), 0] > 0
-        keys = [key for key, one in zip(self._rows, has.tolist(), strict=True) if one]
-        return keys, table[: len(self._rows)][has]
+        has = table[:, 0] > 0
+        return self._keys[has], table[has]
 
 
-def _grown(table: Whole, rows: int) -> Whole:
-    if rows <= len(table):
-        return table
-    grown = np.zeros((max(rows, 2 * len(table)), table.shape[1]), np.int64)
-    grown[: len(table)] = table
-    return grown
+def _moved(table: Whole, rows: Whole, size: int) -> Whole:
+    moved = np.zeros((size, table.shape[1]), np.int64)
+    moved[rows] = table
+    return moved

@@ -6,7 +6,7 @@ samples. What ended work used is in `jobs.usage`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -26,8 +26,10 @@ ARRAYS: Final = ("use_permille", "memory_use_permille", "memory_mib", "temperatu
 """The columns by chip index, in the order in which they are written."""
 _COLUMNS: Final = ("node_id", "samples", "host_cpu_permille", "host_memory_mib", *ARRAYS)
 
-NodeRow = tuple[int, int, int, int, Sequence[int], Sequence[int], Sequence[int], Sequence[int], Sequence[int]]
+NodeRow = tuple[int, int, int, int, list[int], list[int], list[int], list[int], list[int]]
 """`_COLUMNS` in order."""
+_LINE: Final = "\t".join(["%d"] * 4 + ["%s"] * len(ARRAYS)) + "\n"
+"""A row as COPY reads it, but for the brackets of its lists."""
 
 
 def write_node_minutes(cursor: Cursor, minute: datetime, rows: Iterable[NodeRow]) -> None:
@@ -35,9 +37,9 @@ def write_node_minutes(cursor: Cursor, minute: datetime, rows: Iterable[NodeRow]
     NODE_MINUTES.make(cursor, minute)
     cursor.execute(_STAGE)
     cursor.execute("TRUNCATE staged_node_minute")
+    lines = "".join(_LINE % row for row in rows)
     with cursor.copy("COPY staged_node_minute FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row([*row[:4], *(list(values) for values in row[4:])])
+        copy.write(lines.replace("[", "{").replace("]", "}"))
     cursor.execute(_MERGE, {"at": minute})
 
 

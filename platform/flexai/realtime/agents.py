@@ -22,7 +22,7 @@ from flexai.jobs.contact import Arrival
 from flexai.jobs.logs import check_logs
 from flexai.jobs.progress import check_progress
 from flexai.jobs.reports import check_reports
-from flexai.realtime.board import Received
+from flexai.realtime.board import Origin
 from flexai.realtime.clocks import ahead_ms, moves_by_ours, words_by_ours
 from flexai.realtime.connection import (
     CLOSE_FAILED,
@@ -39,7 +39,7 @@ from flexai.realtime.connection import (
 from flexai.realtime.hub import Hub
 from flexai.realtime.intake import AWAY
 from flexai.realtime.said import Order
-from flexai.realtime.websocket import hand_binary_to
+from flexai.realtime.websocket import hand_to, sayer
 from node_agent import protocol
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 HELLO_SECONDS = 10
 """A socket that is open so long without a Hello is closed."""
 MAX_NUMBER = 2**63 - 1
+_HEARTBEAT = protocol.encode(protocol.Heartbeat(sent=0)).partition(b",")[0]
+"""How a heartbeat begins, as an agent encodes it."""
 INVENTORY_EVERY_SECONDS = 1.0
 """An agent's inventory is taken at most so often."""
 
@@ -77,7 +79,7 @@ async def serve_agent(hub: Hub, scope: Scope, receive: Receive, send: Send) -> N
         await send({"type": "websocket.close", "code": CLOSE_FAILED})
         return
     await send({"type": "websocket.accept"})
-    connection = AgentConnection(send, node_pk=node.pk, cell_pk=node.cell_id, peer=_peer(scope))
+    connection = AgentConnection(send, sayer(scope), node_pk=node.pk, cell_pk=node.cell_id, peer=_peer(scope))
     pump = asyncio.ensure_future(connection.pump())
     try:
         await _converse(hub, connection, scope, receive)
@@ -140,7 +142,12 @@ async def _converse(hub: Hub, connection: AgentConnection, scope: Scope, receive
     )
     hub.join(connection)
     listener = _Listener(hub, connection)
-    hand_binary_to(scope, listener.takes_telemetry, protocol.MAX_BINARY_FRAME)
+    hand_to(
+        scope,
+        binary=listener.takes_telemetry,
+        text=listener.takes_heartbeat,
+        most=protocol.MAX_BINARY_FRAME,
+    )
     while True:
         if connection.is_full:
             await connection.room()
@@ -201,29 +208,30 @@ def _decode(text: str) -> protocol.AgentMessage:
         raise Refusal("malformed", f"a frame was not understood: {error}"[:300], CLOSE_MALFORMED) from error
 
 
+def _is_in_range(*numbers: int) -> bool:
+    return all(0 <= number <= MAX_NUMBER for number in numbers)
+
+
 class _Listener:
     """What the frames of one connection mean."""
 
     def __init__(self, hub: Hub, connection: AgentConnection) -> None:
         self._hub = hub
         self._connection = connection
+        self._origin = Origin(connection.node_pk, connection.node_id, connection.cell_pk)
         self._clock = asyncio.get_running_loop().time
         self._inventory_at = -INVENTORY_EVERY_SECONDS
 
     async def take(self, frame: Mapping[str, Any]) -> None:
         """A text frame: decode, bound, hand on. Raises Refusal."""
-        connection = self._connection
         self._count()
         text = _text(frame)
         message = _decode(text)
         number = getattr(message, "sent", 0) or getattr(message, "seq", 0)
-        if not (0 <= number <= MAX_NUMBER and 0 <= getattr(message, "wall", 0) <= MAX_NUMBER):
+        if not _is_in_range(number, getattr(message, "wall", 0)):
             raise Refusal("malformed", "sent, seq or wall is out of range", CLOSE_MALFORMED)
         if isinstance(message, protocol.Heartbeat):
-            connection.ahead_ms = ahead_ms(message.wall, clock.to_ms(clock.now()))
-            self._hub.renewals.put(connection, message.sent)
-            connection.said.heartbeat(message.wanted_version)
-            self._hub.wake([connection.node_pk])
+            self._take_heartbeat(message)
         elif isinstance(message, protocol.Reports | protocol.Logs):
             self._take_in(message, len(text))
         elif isinstance(message, protocol.InventoryChanged):
@@ -231,15 +239,38 @@ class _Listener:
         else:
             raise Refusal("malformed", "a second Hello on one connection", CLOSE_MALFORMED)
 
-    def takes_telemetry(self, data: bytes) -> bool:
-        """The same where it is read; what is refused is left to `take_telemetry`, and so is all that comes after the
-        end."""
-        if self._connection.is_closing:
+    def takes_heartbeat(self, data: bytes) -> bool:
+        """The same where it is read; any other message, and what is refused, is left to `take`, and so is all that
+        comes after the end."""
+        if not data.startswith(_HEARTBEAT) or not self._may_say_more():
             return False
         try:
-            self.take_telemetry(data)
-        except Refusal:
+            message = protocol.decode_from_agent(data)
+        except (msgspec.DecodeError, RecursionError):
             return False
+        if not (isinstance(message, protocol.Heartbeat) and _is_in_range(message.sent, message.wall)):
+            return False
+        self._count()
+        self._take_heartbeat(message)
+        return True
+
+    def _take_heartbeat(self, message: protocol.Heartbeat) -> None:
+        connection = self._connection
+        connection.ahead_ms = ahead_ms(message.wall, clock.to_ms(clock.now()))
+        connection.said.heartbeat(message.wanted_version)
+        self._hub.renewals.put(connection, message.sent)
+
+    def takes_telemetry(self, data: bytes) -> bool:
+        """A binary frame where it is read; what is refused is left to `take_telemetry`, and so is all that comes after
+        the end."""
+        if not self._may_say_more():
+            return False
+        try:
+            protocol.check_telemetry(data)
+        except ValueError:
+            return False
+        self._count()
+        self._hub.board.put(self._origin, data)
         return True
 
     def take_telemetry(self, data: bytes) -> None:
@@ -254,8 +285,11 @@ class _Listener:
             protocol.check_telemetry(data)
         except ValueError as error:
             raise Refusal("malformed", str(error), CLOSE_MALFORMED) from error
+        self._hub.board.put(self._origin, data)
+
+    def _may_say_more(self) -> bool:
         connection = self._connection
-        self._hub.board.put(Received(connection.node_pk, connection.node_id, connection.cell_pk, data))
+        return not connection.is_closing and connection.frames_this_second < MAX_FRAMES_A_SECOND
 
     def _count(self) -> None:
         connection = self._connection

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from flexai.realtime.said import Said
+from flexai.realtime.websocket import Sayer
 from node_agent import protocol
 
 SendFrame: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
@@ -44,9 +45,10 @@ class Queued:
 
 
 class AgentConnection:
-    """Lives on the event loop. Frames are sent in order by one task, so that nobody waits for a slow agent."""
+    """Lives on the event loop. Frames are sent in order: at once while the agent reads, else by one task, so that
+    nobody waits for a slow agent."""
 
-    def __init__(self, send: SendFrame, *, node_pk: int, cell_pk: int, peer: str) -> None:
+    def __init__(self, send: SendFrame, say: Sayer, *, node_pk: int, cell_pk: int, peer: str) -> None:
         self.node_pk = node_pk
         self.cell_pk = cell_pk
         self.peer = peer
@@ -61,7 +63,7 @@ class AgentConnection:
         self._queued_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
-        self._send = send
+        self._send, self._say = send, say
         self._unsent: deque[dict[str, Any]] = deque()
         self._something = asyncio.Event()
 
@@ -74,8 +76,10 @@ class AgentConnection:
         if len(self._unsent) >= MAX_UNSENT:
             self.close(CLOSE_SILENT, "the agent does not read what it is sent")
             return
-        self._unsent.append({"type": "websocket.send", "text": protocol.encode(message).decode()})
-        self._something.set()
+        text = protocol.encode(message)
+        if self._unsent or not self._say(text):
+            self._unsent.append({"type": "websocket.send", "text": text.decode()})
+            self._something.set()
 
     def post_wanted(self, wanted: protocol.Wanted) -> None:
         """The wanted state will be sent, unless the agent was sent the same before."""
@@ -101,8 +105,9 @@ class AgentConnection:
             await self._something.wait()
             self._something.clear()
             while self._unsent:
-                frame = self._unsent.popleft()
+                frame = self._unsent[0]
                 await self._send(frame)
+                self._unsent.popleft()  # only now: until it is sent nothing may overtake it
                 if frame["type"] == "websocket.close":
                     return
 

@@ -10,8 +10,9 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import redis
@@ -106,7 +107,7 @@ class Hub:
         self.threads = Threads()
         self.board = Board()
         self.intake = Intake(self.threads)
-        self.renewals = Renewals(self.threads)
+        self.renewals = Renewals(self.threads, self.wake)
         self.credentials: Together[str, Node] = Together(self.threads, nodes_for_credentials, most=COMING)
         self.arrivals: Together[Comer, Arrival] = Together(self.threads, arrive_together, most=COMING)
         self.agents: dict[int, AgentConnection] = {}
@@ -132,7 +133,8 @@ class Hub:
         self._redis = redis.asyncio.Redis.from_pool(waits)
         self._spawn(self._listen())
         self._spawn(self._tick())
-        self._spawn(self._keep_telemetry())
+        self._spawn(self._show_telemetry())
+        self._spawn(self._count_telemetry())
 
     async def stop(self) -> None:
         """Agents are told to come back, what they sent is committed, threads and connections are closed."""
@@ -144,10 +146,11 @@ class Hub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        try:
-            await self.threads.run(self.board.close)
-        except (*AWAY, redis.RedisError) as error:
-            log.warning("telemetry of the last minute is lost: %s", error)
+        for last in (partial(self.board.show, self.board.take()), self.board.close):
+            try:
+                await self.threads.run(last)
+            except (*AWAY, redis.RedisError) as error:
+                log.warning("telemetry of the last minute is lost: %s", error)
         if self._redis is not None:
             await self._redis.aclose()
         await asyncio.get_running_loop().run_in_executor(None, self.threads.close)
@@ -365,19 +368,37 @@ class Hub:
             for browser in list(self.browsers):
                 browser.close_if_stuck()
 
-    async def _keep_telemetry(self) -> None:
-        """Once a second, apart from the rest: a broker that answers slowly holds up nothing else."""
-        while True:
-            await asyncio.sleep(1)
+    async def _show_telemetry(self) -> None:
+        """Apart from the rest: a broker that answers slowly holds up nothing else, and counting holds up no showing."""
+        async for _ in _seconds():
             try:
                 if self._watchers.get("cluster") and self._redis is not None:
                     await self._redis.set(WATCHED_KEY, 1, ex=WATCHED_SECONDS)
-                if self.board.has_something():
-                    await self.threads.run(self.board.flush)
+                await self.threads.run(self.board.show, self.board.take())
             except (*AWAY, redis.RedisError, OSError) as error:
                 log.warning("telemetry of this second is not shown: %s", error)
             except Exception:
+                log.exception("telemetry of this second is not shown")
+
+    async def _count_telemetry(self) -> None:
+        async for _ in _seconds():
+            try:
+                if self.board.is_behind:
+                    await self.threads.run(self.board.count)
+            except (*AWAY, redis.RedisError, OSError) as error:
+                log.warning("telemetry of this second is not counted yet: %s", error)
+            except Exception:
                 log.exception("telemetry of this second is lost")
+
+
+async def _seconds() -> AsyncIterator[None]:
+    """Once a second, however long what is done takes; at once where that was longer."""
+    time = asyncio.get_running_loop().time
+    due = time()
+    while True:
+        due = max(due + 1, time())
+        await asyncio.sleep(due - time())
+        yield
 
 
 def topics_of(hint: Mapping[str, Any]) -> list[str]:

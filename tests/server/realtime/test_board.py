@@ -15,7 +15,7 @@ from flexai.common.database import prepared_cursor
 from flexai.jobs import tasks, usage
 from flexai.jobs.models import AttemptHour, AttemptMinute
 from flexai.realtime import board as boards
-from flexai.realtime.board import Board, Received
+from flexai.realtime.board import Board, Origin
 from node_agent import protocol
 from tests.support.placed import PlacedWorld
 
@@ -34,11 +34,17 @@ class Watched:
     def hears(self, node, *, use=500, cpu=100, replicas=(), chips=2, power=0):
         samples = [protocol.ChipSample(index, use, 1000, 50, power) for index in range(chips)]
         frame = protocol.pack_telemetry(protocol.Telemetry(0, cpu, 2000, samples, replicas))
-        self.board.put(Received(node.pk, node.public_id, node.cell_id, frame))
+        self.board.put(Origin(node.pk, node.public_id, node.cell_id), frame)
 
     def flushes(self, *, after: int = 1):
         self.now += timedelta(seconds=after)
-        self.board.flush()
+        came = self.board.take()
+        self.board.count()
+        self.board.show(came)
+
+    def closes(self):
+        self.board.take()
+        self.board.close()
 
 
 @pytest.fixture
@@ -75,11 +81,11 @@ def test_a_minute_that_two_processes_heard_is_one(watched):
     for use in (100, 300):
         watched.hears(node, use=use)
     watched.flushes()
-    watched.board.close()
+    watched.closes()
     watched.board = Board()
     for use in (500, 900, 1000, 1000):
         watched.hears(node, use=use, chips=3)
-    watched.board.close()
+    watched.closes()
     [row] = NodeMinute.objects.all()
     assert (row.samples, row.use_permille) == (6, [(200 * 2 + 850 * 4) // 6] * 2 + [850 * 4 // 6])
 
@@ -111,7 +117,7 @@ def test_an_attempt_has_its_minute_and_its_hour(watched, driver, use):
     watched.hears(node, replicas=[mine])
     watched.hears(foreign, replicas=[of_replica(attempt, cpu_permille=9000)])
     watched.flushes()
-    watched.board.close()
+    watched.closes()
     tasks.roll_up_telemetry()
     tasks.roll_up_telemetry()
     for kind in (AttemptMinute, AttemptHour):
@@ -138,7 +144,7 @@ def test_without_the_broker_the_minute_is_still_whole(watched, monkeypatch):
             watched.flushes()
     watched.hears(node)
     watched.flushes()
-    watched.board.close()
+    watched.closes()
     assert NodeMinute.objects.get().samples == 2
 
 
