@@ -139,17 +139,18 @@ class Cdi:
 
 
 def _signature(folder: str) -> object:
-    """Changes with the files of the folder."""
+    """Changes with the files of the folder, and with who may write what."""
     try:
+        told = {"": os.lstat(folder)}
         with os.scandir(folder) as entries:
-            stats = {
+            told |= {
                 entry.name: entry.stat(follow_symlinks=False) for entry in entries if _is_one(entry.name)
             }
     except OSError:
         return None
     return sorted(
         (name, one.st_ino, one.st_mtime_ns, one.st_size, one.st_mode, one.st_uid)
-        for name, one in stats.items()
+        for name, one in told.items()
     )
 
 

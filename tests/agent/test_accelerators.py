@@ -215,6 +215,14 @@ def test_a_file_that_cannot_be_trusted_or_read_gives_nothing(
     assert said in why(of_nvidia(machine), 0)
 
 
+def test_what_was_trusted_is_looked_at_again(machine: Machine) -> None:
+    machine.write(machine.nvidia(0, 1, 2))
+    given = of_nvidia(machine)
+    assert given.edits([0]).nodes
+    machine.cdi.chmod(0o777)
+    assert "others than root may write it" in why(given, 0)
+
+
 def test_of_another_user_it_is_not_read(machine: Machine) -> None:
     path = machine.write(machine.nvidia(0, 1, 2))
     try:

@@ -254,7 +254,7 @@ def _refuse_by_image(reader: Reader, spec: Mapping[str, Any]) -> None:
     if spec["image"] is None:
         if spec["shm_mib"]:
             reader.wrong(
-                "resources.shm_size", "is of the /dev/shm of an image, and this job has none: it uses its node's",
+                "resources.shm_size", "sizes the /dev/shm of an image, and this job has none: it uses its node's",
                 "give an `image`, or leave it out",
             )  # fmt: skip
         return
