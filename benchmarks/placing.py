@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -94,10 +95,17 @@ def warm_up(client: Client, spec: Spec) -> None:
     until(lambda: client.jobs.counts().get("succeeded", 0) == len(ids), "the first jobs")
 
 
+_LOOP = re.compile(rb"flexai\.embedded\.worker.*cell\.", re.DOTALL)
+
+
 @contextmanager
 def scheduler_stopped(live: Live) -> Iterator[None]:
     """Inside, no cycle runs: the scheduler's process is halted."""
-    loops = [pid for pid in live.processes() if b"flexai.embedded.scheduler" in _command_line(pid)]
+    loops = [
+        pid
+        for pid in live.processes()
+        if b"flexai.embedded.worker" in (line := _command_line(pid)) and b"cell." in line
+    ]
     if not loops:
         raise RuntimeError("No scheduler is found among the platform's processes.")
     for pid in loops:

@@ -31,6 +31,11 @@ HINTS_EVERY_SECONDS = 0.02
 difference, and a web process that takes hundreds of jobs a second has dozens of messages to read instead."""
 
 
+def cell_queue(cell: int) -> str:
+    """The Celery queue of which a worker takes this cell's loop (primary key)."""
+    return f"cell.{cell}"
+
+
 def cycle_channel(cell: int) -> str:
     """Where the loop of this cell (primary key) hears that there may be something to decide; messages are empty."""
     return f"flexai:cycle:{cell}"

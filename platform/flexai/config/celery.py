@@ -1,6 +1,6 @@
 """Celery: JSON only, no results kept. A task is a hint (law 3): losing one costs a tick, never a job.
 
-Cycles are no tasks: each cell has a loop of its own (`scheduling.loop`).
+Cycles are no tasks: each cell's loop is one (`scheduling.loop`), on a worker of its own.
 """
 
 from __future__ import annotations

@@ -146,19 +146,20 @@ class Programs:
         )
 
     def for_scheduler(self) -> Program:
-        """Runs the cell's cycles."""
-        return self._engine("scheduler", "flexai.embedded.scheduler", str(self.gate), str(CELL))
+        """Runs the cell's loop."""
+        return self._worker("scheduler", f"cell.{CELL}")
 
     def for_worker(self) -> Program:
         """Takes all other tasks, and ticks."""
-        return self._engine("worker", "flexai.embedded.worker", str(self.gate))
+        return self._worker("worker", "platform")
 
-    def _engine(self, name: str, module: str, *arguments: str) -> Program:
+    def _worker(self, name: str, queue: str) -> Program:
         """Waits at the gate, and may run the engine."""
         return self._python(
             name,
-            module,
-            *arguments,
+            "flexai.embedded.worker",
+            str(self.gate),
+            queue,
             environment=self._server_environment() | {"NUMBA_CACHE_DIR": str(self.machine_code)},
             descriptors=(self.gate,),
             account=self.account,

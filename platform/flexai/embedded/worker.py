@@ -1,8 +1,9 @@
-"""The Celery worker of the embedded platform, with beat as a thread of it: all that is done beside the cycles.
+"""A Celery worker of the embedded platform: `python -m flexai.embedded.worker GATE QUEUE`.
 
-`python -m flexai.embedded.worker GATE`. It steps back where cores are scarce. Beat is a thread, because `-B` forks a
-second process of the same size that would go on ticking after its worker was killed. The schedule is kept in memory:
-after a restart every tick is due again, which is harmless (law 3).
+That of a cell's queue runs its loop and nothing else. That of the platform's takes all other tasks, steps back where
+cores are scarce, and has beat as a thread, because `-B` forks a second process of the same size that would go on
+ticking after its worker was killed. The schedule is kept in memory: after a restart every tick is due again, which is
+harmless (law 3).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import sys
 
 import django
+from celery import Celery
 from celery.app.utils import find_app
 from celery.beat import EmbeddedService, Scheduler
 from celery.signals import worker_ready, worker_shutting_down
@@ -20,12 +22,26 @@ NICE = 5
 """A roll-up may take a second longer, a cycle or an answer may not."""
 
 
-def main(gate: int) -> None:
+def main(gate: int, queue: str) -> None:
     """Loads everything, waits until the gate's other end is closed (the schema is current), works until SIGTERM."""
     app = find_app("flexai.config.celery")
     django.setup()
     app.loader.import_default_modules()
     os.read(gate, 1)
+    if queue == app.conf.task_default_queue:
+        _give_way_and_tick(app)
+    app.Worker(
+        pool="solo",
+        queues=[queue],
+        loglevel="WARNING",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    ).start()
+
+
+def _give_way_and_tick(app: Celery) -> None:
     os.nice(NICE)
     beat = EmbeddedService(app, thread=True, scheduler_cls=Scheduler)
 
@@ -39,16 +55,7 @@ def main(gate: int) -> None:
 
     worker_ready.connect(begin, weak=False)
     worker_shutting_down.connect(end, weak=False)
-    app.Worker(
-        pool="solo",
-        queues=[app.conf.task_default_queue],
-        loglevel="WARNING",
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
-        quiet=True,
-    ).start()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

@@ -1,18 +1,19 @@
-"""The process that schedules one cell: it sleeps until it hears that something was committed, and runs a cycle.
+"""The loop that schedules one cell: it sleeps until it hears that something was committed, and runs a cycle.
 
-Hints come straight from the broker, without a queue (law 3): one that is lost costs a tick, and all that come during a
-cycle are one reason for the next. Where the broker is away, it ticks on. A second process on the same cell does no harm
-and no good: whoever comes first runs.
+It is one task of a Celery worker, which takes no other (queue `cell.N`), and ends with that worker. Hints come
+straight from the broker, past every queue (law 3): one that is lost costs a tick, and all that come during a cycle are
+one reason for the next. Where the broker is away, it ticks on. A second loop on the same cell does no harm and no good:
+whoever comes first runs.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
-import signal
 import time
 
 import redis
+from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import connection
 from redis.backoff import NoBackoff
@@ -31,6 +32,8 @@ VERDICT_SECONDS = 1.0
 """How long verdicts that were put off wait for their cycle."""
 BROKER_SECONDS = 1.0
 """Between two tries to reach a broker that is away."""
+STOP_SECONDS = 0.2
+"""A loop that waits looks so often whether it is to end: a signal does not end the wait for a message."""
 
 
 class Loop:
@@ -46,21 +49,20 @@ class Loop:
             retry=Retry(NoBackoff(), 0),
         )
         self._hints: PubSub | None = None
-        self._stops = self._waits = False
+        self._away_until = 0.0
+        self._stops = False
 
     def run(self) -> None:
-        """Returns, or raises SystemExit, once `stop` was called; a cycle that runs then is finished first."""
+        """Returns once `stop` was called; a cycle that runs then is finished first."""
         wait = 0.0
         while not self._stops:
             self._sleep(wait)
             if not self._stops:
                 wait = self._cycle()
 
-    def stop(self, *_: object) -> None:
+    def stop(self, **_: object) -> None:
         """No cycle begins any more. Call it from a signal's handler in the thread that runs."""
         self._stops = True
-        if self._waits:
-            raise SystemExit(0)
 
     def _cycle(self) -> float:
         """Seconds until the next one, unless a hint comes before."""
@@ -75,35 +77,48 @@ class Loop:
         return max(wait, 0.001)
 
     def _sleep(self, seconds: float) -> None:
-        """Until a hint comes or the time is over. All that was heard until then is one reason."""
-        self._waits = True
-        try:
-            if not self._stops:
-                self._hear(seconds)
-        finally:
-            self._waits = False
+        """Until a hint comes, the time is over or the loop is to end. All that was heard until then is one reason."""
+        ends = time.monotonic() + seconds
+        heard = False
+        while not (heard or self._stops):
+            left = max(ends - time.monotonic(), 0)
+            heard = self._hear(min(left, STOP_SECONDS)) or left <= STOP_SECONDS
 
-    def _hear(self, seconds: float) -> None:
+    def _hear(self, seconds: float) -> bool:
+        """Whether a hint came, or may have come before anybody listened."""
+        if time.monotonic() < self._away_until:
+            time.sleep(seconds)
+            return False
         try:
             if self._hints is None:
-                self._hints = self._broker.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-                self._hints.subscribe(cycle_channel(self._cell))
-            self._hints.get_message(timeout=seconds)
+                hints = self._broker.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+                hints.subscribe(cycle_channel(self._cell))
+                self._hints = hints
+                return True
+            heard = self._hints.get_message(timeout=seconds) is not None
             while self._hints.get_message() is not None:
-                pass
+                heard = True
         except (redis.RedisError, OSError) as error:
-            if self._hints is not None:
-                log.warning("cell %s: broker not reached, cycles come by the tick: %s", self._cell, error)
-                self._hints.close()
+            log.warning("cell %s: broker not reached, cycles come by the tick: %s", self._cell, error)
             self._hints = None
-            time.sleep(min(seconds, BROKER_SECONDS))
+            self._broker.close()
+            self._away_until = time.monotonic() + BROKER_SECONDS
+            return False
+        return heard
+
+    def close(self) -> None:
+        """Nothing is listened to any more."""
+        self._broker.close()
 
 
-def main(cell_id: int) -> None:
-    """Schedules the cell until SIGTERM or SIGINT."""
+def schedule(cell_id: int) -> None:
+    """Runs the cell's loop until the worker is to shut down."""
     loop = Loop(cell_id)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, loop.stop)
-    gc.collect()
-    gc.freeze()
-    loop.run()
+    worker_shutting_down.connect(loop.stop, weak=False)
+    try:
+        gc.collect()
+        gc.freeze()
+        loop.run()
+    finally:
+        worker_shutting_down.disconnect(loop.stop)
+        loop.close()

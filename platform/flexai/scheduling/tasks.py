@@ -1,5 +1,6 @@
-"""What Celery runs for scheduling, beside the loops (`loop`): a task that is lost or doubled does no harm (law 3), and
-the next tick heals what was missed."""
+"""What Celery runs for scheduling: each cell's loop, on a worker of its own, and what is done beside it on others.
+
+A task that is lost or doubled does no harm (law 3), and the next tick heals what was missed."""
 
 from __future__ import annotations
 
@@ -8,9 +9,12 @@ from datetime import timedelta
 
 import redis
 from celery import shared_task
+from kombu.exceptions import OperationalError
 
 from flexai.cluster.models import Cell
 from flexai.common import clock
+from flexai.common.broker import valkey
+from flexai.common.events import cell_queue, cycle_channel
 from flexai.jobs.deadlines import time_out_due
 from flexai.jobs.dependencies import settle_all
 from flexai.jobs.schedules import run_due
@@ -19,6 +23,7 @@ from flexai.scheduling import (
     chip_health,
     demand,
     forecasts,
+    loop,
     nightly,
     offers,
     past_use,
@@ -32,15 +37,23 @@ KEPT_REMOVALS = timedelta(days=1)
 """Far longer than an engine's state lives without being read anew."""
 
 
+@shared_task(name="flexai.scheduling.schedule", ignore_result=True)  # type: ignore[untyped-decorator]
+def schedule(cell_id: int) -> None:
+    """The loop of this cell; it ends with the worker."""
+    loop.schedule(cell_id)
+
+
 @shared_task(name="flexai.scheduling.tick", ignore_result=True)  # type: ignore[untyped-decorator]
 def tick() -> None:
-    """Schedules have made their jobs, jobs whose time has come, or whose dependencies have, wait, and those past their
-    deadline have ended, whatever messages were lost."""
+    """Schedules have made their jobs, jobs whose time has come, or whose dependencies have, wait, those past their
+    deadline have ended, and every cell has its loop or is waiting for a worker, whatever messages were lost."""
     now = clock.now()
     run_due(now)
     release_due(now)
     time_out_due(now)
     settle_all()
+    for cell_id in Cell.objects.values_list("pk", flat=True):
+        _ask_for_loop(cell_id)
 
 
 @shared_task(name="flexai.scheduling.roll_up", ignore_result=True)  # type: ignore[untyped-decorator]
@@ -101,3 +114,13 @@ def prune() -> None:
     """Old cycles, removals and forecasts are gone."""
     forecasts.forget_old_forecasts(clock.now())
     records.forget_old_records(kept_removals_from=clock.now() - KEPT_REMOVALS)
+
+
+def _ask_for_loop(cell_id: int) -> None:
+    """Unless one listens, or is asked for already."""
+    try:
+        listening = valkey().pubsub_numsub(cycle_channel(cell_id))[0][1]
+        if not listening and not valkey().llen(cell_queue(cell_id)):
+            schedule.apply_async(args=[cell_id], queue=cell_queue(cell_id), retry=False)
+    except (redis.RedisError, OperationalError, OSError) as error:
+        log.warning("broker not reached, the next tick will heal it: %s", error)

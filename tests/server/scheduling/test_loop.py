@@ -19,7 +19,7 @@ from django.db import connection, transaction
 
 from flexai.common import clock
 from flexai.common.broker import valkey
-from flexai.common.events import cycle_channel, publish_on_commit
+from flexai.common.events import cell_queue, cycle_channel, publish_on_commit
 from flexai.jobs.models import Attempt, Job
 from flexai.scheduling import tasks
 from flexai.scheduling.cycle import CycleReport, run_cycle
@@ -47,10 +47,12 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def a_loop(world: World, **more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The loop of this cell, as it is run behind one's own servers."""
-    command = [sys.executable, "-m", "flexai.scheduling", str(world.cell.pk)]
-    process = subprocess.Popen(command, env=environment() | more, cwd=ROOT, start_new_session=True)
+def a_loop(world: World) -> Iterator[subprocess.Popen[bytes]]:
+    """The worker of this cell, as it is run behind one's own servers, asked for the loop as the tick does."""
+    command = [sys.executable, "-m", "celery", "-A", "flexai.config.celery", "worker", "--pool", "solo"]
+    command += ["--queues", cell_queue(world.cell.pk), "--loglevel", "warning"]
+    process = subprocess.Popen(command, env=environment(), cwd=ROOT, start_new_session=True)
+    tasks.tick()
     try:
         yield process
     finally:
@@ -157,11 +159,10 @@ def test_all_that_was_heard_during_a_cycle_is_one_reason_for_the_next(monkeypatc
     assert loop._hints.get_message(timeout=0.1) is None, "the fifty were heard together"
 
 
-def test_a_loop_that_waits_ends_at_once_when_told_to():
+def test_a_loop_that_waits_ends_with_its_worker():
     world = World()
     with a_loop(world) as loop:
         wait_until(lambda: Cycle.objects.filter(cell=world.cell).exists())
-        wait_until(lambda: valkey().pubsub_numsub(cycle_channel(world.cell.pk))[0][1] == 1)
         loop.send_signal(signal.SIGTERM)
         assert loop.wait(30) == 0
 
@@ -169,10 +170,35 @@ def test_a_loop_that_waits_ends_at_once_when_told_to():
 def test_a_broker_that_is_away_costs_no_cycle():
     world = World()
     world.a_node()
-    with a_loop(world, REDIS_URL="redis://127.0.0.1:1/0"):
+    program = "import sys, django; django.setup(); from flexai.scheduling import loop; loop.schedule(int(sys.argv[1]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(world.cell.pk)],
+        env=environment() | {"REDIS_URL": "redis://127.0.0.1:1/0"}, cwd=ROOT, start_new_session=True,
+    )  # fmt: skip
+    try:
         wait_until(lambda: Cycle.objects.filter(cell=world.cell).exists())
         job = world.a_job()
         wait_until(lambda: placed(job))
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+def test_the_tick_asks_for_a_loop_where_there_is_none_and_only_once():
+    world = World()
+    queue, channel = cell_queue(world.cell.pk), cycle_channel(world.cell.pk)
+    tasks.tick()
+    tasks.tick()
+    assert valkey().llen(queue) == 1
+    with a_loop(world) as loop:
+        wait_until(lambda: valkey().pubsub_numsub(channel)[0][1] == 1)
+        tasks.tick()
+        assert valkey().llen(queue) == 0
+        loop.kill()
+        loop.wait(10)
+        wait_until(lambda: valkey().pubsub_numsub(channel)[0][1] == 0)
+        tasks.tick()
+        assert valkey().llen(queue) == 1
 
 
 def test_the_tick_lets_go_what_is_due():
