@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -144,6 +146,47 @@ def test_without_the_broker_the_minute_is_still_whole(watched, monkeypatch):
             watched.flushes()
     watched.hears(node)
     watched.flushes()
+    watched.closes()
+    assert NodeMinute.objects.get().samples == 2
+
+
+def test_a_minute_is_written_while_the_broker_is_away(watched, monkeypatch):
+    node = PlacedWorld().a_node()
+    watched.hears(node)
+    watched.flushes()
+
+    def away(*_args, **_values):
+        raise redis.ConnectionError("away")
+
+    monkeypatch.setattr(telemetry, "claim_step", away)
+    watched.hears(node)
+    with pytest.raises(redis.ConnectionError):
+        watched.flushes(after=60)
+    assert NodeMinute.objects.get().samples == 1
+
+
+def test_the_newest_values_do_not_wait_for_counting(watched, monkeypatch):
+    node = PlacedWorld().a_node()
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slow(*_args):
+        reached.set()
+        go_on.wait(60)
+        return False
+
+    monkeypatch.setattr(telemetry, "claim_step", slow)
+    watched.hears(node, cpu=1)
+    watched.board.take()
+    with ThreadPoolExecutor(1) as threads:
+        counting = threads.submit(watched.board.count)
+        try:
+            assert reached.wait(60)
+            watched.hears(node, cpu=2)
+            watched.board.show(watched.board.take())
+            assert telemetry.latest([node.pk])[node.pk].host_cpu_permille == 2
+        finally:
+            go_on.set()
+        counting.result(60)
     watched.closes()
     assert NodeMinute.objects.get().samples == 2
 
