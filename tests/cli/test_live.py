@@ -183,6 +183,28 @@ def test_more_quota_is_asked_for_and_granted(shell: Shell, platform: LivePlatfor
     client.quotas.set(one["id"], [quota for quota in one["quotas"] if quota["chip_type"] != "TPU"])
 
 
+def test_more_budget_is_asked_for_and_granted(shell: Shell, platform: LivePlatform) -> None:
+    client = platform.client()
+    team = next(iter(client.teams.list()))
+    assert "either TYPE=N[:M]" in shell("quota", "request", team["name"], "--reason", "why").err
+    lacking = shell("quota", "request", team["name"], "--chip-hours", "9", "--reason", "why")
+    assert "has no budget of its own" in lacking.err
+    path = f"/teams/{team['id']}/budget"
+    client._transport.send("PUT", path, body={"chip_hours": 1000})
+    try:
+        asked = shell("quota", "request", team["name"], "--chip-hours", "2000", "--reason", "why", "--json")
+        assert asked.code == 0, asked.err
+        assert asked.json["asked"] == {"chip_hours": 2000, "money_micro": None}
+        assert "2000 h" in shell("quota", "requests").out
+        granted = shell("quota", "approve", asked.json["id"], "--chip-hours", "none", "--money", "12.5")
+        assert granted.code == 0, granted.err
+        assert "12.50 in money" in granted.out
+        budget = client._transport.get(f"/teams/{team['id']}")["budget"]
+        assert (budget["chip_hours"], budget["money_micro"]) == (None, 12_500_000)
+    finally:
+        client._transport.send("DELETE", path)
+
+
 def test_the_past_is_exported_for_the_simulator_and_savings_are_told(shell: Shell) -> None:
     assert shell("run", "--name", "past", "--wait", "-a", "cpu:1", "--", "sleep 1").code == 0
     assert shell("export-history", "-o", "past.jsonl").code == 0

@@ -68,7 +68,7 @@ def test_a_maintainer_asks_an_operator_approves_and_the_waiting_job_starts(
     form.get_by_label("Reason").fill("two at once")
     _picture(maintainer, "ask")
     form.get_by_role("button", name="Ask", exact=True).click()
-    requests = maintainer.get_by_role("list", name=f"Quota that {team['name']} asked for")
+    requests = maintainer.get_by_role("list", name=f"What {team['name']} asked for")
     expect(requests).to_contain_text("Waits for an answer")
     expect(requests.get_by_role("button", name="Approve")).to_have_count(0)
 

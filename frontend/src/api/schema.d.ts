@@ -867,7 +867,10 @@ export interface paths {
         /** @description The requests of the teams that you see, newest first. */
         get: operations["quota_requests_list"];
         put?: never;
-        /** @description Ask for more of a chip type for a team. Maintainers and owners; whoever may set the team's quotas decides. */
+        /**
+         * @description Ask for more of a chip type for a team, or for more budget. Maintainers and owners; whoever may set it
+         *     decides.
+         */
         post: operations["quota_request_create"];
         delete?: never;
         options?: never;
@@ -885,8 +888,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * @description The team has it from now on, or the figures given here. Operators; owners for a team below another, out of
-         *     what that one is promised.
+         * @description The team has it from now on, or the figures given here. Operators; owners for a team below another, a quota
+         *     out of what that one is promised.
          */
         post: operations["quota_request_approve"];
         delete?: never;
@@ -904,7 +907,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description The quota stays as it is, and why. Whoever could approve it. */
+        /** @description It stays as it is, and why. Whoever could approve it. */
         post: operations["quota_request_decline"];
         delete?: never;
         options?: never;
@@ -1675,6 +1678,10 @@ export interface components {
             /** @description Null: no limit. */
             limit_milli?: number | null;
             over_quota_weight?: number;
+            /** @description Of a budget. */
+            chip_hours?: number | null;
+            /** @description Of a budget: millionths of the currency. */
+            money_micro?: number | null;
             answer?: string;
         };
         /** @description One try at running a job. */
@@ -1756,6 +1763,13 @@ export interface components {
             /** @description Millionths of the currency. */
             spent_micro: number;
             state: components["schemas"]["BudgetStateEnum"];
+        };
+        /** @description What a team may spend in its budget's period. */
+        BudgetFigures: {
+            /** @description Null: money alone bounds it. */
+            chip_hours: number | null;
+            /** @description Millionths of the currency; null: chip-hours alone bound it. */
+            money_micro: number | null;
         };
         /**
          * @description * `ok` - ok
@@ -2178,13 +2192,7 @@ export interface components {
             ahead: number | null;
             forecast: components["schemas"]["Forecast"] | null;
         };
-        /** @description What a team has of the type, in milli-chips. */
-        Figures: {
-            guaranteed_milli: number;
-            /** @description Null: no limit. */
-            limit_milli: number | null;
-            over_quota_weight: number;
-        };
+        Figures: components["schemas"]["QuotaFigures"] | components["schemas"]["BudgetFigures"];
         /** @description When a waiting job is expected to start, if nobody comes before it and nothing ends early. */
         Forecast: {
             /**
@@ -2708,13 +2716,25 @@ export interface components {
         NewQuotaRequestRequest: {
             /** @description Name or id. */
             team: string;
-            /** @description Name; the first when left out. */
+            /**
+             * @description quota when left out.
+             *
+             *     * `quota` - quota
+             *     * `budget` - budget
+             */
+            kind?: components["schemas"]["QuotaRequestKind"];
+            /** @description Of a quota: its name; the first when left out. */
             cell?: string;
-            chip_type: string;
+            /** @description Of a quota: needed. */
+            chip_type?: string;
             guaranteed_milli?: number;
             /** @description Null: no limit. */
             limit_milli?: number | null;
             over_quota_weight?: number;
+            /** @description Of a budget. */
+            chip_hours?: number | null;
+            /** @description Of a budget: millionths of the currency. */
+            money_micro?: number | null;
             /**
              * Format: date
              * @description The last day, in UTC; for good when left out.
@@ -3130,6 +3150,13 @@ export interface components {
          * @enum {string}
          */
         QuotaAllowedActionsEnum: "withdraw" | "approve" | "decline";
+        /** @description What a team has of the type, in milli-chips. */
+        QuotaFigures: {
+            guaranteed_milli: number;
+            /** @description Null: no limit. */
+            limit_milli: number | null;
+            over_quota_weight: number;
+        };
         /** @description A quota to be set. */
         QuotaLineRequest: {
             chip_type: string;
@@ -3137,12 +3164,16 @@ export interface components {
             limit_milli?: number | null;
             over_quota_weight?: number;
         };
-        /** @description A team asks for more of one chip type. */
+        /** @description A team asks for more of one chip type, or for more budget. */
         QuotaRequest: {
             id: string;
+            kind: components["schemas"]["QuotaRequestKind"];
             team: components["schemas"]["QuotaRequestTeam"];
-            cell: string;
-            chip_type: string;
+            /** @description Null of a budget. */
+            cell: string | null;
+            /** @description Null of a budget. */
+            chip_type: string | null;
+            /** @description Of the kind that the request is of. */
             asked: components["schemas"]["Figures"];
             /**
              * Format: date
@@ -3176,6 +3207,12 @@ export interface components {
             /** @description What you may do with it now. */
             allowed_actions: components["schemas"]["QuotaAllowedActionsEnum"][];
         };
+        /**
+         * @description * `quota` - quota
+         *     * `budget` - budget
+         * @enum {string}
+         */
+        QuotaRequestKind: "quota" | "budget";
         /** @description A page of requests, newest first. */
         QuotaRequestList: {
             items: components["schemas"]["QuotaRequest"][];
@@ -3849,9 +3886,11 @@ export interface components {
          *     * `job.idle` - job.idle
          *     * `budget.warned` - budget.warned
          *     * `budget.reached` - budget.reached
+         *     * `quota_request.approved` - quota_request.approved
+         *     * `quota_request.declined` - quota_request.declined
          * @enum {string}
          */
-        WebhookEvent: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached";
+        WebhookEvent: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached" | "quota_request.approved" | "quota_request.declined";
         /** @description A page of webhooks. */
         WebhookList: {
             items: components["schemas"]["Webhook"][];
@@ -3871,10 +3910,12 @@ export interface components {
          *     * `job.idle` - job.idle
          *     * `budget.warned` - budget.warned
          *     * `budget.reached` - budget.reached
+         *     * `quota_request.approved` - quota_request.approved
+         *     * `quota_request.declined` - quota_request.declined
          *     * `ping` - ping
          * @enum {string}
          */
-        WebhookTold: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached" | "ping";
+        WebhookTold: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached" | "quota_request.approved" | "quota_request.declined" | "ping";
     };
     responses: never;
     parameters: never;

@@ -5,21 +5,23 @@ import { useTranslation } from "react-i18next";
 import { query } from "../api/client";
 import { useMe } from "../api/session";
 import type { Announcement } from "../api/types";
+import { useAnswers } from "../features/teams/answers";
 import classes from "./Notices.module.css";
 
 const KEY = "flexai-notices-read";
 const REFRESH_MS = 60_000;
 const MOST_KEPT = 100;
 
-type Notice = { key: string; text: string; level: Announcement["level"] | "platform" };
+type Notice = { key: string; text: string; level: Announcement["level"] | "platform" | "answer" };
 const ICONS = {
   platform: IconInfoCircle,
+  answer: IconInfoCircle,
   info: IconSpeakerphone,
   warning: IconAlertTriangle,
   urgent: IconAlertTriangle,
 };
 
-/** What operators announce, and what the platform says of itself: what was closed stays closed in this browser. */
+/** What operators announce, what became of one's requests, and what the platform says of itself: what was closed stays closed in this browser. */
 export function Notices() {
   const { t } = useTranslation();
   const { notices } = useMe();
@@ -28,7 +30,9 @@ export function Notices() {
     retry: false,
   });
   const [read, setRead] = useState(readNotices);
+  const answers = useAnswers();
   const all: Notice[] = [
+    ...answers.map((answer) => ({ ...answer, level: "answer" as const })),
     ...(announced.data?.items ?? []).map(({ id, text, level }) => ({ key: id, text, level })),
     ...notices.map((text) => ({ key: text, text, level: "platform" as const })),
   ];
@@ -50,7 +54,7 @@ export function Notices() {
         >
           <Icon size={17} stroke={1.8} aria-hidden />
           <span>
-            {level !== "platform" && <b>{t(`announcement.${level}`)} </b>}
+            {level !== "platform" && level !== "answer" && <b>{t(`announcement.${level}`)} </b>}
             {text}
           </span>
           <CloseButton size="sm" aria-label={t("shell.closeNotice")} onClick={() => close(key)} />

@@ -262,6 +262,7 @@ test("a maintainer asks for more quota, and withdraws what waits for an answer",
   const figures = { guaranteed_milli: 96_000, limit_milli: null, over_quota_weight: 1 };
   const request = {
     id: "qreq-1",
+    kind: "quota",
     team: { id: world.teams[0]!.id, name: world.teams[0]!.name },
     cell: "default",
     chip_type: "H100-80GB",
@@ -295,8 +296,8 @@ test("a maintainer asks for more quota, and withdraws what waits for an answer",
     }
     return Response.json({ items: [request], next_cursor: null });
   });
-  const list = await screen.findByRole("list", { name: /that research-nlp asked for/ });
-  expect(list.textContent).toContain("96 guaranteed, no limit at most, until 2026-12-31");
+  const list = await screen.findByRole("list", { name: /research-nlp asked for/ });
+  expect(list.textContent).toContain("96 guaranteed, no limit, until 2026-12-31");
   expect(list.textContent).toContain("Waits for an answer");
   expect(screen.queryByRole("button", { name: "Approve" })).toBeNull();
   await userEvent.click(screen.getAllByRole("button", { name: "Ask for more quota" })[0]!);
@@ -312,6 +313,61 @@ test("a maintainer asks for more quota, and withdraws what waits for an answer",
   await waitFor(() =>
     expect(requests.some((one) => one.url.endsWith("/quota-requests/qreq-1/withdraw"))).toBe(true),
   );
+});
+
+test("a maintainer of a team with a budget asks for more of it", async () => {
+  const world = new World();
+  world.teams[0]!.budget = {
+    period: "month",
+    since: "2026-01-01",
+    chip_hours: 1000,
+    money_micro: null,
+    soft_percent: 80,
+    hard: true,
+    spent_chip_ms: 0,
+    spent_micro: 0,
+    state: "ok",
+  };
+  const answer = serverOf(world);
+  const sent: unknown[] = [];
+  const asked = {
+    id: "qreq-2",
+    kind: "budget",
+    team: { id: world.teams[0]!.id, name: world.teams[0]!.name },
+    cell: null,
+    chip_type: null,
+    asked: { chip_hours: 2000, money_micro: 5_000_000 },
+    until: null,
+    reason: "more to do",
+    state: "open",
+    asked_by: "ana",
+    answer: "",
+    note: "",
+    granted: null,
+    allowed_actions: [],
+  };
+  showPage("/teams", world, async (input, init) => {
+    const request = input instanceof Request ? input : new Request(String(input), init);
+    if (!new URL(request.url).pathname.startsWith("/api/v1/quota-requests")) return answer(input, init);
+    if (request.method !== "POST")
+      return Response.json({ items: sent.length ? [asked] : [], next_cursor: null });
+    sent.push(await request.clone().json());
+    return Response.json(asked, { status: 201 });
+  });
+  const [button, ...others] = await screen.findAllByRole("button", { name: "Ask for more budget" });
+  expect(others).toEqual([]);
+  await userEvent.click(button!);
+  const form = await screen.findByRole("dialog");
+  expect(form.textContent).toContain("Now: 1,000.");
+  await userEvent.type(within(form).getByLabelText("Chip-hours"), "2000");
+  await userEvent.type(within(form).getByLabelText("Money"), "5");
+  await userEvent.type(within(form).getByLabelText(/Reason/), "more to do");
+  await userEvent.click(within(form).getByRole("button", { name: "Ask" }));
+  const list = await screen.findByRole("list", { name: /research-nlp asked for/ });
+  expect(list.textContent).toContain("Budget 2,000 chip-hours, 5 in money");
+  expect(sent).toEqual([
+    { team: "team-nlp", kind: "budget", chip_hours: 2000, money_micro: 5_000_000, reason: "more to do" },
+  ]);
 });
 
 test("without a session every page leads to the login, and the login leads back", async () => {

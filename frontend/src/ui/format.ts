@@ -5,6 +5,8 @@ const fine = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 const significant = new Intl.NumberFormat("en", { maximumSignificantDigits: 5 });
 
 export const NOTHING = "—";
+/** Money comes in millionths of the currency. */
+export const MICRO = 1_000_000;
 
 export function count(value: number): string {
   return whole.format(value);

@@ -198,6 +198,7 @@ class AsyncQuotaRequests(_Group):
 
     list = _each(QuotaRequests.list)
     create = _call(QuotaRequests.create)
+    create_for_budget = _call(QuotaRequests.create_for_budget)
     withdraw = _call(QuotaRequests.withdraw)
     approve = _call(QuotaRequests.approve)
     decline = _call(QuotaRequests.decline)

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from flexai.client.transport import Transport
-from flexai.client.types import AskedFigures, Chip, Node, Quota, QuotaRequest, Team, Token, TrustRule
+from flexai.client.types import (
+    AskedBudget,
+    AskedFigures,
+    Chip,
+    Node,
+    Quota,
+    QuotaRequest,
+    Team,
+    Token,
+    TrustRule,
+)
 
 
 class Nodes:
@@ -96,7 +106,7 @@ class Quotas:
 
 
 class QuotaRequests:
-    """What teams ask for, by chip type, in milli-chips."""
+    """What teams ask for: quotas by chip type, in milli-chips, and budgets."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -121,18 +131,25 @@ class QuotaRequests:
         body |= {name: value for name, value in (("until", until), ("cell", cell)) if value is not None}
         return self._send("", body)
 
+    def create_for_budget(
+        self, team: str, figures: AskedBudget, *, reason: str, until: str | None = None
+    ) -> QuotaRequest:
+        """The team (name or id) asks for a budget of these figures. Needs a maintainer."""
+        body: dict[str, Any] = {"team": team, "kind": "budget", "reason": reason, **figures}
+        return self._send("", body | ({"until": until} if until is not None else {}))
+
     def withdraw(self, request_id: str) -> QuotaRequest:
         """Nobody decides it any more."""
         return self._send(f"/{request_id}/withdraw", {})
 
     def approve(
-        self, request_id: str, figures: AskedFigures | None = None, *, answer: str = ""
+        self, request_id: str, figures: AskedFigures | AskedBudget | None = None, *, answer: str = ""
     ) -> QuotaRequest:
-        """The team has what it asked for, or these figures. Needs whoever may set its quotas."""
+        """The team has what it asked for, or these figures. Needs whoever may set them."""
         return self._send(f"/{request_id}/approve", {"answer": answer, **(figures or {})})
 
     def decline(self, request_id: str, *, reason: str) -> QuotaRequest:
-        """The quota stays as it is. Needs whoever could approve it."""
+        """It stays as it is. Needs whoever could approve it."""
         return self._send(f"/{request_id}/decline", {"reason": reason})
 
     def _send(self, path: str, body: dict[str, Any]) -> QuotaRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypeAlias, TypedDict
+from typing import Any, NotRequired, TypeAlias, TypedDict, final
 
 Spec: TypeAlias = dict[str, Any]
 """A job spec as the reader writes it."""
@@ -402,6 +402,7 @@ class Quota(TypedDict):
     used_milli: NotRequired[int]
 
 
+@final
 class Figures(TypedDict):
     """Of a quota; `limit_milli` None: no limit."""
 
@@ -418,22 +419,38 @@ class AskedFigures(TypedDict, total=False):
     over_quota_weight: int
 
 
+@final
+class BudgetFigures(TypedDict):
+    """Of a budget; None bounds nothing. Money in millionths of the currency."""
+
+    chip_hours: int | None
+    money_micro: int | None
+
+
+class AskedBudget(TypedDict, total=False):
+    """Of a budget; what is left out stays."""
+
+    chip_hours: int | None
+    money_micro: int | None
+
+
 class QuotaRequest(TypedDict):
-    """A team asks for more of one chip type. `state`: open, approved, declined, withdrawn, ended; `allowed_actions`:
-    withdraw, approve, decline."""
+    """A team asks for more of one chip type (`kind` quota), or for more budget (no cell, no type). `state`: open,
+    approved, declined, withdrawn, ended; `allowed_actions`: withdraw, approve, decline."""
 
     id: str
+    kind: str
     team: TeamRef
-    cell: str
-    chip_type: str
-    asked: Figures
+    cell: str | None
+    chip_type: str | None
+    asked: Figures | BudgetFigures
     until: str | None
     reason: str
     state: str
     asked_by: str
     asked_at: str
-    granted: Figures | None
-    before: Figures | None
+    granted: Figures | BudgetFigures | None
+    before: Figures | BudgetFigures | None
     decided_by: str | None
     decided_at: str | None
     answer: str

@@ -267,6 +267,7 @@ SPECTACULAR_SETTINGS = {
         "NodeState": "flexai.api.schemas.common.NODE_STATE_CHOICES",
         "NodeStatus": "flexai.api.schemas.common.NODE_STATUS_CHOICES",
         "Period": "flexai.api.schemas.tenancy.PERIOD_CHOICES",
+        "QuotaRequestKind": "flexai.api.schemas.quota_requests.KINDS",
         "Action": "flexai.api.schemas.common.ACTION_CHOICES",
         "After": "flexai.api.schemas.spec.AFTER_CHOICES",
         "Notified": "flexai.api.schemas.spec.NOTIFIED_CHOICES",

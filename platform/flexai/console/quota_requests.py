@@ -5,11 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
 from django.db import transaction
 from django.db.models import Case, When
-from django.forms import CharField, DecimalField, Form, IntegerField, NumberInput, Textarea
+from django.forms import CharField, DecimalField, Field, Form, IntegerField, NumberInput, Textarea
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from unfold.widgets import BASE_INPUT_CLASSES
@@ -17,9 +18,14 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from flexai.common import clock
 from flexai.common.errors import FlexaiError
 from flexai.console.base import ConsoleAdmin, display, principal_of
-from flexai.scheduling.impact import Impact, impact_of
-from flexai.tenancy.models import Quota, QuotaRequest
-from flexai.tenancy.quota_requests import MAX_REASON, approve, decline
+from flexai.jobs.spending import spent_of
+from flexai.notifications.answers import approve, decline
+from flexai.scheduling.impact import Impact, impact_of, impact_of_budget
+from flexai.tenancy import askable
+from flexai.tenancy.askable import MICRO
+from flexai.tenancy.budgets import HOUR_MS, MAX_HOURS, MAX_MICRO, is_over
+from flexai.tenancy.models import Budget, Quota, QuotaRequest
+from flexai.tenancy.quota_requests import MAX_REASON
 from flexai.tenancy.quotas import MAX_QUOTA_MILLI, QuotaLine, line_of, tree_with
 
 _OPEN_FIRST = Case(When(state=QuotaRequest.State.OPEN, then=0), default=1)
@@ -34,17 +40,21 @@ class QuotaRequestAdmin(ConsoleAdmin):
         "public_id",
         "team",
         "organization",
-        "chip_type",
+        "subject",
         "wants",
         "until",
         "state",
         "asked_by",
         "asked_at",
     )
-    list_filter = ("state", "organization")
+    list_filter = ("state", "kind", "organization")
     list_select_related = ("team", "organization", "asked_by")
     search_fields = ("public_id", "team__name")
     ordering = (_OPEN_FIRST, "-pk")
+
+    @display(description="of")
+    def subject(self, asked: QuotaRequest) -> str:
+        return asked.chip_type or "budget"
 
     @display(description="asks for")
     def wants(self, asked: QuotaRequest) -> str:
@@ -56,20 +66,36 @@ class QuotaRequestAdmin(ConsoleAdmin):
         return quota_request(request, self.admin_site, object_id)
 
 
-class DecisionForm(Form):
-    """The figures to be granted, in chips, and what is said to the team."""
+def _number(most: Decimal, *, digits: int, needed: bool) -> Field:
+    widget = NumberInput(attrs={"class": _INPUT, "step": "any" if digits else 1, "min": 0})
+    return DecimalField(min_value=0, max_value=most, decimal_places=digits, required=needed, widget=widget)
 
-    guaranteed = DecimalField(min_value=0, max_value=Decimal(MAX_QUOTA_MILLI // 1000), decimal_places=3,
-                              widget=NumberInput(attrs={"class": _INPUT, "step": "any", "min": 0}))  # fmt: skip
-    limit = DecimalField(min_value=0, max_value=Decimal(MAX_QUOTA_MILLI // 1000), decimal_places=3, required=False,
-                         widget=NumberInput(attrs={"class": _INPUT, "step": "any", "min": 0}))  # fmt: skip
-    weight = IntegerField(min_value=0, max_value=1_000_000,
-                          widget=NumberInput(attrs={"class": _INPUT, "min": 0}))  # fmt: skip
+
+class DecisionForm(Form):
+    """What is said to the team, beside the figures to be granted."""
+
     answer = CharField(required=False, max_length=MAX_REASON,
                        widget=Textarea(attrs={"class": _INPUT, "rows": 2, "maxlength": MAX_REASON}))  # fmt: skip
 
+    def said(self) -> str:
+        """The answer; browsers end lines with two characters."""
+        return str(self.cleaned_data["answer"]).replace("\r\n", "\n")
+
     def figures(self) -> dict[str, int | None]:
         """As the service takes them."""
+        raise NotImplementedError
+
+
+class QuotaForm(DecisionForm):
+    """In chips."""
+
+    guaranteed = _number(Decimal(MAX_QUOTA_MILLI // 1000), digits=3, needed=True)
+    limit = _number(Decimal(MAX_QUOTA_MILLI // 1000), digits=3, needed=False)
+    weight = IntegerField(min_value=0, max_value=1_000_000, label="Over-quota weight",
+                          widget=NumberInput(attrs={"class": _INPUT, "min": 0}))  # fmt: skip
+    help = "In chips, down to thousandths. An empty limit is none."
+
+    def figures(self) -> dict[str, int | None]:
         values = self.cleaned_data
         return {
             "guaranteed_milli": int(values["guaranteed"] * 1000),
@@ -77,9 +103,20 @@ class DecisionForm(Form):
             "over_quota_weight": values["weight"],
         }
 
-    def said(self) -> str:
-        """The answer; browsers end lines with two characters."""
-        return str(self.cleaned_data["answer"]).replace("\r\n", "\n")
+
+class BudgetForm(DecisionForm):
+    """In chip-hours, in money, or both."""
+
+    chip_hours = _number(Decimal(MAX_HOURS), digits=0, needed=False)
+    money = _number(Decimal(MAX_MICRO // MICRO), digits=6, needed=False)
+    help = "An empty figure is none; one of them there has to be."
+
+    def figures(self) -> dict[str, int | None]:
+        hours, money = self.cleaned_data["chip_hours"], self.cleaned_data["money"]
+        return {
+            "chip_hours": None if hours is None else int(hours),
+            "money_micro": None if money is None else int(money * MICRO),
+        }
 
 
 def quota_request(request: HttpRequest, site: AdminSite, object_id: str) -> HttpResponse:
@@ -90,7 +127,8 @@ def quota_request(request: HttpRequest, site: AdminSite, object_id: str) -> Http
     asked = rows.filter(pk=int(object_id)).first() if object_id.isdecimal() and len(object_id) < 18 else None
     if asked is None:
         raise Http404
-    form = DecisionForm(request.POST) if request.method == "POST" else DecisionForm(_asked(asked))
+    form_of = BudgetForm if asked.kind == QuotaRequest.Kind.BUDGET else QuotaForm
+    form = form_of(request.POST) if request.method == "POST" else form_of(_asked(asked))
     context: dict[str, Any] = {"wrong": [], "impact": None}
     if form.is_valid():
         done, context = _answer(request, asked, form)
@@ -101,7 +139,7 @@ def quota_request(request: HttpRequest, site: AdminSite, object_id: str) -> Http
     else:
         context["wrong"] = [f"{name}: {text}" for name, texts in form.errors.items() for text in texts]
     context |= site.each_context(request) | {
-        "title": f"Quota of {asked.team.name}", "asked": asked, "figures": _figures(asked),
+        "title": f"{asked.get_kind_display()} of {asked.team.name}", "asked": asked, "figures": _figures(asked),
         "form": form if asked.state == QuotaRequest.State.OPEN else None,
     }  # fmt: skip
     return render(
@@ -110,13 +148,9 @@ def quota_request(request: HttpRequest, site: AdminSite, object_id: str) -> Http
     )  # fmt: skip
 
 
-def words_of(line: Any) -> str:
-    """A line in chips, in a few words."""
-    if line is None:
-        return "no quota: nothing guaranteed, no limit"
-    limit = line["limit_milli"]
-    most = "no limit" if limit is None else f"limit {limit / 1000:g}"
-    return f"{line['guaranteed_milli'] / 1000:g} guaranteed, {most}, weight {line['over_quota_weight']}"
+def words_of(figures: Any) -> str:
+    """Figures in a few words."""
+    return askable.words_of(figures, settings.CURRENCY)
 
 
 def _answer(request: HttpRequest, asked: QuotaRequest, form: DecisionForm) -> tuple[str, dict[str, Any]]:
@@ -137,27 +171,45 @@ def _answer(request: HttpRequest, asked: QuotaRequest, form: DecisionForm) -> tu
     return "", {"wrong": [], "impact": _impact(asked, form)}
 
 
-def _impact(asked: QuotaRequest, form: DecisionForm) -> Impact:
-    line: QuotaLine = {"chip_type": asked.chip_type, **form.figures()}  # type: ignore[typeddict-item]
-    tree, _ = tree_with(asked.team, asked.chip_type, line, cell_id=asked.cell_id)
-    return impact_of(asked.cell_id, tree, clock.now())
+def _impact(asked: QuotaRequest, form: DecisionForm) -> Impact | None:
+    now = clock.now()
+    if asked.cell_id is not None:
+        line: QuotaLine = {"chip_type": asked.chip_type, **form.figures()}  # type: ignore[typeddict-item]
+        tree, _ = tree_with(asked.team, asked.chip_type, line, cell_id=asked.cell_id)
+        return impact_of(asked.cell_id, tree, now)
+    budget = asked.team.budget
+    spent = spent_of([budget], now)[asked.team_id]
+    for name, amount in form.figures().items():
+        setattr(budget, name, amount)
+    is_spent = budget.hard and is_over(budget, spent)
+    return impact_of_budget(asked.team_id, is_spent=is_spent, now=now)
 
 
 def _asked(asked: QuotaRequest) -> dict[str, Any]:
-    limit = asked.asked["limit_milli"]
+    """What the form begins with."""
+    figures = asked.asked
+    if asked.kind == QuotaRequest.Kind.BUDGET:
+        money = figures["money_micro"]
+        return {
+            "chip_hours": figures["chip_hours"],
+            "money": None if money is None else Decimal(money) / MICRO,
+        }
+    limit = figures["limit_milli"]
     return {
-        "guaranteed": Decimal(asked.asked["guaranteed_milli"]) / 1000,
+        "guaranteed": Decimal(figures["guaranteed_milli"]) / 1000,
         "limit": None if limit is None else Decimal(limit) / 1000,
-        "weight": asked.asked["over_quota_weight"],
-        "answer": "",
+        "weight": figures["over_quota_weight"],
     }
 
 
 def _figures(asked: QuotaRequest) -> list[tuple[str, str]]:
     """What is asked, what there is, and out of what it would come."""
-    found = [("Cell", asked.cell.name), ("Asks for", words_of(asked.asked))]
+    found = [("Cell", asked.cell.name)] if asked.cell is not None else []
+    found.append(("Asks for", words_of(asked.asked)))
     if asked.granted is not None:
         return [*found, ("Granted", words_of(asked.granted)), ("Had before", words_of(asked.before))]
+    if asked.cell_id is None:
+        return found + _budgets(asked)
     found.append(("Has now", words_of(line_of(asked.team, asked.chip_type, asked.cell_id))))
     parent = asked.team.parent
     if parent is not None:
@@ -165,4 +217,23 @@ def _figures(asked: QuotaRequest) -> list[tuple[str, str]]:
         beside = Quota.objects.filter(team__parent=parent, cell_id=asked.cell_id, chip_type=asked.chip_type)
         total = sum(beside.exclude(team=asked.team).values_list("guaranteed_milli", flat=True))
         found.append(("Promised beside it", f"{total / 1000:g} to other teams below {parent.name}"))
+    return found
+
+
+def _budgets(asked: QuotaRequest) -> list[tuple[str, str]]:
+    """The team's budget and that of the team above, with what is spent of each."""
+    teams = [(asked.team_id, "Has now"), (asked.team.parent_id, f"Team {asked.team.parent} above")]
+    rows = Budget.objects.filter(team__in=[pk for pk, _ in teams if pk is not None])
+    there = {budget.team_id: budget for budget in rows}
+    spent = spent_of(there.values(), clock.now())
+    found = []
+    for pk, name in teams:
+        if pk is not None and pk in there:
+            budget = there[pk]
+            used = f"{spent[pk].chip_ms // HOUR_MS} chip-hours, {askable.money_of(spent[pk].micro, settings.CURRENCY)}"
+            figures = {"chip_hours": budget.chip_hours, "money_micro": budget.money_micro}
+            period = "a month" if budget.period == Budget.Period.MONTH else f"from {budget.since} on"
+            found.append((name, f"{words_of(figures)} {period}; spent {used}"))
+        elif pk is not None:
+            found.append((name, "no budget of its own"))
     return found

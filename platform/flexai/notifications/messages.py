@@ -73,7 +73,9 @@ def letter_of(told: Sequence[Told], *, site: str) -> Letter:
     lines = [_line(one, site) for one in told[:SHOWN]]
     if len(told) > SHOWN:
         lines.append(f"… and {len(told) - SHOWN} more.")
-    lines.append("You get this because a job's `notify`, or your role in its team, says so.")
+    lines.append(
+        "You get this because a job's `notify`, your role in its team, or a request of yours asks for it."
+    )
     subject = _phrase(told[0]) if len(told) == 1 else _count(told)
     return Letter(f"[Flexai] {subject}"[:MAX_SUBJECT], "\n\n".join(lines) + "\n")
 
@@ -97,6 +99,8 @@ def _phrase(told: Told) -> str:
         return f"webhook {plain(told.data['name'])} was switched off"
     if told.event == PING:
         return "a test"
+    if request := told.data.get("request"):
+        return f"your request for {plain(request['kind'])} of team {plain(told.data['team']['name'])} was {_word(told)}"
     return f"{plain(told.data['job']['name'])} {_WORDS.get(told.event, _word(told))}"
 
 
@@ -126,7 +130,12 @@ def _line(told: Told, site: str) -> str:
         return f"The webhook {plain(told.data['name'])} was switched off: {plain(told.data['because'])}"
     job = told.data.get("job")
     if not job:
-        return _phrase(told)
+        lines = [_phrase(told).capitalize()]
+        if told.data.get("sentence"):
+            lines.append(f"  {plain(told.data['sentence'])[:MAX_LINE]}")
+        return "\n".join(
+            [*lines, *([f"  {site.rstrip('/')}/teams"] if site and "request" in told.data else [])]
+        )
     lines = [f"{plain(job['name'])} ({plain(job['id'])}, team {plain(job['team'])}) {_tail(told)}"]
     if told.data.get("sentence"):
         lines.append(f"  {plain(told.data['sentence'])}")

@@ -16,7 +16,7 @@ from flexai.common.database import prepared_cursor
 from flexai.notifications.models import Delivery, Webhook
 from flexai.notifications.queries import reachable_people
 from flexai.notifications.vocabulary import SWITCHED_OFF
-from flexai.tenancy.models import Team, User
+from flexai.tenancy.models import Organization, Team, User
 from flexai.tenancy.roles import TABLE, Action
 
 MAX_MANAGERS = 20
@@ -43,6 +43,16 @@ def tell_hook(hook: Webhook, event: str, data: Mapping[str, object], *, at: date
     return Delivery.objects.create(
         organization_id=hook.organization_id, hook=hook, event=event, at=at, data=data, next_at=at
     )
+
+
+def tell_person(
+    organization: Organization, user: User, event: str, data: Mapping[str, object], *, at: datetime
+) -> None:
+    """A mail to somebody of the organization who has an address, where this installation sends any."""
+    if settings.MAIL_URL and reachable_people(organization).filter(pk=user.pk).exists():
+        Delivery.objects.create(
+            organization_id=organization.pk, user=user, event=event, at=at, data=data, next_at=at
+        )
 
 
 def tell_managers(hook: Webhook, because: str, *, at: datetime) -> None:

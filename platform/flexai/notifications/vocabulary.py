@@ -1,6 +1,7 @@
 """What can be told: a closed set of events. Pure.
 
-Jobs say them in a trigger of their history (`jobs` migration 0017), budgets in `jobs.spending`.
+Jobs say them in a trigger of their history (`jobs` migration 0017), budgets in `jobs.spending`, answers to
+requests for quota or budget in `answers`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ JOB_EVENTS: Final = (
 )
 BUDGET_WARNED: Final = "budget.warned"
 BUDGET_REACHED: Final = "budget.reached"
-EVENTS: Final = (*JOB_EVENTS, BUDGET_WARNED, BUDGET_REACHED)
+REQUEST_APPROVED: Final = "quota_request.approved"
+REQUEST_DECLINED: Final = "quota_request.declined"
+EVENTS: Final = (*JOB_EVENTS, BUDGET_WARNED, BUDGET_REACHED, REQUEST_APPROVED, REQUEST_DECLINED)
 """What a webhook may ask for."""
 PING: Final = "ping"
 SWITCHED_OFF: Final = "webhook.switched_off"

@@ -1,12 +1,13 @@
-"""What another division of the quotas would do, told before it is set: the next decision with it and without it."""
+"""What other quotas or another budget would do, told before they are set: the next decision with and without."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from flexai.cluster.models import Cell
 from flexai.jobs.models import Job
 from flexai.scheduling.policies import policy_of
 from flexai.scheduling.snapshot import take_snapshot, too_many_wait
@@ -45,10 +46,34 @@ class Impact:
 def impact_of(cell_id: int, tree: Mapping[int, Sequence[QuotaLine]], now: datetime) -> Impact:
     """What these quotas would do to the cell's jobs if they were set now. `tree` has all lines of each team that it
     names, by primary key; they are right by themselves. Nothing is written."""
+    return _impact(cell_id, now, lambda snapshot: _with(snapshot, tree))
+
+
+def impact_of_budget(team_pk: int, *, is_spent: bool, now: datetime) -> Impact:
+    """What it would do to the jobs of every cell if the team's hard budget were spent now, or were not (F5)."""
+
+    def other(snapshot: Snapshot) -> Snapshot:
+        teams = (
+            replace(team, budget_left=0 if is_spent else None) if team.id == team_pk else team
+            for team in snapshot.teams
+        )
+        return replace(snapshot, teams=tuple(teams))
+
+    parts = [_impact(pk, now, other) for pk in Cell.objects.order_by("pk").values_list("pk", flat=True)]
+    return Impact(
+        foretold=all(part.foretold for part in parts),
+        gainers=tuple(moved for part in parts for moved in part.gainers)[:MOST_NAMED],
+        losers=tuple(moved for part in parts for moved in part.losers)[:MOST_NAMED],
+        gaining=sum(part.gaining for part in parts),
+        losing=sum(part.losing for part in parts),
+    )
+
+
+def _impact(cell_id: int, now: datetime, other: Callable[[Snapshot], Snapshot]) -> Impact:
     if too_many_wait(cell_id):
         return Impact(foretold=False)
     snapshot, policy = take_snapshot(cell_id, now), policy_of(cell_id)
-    gained, lost = difference(decide(snapshot, policy), decide(_with(snapshot, tree), policy))
+    gained, lost = difference(decide(snapshot, policy), decide(other(snapshot), policy))
     return Impact(
         foretold=True,
         gainers=_named(gained),

@@ -61,23 +61,35 @@ def set_budget(principal: Principal, team: Team, given: Mapping[str, Any], today
     NotFound, Forbidden, and InvalidInput naming every wrong key. Keys: period (month, total), since (a day, for
     total), chip_hours, money_micro, soft_percent, hard.
     """
-    principal.require(_right(team), team.pk)
+    principal.require(right_to_set(team), team.pk)
     values = _read_budget(given, today)
     locked = Team.objects.select_for_update().get(pk=team.pk)
     before = Budget.objects.filter(team=locked).first()
-    budget, _ = Budget.objects.update_or_create(
-        team=locked, defaults={**values, "is_warned": False, "is_spent": False}
-    )
+    budget = _write(locked, values)
     told_before = facts(before) if before is not None else None
     audit.record(principal, "team.budget_set", locked, before=told_before, after=facts(budget))
-    announce(locked)
     return budget
+
+
+@transaction.atomic
+def give_back_budget(team: Team, figures: Mapping[str, Any]) -> None:
+    """The team's budget has these figures (chip_hours, money_micro) again, set by the platform itself where they were
+    granted for a time; recorded so. Nothing where the team has no budget."""
+    locked = Team.objects.select_for_update().get(pk=team.pk)
+    before = Budget.objects.filter(team=locked).first()
+    if before is None:
+        return
+    budget = _write(locked, dict(figures))
+    AuditEntry.objects.create(
+        organization_id=team.organization_id, actor_kind="platform", actor="quota", action="team.budget_set",
+        object_kind="team", object_id=team.public_id, before=facts(before), after=facts(budget),
+    )  # fmt: skip
 
 
 @transaction.atomic
 def remove_budget(principal: Principal, team: Team) -> None:
     """Nothing bounds what the team spends but the budgets above it. Raises NotFound where there is none, Forbidden."""
-    principal.require(_right(team), team.pk)
+    principal.require(right_to_set(team), team.pk)
     locked = Team.objects.select_for_update().get(pk=team.pk)
     budget = Budget.objects.filter(team=locked).first()
     if budget is None:
@@ -140,9 +152,24 @@ def first_day(budget: Budget, today: date) -> date:
     return today.replace(day=1) if budget.period == Budget.Period.MONTH else budget.since
 
 
-def _right(team: Team) -> Action:
+def right_to_set(team: Team) -> Action:
     """What whoever sets the team's budget has to be allowed."""
     return Action.SET_BUDGETS if team.parent_id else Action.SET_TOP_BUDGETS
+
+
+def check_figures(figures: Mapping[str, Any]) -> None:
+    """Raises InvalidInput naming what is no amount, or where there is neither."""
+    if errors := _wrong_figures(figures):
+        raise InvalidInput("These are no figures of a budget.", errors=errors)
+
+
+def _write(locked: Team, values: dict[str, Any]) -> Budget:
+    """The worker looks anew whether it is spent."""
+    budget, _ = Budget.objects.update_or_create(
+        team=locked, defaults={**values, "is_warned": False, "is_spent": False}
+    )
+    announce(locked)
+    return budget
 
 
 def _reaches(budget: Budget, spent: Spent, percent: int) -> bool:
@@ -190,13 +217,7 @@ def _read_budget(given: Mapping[str, Any], today: date) -> dict[str, Any]:
     period = given.get("period", "month")
     if period not in Budget.Period.values:
         errors.append(FieldError("period", "must be month or total"))
-    for name, most in (("chip_hours", MAX_HOURS), ("money_micro", MAX_MICRO)):
-        if given.get(name) is not None and not _is_whole(given[name], most):
-            errors.append(FieldError(name, f"must be a whole number from 0 to {most}, or null"))
-    if given.get("chip_hours") is None and given.get("money_micro") is None:
-        errors.append(
-            FieldError("chip_hours", "is missing, and so is money_micro", "give one of them, or both")
-        )
+    errors += _wrong_figures(given)
     soft, hard = given.get("soft_percent", 80), given.get("hard", True)
     if not _is_whole(soft, 100) or soft < 1:
         errors.append(FieldError("soft_percent", "must be a whole number from 1 to 100"))
@@ -209,6 +230,19 @@ def _read_budget(given: Mapping[str, Any], today: date) -> dict[str, Any]:
         "period": period, "since": since, "chip_hours": given.get("chip_hours"),
         "money_micro": given.get("money_micro"), "soft_percent": soft, "hard": hard,
     }  # fmt: skip
+
+
+def _wrong_figures(given: Mapping[str, Any]) -> list[FieldError]:
+    errors = [
+        FieldError(name, f"must be a whole number from 0 to {most}, or null")
+        for name, most in (("chip_hours", MAX_HOURS), ("money_micro", MAX_MICRO))
+        if given.get(name) is not None and not _is_whole(given[name], most)
+    ]
+    if given.get("chip_hours") is None and given.get("money_micro") is None:
+        errors.append(
+            FieldError("chip_hours", "is missing, and so is money_micro", "give one of them, or both")
+        )
+    return errors
 
 
 def _since(given: object, today: date, errors: list[FieldError]) -> date:

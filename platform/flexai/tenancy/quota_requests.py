@@ -1,13 +1,13 @@
-"""A team asks for more quota; whoever may set the team's quotas decides (F1).
+"""A team asks for more quota, or for more budget; whoever may set it decides (F1).
 
-A request is for one chip type in one cell, in whole figures: what the team would have, not how much more. What is
-approved for a time goes back to what it was before by itself, unless somebody set it otherwise meanwhile.
+A request is for one chip type in one cell, or for the team's budget (`askable`), in whole figures: what the team would
+have, not how much more. What is approved for a time goes back to what it was before by itself, unless somebody set it
+otherwise meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -18,17 +18,10 @@ from flexai.common import clock
 from flexai.common.errors import Conflict, FieldError, InvalidInput, NotFound
 from flexai.common.events import Hint, publish_on_commit
 from flexai.tenancy import audit
+from flexai.tenancy.askable import Asked, BudgetAsked, Figures, QuotaAsked, asked_by
 from flexai.tenancy.models import AuditEntry, QuotaRequest, Team, User
 from flexai.tenancy.principals import Principal, visible_teams
-from flexai.tenancy.quotas import (
-    QuotaLine,
-    check_lines,
-    give_back_line,
-    hold_quotas,
-    line_of,
-    right_to_set,
-    set_quota_line,
-)
+from flexai.tenancy.quotas import hold_quotas
 from flexai.tenancy.roles import Action
 
 State = QuotaRequest.State
@@ -37,7 +30,6 @@ MAX_OPEN: Final = 10
 MAX_REASON: Final = 1000
 AHEAD: Final = timedelta(days=366)
 """How far ahead a grant may end."""
-FIGURES: Final = ("guaranteed_milli", "limit_milli", "over_quota_weight")
 ENDED_AT_ONCE: Final = 200
 """Grants that one run gives back; the next goes on."""
 
@@ -51,33 +43,23 @@ def visible_requests(principal: Principal) -> QuerySet[QuotaRequest]:
 def ask(
     principal: Principal, team: Team, given: Mapping[str, Any], *, cell_id: int, today: date
 ) -> QuotaRequest:
-    """The team asks for this, recorded. Keys: chip_type, reason, until (a day), and of `FIGURES` those that are to
-    change; a limit that is left out stays, or is the guarantee where that is higher.
+    """The team asks for this, recorded. Keys: kind (quota where it is left out, budget), reason, until (a day), for a
+    quota chip_type, and of the kind's figures (`askable`) those that are to change; the cell is a quota's.
 
     Raises NotFound or Forbidden (maintainers and owners ask), InvalidInput naming every wrong key, and for what is no
-    more than the team has, and Conflict when the type is asked for already or too many requests are open.
+    more than the team has, and Conflict when it is asked for already or too many requests are open.
     """
     principal.require(Action.ASK_QUOTA, team.pk)
     locked = Team.objects.select_for_update().get(pk=team.pk)
-    named, reason = given.get("chip_type"), _reason_in(given.get("reason"), "reason")
-    chip_type = named if isinstance(named, str) and named.isprintable() else ""
-    has = line_of(locked, chip_type, cell_id)
-    wanted = _line(given, chip_type, has)
-    if not _is_more(wanted, has):
-        raise _no_more(locked, wanted, has)
+    asked, reason = _asked_in(given, locked, cell_id), _reason_in(given.get("reason"), "reason")
+    has = asked.has()
+    wanted = asked.wanted(given, has)
+    asked.check_more(wanted, has)
     until = _until(given.get("until"), today)
-    open_ones = QuotaRequest.objects.filter(team=locked, state=State.OPEN)
-    if same := open_ones.filter(cell_id=cell_id, chip_type=chip_type).first():
-        raise Conflict(
-            f"{same.public_id} asks for {chip_type} for team {locked.name} already: withdraw it to ask otherwise."
-        )
-    if open_ones.count() >= MAX_OPEN:
-        raise Conflict(
-            f"Team {locked.name} has {MAX_OPEN} open requests: withdraw one, or wait for an answer."
-        )
+    _check_room(locked, asked)
     made = QuotaRequest.objects.create(
-        organization_id=locked.organization_id, team=locked, cell_id=cell_id, chip_type=chip_type, asked=wanted,
-        until=until, reason=reason, asked_by=principal.user, asked_at=clock.now(),
+        organization_id=locked.organization_id, team=locked, asked=wanted, until=until, reason=reason,
+        asked_by=principal.user, asked_at=clock.now(), **_columns(asked),
     )  # fmt: skip
     _tell(principal, made, "made", reason=reason, after={**wanted, "until": _day(until)})
     return made
@@ -97,33 +79,29 @@ def withdraw(principal: Principal, public_id: str) -> QuotaRequest:
 def approve(
     principal: Principal, public_id: str, given: Mapping[str, Any], *, answer: str = ""
 ) -> QuotaRequest:
-    """The team has what it asked for, or the other figures given here, from now on. Whoever may set its quotas.
+    """The team has what it asked for, or the other figures given here, from now on. Whoever may set them.
 
     What the team above is promised counts as it is now (F1). Raises NotFound, Forbidden, InvalidInput where a figure is
     wrong, breaks F1, or gives the team no more than it has, and Conflict when somebody decided it before.
     """
     request = _held(principal, public_id)
-    principal.require(right_to_set(request.team.parent_id), request.team_id)
+    asked = asked_by(request)
+    principal.require(asked.right(), request.team_id)
     _check_open(request)
     answer = _reason_in(answer, "answer", needed=False)
-    line = _line(given, request.chip_type, request.asked)
-    try:
-        has = set_quota_line(principal, request.team, line, cell_id=request.cell_id)
-    except InvalidInput as error:
-        errors = [replace(wrong, field=wrong.field.rpartition(".")[2]) for wrong in error.errors]
-        raise InvalidInput(error.detail, errors=errors) from None
-    if not _is_more(line, has):
-        raise _no_more(request.team, line, has)
-    request.granted, request.before = dict(line), _before(request, has)
+    figures = asked.wanted(given, request.asked)
+    has = asked.set_to(principal, figures)
+    asked.check_more(figures, has)
+    request.granted, request.before = dict(figures), _before(request, has)
     return _decided(principal, request, State.APPROVED, answer)
 
 
 @transaction.atomic
 def decline(principal: Principal, public_id: str, reason: object) -> QuotaRequest:
-    """It stays as it is, and why. Whoever may set the team's quotas. Raises NotFound, Forbidden, InvalidInput without a
-    reason, Conflict."""
+    """It stays as it is, and why. Whoever could approve it. Raises NotFound, Forbidden, InvalidInput without a reason,
+    Conflict."""
     request = _held(principal, public_id)
-    principal.require(right_to_set(request.team.parent_id), request.team_id)
+    principal.require(asked_by(request).right(), request.team_id)
     _check_open(request)
     return _decided(principal, request, State.DECLINED, _reason_in(reason, "reason"))
 
@@ -135,7 +113,7 @@ def may_withdraw(principal: Principal, request: QuotaRequest) -> bool:
 
 def may_decide(principal: Principal, request: QuotaRequest) -> bool:
     """Whether the answer is theirs to give."""
-    return principal.may(right_to_set(request.team.parent_id), request.team_id)
+    return principal.may(asked_by(request).right(), request.team_id)
 
 
 def end_due(today: date) -> int:
@@ -152,12 +130,13 @@ def _end(pk: int, today: date) -> bool:
     request = rows.filter(pk=pk, state=State.APPROVED, until__lt=today).first()
     if request is None:
         return False
-    if line_of(request.team, request.chip_type, request.cell_id) != request.granted:
-        _close(request, "The quota was set otherwise meanwhile, and stays.")
+    asked = asked_by(request)
+    if asked.has() != request.granted:
+        _close(request, f"The {request.kind} was set otherwise meanwhile, and stays.")
         return True
     try:
         with transaction.atomic():
-            give_back_line(request.team, request.chip_type, request.before, cell_id=request.cell_id)
+            asked.give_back(request.before)
     except InvalidInput as error:
         said = "; ".join(wrong.message for wrong in error.errors)
         QuotaRequest.objects.filter(pk=pk).update(note=f"Is over and cannot be given back: it {said}.")
@@ -217,13 +196,12 @@ def _announce(request: QuotaRequest) -> None:
     publish_on_commit(hints=[Hint("team", team.public_id, team.version, team.public_id)])
 
 
-def _before(request: QuotaRequest, has: QuotaLine | None) -> QuotaLine | None:
+def _before(request: QuotaRequest, has: Figures | None) -> Figures | None:
     """What the team has again one day: where it has more for a time now, what it had before that. The new grant takes
     the place of the old one."""
     running = QuotaRequest.objects.select_for_update().filter(
-        team=request.team, cell_id=request.cell_id, chip_type=request.chip_type, state=State.APPROVED,
-        until__isnull=False,
-    )  # fmt: skip
+        team=request.team, state=State.APPROVED, until__isnull=False, **_columns(asked_by(request))
+    )
     before = has
     for old in running.order_by("-decided_at", "-pk"):
         if old.granted == before:
@@ -232,42 +210,39 @@ def _before(request: QuotaRequest, has: QuotaLine | None) -> QuotaLine | None:
     return before
 
 
-def _line(given: Mapping[str, Any], chip_type: str, base: Mapping[str, Any] | None) -> QuotaLine:
-    """The base with the figures given. Raises InvalidInput naming every wrong one."""
-    known: dict[str, Any] = {"guaranteed_milli": 0, "limit_milli": None, "over_quota_weight": 1}
-    known |= {name: value for name, value in (base or {}).items() if name in FIGURES}
-    known |= {name: given[name] for name in FIGURES if name in given}
-    guaranteed, limit = known["guaranteed_milli"], known["limit_milli"]
-    if "limit_milli" not in given and isinstance(guaranteed, int) and limit is not None:
-        known["limit_milli"] = max(limit, guaranteed)
-    line: QuotaLine = {"chip_type": chip_type, **known}  # type: ignore[typeddict-item]
-    try:
-        check_lines([line])
-    except InvalidInput as error:
-        errors = [replace(wrong, field=wrong.field.rpartition(".")[2]) for wrong in error.errors]
-        raise InvalidInput("These are no figures of a quota.", errors=errors) from None
-    return line
+def _asked_in(given: Mapping[str, Any], team: Team, cell_id: int) -> Asked:
+    """What it is for. A chip type that is none, the figures' check names."""
+    kind, named = given.get("kind", QuotaRequest.Kind.QUOTA), given.get("chip_type")
+    if kind == QuotaRequest.Kind.QUOTA:
+        return QuotaAsked(team, cell_id, named if isinstance(named, str) and named.isprintable() else "")
+    if kind != QuotaRequest.Kind.BUDGET:
+        raise InvalidInput(
+            "`kind` must be quota or budget.", errors=[FieldError("kind", "must be quota or budget")]
+        )
+    wrong = [name for name in ("chip_type", "cell") if given.get(name) is not None]
+    if wrong:
+        errors = [
+            FieldError(name, "is for a quota: a budget counts every type in every cell") for name in wrong
+        ]
+        raise InvalidInput("A budget is of no chip type and no cell.", errors=errors)
+    return BudgetAsked(team)
 
 
-def _is_more(line: QuotaLine, has: Mapping[str, Any] | None) -> bool:
-    """Whether any figure is more than the team has. No line promises nothing and bounds nothing."""
-    now = has or {"guaranteed_milli": 0, "limit_milli": None, "over_quota_weight": 1}
-    had, limit = now["limit_milli"], line["limit_milli"]
-    return (
-        line["guaranteed_milli"] > now["guaranteed_milli"]
-        or (had is not None and (limit is None or limit > had))
-        or line["over_quota_weight"] > now["over_quota_weight"]
-    )
+def _columns(asked: Asked) -> dict[str, Any]:
+    if isinstance(asked, BudgetAsked):
+        return {"kind": QuotaRequest.Kind.BUDGET, "cell_id": None, "chip_type": ""}
+    return {"kind": QuotaRequest.Kind.QUOTA, "cell_id": asked.cell_id, "chip_type": asked.chip_type}
 
 
-def _no_more(team: Team, line: QuotaLine, has: Mapping[str, Any] | None) -> InvalidInput:
-    now = has or {"guaranteed_milli": 0, "limit_milli": None, "over_quota_weight": 1}
-    limit = "no limit" if now["limit_milli"] is None else f"a limit of {now['limit_milli']}"
-    message = (
-        f"is no more than team {team.name} has of {line['chip_type']}: {now['guaranteed_milli']} milli-chips "
-        f"guaranteed, {limit}, weight {now['over_quota_weight']}"
-    )
-    return InvalidInput(f"This {message}.", errors=[FieldError("guaranteed_milli", message)])
+def _check_room(team: Team, asked: Asked) -> None:
+    """Raises Conflict where the same is asked for already, or too much is."""
+    open_ones = QuotaRequest.objects.filter(team=team, state=State.OPEN)
+    if same := open_ones.filter(**_columns(asked)).first():
+        raise Conflict(
+            f"{same.public_id} asks for {asked} for team {team.name} already: withdraw it to ask otherwise."
+        )
+    if open_ones.count() >= MAX_OPEN:
+        raise Conflict(f"Team {team.name} has {MAX_OPEN} open requests: withdraw one, or wait for an answer.")
 
 
 def _reason_in(given: object, field: str, *, needed: bool = True) -> str:

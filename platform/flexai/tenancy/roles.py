@@ -38,7 +38,7 @@ class Action(StrEnum):
     NAME_MEMBERS = "name members"
     SET_QUOTAS = "divide quotas among the teams below another"
     SET_TOP_QUOTAS = "set the quotas of a team that stands below no other"
-    ASK_QUOTA = "ask for more quota"
+    ASK_QUOTA = "ask for more quota or budget"
     SET_CAPS = "set caps for each user"
     SET_BUDGETS = "set budgets of the teams below another"
     SET_TOP_BUDGETS = "set the budget of a team that stands below no other"

@@ -74,6 +74,7 @@ PRICE = {"chip_type": "H100-80GB", "from_day": str(clock.now().date()), "micro_p
 TRUST = {"account": "zebra-ci", "name": "gitlab", "issuer": "https://gitlab.com", "scopes": ["read"],
          "claims": {"project_path": "zebra/train"}}  # fmt: skip
 ASKED = {"team": "{team}", "chip_type": "A100", "guaranteed_milli": 1000, "reason": "more to do"}
+MONEY = {"team": "{third}", "kind": "budget", "chip_hours": 2000, "reason": "more to do"}
 HOOK = {"name": "zebra-new", "url": "https://ci.example/x", "events": ["job.failed"]}
 TOKEN = {"name": "ci", "scopes": ["read"], "expires_in_days": 1}
 
@@ -150,9 +151,12 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("delete", "teams/{below}/budget", None, "401 403 403 403 ok ok 404 404"),
     ("get", "quota-requests", None, EVERYBODY),
     ("post", "quota-requests", ASKED, "401 403 403 ok ok 404 404 404"),
+    ("post", "quota-requests", MONEY, "401 403 403 ok ok 404 404 404"),
     ("post", "quota-requests/{request}/withdraw", None, "401 403 403 ok ok 404 404 404"),
     ("post", "quota-requests/{request}/approve", {}, "401 403 403 403 403 ok 404 404"),
     ("post", "quota-requests/{request_below}/approve", {}, "401 403 403 403 ok ok 404 404"),
+    ("post", "quota-requests/{budget}/approve", {}, "401 403 403 403 403 ok 404 404"),
+    ("post", "quota-requests/{budget_below}/approve", {}, "401 403 403 403 ok ok 404 404"),
     ("post", "quota-requests/{request}/decline", {"reason": "full"}, "401 403 403 403 403 ok 404 404"),
     ("post", "quota-requests/{request_below}/decline", {"reason": "full"}, "401 403 403 403 ok ok 404 404"),
     ("put", "teams/{team}/members/zebra-viewer", {"role": "member"}, "401 403 403 ok ok ok 404 404"),
@@ -293,7 +297,8 @@ def _jobs(matrix: Matrix) -> dict[str, str]:
 
 def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
     below = Team.objects.get(name="zebra-below")
-    for one in (team, below):
+    third = create_team(zebra, "zebra-third", parent=team)
+    for one in (team, below, third):
         Budget.objects.create(team=one, since=clock.now().date(), chip_hours=1000)
     requests = [
         matrix.apis["maintainer"]
@@ -303,6 +308,10 @@ def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
             (team, {"chip_type": "H100-80GB", "guaranteed_milli": 2000}),
             (below, {"chip_type": "H100-80GB"}),
         )
+    ]
+    budgets = [
+        matrix.apis["maintainer"].post("/quota-requests", {**MONEY, "team": one.public_id}).json()["id"]
+        for one in (team, below)
     ]
     JobPolicy.objects.create(organization=zebra, team=team)
     JobPolicy.objects.create(organization=zebra)
@@ -326,14 +335,15 @@ def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
     own = Token.objects.get(user=matrix.users["member"]).public_id
     return {"number": "0", "account": account, "account_token": token, "recording": str(recording.pk), "token": own,
             "trust": trust, "request": requests[0], "request_below": requests[1], "hook": hook,
-            "message": message}  # fmt: skip
+            "message": message, "third": third.public_id, "budget": budgets[0], "budget_below": budgets[1]}  # fmt: skip
 
 
 def test_every_endpoint_answers_each_role_as_written(matrix: Matrix) -> None:
     wrong = []
     for method, path, body, expected in ENDPOINTS:
         url = "/" + path.format(**matrix.ids)
-        body = {**body, "team": matrix.ids["team"]} if body is ASKED else body
+        if body in (ASKED, MONEY):
+            body = {**body, "team": body["team"].format(**matrix.ids)}
         right = dict(zip(ACTORS, expected.split(), strict=True))
         got = {actor: _tried(matrix, actor, method, url, body) for actor in ACTORS}
         wrong += [(method, path, who, got[who], right[who]) for who in ACTORS if got[who] != right[who]]

@@ -9,7 +9,7 @@ from django.test import Client as Browser
 
 from flexai.common import clock
 from flexai.jobs.models import Attempt
-from flexai.tenancy.models import AuditEntry, Quota, QuotaRequest, User
+from flexai.tenancy.models import AuditEntry, Budget, Quota, QuotaRequest, User
 from flexai.tenancy.quota_requests import ask
 from tests.server.scheduling.world import World
 from tests.support.tenants import Role, add_member, principal_for_user
@@ -113,3 +113,24 @@ def test_a_grant_that_breaks_f1_is_refused_and_shows_no_effect(
 @pytest.mark.parametrize("pk", ["0", "x", "9" * 30])
 def test_a_request_that_is_not_there_is_not_found(browser: Browser, pk: str) -> None:
     assert browser.get(f"/console/tenancy/quotarequest/{pk}/change/").status_code == 404
+
+
+def test_more_budget_shows_who_may_start_and_is_granted(world: World, browser: Browser) -> None:
+    add_member(world.organization, world.user, Role.MAINTAINER)
+    today = clock.now().date()
+    Budget.objects.create(team=world.team, since=today, chip_hours=0, is_spent=True)
+    given = {"kind": "budget", "chip_hours": 100, "reason": "why"}
+    row = ask(principal_for_user(world.user), world.team, given, cell_id=world.cell.pk, today=today)
+    shown = browser.get(path_of(row)).content.decode()
+    assert "0 chip-hours a month; spent 0 chip-hours" in shown
+    form = {"chip_hours": "50", "money": "2.5", "answer": ""}
+    effect = browser.post(path_of(row), {**form, "check": "1"})
+    assert [moved.what for moved in effect.context["impact"].gainers] == ["starts"], (
+        "the limit lets one start"
+    )
+    assert Budget.objects.get().chip_hours == 0
+    done = browser.post(path_of(row), {**form, "approve": "1"}, follow=True)
+    assert f"{row.public_id} is approved." in done.content.decode()
+    budget = Budget.objects.get()
+    assert (budget.chip_hours, budget.money_micro) == (50, 2_500_000)
+    assert "50 chip-hours and 2.50 EUR" in browser.get(path_of(row)).content.decode()

@@ -26,6 +26,8 @@ const EVENTS: WebhookEvent[] = [
   "job.idle",
   "budget.warned",
   "budget.reached",
+  "quota_request.approved",
+  "quota_request.declined",
 ];
 const ENDS: WebhookEvent[] = ["job.succeeded", "job.failed", "job.cancelled", "job.timed_out"];
 

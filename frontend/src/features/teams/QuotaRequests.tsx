@@ -3,29 +3,36 @@
 import { Button, Group } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
-import type { TFunction } from "i18next";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api, body } from "../../api/client";
 import { asProblem } from "../../api/problem";
 import type { QuotaRequest, Team } from "../../api/types";
-import { milli } from "../../ui/format";
 import { TypedConfirm } from "../../ui/TypedConfirm";
-import { AskQuota } from "./AskQuota";
+import { AskBudget, AskQuota } from "./AskQuota";
+import { ASKERS, words } from "./answers";
 import classes from "./TeamsPage.module.css";
 
 /** Beside those that wait for an answer, so many of the latest. */
 const DECIDED_SHOWN = 3;
-const ASKERS: ReadonlySet<string> = new Set(["maintainer", "owner"]);
 
 export function QuotaRequests({ team, requests }: { team: Team; requests: QuotaRequest[] }) {
   const { t } = useTranslation();
   const refresh = useRefresh();
-  const [asks, setAsks] = useState(false);
+  const [asks, setAsks] = useState<"quota" | "budget" | null>(null);
   const open = requests.filter((one) => one.state === "open");
   const decided = requests.filter((one) => one.state !== "open").slice(0, DECIDED_SHOWN);
   const mayAsk = ASKERS.has(team.role);
   if (!mayAsk && requests.length === 0) return null;
+  const asking = {
+    team,
+    close: () => setAsks(null),
+    done: () => {
+      setAsks(null);
+      notifications.show({ message: t("quota.asked") });
+      void refresh();
+    },
+  };
   return (
     <div className={classes.requests}>
       {requests.length > 0 && (
@@ -36,21 +43,19 @@ export function QuotaRequests({ team, requests }: { team: Team; requests: QuotaR
         </ul>
       )}
       {mayAsk && (
-        <Button size="compact-sm" variant="default" onClick={() => setAsks(true)}>
-          {t("quota.ask")}
-        </Button>
+        <Group gap={8}>
+          <Button size="compact-sm" variant="default" onClick={() => setAsks("quota")}>
+            {t("quota.ask")}
+          </Button>
+          {team.budget && (
+            <Button size="compact-sm" variant="default" onClick={() => setAsks("budget")}>
+              {t("quota.askBudget")}
+            </Button>
+          )}
+        </Group>
       )}
-      {asks && (
-        <AskQuota
-          team={team}
-          close={() => setAsks(false)}
-          done={() => {
-            setAsks(false);
-            notifications.show({ message: t("quota.asked") });
-            void refresh();
-          }}
-        />
-      )}
+      {asks === "quota" && <AskQuota {...asking} />}
+      {asks === "budget" && team.budget && <AskBudget {...asking} budget={team.budget} />}
     </div>
   );
 }
@@ -83,7 +88,7 @@ function Request({ request }: { request: QuotaRequest }) {
   return (
     <li>
       <div>
-        <b>{request.chip_type}</b> {words(t, request)}
+        <b>{request.chip_type ?? t("quota.budget")}</b> {words(t, request)}
         <small className="quiet">
           {t(`quota.state.${request.state}`, { by: request.decided_by ?? "" })} · {request.asked_by}:{" "}
           {request.reason}
@@ -110,14 +115,6 @@ function Request({ request }: { request: QuotaRequest }) {
       )}
     </li>
   );
-}
-
-/** What is granted, or asked for, in chips. */
-function words(t: TFunction, { granted, asked, until }: QuotaRequest): string {
-  const figures = granted ?? asked;
-  const limit = figures.limit_milli === null ? t("quota.noLimit") : milli(figures.limit_milli);
-  const amounts = t("quota.figures", { guaranteed: milli(figures.guaranteed_milli), limit });
-  return until ? t("quota.figuresUntil", { amounts, until }) : amounts;
 }
 
 function useRefresh() {

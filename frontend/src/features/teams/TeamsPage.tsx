@@ -9,7 +9,7 @@ import { usePolling } from "../../api/live";
 import { useMe } from "../../api/session";
 import type { QuotaRequest, Team } from "../../api/types";
 import { Empty, Failed, Loading } from "../../ui/Faces";
-import { figure } from "../../ui/format";
+import { figure, MICRO } from "../../ui/format";
 import { TextLink } from "../../ui/links";
 import { PageHead, Panel } from "../../ui/Panel";
 import { QuotaBar, QuotaLegend } from "../../ui/QuotaBar";
@@ -110,7 +110,6 @@ function TeamPanel({ team, requests }: { team: Team; requests: QuotaRequest[] })
 }
 
 const HOUR_MS = 3_600_000;
-const MICRO = 1_000_000;
 
 /** How much of its budget the team and those below it have spent, in whichever of hours and money it is. */
 function budgetLine(t: TFunction, budget: NonNullable<Team["budget"]>) {

@@ -1,9 +1,10 @@
-"""Shapes of requests for more quota."""
+"""Shapes of requests for more quota or budget."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
 from flexai.api.schemas.common import InstantOrNullField, integer
@@ -11,15 +12,32 @@ from flexai.tenancy.models import QuotaRequest
 from flexai.tenancy.quota_requests import MAX_REASON
 
 STATES = [(state.value, state.value) for state in QuotaRequest.State]
+KINDS = [(kind.value, kind.value) for kind in QuotaRequest.Kind]
 ACTIONS = [(word, word) for word in ("withdraw", "approve", "decline")]
 
 
-class FiguresSerializer(serializers.Serializer[Any]):
+class QuotaFiguresSerializer(serializers.Serializer[Any]):
     """What a team has of the type, in milli-chips."""
 
     guaranteed_milli = integer()
     limit_milli = integer("Null: no limit.", allow_null=True)
     over_quota_weight = integer()
+
+
+class BudgetFiguresSerializer(serializers.Serializer[Any]):
+    """What a team may spend in its budget's period."""
+
+    chip_hours = integer("Null: money alone bounds it.", allow_null=True)
+    money_micro = integer("Millionths of the currency; null: chip-hours alone bound it.", allow_null=True)
+
+
+@extend_schema_field(
+    PolymorphicProxySerializer(
+        "Figures", [QuotaFiguresSerializer, BudgetFiguresSerializer], resource_type_field_name=None
+    )
+)
+class FiguresField(serializers.JSONField):
+    """Of a quota or of a budget."""
 
 
 class QuotaRequestTeamSerializer(serializers.Serializer[Any]):
@@ -30,20 +48,21 @@ class QuotaRequestTeamSerializer(serializers.Serializer[Any]):
 
 
 class QuotaRequestSerializer(serializers.Serializer[Any]):
-    """A team asks for more of one chip type."""
+    """A team asks for more of one chip type, or for more budget."""
 
     id = serializers.CharField()
+    kind = serializers.ChoiceField(KINDS)
     team = QuotaRequestTeamSerializer()
-    cell = serializers.CharField()
-    chip_type = serializers.CharField()
-    asked = FiguresSerializer()
+    cell = serializers.CharField(allow_null=True, help_text="Null of a budget.")
+    chip_type = serializers.CharField(allow_null=True, help_text="Null of a budget.")
+    asked = FiguresField(help_text="Of the kind that the request is of.")
     until = serializers.DateField(allow_null=True, help_text="The last day, in UTC; null: for good.")
     reason = serializers.CharField()
     state = serializers.ChoiceField(STATES, help_text="ended: it was granted for a time, and that is over.")
     asked_by = serializers.CharField()
     asked_at = serializers.DateTimeField()
-    granted = FiguresSerializer(allow_null=True)
-    before = FiguresSerializer(
+    granted = FiguresField(allow_null=True)
+    before = FiguresField(
         allow_null=True,
         help_text="What the team has again when the time is over; null: no quota of the type.",
     )
@@ -67,11 +86,18 @@ class NewQuotaRequestSerializer(serializers.Serializer[Any]):
     """What the team would have: whole figures, not how much more. What is left out stays."""
 
     team = serializers.CharField(max_length=63, help_text="Name or id.")
-    cell = serializers.CharField(max_length=63, required=False, help_text="Name; the first when left out.")
-    chip_type = serializers.CharField(max_length=64)
+    kind = serializers.ChoiceField(KINDS, required=False, help_text="quota when left out.")
+    cell = serializers.CharField(
+        max_length=63, required=False, help_text="Of a quota: its name; the first when left out."
+    )
+    chip_type = serializers.CharField(max_length=64, required=False, help_text="Of a quota: needed.")
     guaranteed_milli = integer(required=False, min_value=0)
     limit_milli = integer("Null: no limit.", required=False, allow_null=True, min_value=0)
     over_quota_weight = integer(required=False, min_value=0, max_value=1_000_000)
+    chip_hours = integer("Of a budget.", required=False, allow_null=True, min_value=0)
+    money_micro = integer(
+        "Of a budget: millionths of the currency.", required=False, allow_null=True, min_value=0
+    )
     until = serializers.DateField(
         required=False, allow_null=True, help_text="The last day, in UTC; for good when left out."
     )
@@ -84,6 +110,10 @@ class ApprovalSerializer(serializers.Serializer[Any]):
     guaranteed_milli = integer(required=False, min_value=0)
     limit_milli = integer("Null: no limit.", required=False, allow_null=True, min_value=0)
     over_quota_weight = integer(required=False, min_value=0, max_value=1_000_000)
+    chip_hours = integer("Of a budget.", required=False, allow_null=True, min_value=0)
+    money_micro = integer(
+        "Of a budget: millionths of the currency.", required=False, allow_null=True, min_value=0
+    )
     answer = serializers.CharField(required=False, allow_blank=True, max_length=MAX_REASON)
 
 

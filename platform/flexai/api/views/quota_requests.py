@@ -1,4 +1,4 @@
-"""Requests for more quota: asking, withdrawing, deciding."""
+"""Requests for more quota or budget: asking, withdrawing, deciding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from flexai.cluster.models import Cell
 from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput
 from flexai.jobs.presenting import stamp
-from flexai.tenancy import quota_requests
+from flexai.notifications.answers import approve, decline
+from flexai.tenancy import askable, quota_requests
 from flexai.tenancy.models import QuotaRequest
 from flexai.tenancy.principals import Principal, visible_teams
 
@@ -58,11 +59,13 @@ class QuotaRequestsView(View):
         responses=answers(shapes.QuotaRequestSerializer, 201),
     )
     def post(self, request: Request) -> Response:
-        """Ask for more of a chip type for a team. Maintainers and owners; whoever may set the team's quotas decides."""
+        """Ask for more of a chip type for a team, or for more budget. Maintainers and owners; whoever may set it
+        decides."""
         principal, body = principal_of(request), body_of(request)
         only_known(body, set(shapes.NewQuotaRequestSerializer().fields))
         team = _team(principal, text_in(body, "team", most=63))
-        made = quota_requests.ask(principal, team, body, cell_id=_cell(body).pk, today=clock.now().date())
+        today = clock.now().date()
+        made = quota_requests.ask(principal, team, body, cell_id=_cell(body).pk, today=today)
         return Response(_shown(principal, made), status=201)
 
 
@@ -92,12 +95,12 @@ class ApproveView(View):
         responses=answers(shapes.QuotaRequestSerializer),
     )
     def post(self, request: Request, id: str) -> Response:
-        """The team has it from now on, or the figures given here. Operators; owners for a team below another, out of
-        what that one is promised."""
+        """The team has it from now on, or the figures given here. Operators; owners for a team below another, a quota
+        out of what that one is promised."""
         principal, body = principal_of(request), body_of(request)
         only_known(body, set(shapes.ApprovalSerializer().fields))
-        given: dict[str, Any] = {name: body[name] for name in quota_requests.FIGURES if name in body}
-        done = quota_requests.approve(principal, id, given, answer=body.get("answer", ""))
+        given: dict[str, Any] = {name: body[name] for name in askable.FIGURES if name in body}
+        done = approve(principal, id, given, answer=body.get("answer", ""))
         return Response(_shown(principal, done))
 
 
@@ -111,10 +114,10 @@ class DeclineView(View):
         responses=answers(shapes.QuotaRequestSerializer),
     )
     def post(self, request: Request, id: str) -> Response:
-        """The quota stays as it is, and why. Whoever could approve it."""
+        """It stays as it is, and why. Whoever could approve it."""
         principal, body = principal_of(request), body_of(request)
         only_known(body, {"reason"})
-        return Response(_shown(principal, quota_requests.decline(principal, id, body.get("reason"))))
+        return Response(_shown(principal, decline(principal, id, body.get("reason"))))
 
 
 def _team(principal: Principal, name: str) -> Any:
@@ -152,9 +155,10 @@ def _shown(principal: Principal, row: QuotaRequest) -> dict[str, Any]:
     takes_back = ["withdraw"] if is_open and quota_requests.may_withdraw(principal, row) else []
     return {
         "id": row.public_id,
+        "kind": row.kind,
         "team": {"id": row.team.public_id, "name": row.team.name},
-        "cell": row.cell.name,
-        "chip_type": row.chip_type,
+        "cell": row.cell.name if row.cell is not None else None,
+        "chip_type": row.chip_type or None,
         "asked": _figures(row.asked),
         "until": row.until.isoformat() if row.until is not None else None,
         "reason": row.reason,
@@ -172,4 +176,4 @@ def _shown(principal: Principal, row: QuotaRequest) -> dict[str, Any]:
 
 
 def _figures(line: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if line is None else {name: line[name] for name in quota_requests.FIGURES}
+    return None if line is None else {name: line[name] for name in askable.FIGURES if name in line}

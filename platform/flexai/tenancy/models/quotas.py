@@ -39,8 +39,13 @@ class Quota(models.Model):
 
 
 class QuotaRequest(models.Model):
-    """A team asks for more of one chip type in one cell, and what became of it (`tenancy.quota_requests`). Lines are as
-    they are set: chip_type, guaranteed_milli, limit_milli, over_quota_weight."""
+    """A team asks for more of one chip type in one cell, or for more budget, and what became of it
+    (`tenancy.quota_requests`). Figures are as they are set: of a quota chip_type, guaranteed_milli, limit_milli,
+    over_quota_weight; of a budget chip_hours, money_micro."""
+
+    class Kind(models.TextChoices):
+        QUOTA = "quota"
+        BUDGET = "budget"
 
     class State(models.TextChoices):
         OPEN = "open"
@@ -54,8 +59,10 @@ class QuotaRequest(models.Model):
     public_id = models.CharField(max_length=32, unique=True, default=_request_id, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="quota_requests")
     team = models.ForeignKey(Team, models.CASCADE, related_name="quota_requests")
-    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+")
-    chip_type = models.CharField(max_length=64)
+    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.QUOTA.value)
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, null=True, related_name="+")
+    """None, and no chip type: a budget is of neither."""
+    chip_type = models.CharField(max_length=64, blank=True)
     asked = models.JSONField()
     until = models.DateField(null=True)
     """The last day (UTC) on which it is to hold; None for good."""
@@ -65,7 +72,7 @@ class QuotaRequest(models.Model):
     asked_at = models.DateTimeField()
     granted = models.JSONField(null=True)
     before = models.JSONField(null=True)
-    """What the team has again when the time is over; None for no line."""
+    """What the team has again when the time is over; None for no quota of the type."""
     decided_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
     decided_at = models.DateTimeField(null=True)
     answer = models.TextField(default="")
@@ -79,7 +86,16 @@ class QuotaRequest(models.Model):
                 fields=["team", "cell", "chip_type"],
                 condition=Q(state="open"),
                 name="one_open_request_per_type",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["team"],
+                condition=Q(state="open", kind="budget"),
+                name="one_open_request_for_a_budget",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="quota", cell__isnull=False) | Q(kind="budget", cell=None, chip_type=""),
+                name="quota_request_of_one_kind",
+            ),
         ]
         indexes = [
             models.Index(
