@@ -20,6 +20,7 @@ export type Node = Schemas["Node"];
 export type Cluster = Schemas["Cluster"];
 export type Schedule = Schemas["Schedule"];
 export type Quota = Schemas["Quota"];
+export type BrowserSession = Schemas["BrowserSession"];
 export type NewQuotaRequest = Schemas["NewQuotaRequestRequest"];
 export type QuotaRequest = Schemas["QuotaRequest"];
 export type Team = Schemas["Team"];

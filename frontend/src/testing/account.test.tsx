@@ -39,6 +39,28 @@ test("a second factor is switched off with the password and a code", async () =>
   expect(world.factor).toBe("none");
 });
 
+test("browsers that are signed in are listed, and others are signed out", async () => {
+  const world = new World();
+  const at = new Date().toISOString();
+  const common = { began_at: at, used_at: at, expires_at: at };
+  world.sessions = [
+    { id: "session-1", address: "10.0.0.1", browser: "Firefox on Linux", is_this: true, ...common },
+    { id: "session-2", address: "10.0.0.2", browser: "Safari on iPhone", is_this: false, ...common },
+    { id: "session-3", address: "10.0.0.3", browser: "", is_this: false, ...common },
+  ];
+  showPage("/account", world);
+  const own = (await screen.findByText("Firefox on Linux")).closest("tr")!;
+  expect(own.textContent).toContain("This browser");
+  expect(within(own).queryByRole("button")).toBeNull();
+  await userEvent.click(screen.getByRole("button", { name: "Sign out Safari on iPhone" }));
+  await userEvent.click(within(await screen.findByRole("dialog")).getByRole("button", { name: "Sign out" }));
+  await waitFor(() => expect(screen.queryByText("Safari on iPhone")).toBeNull());
+  await userEvent.click(screen.getByRole("button", { name: "Sign out all others" }));
+  await userEvent.click(within(await screen.findByRole("dialog")).getByRole("button", { name: "Sign out" }));
+  await waitFor(() => expect(screen.queryByText("Unknown browser")).toBeNull());
+  expect(screen.queryByRole("button", { name: "Sign out all others" })).toBeNull();
+});
+
 test("tokens are listed without those revoked, made with a secret shown once, and revoked", async () => {
   const world = new World();
   world.tokens = [aToken("laptop"), { ...aToken("gone"), revoked_at: new Date().toISOString() }];

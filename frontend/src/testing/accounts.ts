@@ -7,6 +7,7 @@ import type { World } from "./world";
 export async function ofAccount(world: World, request: Request, path: string): Promise<Response | null> {
   if (path === "/announcements") return json({ items: world.announcements });
   if (path.startsWith("/me/second-factor")) return factor(world, request, path);
+  if (path.startsWith("/me/sessions")) return sessions(world, request, path);
   if (path.startsWith("/tokens")) return tokens(world, request, path);
   if (path.startsWith("/sign-ins")) return signIn(world, request, path);
   if (path.startsWith("/trust-rules")) return trust(world, request, path);
@@ -33,6 +34,13 @@ async function factor(world: World, request: Request, path: string): Promise<Res
   }
   world.factor = "begun";
   return json({ secret: "JBSWY3DPEHPK3PXP", uri: "otpauth://totp/Flexai:ana?secret=JBSWY3DPEHPK3PXP" }, 201);
+}
+
+function sessions(world: World, request: Request, path: string): Response {
+  if (request.method === "DELETE")
+    world.sessions = world.sessions.filter((one) => !path.endsWith(`/${one.id}`));
+  if (request.method === "POST") world.sessions = world.sessions.filter((one) => one.is_this);
+  return request.method === "DELETE" ? json(null, 204) : json({ items: world.sessions });
 }
 
 async function tokens(world: World, request: Request, path: string): Promise<Response> {

@@ -3,6 +3,7 @@
 import type {
   Action,
   Announcement,
+  BrowserSession,
   Chip,
   Cluster,
   Explanation,
@@ -81,6 +82,7 @@ export class World {
   provider: string | null = null;
   announcements: Announcement[] = [];
   tokens: Token[] = [];
+  sessions: BrowserSession[] = [];
   rules: TrustRule[] = [];
   webhooks: Webhook[] = [];
   /** Whether there is a second factor, or one that was begun. */

@@ -118,7 +118,6 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.postgres",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
@@ -206,6 +205,7 @@ SECURE = _flag("FLEXAI_SECURE")
 """Behind TLS: cookies only over https, HSTS."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SESSION_COOKIE_HTTPONLY = True
+SESSION_ENGINE = "flexai.tenancy.browser_sessions"
 SESSION_COOKIE_NAME = "flexai_session"
 CSRF_COOKIE_NAME = "flexai_csrf"
 CSRF_FAILURE_VIEW = "flexai.api.problems.csrf_failure"

@@ -36,6 +36,8 @@ ENROLMENT_DAYS = 7
 """Used-up and expired enrolment tokens."""
 IDENTITY_DAYS = 7
 """Tokens that identities were exchanged for, after their end, and which identities were used, after theirs."""
+SESSION_DAYS = 1
+"""After they were over."""
 DELIVERY_DAYS = 30
 """What was told by webhook and mail, or given up."""
 ROWS_AT_ONCE = 5_000
@@ -126,6 +128,12 @@ class Rule:
 
 
 RULES = (
+    Rule(
+        "sessions of browsers",
+        SESSION_DAYS,
+        "DELETE FROM tenancy_browsersession WHERE session_key IN (SELECT session_key FROM tenancy_browsersession "
+        "WHERE expire_date < %s LIMIT %s)",
+    ),
     Rule(
         "log pieces",
         LOG_DAYS,

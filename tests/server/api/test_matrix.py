@@ -25,6 +25,7 @@ from flexai.scheduling.models import Recording
 from flexai.tenancy.models import (
     Announcement,
     AuditEntry,
+    BrowserSession,
     Budget,
     JobPolicy,
     Organization,
@@ -90,6 +91,9 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("post", "agents/outputs/{job}/end", {}, "401 401 401 401 401 401 401 401"),
     ("get", "me", None, EVERYBODY),
     ("put", "me/organization", {"organization": "zebra"}, "401 409 409 409 409 409 409 409"),
+    ("get", "me/sessions", None, EVERYBODY),
+    ("delete", "me/sessions/{session}", None, "401 404 ok 404 404 404 404 404"),
+    ("post", "me/sessions/end-others", None, EVERYBODY),
     ("get", "me/second-factor", None, EVERYBODY),
     ("post", "me/second-factor", {"password": "wrong"}, "401 401 401 401 401 401 401 401"),
     ("post", "me/second-factor/confirm", {"code": "123456"}, "401 409 409 409 409 409 409 409"),
@@ -333,9 +337,12 @@ def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
         cell_id=1, first_at=clock.now(), last_at=clock.now(), cycles=1, size=1, data=b"x"
     )
     own = Token.objects.get(user=matrix.users["member"]).public_id
+    Browser().force_login(matrix.users["member"])
+    session = BrowserSession.objects.get().public_id
     return {"number": "0", "account": account, "account_token": token, "recording": str(recording.pk), "token": own,
             "trust": trust, "request": requests[0], "request_below": requests[1], "hook": hook,
-            "message": message, "third": third.public_id, "budget": budgets[0], "budget_below": budgets[1]}  # fmt: skip
+            "message": message, "third": third.public_id, "budget": budgets[0], "budget_below": budgets[1],
+            "session": session}  # fmt: skip
 
 
 def test_every_endpoint_answers_each_role_as_written(matrix: Matrix) -> None:

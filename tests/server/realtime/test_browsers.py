@@ -8,12 +8,12 @@ import time
 
 import pytest
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from flexai.common.broker import valkey
 from flexai.common.events import Hint, publish_on_commit
 from flexai.jobs.reports import take_reports
+from flexai.tenancy.browser_sessions import SessionStore
 from flexai.tenancy.models import Membership, TeamMember, Token, User
 from flexai.tenancy.tokens import create_token
 from node_agent import protocol

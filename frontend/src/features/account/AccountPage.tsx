@@ -5,6 +5,7 @@ import { useMe } from "../../api/session";
 import { PageHead } from "../../ui/Panel";
 import classes from "./AccountPage.module.css";
 import { SecondFactor } from "./SecondFactor";
+import { Sessions } from "./Sessions";
 import { Tokens } from "./Tokens";
 
 export function AccountPage() {
@@ -16,6 +17,7 @@ export function AccountPage() {
       <PageHead title={t("account.title")} sub={who} />
       <div className={classes.column}>
         <SecondFactor />
+        <Sessions />
         <Tokens />
       </div>
     </>

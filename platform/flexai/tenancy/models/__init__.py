@@ -5,11 +5,13 @@ Chip types are plain names (`cluster.ChipType.name`): a quota may be set before 
 Names that begin with an underscore stand here for the migrations.
 """
 
+from flexai.tenancy.models.access import BrowserSession as BrowserSession
 from flexai.tenancy.models.access import SignInRequest as SignInRequest
 from flexai.tenancy.models.access import Token as Token
 from flexai.tenancy.models.access import TrustRule as TrustRule
 from flexai.tenancy.models.access import UsedIdentity as UsedIdentity
 from flexai.tenancy.models.access import _rule_id as _rule_id
+from flexai.tenancy.models.access import _session_id as _session_id
 from flexai.tenancy.models.access import _token_id as _token_id
 from flexai.tenancy.models.people import ROLES as ROLES
 from flexai.tenancy.models.people import Identity as Identity

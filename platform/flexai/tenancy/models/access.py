@@ -1,8 +1,13 @@
-"""How a program or a terminal signs in."""
+"""How a program, a terminal or a browser signs in."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.conf import settings
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
+from django.utils.module_loading import import_string
 
 from flexai.common.ids import new_id
 from flexai.tenancy.models.people import Organization, ServiceAccount, Team, User
@@ -89,3 +94,33 @@ class SignInRequest(models.Model):
     decided_at = models.DateTimeField(null=True)
     given_at = models.DateTimeField(null=True)
     """When the terminal fetched its token: once."""
+
+
+def _session_id() -> str:
+    return new_id("session")
+
+
+class BrowserSession(AbstractBaseSession):
+    """A browser that is signed in, or was not yet (`tenancy.browser_sessions`). Its key is the cookie's and is told to
+    nobody; people name it by the public id."""
+
+    public_id = models.CharField(max_length=32, unique=True, default=_session_id, editable=False)
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="browser_sessions")
+    address = models.CharField(max_length=45, blank=True)
+    """From which it was used last."""
+    agent = models.CharField(max_length=300, blank=True)
+    """As the browser named itself when it signed in."""
+    began_at = models.DateTimeField(auto_now_add=True)
+    used_at = models.DateTimeField(auto_now_add=True)
+    """To the minute."""
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """A session that is there keeps its id, and where and when it was used."""
+        if kwargs.get("force_update"):
+            kwargs["update_fields"] = ["session_data", "expire_date", "user", "agent"]
+        super().save(*args, **kwargs)
+
+    @classmethod
+    def get_session_store_class(cls) -> Any:
+        """What reads and writes it."""
+        return import_string(f"{settings.SESSION_ENGINE}.SessionStore")
