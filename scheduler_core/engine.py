@@ -327,14 +327,15 @@ class Scheduler:
         """A verdict for every class with somebody left, the earliest first (X1)."""
         self._started = len(units)
         self._backfill.step_aside()
-        for cohort in self._waiting.cohorts():
-            self._placer.note_asked(cohort.kind)
-        self._placer.count_nodes()
         verdicts: list[Verdict] = []
         settled: dict[JobClass, set[Id]] = {}
         for job in units.keys() | pending.keys() | living:
             if job in self._waiting.jobs:
                 settled.setdefault(self._waiting.kind_of(job), set()).add(job)
+        if sum(map(len, settled.values())) < len(self._waiting.jobs):
+            for cohort in self._waiting.cohorts():
+                self._placer.note_asked(cohort.kind)
+            self._placer.count_nodes()
         for cohort in self._waiting.cohorts():
             if (of_class := settled.get(cohort.kind)) is None:
                 left = tuple(cohort.jobs)

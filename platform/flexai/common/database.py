@@ -5,7 +5,7 @@ Django binds parameters on the client and prepares nothing. The hot paths bind o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ import psycopg
 from django.db import connection
 
 Cursor: TypeAlias = psycopg.Cursor[tuple[Any, ...]]
+Send: TypeAlias = Callable[[str, Mapping[str, Any]], Cursor]
 
 
 @contextmanager
@@ -24,6 +25,19 @@ def prepared_cursor() -> Iterator[Cursor]:
     raw.prepare_threshold = 1
     with psycopg.Cursor(raw) as cursor:
         yield cursor
+
+
+@contextmanager
+def at_once(cursor: Cursor) -> Iterator[Send]:
+    """Statements that are sent without waiting for each other's answers, and done in their order: one round trip. What
+    they answered is read after the block, which raises the first one's error; those after it are not done then."""
+    raw = cursor.connection
+
+    def send(statement: str, parameters: Mapping[str, Any]) -> Cursor:
+        return psycopg.Cursor(raw).execute(statement, parameters)
+
+    with raw.pipeline():
+        yield send
 
 
 def as_rows(rows: Sequence[object]) -> str:

@@ -9,13 +9,14 @@ counts fewer rows than it asked for takes everything back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from flexai.common.database import Cursor, as_columns, as_numbers, as_rows, as_texts
+from flexai.common.database import Cursor, as_columns, as_numbers, as_rows, as_texts, at_once
 from flexai.common.ids import new_ids
 from scheduler_core.decision import Unit
 from scheduler_core.slices import charge, host_cpu_claim
@@ -51,6 +52,14 @@ class LockedChip(NamedTuple):
     memory: int
 
 
+class Numbers(NamedTuple):
+    """Primary keys of an attempt to come and of its replicas. Known beforehand, so that no statement has to join what
+    it inserts: a plan made for one start would do that by comparing each with each."""
+
+    attempt: int
+    replicas: list[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Locked:
     """The rows that units touch, locked until the transaction ends; only those that can take new work."""
@@ -60,6 +69,8 @@ class Locked:
     chips: dict[int, LockedChip]
     payers: dict[int, tuple[int, ...]]
     """Of each team: itself and every team above it."""
+    numbers: dict[int, Numbers]
+    """Of each job that is to start."""
 
     def holds(self, unit: Unit) -> bool:
         """Whether job, nodes and chips are still what the decision saw. Capacity and limits are `claim`'s to
@@ -95,22 +106,33 @@ def lock(cursor: Cursor, cell_id: int, units: Sequence[Unit]) -> Locked:
     """Every row that `claim` will change is locked, in the common order; rows that cannot take work are left
     out."""
     places = [place for unit in units for place in unit.start.placements]
-    cell = {"cell": cell_id}
-    wanted_jobs, wanted_nodes = {unit.start.job for unit in units}, {place.node for place in places}
-    jobs = cursor.execute(_LOCK_JOBS, {"ids": as_numbers(sorted(wanted_jobs)), **cell}).fetchall()
-    nodes = cursor.execute(_LOCK_NODES, {"ids": as_numbers(sorted(wanted_nodes)), **cell}).fetchall()
-    chips: list[tuple[Any, ...]] = []
-    wanted_chips = {share.chip for place in places for share in place.chips}
-    if wanted_chips:
-        chips = cursor.execute(_LOCK_CHIPS, {"ids": as_numbers(sorted(wanted_chips)), **cell}).fetchall()
+    wanted: dict[str, Any] = {
+        "cell": cell_id,
+        "jobs": as_numbers(sorted({unit.start.job for unit in units})),
+        "nodes": as_numbers(sorted({place.node for place in places})),
+        "chips": as_numbers(sorted({share.chip for place in places for share in place.chips})),
+        "attempts": len(units),
+        "replicas": len(places),
+    }
+    with at_once(cursor) as send:
+        jobs = send(_LOCK_JOBS, wanted)
+        nodes = send(_LOCK_NODES, wanted)
+        chips = send(_LOCK_CHIPS, wanted)
+        payers = send(_PAYERS, wanted)
+        uses = send(_LOCK_USE, wanted)
+        numbers = send(_NUMBERS, wanted)
     locked = Locked(
         jobs={row[0]: LockedJob._make(row[1:]) for row in jobs},
         nodes={row[0]: LockedNode._make(row[1:]) for row in nodes},
         chips={row[0]: LockedChip._make(row[1:]) for row in chips},
-        payers={},
+        payers={base: tuple(line) for base, line in payers},
+        numbers=_numbered(units, numbers.fetchone()),
     )
-    if chips:
-        _lock_use(cursor, cell_id, [unit for unit in units if locked.holds(unit)], locked)
+    missing = _uses_of(units, locked) - set(uses)
+    if missing:
+        rows = [{"team": team, "type": kind} for team, kind in sorted(missing)]
+        cursor.execute(_MAKE_USE, {"needed": as_rows(rows), "cell": cell_id})
+        cursor.execute(_LOCK_USE, wanted)
     return locked
 
 
@@ -120,10 +142,15 @@ def claim(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, n
     Raises `DoesNotHold`, or an IntegrityError, when they do not hold together; then the caller rolls back.
     """
     placed = [_placed(unit, locked) for unit in units]
-    claims = _claims(cursor, placed, locked)
-    row = cursor.execute(_CLAIM, {"now": now, **claims.columns()}).fetchone()
+    claims = _claims(placed, locked)
+    taken = claims.taken(cell_id)
+    with at_once(cursor) as send:
+        jobs = send(_CLAIM, {"now": now, **claims.columns()})
+        done = [(what, rows, send(statement, rows_as)) for what, rows, statement, rows_as in taken]
+    row = jobs.fetchone()
     _expect("jobs", len(units), row[0] if row else 0)
-    _take(cursor, cell_id, claims)
+    for what, rows, answer in done:
+        _expect(what, rows, answer.rowcount)
     return placed
 
 
@@ -133,9 +160,7 @@ class _Claims:
 
     starts: list[Placed]
     """By job, as rows are locked."""
-    attempts: list[int]
-    """Primary keys of the attempts to come, of replicas likewise. Known beforehand, so that no statement has to join
-    what it inserts: a plan made for one start would do that by comparing each with each."""
+    attempts: list[int] = field(default_factory=list)
     replicas: list[tuple[int, ...]] = field(default_factory=list)
     shares: list[tuple[int, ...]] = field(default_factory=list)
     cpu: Counter[int] = field(default_factory=Counter)
@@ -158,20 +183,30 @@ class _Claims:
             **as_columns(self.shares, "s_attempt s_replica s_chip s_milli s_memory s_charge s_cpu"),
         }
 
+    def taken(self, cell_id: int) -> Iterator[tuple[str, int, str, dict[str, Any]]]:
+        """How the counters of nodes, chips and team use move: of what, how many rows, by which statement, with what."""
+        nodes = [(node, self.cpu[node], self.memory[node]) for node in sorted(self.cpu)]
+        yield "nodes", len(nodes), _TAKE_NODES, dict(as_columns(nodes, "node cpu memory"))
+        if self.milli:
+            chips = [(chip, self.milli[chip], self.chip_memory[chip]) for chip in sorted(self.milli)]
+            yield "chips", len(chips), _TAKE_CHIPS, dict(as_columns(chips, "chip milli memory"))
+        if self.use:
+            uses = [
+                {"team": team, "type": kind, "milli": milli}
+                for (team, kind), milli in sorted(self.use.items())
+            ]
+            yield "team limits", len(uses), _TAKE_USE, {"taken": as_rows(uses), "cell": cell_id}
 
-def _claims(cursor: Cursor, placed: Sequence[Placed], locked: Locked) -> _Claims:
-    starts = sorted(placed, key=attrgetter("unit.start.job"))
-    replicas = sum(len(one.unit.start.placements) for one in starts)
-    row = cursor.execute(_NUMBERS, {"attempts": len(starts), "replicas": replicas}).fetchone()
-    if row is None:
-        raise RuntimeError("no numbers were given")
-    claims = _Claims(starts, row[0])
-    numbers = iter(row[1])
+
+def _claims(placed: Sequence[Placed], locked: Locked) -> _Claims:
+    claims = _Claims(sorted(placed, key=attrgetter("unit.start.job")))
     charged = Counter[tuple[int, str]]()
-    for one, attempt in zip(starts, claims.attempts, strict=True):
-        team = locked.jobs[one.unit.start.job].team
-        for place in one.unit.start.placements:
-            replica, cpu = next(numbers), place.cpu
+    for one in claims.starts:
+        job = one.unit.start.job
+        team, (attempt, replicas) = locked.jobs[job].team, locked.numbers[job]
+        claims.attempts.append(attempt)
+        for replica, place in zip(replicas, one.unit.start.placements, strict=True):
+            cpu = place.cpu
             claims.replicas.append((replica, attempt, place.replica, place.node, cpu, place.memory))
             for share in place.chips:
                 chip = locked.chips[share.chip]
@@ -190,41 +225,27 @@ def _claims(cursor: Cursor, placed: Sequence[Placed], locked: Locked) -> _Claims
     return claims
 
 
-def _take(cursor: Cursor, cell_id: int, claims: _Claims) -> None:
-    """Move the counters of nodes, chips and team use under their conditions."""
-    taken = [(node, claims.cpu[node], claims.memory[node]) for node in sorted(claims.cpu)]
-    done = cursor.execute(_TAKE_NODES, as_columns(taken, "node cpu memory")).rowcount
-    _expect("nodes", len(taken), done)
-    if claims.milli:
-        taken = [(chip, claims.milli[chip], claims.chip_memory[chip]) for chip in sorted(claims.milli)]
-        done = cursor.execute(_TAKE_CHIPS, as_columns(taken, "chip milli memory")).rowcount
-        _expect("chips", len(taken), done)
-    if claims.use:
-        uses = [
-            {"team": team, "type": kind, "milli": milli} for (team, kind), milli in sorted(claims.use.items())
-        ]
-        done = cursor.execute(_TAKE_USE, {"taken": as_rows(uses), "cell": cell_id}).rowcount
-        _expect("team limits", len(uses), done)
-
-
-def _lock_use(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked) -> None:
-    """The counters of every team that pays for these units exist and are locked; fills `locked.payers`."""
-    types: dict[int, set[str]] = {}
-    for unit in units:
-        kinds = {locked.chips[share.chip].type for place in unit.start.placements for share in place.chips}
-        types.setdefault(locked.jobs[unit.start.job].team, set()).update(kinds)
-    for base, *line in cursor.execute(_PAYERS, {"teams": as_numbers(types)}):
-        locked.payers[base] = tuple(line[0])
-    needed = sorted(
-        {(team, kind) for base, kinds in types.items() for team in locked.payers[base] for kind in kinds}
-    )
-    parameters: dict[str, Any] = {
-        "needed": as_rows([{"team": team, "type": kind} for team, kind in needed]),
-        "cell": cell_id,
+def _numbered(units: Sequence[Unit], row: tuple[Any, ...] | None) -> dict[int, Numbers]:
+    if row is None:
+        raise RuntimeError("no numbers were given")
+    attempts, replicas = row
+    given = iter(replicas)
+    return {
+        unit.start.job: Numbers(attempt, list(islice(given, len(unit.start.placements))))
+        for unit, attempt in zip(units, attempts, strict=True)
     }
-    if len(cursor.execute(_LOCK_USE, parameters).fetchall()) < len(needed):
-        cursor.execute(_MAKE_USE, parameters)
-        cursor.execute(_LOCK_USE, parameters)
+
+
+def _uses_of(units: Sequence[Unit], locked: Locked) -> set[tuple[int, str]]:
+    """The counters, by team and chip type, of every team that pays for those of these units that hold."""
+    return {
+        (payer, locked.chips[share.chip].type)
+        for unit in units
+        if locked.holds(unit)
+        for place in unit.start.placements
+        for share in place.chips
+        for payer in locked.payers[locked.jobs[unit.start.job].team]
+    }
 
 
 def _placed(unit: Unit, locked: Locked) -> Placed:
@@ -253,32 +274,36 @@ def _expect(what: str, wanted: int, found: int) -> None:
 _LOCK_JOBS = """
 SELECT j.id, j.public_id, j.organization_id, j.team_id, t.public_id, j.version, j.attempts_count
   FROM jobs_job j JOIN tenancy_team t ON t.id = j.team_id
- WHERE j.id = ANY(%(ids)s::bigint[]) AND j.cell_id = %(cell)s AND j.state = 'queued'
+ WHERE j.id = ANY(%(jobs)s::bigint[]) AND j.cell_id = %(cell)s AND j.state = 'queued'
  ORDER BY j.id FOR NO KEY UPDATE OF j"""
 
 _LOCK_NODES = """
 SELECT id, public_id, name FROM cluster_node
- WHERE id = ANY(%(ids)s::bigint[]) AND cell_id = %(cell)s AND state = 'ready' AND reachable
+ WHERE id = ANY(%(nodes)s::bigint[]) AND cell_id = %(cell)s AND state = 'ready' AND reachable
  ORDER BY id FOR NO KEY UPDATE"""
 
 _LOCK_CHIPS = """
 SELECT id, node_id, index, type, host_cpu_milli, memory_mib FROM cluster_chip
- WHERE id = ANY(%(ids)s::bigint[]) AND cell_id = %(cell)s AND present AND healthy
+ WHERE id = ANY(%(chips)s::bigint[]) AND cell_id = %(cell)s AND present AND healthy
  ORDER BY id FOR NO KEY UPDATE"""
 
 _PAYERS = """
 WITH RECURSIVE line (base, team) AS (
-    SELECT id, id FROM tenancy_team WHERE id = ANY(%(teams)s::bigint[])
+    SELECT id, id FROM tenancy_team WHERE id IN (SELECT team_id FROM jobs_job WHERE id = ANY(%(jobs)s::bigint[]))
     UNION
     SELECT line.base, t.parent_id FROM line JOIN tenancy_team t ON t.id = line.team
      WHERE t.parent_id IS NOT NULL)
 SELECT base, array_agg(team ORDER BY team) FROM line GROUP BY base"""
 
 _LOCK_USE = """
-SELECT u.id FROM tenancy_teamuse u
-  JOIN json_to_recordset(%(needed)s::json) AS n (team bigint, type text)
-    ON n.team = u.team_id AND n.type = u.chip_type
- WHERE u.cell_id = %(cell)s ORDER BY u.id FOR NO KEY UPDATE OF u"""
+WITH RECURSIVE line (team) AS (
+    SELECT team_id FROM jobs_job WHERE id = ANY(%(jobs)s::bigint[])
+    UNION
+    SELECT t.parent_id FROM line JOIN tenancy_team t ON t.id = line.team WHERE t.parent_id IS NOT NULL)
+SELECT u.team_id, u.chip_type FROM tenancy_teamuse u
+ WHERE u.cell_id = %(cell)s AND u.team_id IN (SELECT team FROM line)
+   AND u.chip_type IN (SELECT type FROM cluster_chip WHERE id = ANY(%(chips)s::bigint[]))
+ ORDER BY u.id FOR NO KEY UPDATE OF u"""
 
 _MAKE_USE = """
 INSERT INTO tenancy_teamuse (cell_id, team_id, chip_type, used_milli)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import msgspec
+import psycopg
 
 from flexai.common.database import prepared_cursor
 from flexai.scheduling.rows import (
@@ -55,7 +56,7 @@ class Read:
 
 def read_all(cell_id: int) -> Read:
     """Everything that counts now: all pools, nodes, chips and teams, waiting jobs, live attempts."""
-    return _read(_EVERYTHING, {"cell": cell_id})
+    return _read(_EVERYTHING, [cell_id])
 
 
 def read_since(cell_id: int, since: int) -> Read:
@@ -64,7 +65,7 @@ def read_since(cell_id: int, since: int) -> Read:
     Rows above the snapshot's xmin are read too, and read again by the next call: that is harmless, and
     nothing waits for a long transaction.
     """
-    return _read(_CHANGES, {"cell": cell_id, "since": since})
+    return _read(_CHANGES, [cell_id, since])
 
 
 def milliseconds(instant: str) -> str:
@@ -72,9 +73,11 @@ def milliseconds(instant: str) -> str:
     return f"floor(extract(epoch FROM {instant}) * 1000)::bigint"
 
 
-def _read(statement: str, parameters: dict[str, int]) -> Read:
+def _read(statement: str, parameters: list[int]) -> Read:
+    """Parameters are named as PostgreSQL does, $1 and $2: in a statement of this length others would be searched for
+    anew each time."""
     with prepared_cursor() as cursor:
-        row = cursor.execute(statement, parameters).fetchone()
+        row = psycopg.RawCursor(cursor.connection).execute(statement, parameters).fetchone()
     if row is None:
         raise RuntimeError("a SELECT without FROM answered no row")
     xmin, started, policy, pools, nodes, chips, teams, waiting, live, promises, reservations, *changes = row
@@ -108,7 +111,7 @@ _RESERVATIONS = msgspec.json.Decoder(list[ReservationRow])
 _MARKS = msgspec.json.Decoder(list[Mark])
 _REMOVALS = msgspec.json.Decoder(list[RemovalRow])
 
-_SINCE = "BETWEEN %(since)s AND 9223372036854775807"
+_SINCE = "BETWEEN $2 AND 9223372036854775807"
 """At or above. Of a range with two ends the planner expects half a percent of the rows; of a comparison it
 expects a third, and would read the whole table."""
 _QUARANTINED = "EXISTS (SELECT 1 FROM scheduling_quarantine q WHERE q.job_id = {}.id)"
@@ -126,25 +129,25 @@ def _rows(changed: str, teams: str) -> str:
     once."""
     return f"""
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_postmaster_start_time()::text,
-coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %(cell)s), '{{}}'),
+coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = $1), '{{}}'),
 (SELECT json_agg(json_build_array(p.id, p.changed, p.name, p.slice_step_milli) ORDER BY p.id)::text
-   FROM cluster_pool p WHERE p.cell_id = %(cell)s {changed.format("p")}),
+   FROM cluster_pool p WHERE p.cell_id = $1 {changed.format("p")}),
 (SELECT json_agg(json_build_array(n.id, n.changed, n.name, n.pool_id, n.cpu_milli, n.memory_mib, n.state,
         n.reachable, n.topology, n.images) ORDER BY n.id)::text
-   FROM cluster_node n WHERE n.cell_id = %(cell)s {changed.format("n")}),
+   FROM cluster_node n WHERE n.cell_id = $1 {changed.format("n")}),
 (SELECT json_agg(json_build_array(c.id, c.changed, c.node_id, c.index, c.type, c.memory_mib, c.present,
         c.healthy AND c.cordoned_because = '', c.health, coalesce(t.speed, 1000), c.isolation, c.host_cpu_milli,
         c.used_milli > 0 OR c.guest_milli > 0) ORDER BY c.id)::text
    FROM cluster_chip c LEFT JOIN cluster_chiptype t ON t.name = c.type
-  WHERE c.cell_id = %(cell)s {changed.format("c")}),
+  WHERE c.cell_id = $1 {changed.format("c")}),
 (SELECT json_agg(json_build_array(t.id, t.changed, t.name, t.organization_id, t.parent_id,
         (SELECT json_agg(json_build_array(q.chip_type, q.guaranteed_milli, q.limit_milli, q.over_quota_weight)
                          ORDER BY q.chip_type)
-           FROM tenancy_quota q WHERE q.team_id = t.id AND q.cell_id = %(cell)s),
+           FROM tenancy_quota q WHERE q.team_id = t.id AND q.cell_id = $1),
         (SELECT json_agg(json_build_array(u.chip_type, u.service, {milliseconds("u.as_of")}) ORDER BY u.chip_type)
-           FROM scheduling_pastuse u WHERE u.team_id = t.id AND u.cell_id = %(cell)s),
+           FROM scheduling_pastuse u WHERE u.team_id = t.id AND u.cell_id = $1),
         (SELECT json_agg(json_build_array(l.chip_type, l.limit_milli) ORDER BY l.chip_type)
-           FROM tenancy_usercap l WHERE l.team_id = t.id AND l.cell_id = %(cell)s),
+           FROM tenancy_usercap l WHERE l.team_id = t.id AND l.cell_id = $1),
         EXISTS (SELECT 1 FROM tenancy_budget b WHERE b.team_id = t.id AND b.hard AND b.is_spent)) ORDER BY t.id)::text
    FROM tenancy_team t {teams}),
 (SELECT json_agg(json_build_array(j.id, j.changed, j.name, j.team_id, j.organization_id, j.user_id,
@@ -155,7 +158,7 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
         j.effective_spec->'alternatives', j.effective_spec->>'choose', {_SPEEDS}, j.restart_ms, {_IMAGE})
         ORDER BY j.id)::text
    FROM jobs_job j LEFT JOIN jobs_jobset s ON s.id = j.set_id
-  WHERE j.cell_id = %(cell)s AND j.state = 'queued' {changed.format("j")} AND NOT {_QUARANTINED.format("j")}),
+  WHERE j.cell_id = $1 AND j.state = 'queued' {changed.format("j")} AND NOT {_QUARANTINED.format("j")}),
 (SELECT json_agg(json_build_array(a.id, a.changed, a.job_id, j.team_id, a.organization_id, j.priority,
         j.preemptible, {milliseconds("coalesce(a.running_at, a.placed_at)")}, j.set_id,
         j.effective_spec->'min_runtime_ms', j.effective_spec->'max_duration_ms',
@@ -174,26 +177,26 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = %
    FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
    LEFT JOIN jobs_attemptprogress g ON g.attempt_id = a.id
    LEFT JOIN jobs_guest u ON u.attempt_id = a.id LEFT JOIN jobs_offer o ON o.attempt_id = a.id
-  WHERE a.cell_id = %(cell)s AND a.state <> 'ended' {changed.format("a")}),
+  WHERE a.cell_id = $1 AND a.state <> 'ended' {changed.format("a")}),
 (SELECT json_agg(json_build_array(p.id, p.changed, p.attempts, p.placements) ORDER BY p.id)::text
-   FROM scheduling_promise p WHERE p.cell_id = %(cell)s {changed.format("p")}),
+   FROM scheduling_promise p WHERE p.cell_id = $1 {changed.format("p")}),
 (SELECT json_agg(json_build_array(v.id, v.changed, {milliseconds("v.at")}, v.placements) ORDER BY v.id)::text
-   FROM scheduling_reservation v WHERE v.cell_id = %(cell)s {changed.format("v")})"""  # noqa: S608 - constants alone
+   FROM scheduling_reservation v WHERE v.cell_id = $1 {changed.format("v")})"""  # noqa: S608 - constants alone
 
 
 _EVERYTHING = _rows(changed="", teams="")
 _MARKS_OF_CHANGES = f""",
 (SELECT json_agg(json_build_array(j.id, j.changed))::text FROM jobs_job j
-  WHERE j.cell_id = %(cell)s AND j.changed {_SINCE}
+  WHERE j.cell_id = $1 AND j.changed {_SINCE}
     AND (j.state <> 'queued' OR {_QUARANTINED.format("j")})),
 (SELECT json_agg(json_build_array(a.id, a.changed))::text FROM jobs_attempt a
-  WHERE a.cell_id = %(cell)s AND a.changed {_SINCE} AND a.state = 'ended'),
+  WHERE a.cell_id = $1 AND a.changed {_SINCE} AND a.state = 'ended'),
 (SELECT json_agg(json_build_array(r.kind, r.row, r.changed))::text FROM scheduling_removal r
   WHERE r.changed {_SINCE})"""  # noqa: S608 - constants alone
 _TEAMS_IF_ANY_CHANGED = f"""
   WHERE EXISTS (SELECT 1 FROM tenancy_team x WHERE x.changed {_SINCE})
-     OR EXISTS (SELECT 1 FROM tenancy_quota x WHERE x.cell_id = %(cell)s AND x.changed {_SINCE})
-     OR EXISTS (SELECT 1 FROM scheduling_pastuse x WHERE x.cell_id = %(cell)s AND x.changed {_SINCE})
+     OR EXISTS (SELECT 1 FROM tenancy_quota x WHERE x.cell_id = $1 AND x.changed {_SINCE})
+     OR EXISTS (SELECT 1 FROM scheduling_pastuse x WHERE x.cell_id = $1 AND x.changed {_SINCE})
      OR EXISTS (SELECT 1 FROM scheduling_removal x
                  WHERE x.changed {_SINCE} AND x.kind IN ('team', 'quota'))"""  # noqa: S608 - constants alone
 _CHANGES = _rows(changed=f"AND {{}}.changed {_SINCE}", teams=_TEAMS_IF_ANY_CHANGED) + _MARKS_OF_CHANGES
