@@ -6,6 +6,8 @@ process of its own can make it while others go on deciding; they find it there.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from scheduler_core.compiled import LONG
 from scheduler_core.decision import Start
 from scheduler_core.engine import Scheduler
@@ -19,6 +21,7 @@ from scheduler_core.model import (
     Remove,
     Request,
     Running,
+    Seen,
     Snapshot,
     Team,
     Upsert,
@@ -36,18 +39,22 @@ REQUESTS = (
 """One of every kind, and one that fits nowhere."""
 GANGS = (1, 2)
 """Replicas."""
+SEEN = tuple(Seen(number, request, 1) for number, request in enumerate(REQUESTS, start=1))
+"""By these, nodes are valued where few jobs wait."""
 
 
 def make_machine_code() -> None:
     """Every loop of the engine is compiled, and kept where it can be."""
     for nodes in (LONG, LONG - 1):  # in order on shelves, and looked at one by one
         cell = _a_cell(nodes)
-        scheduler = Scheduler(cell, Policy(max_starts=3 * nodes), machine_from=1)
-        for minute in range(2):
-            started = scheduler.decide(60_000 * minute).units
-            attempts = [_attempt(unit.start) for unit in started]
-            scheduler.apply(Upsert(attempt) for attempt in attempts)
-            scheduler.apply(Remove(Running, attempt.id) for attempt in attempts)
+        few = replace(cell, jobs=cell.jobs[: len(REQUESTS) * len(GANGS)], seen=SEEN)
+        for snapshot in (cell, few):
+            scheduler = Scheduler(snapshot, Policy(max_starts=3 * nodes), machine_from=1)
+            for minute in range(2):
+                started = scheduler.decide(60_000 * minute).units
+                attempts = [_attempt(unit.start) for unit in started]
+                scheduler.apply(Upsert(attempt) for attempt in attempts)
+                scheduler.apply(Remove(Running, attempt.id) for attempt in attempts)
 
 
 def _attempt(start: Start) -> Running:

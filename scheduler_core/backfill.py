@@ -154,12 +154,12 @@ class Backfill:
             self._placer.note_asked(kind)
             return (), False
         if not self.standing and not self._closing.closed:
-            return self._placer.place(kind), False
+            return self._placer.place(kind, valued=True), False
         mark = self._ledger.mark()
         own = next((stands for stands in self.standing if stands.job.id == job.id), None)
         if own is not None:
             self._clear(own)
-        placements = self._placer.place(kind)
+        placements = self._placer.place(kind, valued=True)
         cleared, opened = [own] if own else [], list[Id]()
         if not placements:
             passing = [
@@ -170,7 +170,7 @@ class Backfill:
                 for stands in passing:
                     self._clear(stands)
                 cleared += passing
-                placements = self._placer.place(kind)
+                placements = self._placer.place(kind, valued=True)
         if not placements:
             self._ledger.rewind(mark)
             return (), False

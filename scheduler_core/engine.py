@@ -37,6 +37,7 @@ from scheduler_core.service import ServiceLevels
 from scheduler_core.stretches import Stretches
 from scheduler_core.takeback import TakeBack
 from scheduler_core.verdicts import bar_to, reasons_to_wait
+from scheduler_core.worth import Worth
 
 
 def decide(snapshot: Snapshot, policy: Policy) -> Decision:
@@ -54,7 +55,8 @@ class Scheduler:
         self._ledger = Ledger(snapshot, machine_from)
         self._waiting = Waiting(snapshot.jobs, policy, snapshot.teams)
         self._sharing = Sharing(self._ledger)
-        self._placer = Placer(self._ledger)
+        self._worth = Worth(self._ledger, policy.seed)
+        self._placer = Placer(self._ledger, self._worth)
         self._lineup = Lineup(self._ledger, self._placer)
         self._horizon = Horizon(self._ledger, policy)
         self._backfill = Backfill(self._ledger, policy, self._horizon, self._waiting, self._placer)
@@ -135,7 +137,7 @@ class Scheduler:
         leave. Afterwards nothing is held: the next cycle starts from what the feed said.
         """
         self._now = now
-        thought = effort(len(self._waiting.jobs), len(self._ledger.states))
+        self._worth.begin_cycle(effort(len(self._waiting.jobs), len(self._ledger.states)))
         self._placer.begin_cycle()
         self._levels.go_to(now)
         shares = self._sharing.shares(self._waiting.demand(self._ledger))
@@ -166,7 +168,7 @@ class Scheduler:
             promises=(*pending, *self._take_back.promised),
             resizings=resizings,
             relief=relief,
-            effort=thought,
+            effort=self._worth.effort,
             due=due,
         )
         lawful = enforce(self._ledger, self._waiting.jobs, decision)[0]
@@ -251,8 +253,8 @@ class Scheduler:
         return freed
 
     def _line(self, standing: Standing, passed_over: Set[Id], reserved: Sequence[Id]) -> Line | Stretches:
-        """Who waits, in the order of this cycle; in a large cell served in stretches."""
-        if self._ledger.shelves.serve():
+        """Who waits, in the order of this cycle; in a large cell, where no nodes are valued, served in stretches."""
+        if not self._worth.effort and self._ledger.shelves.serve():
             line = Stretches(
                 self._waiting, standing, self._ledger, self._lineup, self._backfill, passed_over, reserved
             )

@@ -29,6 +29,7 @@ from scheduler_core.model import (
     Reservation,
     Row,
     Running,
+    Seen,
     Snapshot,
     Team,
     Upsert,
@@ -60,8 +61,7 @@ class Ledger(Live):
         self.promises: dict[Id, Promise] = {promise.job: promise for promise in snapshot.promises}
         self.reservations: dict[Id, Reservation] = {row.job: row for row in snapshot.reservations}
         self.windows: dict[Id, Window] = {window.id: window for window in snapshot.windows}
-        self._plain: dict[Any, dict[Id, Any]]
-        self._plain = {Promise: self.promises, Reservation: self.reservations, Window: self.windows}
+        self.seen: dict[Id, Seen] = {row.id: row for row in snapshot.seen}
         self.columns = Columns(len(snapshot.nodes), machine_from)
         self.shelves = Shelves(self.columns)
         self.states: Mapping[Id, NodeState] = self.columns.states  # what each node has left
@@ -89,6 +89,9 @@ class Ledger(Live):
     def _note_nothing(self) -> None:
         """What is kept beside the rows, empty."""
         self._nobody_lives()
+        self._plain: dict[Any, dict[Id, Any]] = {
+            Promise: self.promises, Reservation: self.reservations, Window: self.windows, Seen: self.seen
+        }  # fmt: skip
         self._chips_of: dict[Id, dict[Id, Chip]] = {}
         self._payers: dict[Id, tuple[Id, ...]] = {}
         self._capacity_of: dict[Id, dict[str, int]] = {}

@@ -385,7 +385,18 @@ class Window:
     ends: int
 
 
-Row: TypeAlias = Pool | Node | Chip | Team | Job | Running | Promise | Reservation | Window
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What this cell has been asked for lately: so many replicas like this came. All of these rows are the mix by which
+    what remains of a node is valued (P3).
+    """
+
+    id: Id
+    request: Request
+    count: int
+
+
+Row: TypeAlias = Pool | Node | Chip | Team | Job | Running | Promise | Reservation | Window | Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +415,7 @@ class Snapshot:
     promises: tuple[Promise, ...] = ()
     reservations: tuple[Reservation, ...] = ()
     windows: tuple[Window, ...] = ()
+    seen: tuple[Seen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

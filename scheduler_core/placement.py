@@ -8,7 +8,7 @@ in one domain of the topology after the other, so that a domain in which the gan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from scheduler_core.request import wants_chips, wants_slice
 from scheduler_core.seats import KEPT
 from scheduler_core.shape import tenant
 from scheduler_core.topology import domains_in_order
+from scheduler_core.worth import Worth
 
 KEEP_CYCLES: Final = 64
 """Cycles for which the ranking of a need nobody asks for is kept: about a minute at one cycle a second."""
@@ -50,8 +51,9 @@ class Asked:
 class Placer:
     """Finds placements on a ledger, and keeps its nodes in order for every need it was asked about."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, worth: Worth | None = None) -> None:
+        """`worth` values nodes where a place is found to start at (P3)."""
+        self._ledger, self._worth = ledger, worth
         self._rankings: dict[Need, Ranking] = {}
         self._of_class: dict[JobClass, Asked] = {}
         self._alike: dict[tuple[Gang, tuple[tuple[str, Ranking], ...]], Asked] = {}
@@ -78,19 +80,33 @@ class Placer:
         if self._cycle % KEEP_CYCLES == 0:
             self._forget_needs_out_of_use()
 
-    def place(self, kind: JobClass) -> tuple[Placement, ...]:
+    def place(self, kind: JobClass, *, valued: bool = False) -> tuple[Placement, ...]:
         """Placements for the gang, held in the ledger's trial; empty, with nothing held, when it does not
-        fit.
+        fit. `valued`: where least is lost of the value of nodes, as far as this cycle's effort goes (P3).
         """
         if kind.problem:
             return ()
-        for chip_type, ranking in self.rankings_of(kind):
+        worth = self._worth if valued and self._worth is not None and self._worth.effort else None
+        for chip_type, ranking in self._by_loss(kind, worth):
             if _is_known_not_to_fit(kind.gang, ranking):
                 continue
-            placements = self._place_on(kind, chip_type, ranking, bounded_by_team=True)
+            placements = self._place_on(kind, chip_type, ranking, worth, bounded_by_team=True)
             if len(placements) >= kind.gang.minimum:
                 return placements
         return ()
+
+    def _by_loss(self, kind: JobClass, worth: Worth | None) -> Sequence[tuple[str, Ranking]]:
+        """The chip types in the order to try: where nobody named one, of those that are equally fast first the one on
+        which a replica costs least of a node's value.
+        """
+        rankings = self.rankings_of(kind)
+        if worth is None or len(rankings) < 2 or kind.gang.request.chip_types:
+            return rankings
+        ordered = []
+        for at, (name, ranking) in enumerate(rankings):
+            loss = None if _is_known_not_to_fit(kind.gang, ranking) else ranking.least_loss(worth)
+            ordered.append((-self._ledger.speed(name), loss is None, loss or (), at))
+        return [rankings[at] for *_, at in sorted(ordered)]
 
     def note_asked(self, kind: JobClass) -> None:
         """The class was asked for in this cycle, and could not be placed: its verdict will need a count of nodes."""
@@ -119,7 +135,7 @@ class Placer:
         nodes `among` these alone; held in the ledger's trial.
         """
         ranking = self.ranking(kind, chip_type)
-        return self._place_among(kind, ranking, None, among, bounded_by_team=False)
+        return self._place_among(kind, ranking, None, None, among, bounded_by_team=False)
 
     def put(self, kind: JobClass, chip_type: str, node: Id, replica: int) -> Placement | None:
         """One replica on just this node as it is now, with the team's quota aside, held in the ledger's trial;
@@ -155,7 +171,7 @@ class Placer:
             known = ranking.known[kind.gang] = next(((1, seat.charge) for seat in ranking.best(1)), (0, 0))
         elif known is None:
             mark = self._ledger.mark()
-            placements = self._place_on(kind, chip_type, ranking, bounded_by_team=False)
+            placements = self._place_on(kind, chip_type, ranking, None, bounded_by_team=False)
             charged = sum(milli for placement in placements for _, milli in self._ledger.charges(placement))
             self._ledger.rewind(mark)
             known = ranking.known[kind.gang] = len(placements), charged
@@ -234,7 +250,7 @@ class Placer:
         return found if left is None or found[0].charge <= left else []
 
     def _place_on(
-        self, kind: JobClass, chip_type: str, ranking: Ranking, *, bounded_by_team: bool
+        self, kind: JobClass, chip_type: str, ranking: Ranking, worth: Worth | None, *, bounded_by_team: bool
     ) -> tuple[Placement, ...]:
         """As many replicas as fit on this type, held in the trial; nothing is held when they are too few, but
         for the question how many the nodes alone could take.
@@ -244,13 +260,13 @@ class Placer:
         if bounded_by_team:
             left = room(ledger, kind.team, chip_type, preemptible=kind.preemptible, user=kind.user)
         if gang.within is None and gang.near is None:
-            return self._place_among(kind, ranking, left, None, bounded_by_team=bounded_by_team)
+            return self._place_among(kind, ranking, worth, left, None, bounded_by_team=bounded_by_team)
         most: tuple[Placement, ...] = ()
         for domain in domains_in_order(gang, ledger, ranking.nodes()):
             if bounded_by_team and gang.spread and domain is not None and len(domain) < gang.minimum:
                 continue
             mark = ledger.mark()
-            found = self._place_among(kind, ranking, left, domain, bounded_by_team=bounded_by_team)
+            found = self._place_among(kind, ranking, worth, left, domain, bounded_by_team=bounded_by_team)
             if len(found) >= gang.minimum:
                 return found
             most = max(most, found, key=len)
@@ -261,6 +277,7 @@ class Placer:
         self,
         kind: JobClass,
         ranking: Ranking,
+        worth: Worth | None,
         left: int | None,
         domain: Set[Id] | None,
         *,
@@ -272,7 +289,7 @@ class Placer:
         by = tenant(kind.organization, gang.request.isolation)
         mark, charged, ran_out = ledger.mark(), 0, True
         placements: list[Placement] = []
-        for seat in _seats(ranking, wanted, domain, spread=gang.spread):
+        for seat in _seats(ranking, worth, wanted, domain, spread=gang.spread):
             charged += seat.charge
             if left is not None and charged > left and seat.charge:
                 ran_out = False
@@ -302,10 +319,13 @@ def _placement(replica: int, seat: Seat, request: Request) -> Placement:
     return Placement(replica, seat.node, request.cpu, request.memory, seat.chips)
 
 
-def _seats(ranking: Ranking, wanted: int, domain: Set[Id] | None, *, spread: bool) -> Iterator[Seat]:
+def _seats(
+    ranking: Ranking, worth: Worth | None, wanted: int, domain: Set[Id] | None, *, spread: bool
+) -> Iterator[Seat]:
     """The best node for each replica in turn; with `spread` each on a node of its own (Q8)."""
-    if spread:
-        yield from ranking.best(wanted, domain)
-        return
-    for _ in range(wanted):
-        yield from ranking.best(1, domain)
+    at_once, turns = (wanted, 1) if spread else (1, wanted)
+    for _ in range(turns):
+        if worth is None:
+            yield from ranking.best(at_once, domain)
+        else:
+            yield from ranking.best_valued(worth, at_once, domain)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Set
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from scheduler_core.seats import (
     seats_on,
 )
 from scheduler_core.shelves import best_on_shelves
+from scheduler_core.worth import Worth
 
 MOST_STATES: Final = 8
 """States of the nodes of which something is remembered, before those to which no trial comes back are forgotten."""
@@ -45,6 +46,11 @@ class Seat(NamedTuple):
     charge: int
     """Milli-chips that quota charges."""
     chips: tuple[ChipShare, ...]
+
+
+Loss: TypeAlias = tuple[int, int, int]
+"""What orders a seat before all else: what quota charges, where that may differ; the place of its pool; what is lost of
+the node's value."""
 
 
 class Ranking:
@@ -140,6 +146,46 @@ class Ranking:
         if head[COUNT] < count and head[BOUNDED]:
             return [self._seat(seat) for seat in self._seats_on(self._columns.rows)[:count]]
         return [self._seat(seat) for seat in sorted(remembered[: head[COUNT]].tolist())[:count]]
+
+    def best_valued(self, worth: Worth, count: int = 1, among: Set[Id] | None = None) -> list[Seat]:
+        """The nodes whose value falls least, at most so many, each with how a replica would sit there (P3)."""
+        alone = count == 1 and among is None
+        found = self._first_valued(worth) if alone else self._valued(worth, count, among)
+        return [self._seat(seat) for _, seat in found]
+
+    def least_loss(self, worth: Worth) -> Loss | None:
+        """Of the best of these nodes; None where there is none."""
+        found = self._first_valued(worth)
+        return found[0][0] if found else None
+
+    def _first_valued(self, worth: Worth) -> list[tuple[Loss, list[int]]]:
+        """The best of them, if there is one; found once, until a node changes."""
+        known, key = self.known, ("valued", worth.version)
+        if key not in known:
+            known[key] = self._valued(worth, 1, None) if self._first() else []
+        return known[key]  # type: ignore[no-any-return]
+
+    def _valued(self, worth: Worth, count: int, among: Set[Id] | None) -> list[tuple[Loss, list[int]]]:
+        columns, (asked, pools, *_) = self._columns, self._readable()
+        rows = np.arange(columns.size)
+        if among is not None:
+            rows = np.array([columns.rows[node] for node in among if node in columns.rows], np.int64)
+        seats = np.zeros((len(rows) + 1, SEAT_FIELDS), np.int64)
+        look = columns.over(seats_on)
+        found = look(
+            columns.nodes, columns.chips, columns.readable(rows), asked, pools, columns.readable(seats)
+        )
+        if not found:
+            return []
+        chosen, losses = worth.in_order(asked, seats, found)
+        if count == 1:
+            first = [worth.best(seats, chosen, losses)]
+        else:
+            scores = [
+                (*seats[at, :2].tolist(), int(losses[at]), *seats[at, 2:].tolist(), at) for at in chosen
+            ]
+            first = [score[-1] for score in sorted(scores)[:count]]
+        return [((*seats[at, :2].tolist(), int(losses[at])), seats[at].tolist()) for at in first]
 
     def _first(self) -> list[Seat]:
         """The best seat, if there is one; found once, until a node changes."""

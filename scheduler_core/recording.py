@@ -28,6 +28,7 @@ from scheduler_core.model import (
     Reservation,
     Row,
     Running,
+    Seen,
     Snapshot,
     Team,
     Upsert,
@@ -40,7 +41,7 @@ MAX_BYTES: Final = 1 << 30
 """A recording larger than this when unpacked is refused."""
 
 KINDS: Final[dict[str, type[Row]]] = {
-    kind.__name__: kind for kind in (Pool, Node, Chip, Team, Job, Running, Promise, Reservation, Window)
+    kind.__name__: kind for kind in (Pool, Node, Chip, Team, Job, Running, Promise, Reservation, Window, Seen)
 }
 _FIELDS: Final[dict[type[Row], str]] = {
     Pool: "pools",
@@ -52,6 +53,7 @@ _FIELDS: Final[dict[type[Row], str]] = {
     Promise: "promises",
     Reservation: "reservations",
     Window: "windows",
+    Seen: "seen",
 }
 """Where the snapshot keeps the rows of each kind."""
 

@@ -151,7 +151,7 @@ def has_seat(
     if asked[need, KIND] == SLICE and nodes[row, MOST_FREE] < asked[need, MILLI]:
         return False
     rank = rank_of(pools, need, nodes[row, POOL])
-    if rank < 0 or not _host_has(nodes, row, asked, need, 0):
+    if rank < 0 or not host_has(nodes, row, asked, need, 0):
         return False
     seats[place, 1], seats[place, ROW], seats[place, CHARGE] = rank, row, 0
     found = True
@@ -189,7 +189,7 @@ def rank_of(pools: Ints, need: int, pool: int) -> int:
 
 
 @inlined
-def _host_has(nodes: Ints, row: int, asked: Ints, need: int, claim: int) -> bool:
+def host_has(nodes: Ints, row: int, asked: Ints, need: int, claim: int) -> bool:
     """Who asks for nothing of the host takes nothing of it, even where more is held than there is."""
     cpu, memory = asked[need, WANTED_CPU] + claim, asked[need, WANTED_HOST_MEMORY]
     return bool(
@@ -229,7 +229,7 @@ def _whole_chips(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, sea
             claim += chips[row, last, HOST_CPU]
     seats[place, 2], seats[place, 3], seats[place, 4] = -health, free - wanted, claim
     seats[place, CHARGE] = wanted * WHOLE_CHIP
-    return bool(_host_has(nodes, row, asked, need, claim))
+    return bool(host_has(nodes, row, asked, need, claim))
 
 
 @inlined
@@ -246,14 +246,14 @@ def _part_of_one(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, sea
         if asked[need, MILLI] > chips[row, at, FREE_MILLI]:
             continue
         why, _, _, claim = part_of(chips, row, at, nodes[row, STEP], asked, need)
-        if why != FITS or not _host_has(nodes, row, asked, need, claim):
+        if why != FITS or not host_has(nodes, row, asked, need, claim):
             continue
         size = chips[row, at, CHIP_MEMORY]
         milli, memory = sides(size, nodes[row, STEP], asked, need)
         cost = max(milli, -(-memory * WHOLE_CHIP // size) if memory and size > 0 else 0)
         left, memory_left = chips[row, at, FREE_MILLI] - milli, chips[row, at, FREE_CHIP_MEMORY] - memory
         fresh, health = 1 - chips[row, at, HELD], -chips[row, at, HEALTH]
-        if found and not _is_less(seats, place, cost, fresh, health, left, memory_left, claim):
+        if found and not is_less(seats, place, cost, fresh, health, left, memory_left, claim):
             continue
         found = True
         seats[place, 0], seats[place, 2], seats[place, 3] = cost, fresh, health
@@ -265,7 +265,7 @@ def _part_of_one(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int, sea
 
 
 @inlined
-def _is_less(
+def is_less(
     seats: Ints, place: int, cost: int, fresh: int, health: int, left: int, memory_left: int, claim: int
 ) -> bool:
     """Whether a chip of the node is better than the one that stands there."""

@@ -17,9 +17,8 @@ them come than homes are left. Those to come are as many as would fill what is f
 Fragmentation gradient descent (Weng et al., ATC 2023) is where this starts from: there a state is worth what
 one more request of the mix could use.
 
-All numbers are whole (Q1): milli-chips, millicores, MiB. The functions are pure; `further_use`, `homes`,
-`home_price` and what they call can be compiled as they stand (the simulator does), and give the same numbers
-in plain Python.
+All numbers are whole (Q1): milli-chips, millicores, MiB. The functions are pure; compiled they give the same
+numbers as in plain Python.
 """
 
 from __future__ import annotations
@@ -28,6 +27,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scheduler_core.compiled import compiled, inlined
 
 Ints = NDArray[np.int64]
 
@@ -93,6 +94,7 @@ def draw(seed: int, stream: int, counter: int) -> int:
     return (x ^ (x >> 31)) >> 1
 
 
+@compiled
 def further_use(
     cpu: int, memory: int, free: Ints, chip_type: int, kinds: Ints, requests: Ints, least: Ints, left: Ints
 ) -> int:
@@ -106,26 +108,29 @@ def further_use(
     for s in range(requests.shape[0]):
         for i in range(len(free)):
             left[i] = free[i]
-        total += use_by(cpu, memory, left, chip_type, kinds, requests[s], least)
+        total += use_by(cpu, memory, left, chip_type, kinds, requests, s, least)
     return total
 
 
-def use_by(cpu: int, memory: int, left: Ints, chip_type: int, kinds: Ints, stream: Ints, least: Ints) -> int:
+@compiled
+def use_by(
+    cpu: int, memory: int, left: Ints, chip_type: int, kinds: Ints, requests: Ints, stream: int, least: Ints
+) -> int:
     """Milli-chips that one stream gets of a node; `left` has what is free of each chip, and then what the
     stream leaves.
     """
     got = 0
     most, whole = largest_and_whole(left)
-    for at in range(0, len(stream) - CHOICE + 1, CHOICE):
+    for at in range(0, requests.shape[1] - CHOICE + 1, CHOICE):
         if cpu < least[0] or memory < least[1] or most < least[2] or most == 0:
             break
         best, best_hole = -1, NO_HOLE
         for q in range(at, at + CHOICE):
-            kind = kinds[stream[q]]
-            if kind[0] <= cpu and kind[1] <= memory:
-                hole = hole_after(left, most, whole, chip_type, kind)
+            kind = requests[stream, q]
+            if kinds[kind, 0] <= cpu and kinds[kind, 1] <= memory:
+                hole = hole_after(left, most, whole, chip_type, kinds, kind)
                 if hole < best_hole:
-                    best, best_hole = stream[q], hole
+                    best, best_hole = kind, hole
         if best < 0:
             continue
         cpu -= kinds[best, 0]
@@ -137,6 +142,7 @@ def use_by(cpu: int, memory: int, left: Ints, chip_type: int, kinds: Ints, strea
     return got
 
 
+@inlined
 def largest_and_whole(left: Ints) -> tuple[int, int]:
     """The most that is free of one chip, and how many chips are wholly free."""
     most, whole = 0, 0
@@ -146,23 +152,25 @@ def largest_and_whole(left: Ints) -> tuple[int, int]:
     return most, whole
 
 
-def hole_after(left: Ints, most: int, whole: int, chip_type: int, kind: Ints) -> int:
+@inlined
+def hole_after(left: Ints, most: int, whole: int, chip_type: int, kinds: Ints, kind: int) -> int:
     """What a slice leaves of the chip that it fits best; 0 for whole chips, `HOLE_WITHOUT_CHIPS` for a request
     without chips, `NO_HOLE` for one that does not fit the chips.
     """
-    if kind[2] == 0:
-        return HOLE_WITHOUT_CHIPS
-    if kind[3] > most or (kind[2] > 1 and whole < kind[2]) or (kind[4] >> chip_type) & 1 == 0:
-        return NO_HOLE
-    if kind[3] == 1000:
-        return 0
-    hole = NO_HOLE
-    for i in range(len(left)):
-        if left[i] >= kind[3]:
-            hole = min(hole, left[i] - kind[3])
+    chips, milli, hole = kinds[kind, 2], kinds[kind, 3], NO_HOLE
+    if chips == 0:
+        hole = HOLE_WITHOUT_CHIPS
+    elif milli <= most and (chips == 1 or whole >= chips) and (kinds[kind, 4] >> chip_type) & 1:
+        if milli == 1000:
+            hole = 0
+        else:
+            for i in range(len(left)):
+                if left[i] >= milli:
+                    hole = min(hole, left[i] - milli)
     return hole
 
 
+@compiled
 def take(left: Ints, chips: int, milli: int) -> None:
     """The request sits there: a slice on the chip that it fits best, whole chips on the first."""
     if milli == 1000:
@@ -178,19 +186,27 @@ def take(left: Ints, chips: int, milli: int) -> None:
     left[on] -= milli
 
 
+@compiled
 def homes(cpu: int, memory: int, free: Ints, chip_type: int, kind: Ints) -> int:
     """How many requests of this kind for whole chips a node with this much free could take."""
     if (kind[4] >> chip_type) & 1 == 0:
         return 0
     _, whole = largest_and_whole(free)
-    count: int = whole // kind[2]
-    if kind[0] > 0:
-        count = min(count, cpu // kind[0])
-    if kind[1] > 0:
-        count = min(count, memory // kind[1])
+    return homes_on(cpu, memory, whole, kind[0], kind[1], kind[2])
+
+
+@inlined
+def homes_on(cpu: int, memory: int, whole: int, asked_cpu: int, asked_memory: int, chips: int) -> int:
+    """The same for a node with so many chips wholly free, of a type that will do."""
+    count: int = whole // chips
+    if asked_cpu > 0:
+        count = min(count, cpu // asked_cpu)
+    if asked_memory > 0:
+        count = min(count, memory // asked_memory)
     return count
 
 
+@compiled
 def home_price(worth: int, seen: int, alike: int, unused: int, asked: int, left: int) -> int:
     """What one of the `left` homes of a kind of gang is worth by Littlewood's rule: `worth`, what the gang brings
     in the measure of `further_use`, times its part (`seen`) of the gangs with as many chips (`alike`), times the
@@ -200,6 +216,7 @@ def home_price(worth: int, seen: int, alike: int, unused: int, asked: int, left:
     return worth * seen // alike * scarcity((alike * unused << 10) // asked, left) >> 20
 
 
+@compiled
 def scarcity(expected: int, left: int) -> int:
     """The probability, in parts of `ONE`, that `left` or more requests come when `expected` (in 1/1024) are
     expected: the tail of a Poisson distribution, from its mode outwards, in whole numbers.

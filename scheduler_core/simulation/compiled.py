@@ -29,9 +29,3 @@ def compiled_afresh(function: Callable[Arguments, Result]) -> Callable[Arguments
     """
     fast: Callable[Arguments, Result] = numba.njit()(function)
     return fast
-
-
-def compiled_within(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """The function itself, plain as it is; compiled ones may call it from now on."""
-    plain: Callable[Arguments, Result] = numba.extending.register_jitable(function)
-    return plain

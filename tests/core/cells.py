@@ -26,6 +26,7 @@ from scheduler_core.model import (
     Reservation,
     Row,
     Running,
+    Seen,
     Team,
     Upsert,
     UserCap,
@@ -116,6 +117,15 @@ def requests(draw: st.DrawFn) -> Request:
 
 
 @st.composite
+def mixes(draw: st.DrawFn) -> tuple[Seen, ...]:
+    """What the cell sees (P3); half of the cells do not say."""
+    if draw(st.booleans()):
+        return ()
+    counts = draw(st.lists(st.integers(0, 5), min_size=1, max_size=4))
+    return tuple(Seen(number, draw(requests()), count) for number, count in enumerate(counts, start=1))
+
+
+@st.composite
 def jobs(draw: st.DrawFn, job_id: Id) -> Job:
     low = draw(st.sampled_from([1, 1, 1, 2, 3]))
     high = low + draw(st.sampled_from([0, 0, 0, 1]))
@@ -199,6 +209,7 @@ def cells(draw: st.DrawFn, *, most_nodes: int = 4, most_jobs: int = 7) -> Snapsh
         nodes=tuple(made),
         chips=tuple(return_chips),
         teams=tuple(draw(teams(team_id)) for team_id in draw(st.sampled_from([(1, 2, 3, 5, 6), (1, 2, 3)]))),
+        seen=draw(mixes()),
     )
     before = [draw(jobs(job_id)) for job_id in range(101, 101 + draw(st.integers(0, 4)))]
     running = started(replace(snapshot, jobs=tuple(before)))
@@ -322,6 +333,7 @@ class Mirror:
             snapshot.promises,
             snapshot.reservations,
             snapshot.windows,
+            snapshot.seen,
         )
         self.rows: dict[tuple[type[Row], Id], Row] = {
             (type(row), row.id): row for part in parts for row in part
@@ -337,14 +349,14 @@ class Mirror:
         return tuple(row for (row_kind, _), row in self.rows.items() if row_kind is kind)
 
     def snapshot(self, now: int) -> Snapshot:
-        kinds = (Pool, Node, Chip, Team, Job, Running, Promise, Reservation, Window)
+        kinds = (Pool, Node, Chip, Team, Job, Running, Promise, Reservation, Window, Seen)
         return Snapshot(now, *(self.of(kind) for kind in kinds))
 
 
 @st.composite
 def events(draw: st.DrawFn, mirror: Mirror, serial: int) -> FeedEvent:
     """Something that can happen to this cell next; rows of other kinds may refer to what is gone."""
-    kind = draw(st.sampled_from([Job, Job, Job, Running, Chip, Chip, Node, Team, Team, Pool]))
+    kind = draw(st.sampled_from([Job, Job, Job, Running, Chip, Chip, Node, Team, Team, Pool, Seen]))
     rows = mirror.of(kind)
     if kind is Job and (not rows or draw(st.booleans())):
         return Upsert(draw(jobs(1000 + serial)))
@@ -356,6 +368,8 @@ def events(draw: st.DrawFn, mirror: Mirror, serial: int) -> FeedEvent:
         if rows and draw(st.integers(0, 4)) == 0:
             return Remove(Team, draw(st.sampled_from(rows)).id)
         return Upsert(draw(teams(draw(st.sampled_from([1, 2, 3, 5, 6])))))
+    if kind is Seen and draw(st.booleans()):
+        return Upsert(Seen(draw(st.integers(1, 3)), draw(requests()), draw(st.integers(0, 9))))
     if kind is Pool:
         return Upsert(Pool(draw(st.integers(1, 2)), "pool", draw(st.sampled_from([100, 50, 10]))))
     if not rows:

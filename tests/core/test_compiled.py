@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -23,6 +24,8 @@ from scheduler_core import (
     seats,
     shelves,
     stretch,
+    value,
+    valuing,
 )
 from scheduler_core.ahead import make_machine_code
 from scheduler_core.columns import Ints
@@ -39,6 +42,7 @@ from scheduler_core.model import (
     Remove,
     Request,
     Running,
+    Seen,
     Team,
     Upsert,
 )
@@ -89,22 +93,25 @@ def test_machine_code_made_ahead_is_all_that_a_large_cell_needs() -> None:
         "count_nodes",
         "sum_up",
         "put_back_all",
+        "value_seats",
     } <= made.keys()
     snapshot = a_large_cell()
     scheduler = Scheduler(snapshot, Policy(max_starts=500))
     attempts = attempts_of(snapshot, scheduler.decide(snapshot.now))
     scheduler.apply(Upsert(attempt) for attempt in attempts)
     scheduler.apply(Remove(Running, attempt.id) for attempt in attempts)
+    seen = tuple(Seen(job.id, job.gang.request, 1) for job in snapshot.jobs[:20])
+    assert decide(replace(snapshot, seen=seen), Policy(max_starts=500)).effort
     assert _machine_code() == made
 
 
 def _machine_code() -> dict[str, int]:
     """Every loop that is called as machine code, and for how many kinds of arguments it was compiled."""
     loops = {
-        value.__qualname__: value
-        for module in (census, columns, returned, seats, shelves, stretch)
-        for value in vars(module).values()
-        if isinstance(value, Loop)
+        loop.__qualname__: loop
+        for module in (census, columns, returned, seats, shelves, stretch, value, valuing)
+        for loop in vars(module).values()
+        if isinstance(loop, Loop)
     }
     counts = {name: len(loop.machine.signatures) for name, loop in loops.items() if "machine" in vars(loop)}
     return {name: count for name, count in counts.items() if count}

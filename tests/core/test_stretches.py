@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,14 @@ from tests.core.cells import (
 )
 from tests.core.taking_cells import contended_cells
 from tests.core.test_properties import applied, thorough
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_valued() -> Iterator[None]:
+    """As where many wait: who values nodes serves no stretches."""
+    with patch("scheduler_core.effort.SMALL_VALUES", 0):
+        yield
+
 
 seen: Counter[str] = Counter()
 """What happened at all in the runs of this module; see the last test."""

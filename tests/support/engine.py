@@ -417,6 +417,7 @@ def order_does_not_matter(snapshot: Snapshot, policy: Policy, decision: Decision
             "promises",
             "reservations",
             "windows",
+            "seen",
         )
     }
     assert decide(replace(snapshot, **parts), policy) == decision

@@ -7,23 +7,25 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scheduler_core.effort import effort
 from scheduler_core.simulation.openb.baselines import best_fit, fgd
 from scheduler_core.simulation.openb.ceiling import ceiling, until_first_refusal
-from scheduler_core.simulation.openb.protocol import Curve, Policy, Trial, curve, read_trial
+from scheduler_core.simulation.openb.engine import decide_all
+from scheduler_core.simulation.openb.protocol import Curve, Trial, curve, read_trial
 from scheduler_core.simulation.openb.trace import SEEDS, WORKLOADS, read_published
-from scheduler_core.simulation.openb.valued import flexai
+from scheduler_core.simulation.openb.valued import by_value
 from scheduler_core.simulation.traces import traces_folder
 from scheduler_core.value import samples_at
 
 FOLDER: Final = "openb"
 REPORTED: Final = (90, 100, 110, 130)
 """Arrived demand in % at which the allocation is told."""
+POLICIES: Final = ("flexai", "value", "fgd", "best_fit")
 PUBLISHED: Final = {"fgd": "06-FGD", "best_fit": "05-BestFit"}
 
 
@@ -32,11 +34,20 @@ def register(commands: Any) -> None:
     parser = commands.add_parser("openb", help=__doc__)
     parser.add_argument("--workload", default="default", choices=(*WORKLOADS, "all"))
     parser.add_argument("--seeds", default="42-51", type=_seeds, help="one, or a range as in 42-51")
-    parser.add_argument("--policy", default="flexai", choices=("flexai", "fgd", "best_fit"))
     parser.add_argument(
-        "--streams", type=_at_least(0), help="streams a state, in place of what follows from the effort"
+        "--policy",
+        default="flexai",
+        choices=POLICIES,
+        help="flexai: the engine itself; value: its rule P3 alone, in a loop of its own",
     )
-    parser.add_argument("--refresh", default=1, type=_at_least(1), help="arrivals between prices of homes")
+    parser.add_argument(
+        "--streams",
+        type=_at_least(0),
+        help="streams a state, in place of what follows from the effort (value)",
+    )
+    parser.add_argument(
+        "--refresh", default=1, type=_at_least(1), help="arrivals between prices of homes (value)"
+    )
     parser.add_argument(
         "--ceiling", action="store_true", help="upper bounds beside (a linear program a seed)"
     )
@@ -66,11 +77,11 @@ def measure(args: argparse.Namespace, workload: str) -> dict[str, Any]:
     traces = traces_folder(args.traces) / FOLDER
     curves: list[Curve] = []
     ceilings: list[tuple[float, float]] = []
-    thought, started = {}, time.process_time()
+    efforts, started = set[int](), time.process_time()
     for number, seed in enumerate(args.seeds, start=1):
         trial = read_trial(traces, workload, seed)
-        thought = _thought(args, trial)
-        placed = _policy(args, thought)(trial)
+        placed, thought = _place(args, trial)
+        efforts |= thought
         curves.append(curve(trial, placed))
         if args.ceiling:
             ceilings.append((ceiling(trial), ceiling(trial, until_first_refusal(placed))))
@@ -79,7 +90,12 @@ def measure(args: argparse.Namespace, workload: str) -> dict[str, Any]:
             file=sys.stderr,
             flush=True,
         )
-    report = {"workload": workload, "policy": args.policy, "seeds": list(args.seeds), **thought}
+    report = {
+        "workload": workload,
+        "policy": args.policy,
+        "seeds": list(args.seeds),
+        **_thought(args, efforts),
+    }
     report["allocation_at"] = _at(curves)
     report["published"] = {
         name: _at(list(map(np.array, read_published(traces, workload, label, args.seeds).values())))
@@ -91,18 +107,28 @@ def measure(args: argparse.Namespace, workload: str) -> dict[str, Any]:
     return {**report, "cpu_seconds": round(time.process_time() - started, 1)}
 
 
-def _thought(args: argparse.Namespace, trial: Trial) -> dict[str, int]:
-    """The effort of one waiting request (S4) and the streams that follow from it; nothing for the baselines."""
-    if args.policy != "flexai":
-        return {}
-    one = effort(1, len(trial.nodes.cpu))
-    return {"effort": one, "streams": samples_at(one) if args.streams is None else args.streams}
-
-
-def _policy(args: argparse.Namespace, thought: dict[str, int]) -> Policy:
+def _place(args: argparse.Namespace, trial: Trial) -> tuple[NDArray[np.bool_], set[int]]:
+    """For each arrival, whether it was placed; and the efforts with which that was decided (S4), none for the
+    baselines.
+    """
     if args.policy == "flexai":
-        return partial(flexai, samples=thought["streams"], refresh=args.refresh)
-    return fgd if args.policy == "fgd" else best_fit
+        decided = decide_all(trial)
+        return decided.placed, decided.efforts
+    if args.policy == "value":
+        one = effort(1, len(trial.nodes.cpu))
+        return by_value(trial, samples=_streams(args, one), refresh=args.refresh), {one}
+    return (fgd if args.policy == "fgd" else best_fit)(trial), set()
+
+
+def _streams(args: argparse.Namespace, thought: int) -> int:
+    return samples_at(thought) if args.streams is None or args.policy == "flexai" else args.streams
+
+
+def _thought(args: argparse.Namespace, efforts: set[int]) -> dict[str, int]:
+    """The least effort and the streams that follow from it; nothing for the baselines."""
+    if not efforts:
+        return {}
+    return {"effort": min(efforts), "streams": _streams(args, min(efforts))}
 
 
 def _at(curves: list[Curve]) -> dict[str, float]:

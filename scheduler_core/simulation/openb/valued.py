@@ -1,4 +1,4 @@
-"""Our policy on the trace: the request goes where the value of what remains falls least (P3).
+"""The rule P3 alone on the trace: the request goes where the value of what remains falls least (P3).
 
 The rule itself is `scheduler_core.value`; here it is compiled and its answers are remembered by state, so that
 equal nodes are valued once (P6).
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler_core import value
-from scheduler_core.simulation.compiled import compiled, compiled_afresh, compiled_within
+from scheduler_core.simulation.compiled import compiled, compiled_afresh
 from scheduler_core.simulation.openb.protocol import Trial
 from scheduler_core.value import Ints, Mix
 
@@ -22,11 +22,9 @@ MEMORY_BITS: Final = 21
 NEVER: Final = 1 << 62
 """More than any loss."""
 
-for _part in (value.largest_and_whole, value.hole_after, value.take, value.use_by, value.scarcity):
-    compiled_within(_part)
-further_use = compiled(value.further_use)
-homes = compiled(value.homes)
-home_price = compiled(value.home_price)
+further_use = value.further_use.machine
+homes = value.homes.machine
+home_price = value.home_price.machine
 
 
 class Cell(NamedTuple):
@@ -77,7 +75,7 @@ class Scores(NamedTuple):
     home: Ints
 
 
-def flexai(
+def by_value(
     trial: Trial, *, samples: int = value.SAMPLES, refresh: int = 1, seed: int = 0
 ) -> NDArray[np.bool_]:
     """For each arrival, whether it was placed. The mix is that of the workload, as FGD's typical requests are;

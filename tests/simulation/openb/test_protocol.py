@@ -7,9 +7,10 @@ import pytest
 
 from scheduler_core.simulation.openb.baselines import best_fit, fgd
 from scheduler_core.simulation.openb.ceiling import Program, ceiling, patterns, until_first_refusal
+from scheduler_core.simulation.openb.engine import decide_all
 from scheduler_core.simulation.openb.protocol import Policy, Trial, curve, read_trial
 from scheduler_core.simulation.openb.trace import Nodes, Requests, read_published
-from scheduler_core.simulation.openb.valued import flexai
+from scheduler_core.simulation.openb.valued import by_value
 from scheduler_core.simulation.traces import traces_folder
 
 TRACES = traces_folder(None) / "openb"
@@ -63,7 +64,27 @@ def test_p3_a_home_for_a_gang_is_kept() -> None:
     pair = (1_000, 0, 2, 1000)
     single = (1_000, 0, 1, 1000)
     trial = a_trial(single, single, pair, nodes=((2_000, 2), (9_000, 1), (9_000, 1)))
-    assert flexai(trial, samples=16).tolist() == [True, True, True]
+    assert by_value(trial, samples=16).tolist() == [True, True, True]
+    assert decide_all(trial).placed.tolist() == [True, True, True]
+
+
+def test_the_engine_is_asked_as_the_protocol_says() -> None:
+    """One request at a time, at once or never: what is dropped holds nothing, and who comes later is placed still."""
+    trial = a_trial(
+        (9, 0, 1, 1000), (1, 0, 1, 700), (1, 0, 1, 500), (1, 0, 1, 300), (2, 0, 0, 0), nodes=((4, 1),)
+    )
+    decided = decide_all(trial)
+    assert decided.placed.tolist() == [False, True, False, True, True]
+    assert decided.efforts == {1}
+
+
+@needs_traces
+@pytest.mark.timeout(1200)  # machine code may have to be made
+def test_the_engine_places_as_its_rule_alone_does_while_there_is_room() -> None:
+    trial = read_trial(TRACES, "default", 42)
+    decided = decide_all(trial, arrivals=300)
+    assert decided.placed[:300].all()
+    assert decided.efforts == {len(trial.nodes.cpu)}
 
 
 def test_slices_are_cut_so_that_no_room_is_left() -> None:
