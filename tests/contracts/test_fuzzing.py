@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 
 from flexai.api import throttling
 from flexai.cluster.models import Node
+from flexai.scheduling import alternatives
 from flexai.tenancy.models import Token
 from tests.support.tenants import a_cell, a_node, a_spec, a_tenant
 
@@ -37,7 +38,7 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 6
+EXAMPLES = 4
 """Requests of each operation in `make test`."""
 LONG_EXAMPLES = 400
 
@@ -53,6 +54,7 @@ def world(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]
     monkeypatch.setattr(throttling, "REQUESTS_PER_WINDOW", 10**9)
     monkeypatch.setattr(throttling, "OPEN_PER_WINDOW", 10**9)
     monkeypatch.setattr(throttling, "TERMINALS_PER_WINDOW", 10**9)
+    monkeypatch.setattr(alternatives, "MOST_SECONDS", 0.1)
     a_cell()
     a_node(chips=1)
     tenant = a_tenant("acme", operator=True)
