@@ -1928,6 +1928,10 @@ CREATE CONSTRAINT TRIGGER named_by_jobs_allocation AFTER DELETE ON public.jobs_a
 CREATE CONSTRAINT TRIGGER named_by_jobs_allocation AFTER DELETE ON public.jobs_replica DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_allocation', 'replica_id');
 CREATE CONSTRAINT TRIGGER named_by_jobs_attempt AFTER DELETE ON public.jobs_job DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_attempt', 'job_id');
 CREATE CONSTRAINT TRIGGER named_by_jobs_job AFTER DELETE ON public.cluster_cell DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_job', 'cell_id');
+CREATE CONSTRAINT TRIGGER named_by_jobs_job AFTER DELETE ON public.jobs_jobset DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_job', 'set_id');
+CREATE CONSTRAINT TRIGGER named_by_jobs_job AFTER DELETE ON public.jobs_schedule DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_job', 'schedule_id');
+CREATE CONSTRAINT TRIGGER named_by_jobs_job AFTER DELETE ON public.tenancy_team DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_job', 'team_id');
+CREATE CONSTRAINT TRIGGER named_by_jobs_job AFTER DELETE ON public.tenancy_user DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_job', 'user_id');
 CREATE CONSTRAINT TRIGGER named_by_jobs_replica AFTER DELETE ON public.cluster_node DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_replica', 'node_id');
 CREATE CONSTRAINT TRIGGER named_by_jobs_replica AFTER DELETE ON public.jobs_attempt DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.jobs_is_named('jobs_replica', 'attempt_id');
 CREATE TRIGGER note_removal AFTER DELETE ON public.cluster_chip FOR EACH ROW EXECUTE FUNCTION public.flexai_note_removal('chip');
@@ -1986,14 +1990,6 @@ ALTER TABLE ONLY public.jobs_idleattempt
     ADD CONSTRAINT jobs_idleattempt_attempt_id_b89f9dbc_fk_jobs_attempt_id FOREIGN KEY (attempt_id) REFERENCES public.jobs_attempt(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.jobs_idleattempt
     ADD CONSTRAINT jobs_idleattempt_cell_id_d54219bd_fk_cluster_cell_id FOREIGN KEY (cell_id) REFERENCES public.cluster_cell(id) DEFERRABLE INITIALLY DEFERRED;
-ALTER TABLE ONLY public.jobs_job
-    ADD CONSTRAINT jobs_job_schedule_id_cd3d2a46_fk_jobs_schedule_id FOREIGN KEY (schedule_id) REFERENCES public.jobs_schedule(id) DEFERRABLE INITIALLY DEFERRED;
-ALTER TABLE ONLY public.jobs_job
-    ADD CONSTRAINT jobs_job_set_id_72825d29_fk_jobs_jobset_id FOREIGN KEY (set_id) REFERENCES public.jobs_jobset(id) DEFERRABLE INITIALLY DEFERRED;
-ALTER TABLE ONLY public.jobs_job
-    ADD CONSTRAINT jobs_job_team_id_c38d3640_fk_tenancy_team_id FOREIGN KEY (team_id) REFERENCES public.tenancy_team(id) DEFERRABLE INITIALLY DEFERRED;
-ALTER TABLE ONLY public.jobs_job
-    ADD CONSTRAINT jobs_job_user_id_093659ab_fk_tenancy_user_id FOREIGN KEY (user_id) REFERENCES public.tenancy_user(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.jobs_jobset
     ADD CONSTRAINT jobs_jobset_organization_id_ab3c6279_fk_tenancy_organization_id FOREIGN KEY (organization_id) REFERENCES public.tenancy_organization(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.jobs_jobset
@@ -2189,6 +2185,7 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0019_
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0020_keys_from_one_side', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0021_indexes_of_some', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0022_cells_of_jobs', now());
+INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0023_keys_of_jobs', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('notifications', '0001_initial', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0001_initial', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0002_removals', now());

@@ -80,7 +80,9 @@ class Told(msgspec.Struct, frozen=True):
 
 _INSERT = """
 WITH t AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%s::json) AS r(
+    SELECT r.*, (SELECT id FROM tenancy_team WHERE id = r.team FOR KEY SHARE) AS team_id,
+        (SELECT id FROM tenancy_user WHERE id = r."user" FOR KEY SHARE) AS user_id
+    FROM json_to_recordset(%s::json) AS r(
         t int, organization bigint, team bigint, cell bigint, "user" bigint, state text, reason_code text,
         sentence text, priority int, preemptible boolean, start_after timestamptz, deadline timestamptz,
         labels jsonb, spec jsonb, effective jsonb, at timestamptz, actor text, cause text,
@@ -95,8 +97,8 @@ WITH t AS MATERIALIZED (
         reason_code, sentence, priority, preemptible, spec, effective_spec, spec_version, labels,
         idempotency_key, idempotency_hash, submitted_at, start_after, deadline, attempts_count, failures, outcome,
         version, changed)
-    SELECT l.public_id, t.organization, t.team, t.cell, t."user", l."set", t.schedule, l.index, l.name, 'task', t.state,
-        t.state, t.reason_code, t.sentence, t.priority, t.preemptible,
+    SELECT l.public_id, t.organization, t.team_id, t.cell, t.user_id, l."set", t.schedule, l.index, l.name, 'task',
+        t.state, t.state, t.reason_code, t.sentence, t.priority, t.preemptible,
         CASE WHEN l.given IS NULL THEN t.spec ELSE t.spec || jsonb_build_object('name', l.given) END,
         CASE WHEN l.own IS NULL AND t.effective->>'name' = l.name THEN t.effective
             ELSE t.effective || jsonb_build_object('name', l.name) || CASE WHEN l.own IS NULL THEN '{}'::jsonb ELSE
@@ -146,7 +148,8 @@ def insert_jobs(
     by public id.
 
     All of it or nothing: in the caller's transaction, or, where there is none, in one of its own. Raises
-    psycopg's UniqueViolation when an idempotency key is taken.
+    psycopg's UniqueViolation when an idempotency key is taken, and NotNullViolation when a team or a user has gone
+    (ADR 0014); a set or a schedule that is named is made or locked by the caller's transaction.
     """
     with prepared_cursor() as cursor:
         rows = cursor.execute(

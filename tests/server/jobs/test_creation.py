@@ -6,10 +6,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import IntegrityError, OperationalError, connection, transaction
 
-from flexai.common import events
+from flexai.common import clock, events
 from flexai.jobs import services
-from flexai.jobs.models import Job
+from flexai.jobs.models import Event, Job, Schedule
+from flexai.tenancy.models import AuditEntry
 from tests.support.tenants import Api, Tenant, a_cell, a_node, a_spec, a_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,3 +65,56 @@ def test_a_revoked_token_is_refused_from_the_next_request_on(lab: Tenant) -> Non
     assert lab.api.delete(f"/tokens/{token['id']}").status_code == 204
     assert lab.api.post("/jobs", a_spec()).status_code == 401
     assert Job.objects.count() == 1
+
+
+def test_whose_team_and_user_have_gone_meanwhile_submits_nothing(lab: Tenant) -> None:
+    principal = lab.principal
+    assert len(principal.teams) == 1
+    lab.organization.delete()
+    with pytest.raises(psycopg.IntegrityError):
+        services.submit(principal, a_spec())
+    with pytest.raises(psycopg.IntegrityError):
+        services.submit_batch(principal, [a_spec()] * 2)
+    assert not Job.objects.exists()
+    assert not Event.objects.exists()
+    assert not AuditEntry.objects.filter(action__in=("job.submitted", "jobs.submitted")).exists()
+
+
+def test_what_a_job_names_does_not_go(lab: Tenant) -> None:
+    made = services.submit(lab.principal, a_spec(array="0-1")).jobs[0]
+    schedule = Schedule.objects.create(
+        organization=lab.organization, team=lab.team, user=lab.owner, name="nightly", cron="0 1 * * *",
+        timezone="UTC", catch_up="skip", overlap="allow", spec={}, next_at=clock.now(),
+    )  # fmt: skip
+    Job.objects.update(schedule=schedule)
+    named = {
+        "tenancy_team": made.team_id, "tenancy_user": made.user_id, "jobs_jobset": made.set_id,
+        "jobs_schedule": schedule.pk,
+    }  # fmt: skip
+    for table, pk in named.items():
+        with pytest.raises(IntegrityError, match=f"of {table} is still named by rows of jobs_job"):
+            remove(table, pk)
+    Job.objects.update(schedule=None)
+    remove("jobs_schedule", schedule.pk)
+
+
+def remove(table: str, pk: int | None) -> None:
+    """The row goes, if this one check lets it: the others are not what is asked."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        cursor.execute(f"DELETE FROM {table} WHERE id = %s", [pk])
+        cursor.execute("SET CONSTRAINTS named_by_jobs_job IMMEDIATE")
+
+
+def test_who_deletes_a_team_or_a_user_waits_for_what_is_being_submitted(lab: Tenant) -> None:
+    other = connection.copy()
+    try:
+        with transaction.atomic():
+            services.submit(lab.principal, a_spec())
+            for table, pk in (("tenancy_team", lab.team.pk), ("tenancy_user", lab.owner.pk)):
+                with other.cursor() as cursor:
+                    cursor.execute("SET lock_timeout = '100ms'")
+                    with pytest.raises(OperationalError, match="lock timeout"):
+                        cursor.execute(f"DELETE FROM {table} WHERE id = %s", [pk])
+    finally:
+        other.close()

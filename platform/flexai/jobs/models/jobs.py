@@ -85,15 +85,23 @@ class Job(models.Model):
     organization = models.ForeignKey(
         "tenancy.Organization", models.CASCADE, related_name="jobs", db_index=False, db_constraint=False
     )
-    team = models.ForeignKey("tenancy.Team", models.PROTECT, related_name="jobs", db_index=False)
+    team = models.ForeignKey(
+        "tenancy.Team", models.PROTECT, related_name="jobs", db_index=False, db_constraint=False
+    )
     cell = models.ForeignKey(
         "cluster.Cell", models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs", db_index=False)
-    set = models.ForeignKey(JobSet, models.CASCADE, null=True, related_name="jobs", db_index=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs", db_index=False, db_constraint=False
+    )
+    set = models.ForeignKey(
+        JobSet, models.CASCADE, null=True, related_name="jobs", db_index=False, db_constraint=False
+    )
     index = models.PositiveIntegerField(null=True)
     """Index in the set."""
-    schedule = models.ForeignKey(Schedule, models.SET_NULL, null=True, related_name="jobs", db_index=False)
+    schedule = models.ForeignKey(
+        Schedule, models.SET_NULL, null=True, related_name="jobs", db_index=False, db_constraint=False
+    )
     name = models.CharField(max_length=100)
     type = models.CharField(max_length=16, default="task")
     state = models.CharField(max_length=16, choices=choices(JobState), default=JobState.QUEUED.value)
