@@ -416,9 +416,10 @@ def laws_hold(snapshot: Snapshot, policy: Policy, decision: Decision, *, search:
         assert not books.capped(job), "the array's cap"
         job = as_started(books, job, start.placements)
         if unit.takings:
-            taking_laws.takings_hold(
-                books, policy, job, unit, taken, search=search and not decision.reservations
-            )
+            reserved = (
+                decision.reservations or snapshot.reservations
+            )  # what one holds is not free to the others (B2)
+            taking_laws.takings_hold(books, policy, job, unit, taken, search=search and not reserved)
             continue
         _whole_and_as_asked(books, job, start.placements)
         books.start(job, start.placements)
