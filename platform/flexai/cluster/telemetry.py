@@ -16,7 +16,7 @@ import msgspec
 import redis
 
 from flexai.common import clock
-from flexai.common.broker import valkey
+from flexai.common.broker import set_fields, valkey
 from node_agent.protocol import ReplicaSample, Telemetry, unpack_telemetry
 
 log = logging.getLogger(__name__)
@@ -80,9 +80,7 @@ class Window(msgspec.Struct, frozen=True):
 
 def keep_windows(windows: Mapping[int, Window]) -> None:
     """The windows are the last whole ones of their nodes. Raises redis errors."""
-    valkey().hset(
-        WINDOWS_KEY, mapping={str(node): msgspec.json.encode(window) for node, window in windows.items()}
-    )
+    set_fields(WINDOWS_KEY, {node: msgspec.json.encode(window) for node, window in windows.items()})
 
 
 def last_windows(node_pks: Sequence[int]) -> dict[int, Window]:
@@ -98,8 +96,7 @@ _WINDOW = msgspec.json.Decoder(Window)
 
 def keep_frames(frames: Mapping[int, bytes], *, at_ms: int) -> None:
     """The frames are the latest of their nodes. Raises redis errors."""
-    stamp = _ARRIVAL.pack(at_ms)
-    valkey().hset(FRAMES_KEY, mapping={str(node): stamp + frame for node, frame in frames.items()})
+    set_fields(FRAMES_KEY, frames, prefix=_ARRIVAL.pack(at_ms))
 
 
 def forget_frames(node_pks: Iterable[int]) -> None:

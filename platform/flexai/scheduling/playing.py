@@ -21,6 +21,7 @@ from flexai.common.database import prepared_cursor
 from flexai.common.errors import InvalidInput
 from flexai.scheduling.models import Saving
 from flexai.scheduling.past import Past, past_of
+from flexai.scheduling.savings import UNFINISHED
 from scheduler_core.simulation.simulate.energy import IDLE_PERCENT, board_watts
 from scheduler_core.simulation.simulate.history import History, read_history
 from scheduler_core.simulation.simulate.options import BadOption, cluster_of_groups
@@ -34,7 +35,6 @@ MOST_JOBS_OF_ENGINE: Final = 1_500
 ENGINE_ROUND_MS: Final = 10_000
 IDLE_BELOW: Final = 50
 """Permille of use; an hour with less tells what an idle chip draws."""
-UNFINISHED: Final = "Its replay did not come to an end."
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from django.db.models import QuerySet
@@ -17,6 +17,10 @@ METHOD: Final = (
     "Flexai itself, less what really happened. Energy is idle power for the time that FIFO would have taken longer, "
     "as long as chips stay on."
 )
+UNFINISHED: Final = "Its replay did not come to an end."
+UNDER_WAY: Final = "It is being played."
+MOST_TIME: Final = timedelta(minutes=30)
+"""The replay of a day is given up after so long."""
 
 
 def savings_between(cell_id: int, first: date, last: date) -> QuerySet[Saving]:
@@ -50,3 +54,9 @@ def energy_saved_mwh(row: Saving) -> int:
 def _sum_of_known(values: Iterable[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
+
+
+def problem_of(row: Saving, now: datetime) -> str:
+    """Why the day has no figures, at that instant; empty when it has."""
+    is_under_way = row.problem == UNFINISHED and now - row.made_at < MOST_TIME
+    return UNDER_WAY if is_under_way else row.problem

@@ -19,8 +19,8 @@ from flexai.jobs.models import Allocation, Attempt, AttemptProgress, Event, Job,
 from flexai.scheduling import nightly
 from flexai.scheduling.models import Saving
 from flexai.scheduling.past import past_of
-from flexai.scheduling.playing import UNFINISHED, figures_of, keep_saving
-from flexai.scheduling.savings import energy_saved_mwh, total_of
+from flexai.scheduling.playing import figures_of, keep_saving
+from flexai.scheduling.savings import UNDER_WAY, UNFINISHED, energy_saved_mwh, problem_of, total_of
 from scheduler_core.simulation.simulate.history import read_history
 from tests.server.scheduling.test_loop import environment
 from tests.server.scheduling.world import World
@@ -145,6 +145,13 @@ def test_a_day_is_played_under_whole_chip_fifo_and_the_simulator_is_measured() -
     assert energy_saved_mwh(row) == 160_000
     total = total_of([row, Saving(cell=world.cell, day=DAY, problem=UNFINISHED)])
     assert (total["days"], total["wait_ms_avoided"], total["wait_error_days"]) == (1, 2 * HOUR_MS, 1)
+
+
+def test_a_day_that_is_being_played_is_told_as_such_and_one_that_came_to_no_end_too() -> None:
+    row = Saving(cell=World().cell, day=DAY, problem=UNFINISHED, made_at=at(25))
+    assert (problem_of(row, at(25.4)), problem_of(row, at(25.5))) == (UNDER_WAY, UNFINISHED)
+    row.problem = ""
+    assert problem_of(row, at(25.4)) == ""
 
 
 def test_a_day_without_jobs_and_a_cell_without_chips_are_told_as_such() -> None:

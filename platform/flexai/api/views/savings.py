@@ -19,7 +19,7 @@ from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput
 from flexai.scheduling.models import Saving
 from flexai.scheduling.past import past_of
-from flexai.scheduling.savings import METHOD, energy_saved_mwh, savings_between, total_of
+from flexai.scheduling.savings import METHOD, energy_saved_mwh, problem_of, savings_between, total_of
 from flexai.tenancy.roles import Action
 
 DEFAULT_DAYS = 30
@@ -92,7 +92,7 @@ def _midnight(day: date) -> datetime:
 def _day(row: Saving) -> dict[str, Any]:
     return {
         "day": row.day.isoformat(),
-        "problem": row.problem,
+        "problem": problem_of(row, clock.now()),
         "jobs": row.jobs,
         "refused": row.refused,
         "held_ms": row.held_ms,
