@@ -24,7 +24,9 @@ export function QuotaBar({ label, share }: { label: string; share: Share }) {
       <div className={classes.track} role="img" aria-label={`${label}: ${words}`}>
         <span className={classes.used} style={{ width: wide(used - over) }} />
         {over > 0 && <span className={classes.over} style={{ left: wide(guaranteed), width: wide(over) }} />}
-        {guaranteed > 0 && <span className={classes.mark} style={{ left: wide(guaranteed) }} />}
+        {guaranteed > 0 && (
+          <span className={classes.mark} style={{ left: `min(${wide(guaranteed)}, 100% - 5px)` }} />
+        )}
       </div>
     </div>
   );

@@ -21,7 +21,7 @@ export function draw(element: HTMLElement, data: (number | null)[][], lines: Lin
       height,
       legend: { show: false },
       cursor: { y: false, points: { size: 7 } },
-      padding: [8, 18, 0, 0],
+      padding: [8, 28, 0, 0],
       scales: {
         x: { range: (_self, min, max) => (min === max ? [min - 60, max + 60] : [min, max]) },
         y: { range: (_self, _min, max) => [0, Math.max(1000, max)] },

@@ -187,6 +187,7 @@ DEFAULT_FROM_EMAIL = os.environ.get("FLEXAI_MAIL_FROM") or "Flexai <flexai@local
 
 LANGUAGE_CODE = "en"
 USE_I18N = False
+FORMAT_MODULE_PATH = "flexai.config.formats"
 USE_TZ = True
 TIME_ZONE = "UTC"
 

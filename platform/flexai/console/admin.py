@@ -31,5 +31,6 @@ __all__ = [
 ]
 admin.site.has_permission = is_operator  # type: ignore[method-assign]
 admin.site.index_template = "console/dashboard.html"
+admin.site.index_title = "Overview"
 if admin.site.is_registered(Group):
     admin.site.unregister(Group)

@@ -43,7 +43,7 @@ class CycleAdmin(LongList):
         "applied",
         "dropped",
         "took_ms",
-        "rebuilt",
+        "read",
     )
     list_filter = (FailedFilter, "cell")
     list_select_related = ("cell",)
@@ -60,6 +60,10 @@ class CycleAdmin(LongList):
     @display(description="ms")
     def took_ms(self, cycle: Cycle) -> int:
         return cycle.read_ms + cycle.decide_ms + cycle.apply_ms
+
+    @display(description="read")
+    def read(self, cycle: Cycle) -> str:
+        return "anew" if cycle.rebuilt else "changes"
 
     @display(description="error")
     def traceback(self, cycle: Cycle) -> SafeString | str:

@@ -215,7 +215,7 @@ function NodeTable({
         <TextInput
           size="sm"
           type="search"
-          w={240}
+          w={{ base: 190, xs: 240 }}
           aria-label={t("cluster.search")}
           placeholder={t("cluster.search")}
           leftSection={<IconSearch size={15} />}

@@ -90,8 +90,8 @@ function TeamPanel({ team, requests }: { team: Team; requests: QuotaRequest[] })
           <QuotaBar key={quota.chip_type} label={quota.chip_type} share={quota} />
         ))}
       </div>
+      {team.budget && <p className={`${classes.budget} quiet`}>{budgetLine(t, team.budget)}</p>}
       <QuotaRequests team={team} requests={requests} />
-      {team.budget && <p className="quiet">{budgetLine(t, team.budget)}</p>}
       {team.members.length > 0 && (
         <ul className={classes.members} aria-label={t("teams.members")}>
           {team.members.map((member) => (

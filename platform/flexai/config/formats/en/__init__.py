@@ -1,0 +1,1 @@
+"""In English, the console's one language."""
