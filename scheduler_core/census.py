@@ -116,7 +116,7 @@ def count_nodes(
 # fmt: on
     """For each need, a row of `asked` and of `pools`, every node is counted by the first filter that rejects it.
 
-    Rows come as `Columns.like_by_like` has them. What a node is, all of a set answer alike; and of what is held, those
+    Rows come as `filters.like_by_like` has them. What a node is, all of a set answer alike; and of what is held, those
     with too little free stand in front, so that the last of them answers for all.
     """
     for need in range(len(asked)):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -38,7 +37,7 @@ how many healthy ones nobody holds, and the place of the first of these or -1; t
 one has free, and the same memory where that chip is held and lets in whoever accepts what it enforces, else -1;
 a number that it shares with nodes which are the same but for what is held, or `UNLIKE`; whether it runs images."""
 
-LEFT_UNTOUCHED, LEFT_MOST, LEFT_CPU, LEFT_MEMORY, LEFT_MOST_MEMORY, LEFT_OPEN = range(6)
+LEFT_UNTOUCHED, LEFT_MOST, LEFT_CPU, LEFT_MEMORY, LEFT_MOST_MEMORY, LEFT_OPEN, LEFT_FIELDS = range(7)
 """Columns of what is left, row by row: chips that nobody holds; the most milli-chips that one chip has free; host CPU
 and memory; the most memory that one chip has free, of this node and those before it; `OPEN`."""
 
@@ -296,27 +295,6 @@ class Columns:
         """Why the node of this row takes nothing new; None where it does."""
         code = int(self.nodes[row, UNREADY])
         return None if code == 0 else self.unready()[code - 1]
-
-    def like_by_like(self) -> tuple[Ints, Ints, Ints]:
-        """All rows with a node, those first that are like no other; then like by like, what has fewest chips
-        untouched first, then what has least free of one chip. Where each of these sets begins. And for each of those
-        rows what is left of it, with columns from `LEFT_UNTOUCHED` on.
-        """
-        table = self._node_array
-        rows = np.flatnonzero(table[:, CHIPS] != NO_NODE)
-        there = table[rows]
-        order = np.lexsort([there[:, of] for of in (MOST_FREE_MEMORY, MOST_FREE, UNTOUCHED, UNREADY, LIKE)])
-        rows, there = rows[order], there[order]
-        sets = there[:, LIKE] * (len(self._unready_codes) + 1) + there[:, UNREADY]
-        unlike = int(np.searchsorted(there[:, LIKE], UNLIKE, side="right"))
-        begins = [*(unlike + np.flatnonzero(np.diff(sets[unlike:], prepend=-1))), len(rows)]
-        left = np.ascontiguousarray(
-            there[:, (UNTOUCHED, MOST_FREE, FREE_CPU, FREE_MEMORY, MOST_FREE_MEMORY, OPEN)]
-        )
-        for first, last in pairwise(begins):
-            most = left[first:last, LEFT_MOST_MEMORY]
-            np.maximum.accumulate(most, out=most)
-        return rows, np.array(begins, np.int64), left
 
     # -- objects ------------------------------------------------------------------------------------------
 

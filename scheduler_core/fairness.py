@@ -41,17 +41,37 @@ def room(
     preemptible (F4). A cap per user bounds what this user, if one is named, has in the team (F5). A type
     without a quota row is unlimited and unguaranteed (ADR 0002). Negative where an excess already stands.
     """
-    bounds = []
-    for payer in ledger.payers(team):
-        quota = ledger.quotas.get((payer, chip_type))
-        if quota is not None and quota.limit is not None:
-            bounds.append(quota.limit - ledger.used.get((payer, chip_type), 0))
+    bounds = [
+        limit - ledger.used.get((payer, chip_type), 0) for payer, limit in limits_of(ledger, team, chip_type)
+    ]
     quota = ledger.quotas.get((team, chip_type))
     if quota is not None and not preemptible:
         bounds.append(quota.guaranteed - ledger.firm.get((team, chip_type), 0))
     if user is not None and (cap := user_cap(ledger, team, chip_type)) is not None:
         bounds.append(cap - ledger.of_user.get((team, user, chip_type), 0))
     return min(bounds, default=None)
+
+
+def limits_of(ledger: Ledger, team: Id, chip_type: str) -> tuple[tuple[Id, int], ...]:
+    """The limits that bound the team's work on this chip type: its own and those above it, the nearest first (F1)."""
+    known = ledger.on_terms.get((team, chip_type))
+    if known is None:
+        rows = ((payer, ledger.quotas.get((payer, chip_type))) for payer in ledger.payers(team))
+        known = tuple((payer, row.limit) for payer, row in rows if row is not None and row.limit is not None)
+        ledger.on_terms[team, chip_type] = known
+    return known
+
+
+def is_bounded(ledger: Ledger, team: Id, *, preemptible: bool, user: Id | None) -> bool:
+    """Whether anything may bound such work of the team, on any chip type: else `room` is None for all of them."""
+    if not preemptible or user is not None:
+        return True
+    known = ledger.on_terms.get((team,))
+    if known is None:
+        payers = set(ledger.payers(team))
+        known = any(of in payers and row.limit is not None for (of, _), row in ledger.quotas.items())
+        ledger.on_terms[team,] = known
+    return bool(known)
 
 
 def user_cap(ledger: Ledger, team: Id, chip_type: str) -> int | None:
@@ -63,11 +83,14 @@ def user_cap(ledger: Ledger, team: Id, chip_type: str) -> int | None:
 
 def budget_spent(ledger: Ledger, team: Id) -> Team | None:
     """The nearest team, this one or one above it, whose budget is spent: it starts nothing with chips (F5)."""
-    for payer in ledger.payers(team):
-        row = ledger.teams.get(payer)
-        if row is not None and row.budget_left is not None and row.budget_left <= 0:
-            return row
-    return None
+    known = ledger.on_terms.get(team, False)
+    if known is False:
+        rows = (ledger.teams.get(payer) for payer in ledger.payers(team))
+        spent = (
+            row for row in rows if row is not None and row.budget_left is not None and row.budget_left <= 0
+        )
+        known = ledger.on_terms[team] = next(spent, None)
+    return known  # type: ignore[no-any-return]
 
 
 def least_charge(ledger: Ledger, request: Request, chip_type: str) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,7 +23,23 @@ from scheduler_core.census import (
     Why,
     count_nodes,
 )
-from scheduler_core.columns import Columns, Ints
+from scheduler_core.columns import (
+    CHIPS,
+    FREE_CPU,
+    FREE_MEMORY,
+    LEFT_FIELDS,
+    LEFT_MOST_MEMORY,
+    LIKE,
+    MOST_FREE,
+    MOST_FREE_MEMORY,
+    NO_NODE,
+    OPEN,
+    UNLIKE,
+    UNREADY,
+    UNTOUCHED,
+    Columns,
+    Ints,
+)
 from scheduler_core.fit import Need
 from scheduler_core.model import ISOLATION_STRENGTH, Isolation, Request
 from scheduler_core.request import wants_slice
@@ -67,10 +83,9 @@ class Census:
         return counts
 
     @cached_property
-    def by_why(self) -> Counter[Why]:
-        """How many nodes were rejected for each reason, where any was."""
-        counts = self._counts
-        return Counter({why: counts[why][COUNT] for why in Why if counts[why][COUNT]})
+    def counts(self) -> list[int]:
+        """How many nodes were rejected for each reason in their order, and last how many were not."""
+        return [row[COUNT] for row in self._counts]
 
     @property
     def not_ready(self) -> tuple[str, ...]:
@@ -93,11 +108,11 @@ class Census:
 
     def most(self, why: Why) -> int:
         """The most that any node rejected for this has of what is lacking."""
-        return self._counts[why][MOST] if why in self.by_why else 0
+        return self._counts[why][MOST] if self._counts[why][COUNT] else 0
 
     def most_also(self, whys: Iterable[Why]) -> int:
         """The most that any node rejected for one of these has besides."""
-        return max((self._counts[why][MOST_ALSO] for why in whys if why in self.by_why), default=0)
+        return max((self._counts[why][MOST_ALSO] for why in whys if self._counts[why][COUNT]), default=0)
 
 
 def take_census(needs: Sequence[Need], numbers: tuple[Ints, Ints], columns: Columns) -> list[Census]:
@@ -106,7 +121,7 @@ def take_census(needs: Sequence[Need], numbers: tuple[Ints, Ints], columns: Colu
     reasons = columns.unready()
     counts = np.zeros((len(needs), FITS + 1, 4), np.int64)
     out_of_service = np.zeros((len(needs), len(reasons) + 1), np.int64)
-    tables = [*columns.like_by_like(), asked, pools, counts, out_of_service]
+    tables = [*like_by_like(columns), asked, pools, counts, out_of_service]
     count = columns.over(count_nodes)
     count(columns.nodes, columns.chips, *(columns.readable(table) for table in tables))
     fitting = counts[:, FITS, COUNT].tolist()
@@ -119,6 +134,41 @@ def take_census(needs: Sequence[Need], numbers: tuple[Ints, Ints], columns: Colu
             needs, zip(fitting, never, furthest, strict=True), counts, out_of_service, strict=True
         )
     ]
+
+
+def like_by_like(columns: Columns) -> tuple[Ints, Ints, Ints]:
+    """All rows with a node, those first that are like no other; then like by like, what has fewest chips
+    untouched first, then what has least free of one chip. Where each of these sets begins. And for each of those
+    rows what is left of it, with columns from `LEFT_UNTOUCHED` on.
+    """
+    table = columns.numbers()[0]
+    rows = np.flatnonzero(table[:, CHIPS] != NO_NODE)
+    what = [table[rows, of] for of in (LIKE, UNREADY, UNTOUCHED, MOST_FREE, MOST_FREE_MEMORY)]
+    order = _in_order(what)
+    rows, like = rows[order], what[0][order]
+    sets = like * (len(columns.unready()) + 1) + what[1][order]
+    unlike = int(np.searchsorted(like, UNLIKE, side="right"))
+    begins = [*(unlike + np.flatnonzero(np.diff(sets[unlike:], prepend=-1))), len(rows)]
+    left = np.empty((len(rows), LEFT_FIELDS), np.int64)
+    for at, of in enumerate((UNTOUCHED, MOST_FREE, FREE_CPU, FREE_MEMORY, MOST_FREE_MEMORY, OPEN)):
+        left[:, at] = table[rows, of]
+    for first, last in pairwise(begins):
+        most = left[first:last, LEFT_MOST_MEMORY]
+        np.maximum.accumulate(most, out=most)
+    return rows, np.array(begins, np.int64), left
+
+
+def _in_order(columns: Sequence[Ints]) -> Ints:
+    """The order of rows by these columns, the first of them first: as one number for each row where that is enough."""
+    packed, room = np.zeros_like(columns[0]), 1
+    for column in columns if len(packed) else ():
+        least = int(column.min())
+        span = int(column.max()) - least + 1
+        room *= span
+        if room >= 1 << 63:
+            return np.lexsort(list(reversed(columns)))
+        packed = packed * span + (column - least)
+    return np.argsort(packed, kind="stable")
 
 
 def in_numbers(needs: Sequence[Need], columns: Columns) -> tuple[Ints, Ints]:

@@ -9,7 +9,7 @@ Promises: `note` costs time in proportion to the change. Leaves to others: every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from scheduler_core.columns import Columns
@@ -78,6 +78,7 @@ class Ledger(Live):
         """Milli-chips per type that are healthy and on nodes in service (F2)."""
         self.terms = 0
         """A number for the teams, their quotas, the capacity and the chip types as they are now."""
+        self._on_terms: tuple[int, dict[Hashable, Any]] = (0, {})
         self.live_of_set: dict[Id, int] = {}
         self.live_of_job: dict[Id, int] = {}
         self.overdrawn: set[Id] = set()  # nodes of which more is held than they have
@@ -124,6 +125,13 @@ class Ledger(Live):
     def chip_memories(self, chip_type: str) -> list[int]:
         """The different memory sizes that chips of this type have, least first."""
         return sorted({memory for name, _, memory in self._kinds if name == chip_type})
+
+    @property
+    def on_terms(self) -> dict[Hashable, Any]:
+        """What was found out of `terms` alone; empty when they have changed."""
+        if self._on_terms[0] != self.terms:
+            self._on_terms = self.terms, {}
+        return self._on_terms[1]
 
     def sizes(self) -> tuple[Any, ...]:
         """What least charges and the order of chip types depend on: which chips there are, and how they are cut."""

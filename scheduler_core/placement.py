@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 from typing import Any, Final
 
-from scheduler_core.fairness import room
+from scheduler_core.fairness import is_bounded, room
 from scheduler_core.filters import take_census, together
 from scheduler_core.fit import Need
 from scheduler_core.ledger import Ledger
@@ -37,13 +37,15 @@ LEAST_KEPT: Final = 16
 class Asked:
     """What classes ask for that ask alike, whoever they are."""
 
-    __slots__ = ("answer", "asked_in", "rankings")
+    __slots__ = ("answer", "asked_in", "nodes", "rankings")
 
     def __init__(self, rankings: tuple[tuple[str, Ranking], ...]) -> None:
         self.rankings = rankings
         """By chip type in the order to try."""
         self.asked_in = -1
         """The last cycle in which one of them did."""
+        self.nodes: tuple[int, frozenset[Id]] = (-1, frozenset())
+        """Of which state of the nodes it is known where those start whom nothing else bounds, and where."""
         self.answer: tuple[int, Any] = (-1, None)
         """Of which state of the nodes it was last said why they wait, and what."""
 
@@ -120,9 +122,7 @@ class Placer:
     def nodes_for(self, kind: JobClass) -> frozenset[Id]:
         """The nodes on which `place` would find placements; none where it would not. Nothing is held afterwards."""
         if is_single(kind.gang) and not kind.problem:
-            rankings = self.rankings_of(kind)
-            seats = (seat for name, ranking in rankings for seat in self._seat_for_one(kind, name, ranking))
-            return frozenset([seat.node for seat in islice(seats, 1)])
+            return self._node_for_one(kind)
         mark = self._ledger.mark()
         placements = self.place(kind)
         self._ledger.rewind(mark)
@@ -240,6 +240,18 @@ class Placer:
         self._of_class = {kind: asked for kind, asked in self._of_class.items() if asked.asked_in > since}
         self._alike = {what: asked for what, asked in self._alike.items() if asked.asked_in > since}
         self.forgotten += 1
+
+    def _node_for_one(self, kind: JobClass) -> frozenset[Id]:
+        """The node on which a single replica would sit; found once for all who ask alike and are bounded by room."""
+        asked, now = self.asked_by(kind), self._ledger.stamps.now
+        bounded = is_bounded(self._ledger, kind.team, preemptible=kind.preemptible, user=kind.user)
+        if not bounded and asked.nodes[0] == now:
+            return asked.nodes[1]
+        seats = (seat for name, ranking in asked.rankings for seat in self._seat_for_one(kind, name, ranking))
+        found = frozenset([seat.node for seat in islice(seats, 1)])
+        if not bounded:
+            asked.nodes = now, found
+        return found
 
     def _seat_for_one(self, kind: JobClass, chip_type: str, ranking: Ranking) -> list[Seat]:
         """Where a single replica would sit, if its team may be charged for it."""

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Final
 
 from scheduler_core.census import Why
-from scheduler_core.fairness import budget_spent, least_charge, user_cap
+from scheduler_core.fairness import budget_spent, is_bounded, least_charge, limits_of, user_cap
 from scheduler_core.filters import Rejection
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id
@@ -103,6 +103,8 @@ class _Answer:
 
     def to(self, kind: JobClass, ledger: Ledger) -> tuple[Reason, ...]:
         """Why this class waits: its team's reasons, then the nodes'."""
+        if not is_bounded(ledger, kind.team, preemptible=kind.preemptible, user=kind.user):
+            return self._of_the_nodes
         of_teams = [_of_the_team(kind, survey, ledger) for survey in self._told]
         if not any(of_teams):
             return self._of_the_nodes
@@ -168,11 +170,9 @@ class _Survey:
         """P1: every node by why it was rejected."""
         if self.enough or not self.ledger.states:
             return []
-        counts = {_NAMES[why]: count for why, count in self.census.by_why.items()}
-        if self.census.fitting:
-            counts["fits"] = self.census.fitting
-        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        return [NodesRejected(sum(counts.values()), tuple(ordered))]
+        counts = [(-count, name) for count, name in zip(self.census.counts, _NAMES, strict=True) if count]
+        told = tuple([(name, -count) for count, name in sorted(counts)])
+        return [NodesRejected(sum([count for _, count in told]), told)]
 
     @cached_property
     def of_the_nodes(self) -> list[Reason]:
@@ -190,14 +190,14 @@ class _Survey:
             reasons.append(short(gang.minimum, self.replicas, _each(self.kind, self.name)))
         if self.census.nearest is not None and not self.census.fitting:
             reasons.append(_CAUSES[self.census.nearest.why](self, self.census.nearest))
-        if self.census.by_why[Why.NOT_READY] and not (reasons and isinstance(reasons[-1], NodesNotReady)):
+        if self.census.counts[Why.NOT_READY] and not (reasons and isinstance(reasons[-1], NodesNotReady)):
             reasons.append(_not_ready(self, Rejection(Why.NOT_READY)))
         return reasons
 
     @property
     def where(self) -> str:
         """Which nodes a sentence speaks of."""
-        return _where(self.kind, self.ledger, ready_only=self.census.by_why[Why.NOT_READY] > 0)
+        return _where(self.kind, self.ledger, ready_only=self.census.counts[Why.NOT_READY] > 0)
 
     @property
     def where_with_chips(self) -> str:
@@ -210,14 +210,11 @@ class _Survey:
 def _of_the_team(kind: JobClass, survey: _Survey, ledger: Ledger) -> list[Reason]:
     """The cap on each user (F5); the limits of the team and of those above it, the nearest first; its guarantee."""
     chip_type, reasons = survey.chip_type, _of_the_user(kind, survey, ledger)
-    for payer in ledger.payers(kind.team):
-        quota = ledger.quotas.get((payer, chip_type))
-        if quota is None or quota.limit is None:
-            continue
+    for payer, limit in limits_of(ledger, kind.team, chip_type):
         used = ledger.used.get((payer, chip_type), 0)
-        if used + survey.needed > quota.limit:
+        if used + survey.needed > limit:
             name = ledger.teams[payer].name
-            reasons.append(TeamLimit(name, chip_type, survey.needed, used, quota.limit))
+            reasons.append(TeamLimit(name, chip_type, survey.needed, used, limit))
     own = None if kind.preemptible else ledger.quotas.get((kind.team, chip_type))
     if own is not None:
         firm = ledger.firm.get((kind.team, chip_type), 0)
@@ -276,7 +273,7 @@ def _memory_too_small(survey: _Survey, nearest: Rejection) -> Reason:
 
 def _not_ready(survey: _Survey, _: Rejection) -> Reason:
     told = tuple(why for why in survey.census.not_ready if why != "not ready")
-    return NodesNotReady(survey.census.by_why[Why.NOT_READY], told)
+    return NodesNotReady(survey.census.counts[Why.NOT_READY], told)
 
 
 def _unhealthy(survey: _Survey, nearest: Rejection) -> Reason:
@@ -290,7 +287,7 @@ def _busy(survey: _Survey, nearest: Rejection) -> Reason:
         return NoRoomForSlice(request.milli, request.chip_memory, nearest.most, nearest.also, survey.name)
     census, where = survey.census, survey.where
     with_chips = [Why.UNHEALTHY, Why.BUSY]
-    if census.by_why[Why.HOST_CPU_TOO_SMALL] or census.by_why[Why.HOST_MEMORY_TOO_SMALL]:
+    if census.counts[Why.HOST_CPU_TOO_SMALL] or census.counts[Why.HOST_MEMORY_TOO_SMALL]:
         where = f"{where} large enough"
     else:
         with_chips.append(Why.TOO_FEW_CHIPS)
@@ -327,7 +324,7 @@ _CAUSES: dict[Why, Callable[[_Survey, Rejection], Reason]] = {
 }
 
 
-_NAMES: Final = [why.name.lower() for why in Why]
+_NAMES: Final = [*(why.name.lower() for why in Why), "fits"]
 
 
 def _where(kind: JobClass, ledger: Ledger, *, ready_only: bool = False) -> str:

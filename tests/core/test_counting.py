@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -32,8 +30,9 @@ def test_p1_the_count_is_what_the_filters_say_of_each_node(snapshot: Snapshot) -
         for chip_type in placer.chip_types(job.gang.request) if not kind.problem else ():
             ranking = placer.ranking(kind, chip_type)
             told = {node: first_filter(job, chip_type, state) for node, state in ledger.states.items()}
-            assert ranking.census.by_why == Counter(why for why in told.values() if why is not None)
-            assert ranking.census.fitting == list(told.values()).count(None)
+            everywhere = list(told.values())
+            assert ranking.census.counts == [everywhere.count(why) for why in (*Why, None)]
+            assert ranking.census.fitting == everywhere.count(None)
             for node, why in told.items():
                 event(f"{why}")
                 assert (ranking.on(node) is not None) == (why is None)
