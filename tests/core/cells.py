@@ -118,11 +118,9 @@ def requests(draw: st.DrawFn) -> Request:
 
 @st.composite
 def mixes(draw: st.DrawFn) -> tuple[Seen, ...]:
-    """What the cell sees (P3); half of the cells do not say."""
-    if draw(st.booleans()):
-        return ()
-    counts = draw(st.lists(st.integers(0, 5), min_size=1, max_size=4))
-    return tuple(Seen(number, draw(requests()), count) for number, count in enumerate(counts, start=1))
+    """What the cell sees (P3), in few draws, for they come at the cost of all others; half of the cells do not say."""
+    count = draw(st.sampled_from([0, 0, 0, 1, 2, 5]))
+    return tuple(Seen(number, draw(requests()), count) for number in range(1, 1 + min(count, 2)))
 
 
 @st.composite

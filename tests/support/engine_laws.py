@@ -654,7 +654,7 @@ _TRUTHS = {
     why.NodesTooSmall: _largest,
     why.ChipsTooSmall: lambda r, books, job, t: (
         r.largest
-        == max(chip.memory for node in _reach(books, job) for chip in _of(books, node, t))
+        == max((chip.memory for node in _reach(books, job) for chip in _of(books, node, t)), default=-1)
         < r.needed
         == job.gang.request.chip_memory
     ),
