@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from datetime import timedelta
 
@@ -352,3 +354,54 @@ def test_a_large_decision_is_applied_in_parts_each_a_cycle_on_record(monkeypatch
     assert not feed.read(fresh.now).news
     assert feed.snapshot(fresh.now) == fresh
     counters_agree(world.cell)
+
+
+def test_what_a_state_read_anew_leaves_behind_is_collected_once_there_is_nothing_to_decide(
+    monkeypatch, collector
+):
+    monkeypatch.setattr(engine_state, "LARGE_NODES", 1)
+    world = World()
+    world.a_node(chips=1)
+    run_cycle(world.cell.pk)
+    run_cycle(world.cell.pk)
+    left = _knot_in_the_state_of(world)
+    _read_anew(world)
+    world.a_job(chips=1)
+    assert engine_state.refresh(world.cell.pk, clock.to_ms(clock.now())).news
+    assert left() is not None, "it was collected though there was something to decide"
+    run_cycle(world.cell.pk)
+    assert left() is None
+    assert gc.get_freeze_count()
+    left = _knot_in_the_state_of(world)
+    _read_anew(world)
+    assert left() is not None
+    _read_anew(world)
+    assert left() is None, "no quiet moment came, and two states are kept beside the one that lives"
+
+
+def _read_anew(world):
+    engine_state.forget(world.cell.pk)
+    engine_state.refresh(world.cell.pk, clock.to_ms(clock.now()))
+
+
+def _knot_in_the_state_of(world):
+    """Something that only the collector of cycles can free, once the state has gone."""
+
+    class Knot:
+        pass
+
+    knot = engine_state._states[world.cell.pk].feed.knot = Knot()
+    knot.end = knot
+    return weakref.ref(knot)
+
+
+@pytest.fixture
+def collector():
+    """It comes only when it is called; afterwards it is as before."""
+    thresholds = gc.get_threshold()
+    gc.disable()
+    yield
+    gc.enable()
+    engine_state._unsettled.clear()
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
