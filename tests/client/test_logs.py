@@ -127,6 +127,32 @@ def test_a_wait_asks_once_and_is_answered_by_the_change(stub: Stub, client: Clie
     assert waits[0].endswith(f"/jobs/{job['id']}?version=1&wait=30")
 
 
+def test_following_waits_at_the_server_for_what_comes(
+    stub: Stub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client._transport, "sleep", lambda seconds: None)
+    job = stub.add_job()
+    log = stub.start(job)
+
+    def asked(times: int) -> None:
+        while len([path for _, path, _, _ in stub.seen if "wait=" in path]) < times:
+            time.sleep(0.01)
+
+    def write() -> None:
+        for times, line in enumerate((b"one\n", b"two\n"), start=1):
+            asked(times)
+            log.content += line
+        asked(3)
+        stub.end(job)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert "".join(client.jobs.logs(job["id"], follow=True)) == "one\ntwo\n"
+    thread.join()
+    paths = [path for _, path, _, _ in stub.seen]
+    assert len(paths) <= 8, f"one question for each piece, and the job itself where there was none: {paths}"
+
+
 def test_a_server_that_does_not_wait_is_asked_once_in_a_while(
     stub: Stub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

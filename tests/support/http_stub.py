@@ -331,7 +331,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, {status: statuses.count(status) for status in set(statuses)}
         job = self._job(path[0])
         if path[1:] == ["logs"]:
-            return 200, self._log(job)
+            return self._log_when_there_is_more(job)
         if path[1:] == ["explain"]:
             return 200, EXPLANATION | {"forecast": _forecast()}
         if path[1:] == ["events"]:
@@ -345,11 +345,26 @@ class _Handler(BaseHTTPRequestHandler):
         while True:
             if self.state.on_read:
                 self.state.on_read(job["id"])
-            content = {key: value for key, value in job.items() if key != "version"}
-            if self.state.told.setdefault(job["id"], content) != content:
-                job["version"], self.state.told[job["id"]] = job["version"] + 1, content
-            if not self.state.waits or self.query.get("version") != str(job["version"]):
+            if self._is_another(job) or not self.state.waits:
                 return 200, {**job, "attempts": [], "allowed_actions": ["stop"]}
+            if time.monotonic() >= ends_at:
+                return 304, None
+            time.sleep(0.01)
+
+    def _is_another(self, job: dict[str, Any]) -> bool:
+        """Than the one whose version is named."""
+        content = {key: value for key, value in job.items() if key != "version"}
+        if self.state.told.setdefault(job["id"], content) != content:
+            job["version"], self.state.told[job["id"]] = job["version"] + 1, content
+        return bool(self.query.get("version") != str(job["version"]))
+
+    def _log_when_there_is_more(self, job: dict[str, Any]) -> tuple[int, Any]:
+        """Of the log, or the job is another, or it has ended; else 304."""
+        ends_at = time.monotonic() + int(self.query.get("wait", 0))
+        while True:
+            here = self._log(job)
+            if self._is_another(job) or not self.state.waits or here["text"] or here["ended"]:
+                return 200, here
             if time.monotonic() >= ends_at:
                 return 304, None
             time.sleep(0.01)

@@ -25,7 +25,7 @@ from django.urls import set_script_prefix
 
 from flexai.api.lane import Lane, Plain
 from flexai.api.problems import CONTENT_TYPE, answer_to, problem
-from flexai.api.waiting import Answer, News, Receive, Scope, Send, Unchanged, Waits, topic_of
+from flexai.api.waiting import Answer, News, Receive, Scope, Send, Unchanged, Waits, awaited_by
 from flexai.common.postgresql.base import keep_connection
 
 THREADS = 16
@@ -72,10 +72,10 @@ class ThreadedHandler(ASGIHandler):
             return
         plain = self._lane.plain(scope, body)
         answer = None if plain is None else await self._in_lane(plain)
-        topic = None if self._waits is None else topic_of(scope)
-        if topic is not None and self._waits is not None:
+        awaited = None if self._waits is None else awaited_by(scope)
+        if awaited is not None and self._waits is not None:
             ask = partial(run, self._threads, self._answer_bare, scope)
-            answer = await self._waits.until_changed(topic, ask, receive)
+            answer = await self._waits.until_changed(awaited, ask, receive)
             if answer is None:
                 return
         elif answer is None:

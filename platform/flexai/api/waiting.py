@@ -28,15 +28,15 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-News: TypeAlias = Callable[[str], AbstractContextManager[asyncio.Event]]
-"""An event that is set when there may be something new about a topic."""
+News: TypeAlias = Callable[[str, frozenset[str]], AbstractContextManager[asyncio.Event]]
+"""An event that is set when there may be something new, of one of these kinds, about a topic."""
 
 LONGEST_SECONDS: Final = 60
 """What lies between, such as a proxy, ends a silent connection after about so long."""
 AT_MOST: Final = 2000
 """Requests that wait in one process. Beyond it, and beyond the next, they are answered at once."""
 OF_ONE_CALLER: Final = 200
-_AWAITED: Final = re.compile(r"/api/v1/jobs/(job-[0-9a-z]{1,40})")
+_AWAITED: Final = re.compile(r"/api/v1/jobs/(job-[0-9a-z]{1,40})(/logs)?")
 
 PARAMETERS: Final = [
     OpenApiParameter(
@@ -90,12 +90,21 @@ def seen_from(request: Request) -> Seen | None:
     return None if version is None else Seen(version, seconds or 0)
 
 
-def topic_of(scope: Scope) -> str | None:
-    """What the request would wait for news of; None where it does not wait."""
+class Awaited(NamedTuple):
+    """What a request would wait for: hints of these kinds about a topic."""
+
+    topic: str
+    kinds: frozenset[str]
+
+
+def awaited_by(scope: Scope) -> Awaited | None:
+    """None where the request does not wait. What a job logs, or why it waits, is no change of the job."""
     if scope["method"] != "GET" or b"wait=" not in scope.get("query_string", b""):
         return None
     found = _AWAITED.fullmatch(scope["path"])
-    return None if found is None else f"job:{found[1]}"
+    if found is None:
+        return None
+    return Awaited(f"job:{found[1]}", frozenset({"job", "logs"} if found[2] else {"job"}))
 
 
 class Waits:
@@ -106,10 +115,10 @@ class Waits:
         self._callers: Counter[tuple[str, int] | None] = Counter()
 
     async def until_changed(
-        self, topic: str, ask: Callable[[], Awaitable[Answer]], receive: Receive
+        self, awaited: Awaited, ask: Callable[[], Awaitable[Answer]], receive: Receive
     ) -> Answer | None:
         """The first answer that is news, or the last that is none; None when the client has gone."""
-        with self._news(topic) as news:  # before the first look: what changes after it is heard
+        with self._news(*awaited) as news:  # before the first look: what changes after it is heard
             answer = await ask()
             if answer.unchanged is None or not answer.unchanged.seconds:
                 return answer

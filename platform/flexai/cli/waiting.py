@@ -11,10 +11,9 @@ from flexai.cli.references import jobs_of_set
 from flexai.client import Client, Conflict
 from flexai.client.types import Job, Submitted, is_final
 
-SET_SECONDS = 0.6
-"""Between two looks at the jobs of a set."""
-REASON_SECONDS = 3.0
-"""How late a new reason for waiting is said; a change of the job is heard of at once."""
+LATE_SECONDS = 3.0
+"""How late a new reason for waiting is said, or the end of one job of many; a change of the job that is waited for is
+heard of at once."""
 _WAITS = frozenset({"held", "queued", "starting", "suspended"})
 
 
@@ -49,7 +48,8 @@ def wait_for_set(client: Client, made: Submitted, *, timeout: float | None) -> i
             if is_final(job["status"]) and job["id"] not in told:
                 told.add(job["id"])
                 tell_end(job)
-        if len(told) >= made["count"]:
+        going_on = [job for job in jobs if not is_final(job["status"])]
+        if not going_on:
             return next((code for code in map(exit_code_of_job, jobs) if code), OK)
         if (
             deadline is not None
@@ -58,7 +58,8 @@ def wait_for_set(client: Client, made: Submitted, *, timeout: float | None) -> i
         ):
             _withdraw(client, [job["id"] for job in jobs], timeout)
             return NOT_STARTED
-        time.sleep(SET_SECONDS)
+        left = LATE_SECONDS if deadline is None else deadline - time.monotonic()
+        client.jobs.changed(going_on[-1], within=min(left, LATE_SECONDS) if left > 0 else LATE_SECONDS)
 
 
 def tell_end(job: Job) -> None:
@@ -81,10 +82,10 @@ def _started(client: Client, submitted: Job, timeout: float | None) -> bool:
         if job["status"] != "starting" and job["sentence"] != said:
             said = job["sentence"]
             output.say(output.printable(said), "dim")
-        left = REASON_SECONDS if deadline is None else deadline - time.monotonic()
+        left = LATE_SECONDS if deadline is None else deadline - time.monotonic()
         if left <= 0:
             return False
-        job = client.jobs.changed(job, within=min(left, REASON_SECONDS)) or client.jobs.get(job["id"])
+        job = client.jobs.changed(job, within=min(left, LATE_SECONDS)) or client.jobs.get(job["id"])
 
 
 def _withdraw(client: Client, job_ids: list[str], timeout: float | None) -> None:

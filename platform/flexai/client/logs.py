@@ -14,6 +14,9 @@ LIMIT_BYTES = 1_048_576
 """The most that the API gives at once."""
 SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
+"""Between two questions to a server that does not wait."""
+WAIT_SECONDS = 30
+"""So long one question waits for more."""
 OUTAGE_SECONDS = 120.0
 """How long a follower waits for a server that is away."""
 LATE_SECONDS = 10.0
@@ -63,6 +66,7 @@ def follow(transport: Transport, query: LogQuery) -> Iterator[LogPiece]:
     follower = _Follower(transport, query)
     pause = SHORTEST_PAUSE_SECONDS
     while True:
+        began = time.monotonic()
         here = follower.read()
         if here["text"]:
             yield _piece(here)
@@ -71,21 +75,29 @@ def follow(transport: Transport, query: LogQuery) -> Iterator[LogPiece]:
                 continue
         if follower.is_over(here):
             return
-        transport.sleep(pause)
+        early = pause - (time.monotonic() - began)
+        if early > 0:
+            transport.sleep(early)
         pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
 
 class _Follower:
-    """Where the reader is: an attempt, an offset, and since when the rest of a finished log is overdue."""
+    """Where the reader is: an attempt, an offset, which version of the job it has seen, and since when the rest of a
+    finished log is overdue."""
 
     def __init__(self, transport: Transport, query: LogQuery) -> None:
         self._transport, self._query = transport, query
         self._attempt, self._offset, self._tail = query.attempt, query.offset, query.tail_bytes
+        self._version: int | None = None
         self._late_since: float | None = None
 
     def read(self) -> LogSlice:
-        """The next stretch; what was read is behind the reader afterwards."""
-        here = _fetch(self._transport, self._query, self._attempt, self._offset, self._tail)
+        """The next stretch, empty where there is none for a while or the job has changed; what was read is behind the
+        reader afterwards."""
+        wait = None if self._version is None else 1 if self._late_since else WAIT_SECONDS
+        here = _fetch(
+            self._transport, self._query, self._attempt, self._offset, self._tail, self._version, wait
+        )
         if here["attempt"]:
             self._attempt, self._offset, self._tail = here["attempt"], here["next_offset"], None
         if here["text"]:
@@ -98,7 +110,10 @@ class _Follower:
         only_this = self._query.attempt is not None
         if complete and only_this:
             return True
+        if here["text"] and not here["ended"] and self._version is not None:
+            return False
         job: Job = self._transport.get(f"/jobs/{self._query.job_id}", patience=OUTAGE_SECONDS)
+        self._version = job["version"]
         if self._attempt is None:
             self._attempt = job["attempt"] or None
             return self._attempt is None and is_final(job["status"])
@@ -116,27 +131,37 @@ class _Follower:
 
 
 def _fetch(
-    transport: Transport, query: LogQuery, attempt: int | None, offset: int, tail_bytes: int | None
+    transport: Transport,
+    query: LogQuery,
+    attempt: int | None,
+    offset: int,
+    tail_bytes: int | None,
+    version: int | None = None,
+    wait: int | None = None,
 ) -> LogSlice:
+    """With the version of the job, `wait` seconds later at most. Raises NotFound for what was asked for by name."""
+    asked = {
+        "attempt": attempt,
+        "replica": query.replica,
+        "offset": None if tail_bytes else offset,
+        "limit_bytes": LIMIT_BYTES,
+        "tail_bytes": tail_bytes,
+    }
+    path = f"/jobs/{query.job_id}/logs"
     try:
-        found: LogSlice = transport.get(
-            f"/jobs/{query.job_id}/logs",
-            patience=OUTAGE_SECONDS,
-            attempt=attempt,
-            replica=query.replica,
-            offset=None if tail_bytes else offset,
-            limit_bytes=LIMIT_BYTES,
-            tail_bytes=tail_bytes,
-        )
+        if version is None or wait is None:
+            found: LogSlice | None = transport.get(path, patience=OUTAGE_SECONDS, **asked)
+        else:
+            found = transport.get_changed(path, version, wait_seconds=wait, patience=OUTAGE_SECONDS, **asked)
     except NotFound:
         if attempt is None or query.attempt is not None:
             raise
-        return _nothing(attempt, query.replica, offset)
-    return found
+        found = None
+    return found or _nothing(attempt or 0, query.replica, offset)
 
 
 def _nothing(attempt: int, replica: int, offset: int) -> LogSlice:
-    """For an attempt that the job already counts and whose replicas are not there yet."""
+    """Where there is no more, or the job already counts an attempt whose replicas are not there yet."""
     return {
         "attempt": attempt,
         "replica": replica,

@@ -67,10 +67,12 @@ class Transport:
         """
         return self.send("GET", path, query=query, repeatable=True, patience=patience)
 
-    def get_changed(self, path: str, version: int, *, wait_seconds: int, patience: float = 0.0) -> Any:
+    def get_changed(
+        self, path: str, version: int, *, wait_seconds: int, patience: float = 0.0, **parameters: object
+    ) -> Any:
         """As `get`, once it is another version; None when it is the same after so long, or sooner where the server has
         too many that wait."""
-        query = {"version": version, "wait": wait_seconds}
+        query = {**parameters, "version": version, "wait": wait_seconds}
         return self.send(
             "GET", path, query=query, repeatable=True, patience=patience, longer_seconds=wait_seconds
         )

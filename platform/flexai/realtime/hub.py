@@ -82,13 +82,14 @@ class Browser(Protocol):
 
 
 class _Waiter:
-    """Who waits for a change of one job, without a connection of its own."""
+    """Who waits for hints of some kinds about one job, without a connection of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: frozenset[str]) -> None:
+        self.kinds = kinds
         self.news = asyncio.Event()
 
     def deliver(self, topic: str, message: Mapping[str, Any]) -> None:
-        if message["kind"] == "job":  # what it logs, or why it waits, is no change of the job
+        if message["kind"] in self.kinds:
             self.news.set()
 
     def tell_gap(self) -> None:
@@ -257,9 +258,10 @@ class Hub:
         self.browsers.pop(browser, None)
 
     @contextmanager
-    def news(self, topic: str) -> Iterator[asyncio.Event]:
-        """An event that is set, inside the block, whenever the topic's job may have changed."""
-        waiter = _Waiter()
+    def news(self, topic: str, kinds: frozenset[str]) -> Iterator[asyncio.Event]:
+        """An event that is set, inside the block, whenever a hint of one of these kinds comes about the topic, or may
+        have been lost."""
+        waiter = _Waiter(kinds)
         self.watch(waiter, topic)
         try:
             yield waiter.news

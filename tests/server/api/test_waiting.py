@@ -12,9 +12,12 @@ from django.db.models import F
 
 from flexai.api import waiting
 from flexai.api.handler import THREADS
+from flexai.cluster.models import Node
+from flexai.jobs.logs import take_logs
 from flexai.jobs.models import Job
 from flexai.tenancy.models import Role, Token
-from tests.support.tenants import Tenant, a_cell, a_node, a_spec, a_tenant
+from node_agent.protocol import LogPiece
+from tests.support.tenants import Tenant, a_cell, a_node, a_spec, a_tenant, started
 from tests.support.web import Web, eventually, web
 
 LONG = 60
@@ -44,12 +47,14 @@ def job(tenant: Tenant) -> dict[str, Any]:
 
 @pytest.fixture
 def ask(server: Web, tenant: Tenant, job: dict[str, Any]) -> Iterator[Ask]:
-    """Asks, in a thread of its own, for another version of the job than the one that was made."""
+    """Asks, in a thread of its own, for another version of the job, or part of it, than the one that was made."""
     with ThreadPoolExecutor(64) as threads:
 
-        def begin(wait: int = LONG, token: str = tenant.token) -> Future[httpx.Response]:
-            url = f"http://127.0.0.1:{server.port}/api/v1/jobs/{job['id']}"
-            query = {"version": job["version"], "wait": wait}
+        def begin(
+            wait: int = LONG, token: str = tenant.token, part: str = "", **asked: int
+        ) -> Future[httpx.Response]:
+            url = f"http://127.0.0.1:{server.port}/api/v1/jobs/{job['id']}{part}"
+            query = {"version": job["version"], "wait": wait, **asked}
             return threads.submit(
                 httpx.get, url, params=query, headers={"Authorization": f"Bearer {token}"}, timeout=2 * LONG
             )
@@ -99,12 +104,34 @@ def test_a_change_of_which_no_hint_came_is_found_at_the_end(
 
 
 def test_what_a_job_logs_and_why_it_waits_is_no_change_of_it(server: Web, job: dict[str, Any]) -> None:
-    with server.hub.news(f"job:{job['id']}") as news:
+    with server.hub.news(f"job:{job['id']}", frozenset({"job"})) as news:
         for kind in ("logs", "verdict"):
             server.hub._fan_out({"kind": kind, "id": job["id"], "version": 0, "team": ""})
         assert not news.is_set()
         server.hub._fan_out({"kind": "job", "id": job["id"], "version": 2, "team": ""})
         assert news.is_set()
+
+
+def test_more_of_a_log_answers_whoever_follows_it(
+    server: Web, tenant: Tenant, job: dict[str, Any], ask: Ask
+) -> None:
+    attempt = started(Job.objects.get(), Node.objects.get())
+    version = Job.objects.get().version
+
+    def follow(offset: int, wait: int = LONG) -> Future[httpx.Response]:
+        return ask(wait, part="/logs", version=version, offset=offset)
+
+    first = follow(0)
+    eventually(lambda: bool(server.hub.browsers))
+    take_logs(attempt.replicas.get().node_id, [LogPiece(attempt.public_id, 0, 0, b"one\n")])
+    server.hub._fan_out({"kind": "logs", "id": job["id"], "version": 0, "team": ""})
+    assert first.result(LONG).json()["text"] == "one\n"
+    assert follow(0).result(LONG).json()["text"] == "one\n", "what is there is answered at once"
+    assert follow(4, 1).result(LONG).status_code == 304
+    rest = follow(4)
+    eventually(lambda: bool(server.hub.browsers))
+    assert tenant.api.post(f"/jobs/{job['id']}/stop").status_code == 200
+    assert (rest.result(LONG).status_code, rest.result().json()["text"]) == (200, ""), "the job is another"
 
 
 def test_who_may_not_see_the_job_waits_for_nothing(ask: Ask) -> None:

@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from flexai.api import waiting
 from flexai.api.pagination import Order, optional_whole_parameter, page_of, whole_parameter
 from flexai.api.schemas import jobs as shapes
 from flexai.api.schemas.common import (
@@ -149,12 +150,14 @@ class LogsView(View):
             OpenApiParameter(
                 "tail_bytes", OpenApiTypes.INT, description="The last bytes instead of from an offset."
             ),
+            *waiting.PARAMETERS,
         ],
         responses=answers(shapes.LogSliceSerializer),
     )
-    def get(self, request: Request, id: str) -> Response:
-        """Part of the log; go on at `next_offset` until `ended`. A slice never ends inside a character."""
-        job = queries.job_named(principal_of(request), id)
+    def get(self, request: Request, id: str) -> Response | waiting.Unchanged:
+        """Part of the log; go on at `next_offset` until `ended`. A slice never ends inside a character. With `version`
+        (of the job) and `wait`, once there is more of it, it has ended, or the job is another than you have."""
+        seen, job = waiting.seen_from(request), queries.job_named(principal_of(request), id)
         found = logs.read_log(
             job.pk,
             attempt=optional_whole_parameter(request, "attempt", 0, 2**31 - 1) or None,
@@ -164,6 +167,8 @@ class LogsView(View):
             tail_bytes=optional_whole_parameter(request, "tail_bytes", 0, MAX_LOG_BYTES),
         )
         data = _whole_characters(found)
+        if seen is not None and seen.version == job.version and not data and not found.ended:
+            return waiting.Unchanged(request, seen)
         return Response(
             {
                 "attempt": found.attempt,
