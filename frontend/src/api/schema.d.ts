@@ -434,7 +434,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description Part of the log; go on at `next_offset` until `ended`. A slice never ends inside a character. */
+        /**
+         * @description Part of the log; go on at `next_offset` until `ended`. A slice never ends inside a character. With `version`
+         *     (of the job) and `wait`, once there is more of it, it has ended, or the job is another than you have.
+         */
         get: operations["job_logs"];
         put?: never;
         post?: never;
@@ -2679,6 +2682,8 @@ export interface components {
             organizations: components["schemas"]["Organization"][];
             teams: components["schemas"]["MyTeam"][];
             version: string;
+            /** @description What amounts of money are in, such as EUR. */
+            currency: string;
             notices: string[];
         };
         /** @description The user. */
@@ -3967,9 +3972,10 @@ export interface components {
          *     * `budget.reached` - budget.reached
          *     * `quota_request.approved` - quota_request.approved
          *     * `quota_request.declined` - quota_request.declined
+         *     * `quota_request.ended` - quota_request.ended
          * @enum {string}
          */
-        WebhookEvent: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached" | "quota_request.approved" | "quota_request.declined";
+        WebhookEvent: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached" | "quota_request.approved" | "quota_request.declined" | "quota_request.ended";
         /** @description A page of webhooks. */
         WebhookList: {
             items: components["schemas"]["Webhook"][];
@@ -3991,10 +3997,11 @@ export interface components {
          *     * `budget.reached` - budget.reached
          *     * `quota_request.approved` - quota_request.approved
          *     * `quota_request.declined` - quota_request.declined
+         *     * `quota_request.ended` - quota_request.ended
          *     * `ping` - ping
          * @enum {string}
          */
-        WebhookTold: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached" | "quota_request.approved" | "quota_request.declined" | "ping";
+        WebhookTold: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached" | "quota_request.approved" | "quota_request.declined" | "quota_request.ended" | "ping";
     };
     responses: never;
     parameters: never;
@@ -5056,6 +5063,10 @@ export interface operations {
                 replica?: number;
                 /** @description The last bytes instead of from an offset. */
                 tail_bytes?: number;
+                /** @description `version` of what you have: while it is the same, the answer is 304 without a body. */
+                version?: number;
+                /** @description With `version`: seconds to wait for another one, 60 at most. Where too many wait already, the answer is 304 at once, with Retry-After. */
+                wait?: number;
             };
             header?: never;
             path: {

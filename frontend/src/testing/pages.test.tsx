@@ -364,7 +364,7 @@ test("a maintainer of a team with a budget asks for more of it", async () => {
   await userEvent.type(within(form).getByLabelText(/Reason/), "more to do");
   await userEvent.click(within(form).getByRole("button", { name: "Ask" }));
   const list = await screen.findByRole("list", { name: /research-nlp asked for/ });
-  expect(list.textContent).toContain("Budget 2,000 chip-hours, 5 in money");
+  expect(list.textContent).toContain("Budget 2,000 chip-hours, 5 EUR");
   expect(sent).toEqual([
     { team: "team-nlp", kind: "budget", chip_hours: 2000, money_micro: 5_000_000, reason: "more to do" },
   ]);

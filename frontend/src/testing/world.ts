@@ -111,6 +111,7 @@ export class World {
       organizations: this.organizations,
       teams: this.teams.map(({ id, name }) => ({ id, name, role: "owner" })),
       version: "0.1.0",
+      currency: "EUR",
       notices: [
         "Jobs of this node run under the platform's own user: one trust domain. Start with root to separate them.",
       ],

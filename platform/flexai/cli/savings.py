@@ -73,9 +73,9 @@ def _table(told: dict[str, Any]) -> Any:
 def _cells(row: dict[str, Any]) -> list[str]:
     return [
         f"{row['jobs']:,}",
-        f"{row['chip_ms_saved'] / HOUR_MS:,.1f}",
-        f"{row['wait_ms_avoided'] / HOUR_MS:,.1f} h",
-        f"{row['energy_mwh_saved'] / MWH:,.2f} kWh",
+        f"{row['chip_ms_saved'] / HOUR_MS:z,.1f}",
+        f"{row['wait_ms_avoided'] / HOUR_MS:z,.1f} h",
+        f"{row['energy_mwh_saved'] / MWH:z,.2f} kWh",
     ]
 
 
@@ -85,13 +85,13 @@ def _notes(told: dict[str, Any]) -> list[str]:
     if total["wait_error_ms"] is not None:
         error = total["wait_error_ms"] / HOUR_MS
         notes = [
-            f"Playing Flexai itself, the simulator is off by {error:+,.1f} h of waiting, "
+            f"Playing Flexai itself, the simulator is off by {error:+z,.1f} h of waiting, "
             f"on {total['wait_error_days']} of {total['days']} days."
         ]
     drawn = total["drawn_mwh"]
     power = "No chip tells its power: the energy is from data sheets."
     if drawn is not None:
         power = (
-            f"Chips that tell their power drew {drawn / MWH:,.2f} kWh; idle power is measured where they do."
+            f"Chips that tell their power drew {drawn / MWH:z,.2f} kWh; idle power is measured where they do."
         )
     return [*notes, power]

@@ -19,7 +19,7 @@ from flexai.common import clock
 from flexai.common.database import prepared_cursor
 from flexai.jobs import contact, ledger, outputs, sizing, usage
 from flexai.jobs.spending import look_at_budgets
-from flexai.tenancy.quota_requests import end_due
+from flexai.notifications.answers import end_due
 
 log = logging.getLogger(__name__)
 

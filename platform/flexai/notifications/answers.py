@@ -1,11 +1,13 @@
-"""Requests for quota or budget, answered: who asked hears it by mail, and webhooks that asked for such events do.
+"""Requests for quota or budget, answered or over: who asked hears it by mail, and webhooks that asked for such events.
 
-The decision itself, and who may take it, is `tenancy.quota_requests`; what is told is told in its transaction.
+The decision itself, who may take it, and what is given back, is `tenancy.quota_requests`; what is told is told in its
+transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +15,7 @@ from django.db import transaction
 
 from flexai.common import clock
 from flexai.notifications import outbox
-from flexai.notifications.vocabulary import REQUEST_APPROVED, REQUEST_DECLINED
+from flexai.notifications.vocabulary import REQUEST_APPROVED, REQUEST_DECLINED, REQUEST_ENDED
 from flexai.tenancy import quota_requests
 from flexai.tenancy.askable import words_of
 from flexai.tenancy.models import QuotaRequest
@@ -38,6 +40,19 @@ def decline(principal: Principal, public_id: str, reason: object) -> QuotaReques
     return request
 
 
+def end_due(today: date) -> int:
+    """What was granted for a time that is over is given back, and told, or it is said why not; how many ended."""
+    return sum(_end(pk, today) for pk in quota_requests.over(today))
+
+
+@transaction.atomic
+def _end(pk: int, today: date) -> bool:
+    request = quota_requests.end(pk, today)
+    if request is not None:
+        _tell(request, REQUEST_ENDED)
+    return request is not None
+
+
 def _tell(request: QuotaRequest, event: str) -> None:
     team, now = request.team, clock.now()
     by = request.decided_by.username if request.decided_by is not None else ""
@@ -48,12 +63,12 @@ def _tell(request: QuotaRequest, event: str) -> None:
             "id": request.public_id, "kind": request.kind, "chip_type": request.chip_type or None,
             "asked": request.asked, "granted": request.granted, "asked_by": request.asked_by.username,
             "until": request.until.isoformat() if request.until is not None else None,
-            "decided_by": by, "answer": request.answer,
+            "decided_by": by, "answer": request.answer, "note": request.note,
         },
         "sentence": _sentence(request, by),
     }  # fmt: skip
     outbox.tell_hooks(team, event, data, at=now)
-    if request.asked_by_id != request.decided_by_id:
+    if request.asked_by_id != request.decided_by_id or event == REQUEST_ENDED:
         outbox.tell_person(team.organization, request.asked_by, event, data, at=now)
 
 
@@ -66,4 +81,6 @@ def _sentence(request: QuotaRequest, by: str) -> str:
     granted = words_of(request.granted, settings.CURRENCY)
     instead = "" if granted == asked else f"; asked for was {asked}"
     until = f", until {request.until.isoformat()}" if request.until is not None else ""
+    if request.note:
+        return f"{of}: the grant of {granted}{until} is over. {request.note}"
     return f"{of}: {by} granted {granted}{until}{instead}. {request.answer}".strip()

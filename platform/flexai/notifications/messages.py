@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from flexai.notifications.vocabulary import PING, SWITCHED_OFF
+from flexai.notifications.vocabulary import PING, REQUEST_ENDED, SWITCHED_OFF
 
 SECRET_BYTES = 32
 PREFIX = "whsec_"
@@ -100,7 +100,10 @@ def _phrase(told: Told) -> str:
     if told.event == PING:
         return "a test"
     if request := told.data.get("request"):
-        return f"your request for {plain(request['kind'])} of team {plain(told.data['team']['name'])} was {_word(told)}"
+        kind, team = plain(request["kind"]), plain(told.data["team"]["name"])
+        if told.event == REQUEST_ENDED:
+            return f"the {kind} that team {team} had for a time is over"
+        return f"your request for {kind} of team {team} was {_word(told)}"
     return f"{plain(told.data['job']['name'])} {_WORDS.get(told.event, _word(told))}"
 
 

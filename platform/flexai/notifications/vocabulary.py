@@ -1,6 +1,6 @@
 """What can be told: a closed set of events. Pure.
 
-Jobs say them in a trigger of their history (`jobs` migration 0017), budgets in `jobs.spending`, answers to
+Jobs say them in a trigger of their history (`jobs` migration 0017), budgets in `jobs.spending`, what becomes of
 requests for quota or budget in `answers`.
 """
 
@@ -25,7 +25,9 @@ BUDGET_WARNED: Final = "budget.warned"
 BUDGET_REACHED: Final = "budget.reached"
 REQUEST_APPROVED: Final = "quota_request.approved"
 REQUEST_DECLINED: Final = "quota_request.declined"
-EVENTS: Final = (*JOB_EVENTS, BUDGET_WARNED, BUDGET_REACHED, REQUEST_APPROVED, REQUEST_DECLINED)
+REQUEST_ENDED: Final = "quota_request.ended"
+REQUEST_EVENTS: Final = (REQUEST_APPROVED, REQUEST_DECLINED, REQUEST_ENDED)
+EVENTS: Final = (*JOB_EVENTS, BUDGET_WARNED, BUDGET_REACHED, *REQUEST_EVENTS)
 """What a webhook may ask for."""
 PING: Final = "ping"
 SWITCHED_OFF: Final = "webhook.switched_off"

@@ -116,33 +116,34 @@ def may_decide(principal: Principal, request: QuotaRequest) -> bool:
     return principal.may(asked_by(request).right(), request.team_id)
 
 
-def end_due(today: date) -> int:
-    """What was granted for a time that is over is given back, or it is said why not; how many ended. Safe to run at any
-    time, by any number of processes."""
+def over(today: date) -> list[int]:
+    """Primary keys of what was granted for a time that is over, the earliest first, at most `ENDED_AT_ONCE`."""
     due = QuotaRequest.objects.filter(state=State.APPROVED, until__lt=today).order_by("until", "pk")
-    return sum(_end(pk, today) for pk in due.values_list("pk", flat=True)[:ENDED_AT_ONCE])
+    return list(due.values_list("pk", flat=True)[:ENDED_AT_ONCE])
 
 
 @transaction.atomic
-def _end(pk: int, today: date) -> bool:
+def end(pk: int, today: date) -> QuotaRequest | None:
+    """What was granted is given back and the request has ended; None where another process has ended it, or where it
+    cannot be given back and says why. Safe to run at any time, by any number of processes."""
     hold_quotas(Team.objects.get(quota_requests=pk))
     rows = QuotaRequest.objects.select_for_update(of=("self",)).select_related("team")
     request = rows.filter(pk=pk, state=State.APPROVED, until__lt=today).first()
     if request is None:
-        return False
+        return None
     asked = asked_by(request)
     if asked.has() != request.granted:
         _close(request, f"The {request.kind} was set otherwise meanwhile, and stays.")
-        return True
+        return request
     try:
         with transaction.atomic():
             asked.give_back(request.before)
     except InvalidInput as error:
         said = "; ".join(wrong.message for wrong in error.errors)
         QuotaRequest.objects.filter(pk=pk).update(note=f"Is over and cannot be given back: it {said}.")
-        return False
+        return None
     _close(request, "Given back when its time was over.")
-    return True
+    return request
 
 
 def _close(request: QuotaRequest, note: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from flexai.common import clock
+from flexai.notifications.answers import end_due
 from flexai.notifications.models import Delivery
 from flexai.notifications.sending import Sender
 from flexai.notifications.services import create_hook
@@ -73,6 +75,29 @@ def test_a_refusal_is_told_with_its_reason_and_a_refused_decision_is_not(
     assert (
         f"Budget: {operator.owner.username} declined 500 chip-hours. nothing is left" == told.data["sentence"]
     )
+
+
+def test_the_end_of_a_grant_for_a_time_is_told(tenant: Tenant, operator: Tenant, mail: MailServer) -> None:
+    create_hook(tenant.principal, name="ci", url="https://ci.example/x", events=["quota_request.ended"])
+    today = clock.now().date()
+    request = asked(tenant, chip_type="H100", guaranteed_milli=4000, until=today.isoformat())
+    assert operator.api.post(f"/quota-requests/{request}/approve").status_code == 200
+    Delivery.objects.all().delete()
+    assert end_due(today) == 0
+    assert not Delivery.objects.exists(), "the last day is part of it"
+    assert end_due(today + timedelta(days=1)) == 1
+    by_hook = Delivery.objects.get(hook__isnull=False)
+    assert by_hook.event == "quota_request.ended"
+    assert by_hook.data["request"]["note"] == "Given back when its time was over."
+    by_hook.delete()
+    Sender().run()
+    [(recipients, message)] = mail.taken
+    assert recipients == ["mia@acme.example"]
+    assert message["Subject"] == "[Flexai] the quota that team research had for a time is over"
+    assert f"until {today} is over. Given back" in " ".join(message.get_content().split())
+    before = Delivery.objects.count()
+    assert end_due(today + timedelta(days=1)) == 0
+    assert Delivery.objects.count() == before, "once"
 
 
 def test_who_is_no_member_any_more_hears_nothing(tenant: Tenant, operator: Tenant, mail: MailServer) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from flexai.common import clock
+from flexai.notifications.answers import end_due
 from flexai.tenancy.budgets import remove_budget, set_budget
 from flexai.tenancy.models import AuditEntry, Budget, QuotaRequest, Role, Team
-from flexai.tenancy.quota_requests import end_due
 from flexai.tenancy.services import create_team
 from tests.server.tenancy.test_quota_requests import refused
 from tests.support.tenants import Api, Tenant, a_tenant

@@ -14,8 +14,9 @@ from django.db import connection
 from flexai.common import clock
 from flexai.common.errors import Conflict, FlexaiError, InvalidInput
 from flexai.jobs.tasks import end_quotas
+from flexai.notifications.answers import end_due
 from flexai.tenancy.models import AuditEntry, Quota, QuotaRequest, Role, Team
-from flexai.tenancy.quota_requests import MAX_OPEN, approve, ask, decline, end_due, withdraw
+from flexai.tenancy.quota_requests import MAX_OPEN, approve, ask, decline, withdraw
 from flexai.tenancy.quotas import line_of, set_quotas
 from flexai.tenancy.services import create_team
 from tests.support.tenants import Api, Tenant, a_cell, a_node, a_tenant

@@ -1,11 +1,11 @@
 /** A token to be made; its secret is shown once. */
 
-import { Button, Group, Modal, NumberInput, Select, Stack, TextInput } from "@mantine/core";
+import { Modal, NumberInput, Select, Stack, TextInput } from "@mantine/core";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api, body } from "../../api/client";
-import { CopyText } from "../../ui/CopyText";
-import { Trouble } from "../../ui/Trouble";
+import { FormEnd } from "../../ui/FormEnd";
+import { ShownOnce } from "../../ui/ShownOnce";
 import { useAct } from "../../ui/useAct";
 
 const USUAL_DAYS = 90;
@@ -30,13 +30,13 @@ export function NewToken({ made, close }: { made: () => Promise<void>; close: ()
   return (
     <Modal opened onClose={close} title={t("tokens.make")}>
       {secret !== null ? (
-        <Stack gap={14}>
-          <p role="status">{t("tokens.once")}</p>
-          <CopyText text={secret} label={t("tokens.secret")} />
-          <Group justify="flex-end">
-            <Button onClick={close}>{t("tokens.kept")}</Button>
-          </Group>
-        </Stack>
+        <ShownOnce
+          help={t("tokens.once")}
+          text={secret}
+          label={t("tokens.secret")}
+          kept={t("tokens.kept")}
+          close={close}
+        />
       ) : (
         <form onSubmit={submit}>
           <Stack gap={14}>
@@ -66,15 +66,7 @@ export function NewToken({ made, close }: { made: () => Promise<void>; close: ()
               value={days}
               onChange={(value) => setDays(Number(value))}
             />
-            <Trouble said={problem} />
-            <Group justify="flex-end" gap={10}>
-              <Button variant="default" onClick={close}>
-                {t("confirm.back")}
-              </Button>
-              <Button type="submit" loading={busy}>
-                {t("tokens.make")}
-              </Button>
-            </Group>
+            <FormEnd label={t("tokens.make")} problem={problem} busy={busy} close={close} />
           </Stack>
         </form>
       )}

@@ -15,6 +15,7 @@ import { type FormEvent, type ReactNode, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api, body, query } from "../../api/client";
 import { asProblem } from "../../api/problem";
+import { useMe } from "../../api/session";
 import type { NewQuotaRequest, Team } from "../../api/types";
 import { figure, MICRO } from "../../ui/format";
 import classes from "./TeamsPage.module.css";
@@ -67,6 +68,7 @@ export function AskQuota({ team, ...rest }: Asking) {
 
 export function AskBudget({ team, budget, ...rest }: Asking & { budget: NonNullable<Team["budget"]> }) {
   const { t } = useTranslation();
+  const { currency } = useMe();
   const [hours, setHours] = useState<number | string>("");
   const [money, setMoney] = useState<number | string>("");
   const now = (amount: number | null) => (amount === null ? t("quota.noLimit") : figure(amount));
@@ -86,7 +88,7 @@ export function AskBudget({ team, budget, ...rest }: Asking & { budget: NonNulla
           set={setHours}
         />
         <Figure
-          label={t("quota.money")}
+          label={t("quota.money", { currency })}
           now={now(budget.money_micro === null ? null : budget.money_micro / MICRO)}
           scale={2}
           value={money}

@@ -1,11 +1,11 @@
 /** A trust rule to be made, from a template of GitHub's or GitLab's words. */
 
-import { Autocomplete, Button, Group, Modal, SegmentedControl, Stack, TextInput } from "@mantine/core";
+import { Autocomplete, Modal, SegmentedControl, Stack, TextInput } from "@mantine/core";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api, body, query } from "../../api/client";
 import type { Team, TrustRule } from "../../api/types";
-import { Trouble } from "../../ui/Trouble";
+import { FormEnd } from "../../ui/FormEnd";
 import { useAct } from "../../ui/useAct";
 import classes from "./TeamsPage.module.css";
 import { claimsOf, ISSUERS, type System } from "./trust";
@@ -91,15 +91,7 @@ export function NewTrustRule({ team, made, close }: Props) {
             required
             withAsterisk={false}
           />
-          <Trouble said={problem} />
-          <Group justify="flex-end" gap={10}>
-            <Button variant="default" onClick={close}>
-              {t("confirm.back")}
-            </Button>
-            <Button type="submit" loading={busy}>
-              {t("trust.make")}
-            </Button>
-          </Group>
+          <FormEnd label={t("trust.make")} problem={problem} busy={busy} close={close} />
         </Stack>
       </form>
     </Modal>

@@ -1,14 +1,14 @@
 /** A webhook to be; afterwards its secret, this once. */
 
-import { Button, Group, Modal, MultiSelect, Select, Stack, TextInput } from "@mantine/core";
+import { Modal, MultiSelect, Select, Stack, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api, body } from "../../api/client";
 import { useMe } from "../../api/session";
 import type { WebhookEvent } from "../../api/types";
-import { CopyText } from "../../ui/CopyText";
-import { Trouble } from "../../ui/Trouble";
+import { FormEnd } from "../../ui/FormEnd";
+import { ShownOnce } from "../../ui/ShownOnce";
 import { useAct } from "../../ui/useAct";
 
 /** What a webhook may hear of, in the server's order. */
@@ -28,6 +28,7 @@ const EVENTS: WebhookEvent[] = [
   "budget.reached",
   "quota_request.approved",
   "quota_request.declined",
+  "quota_request.ended",
 ];
 const ENDS: WebhookEvent[] = ["job.succeeded", "job.failed", "job.cancelled", "job.timed_out"];
 
@@ -39,13 +40,13 @@ export function NewWebhook({ close }: { close: () => void }) {
       {secret === null ? (
         <Form made={setSecret} close={close} />
       ) : (
-        <Stack gap={14}>
-          <p role="status">{t("webhooks.secretHelp")}</p>
-          <CopyText text={secret} label={t("webhooks.secret")} />
-          <Group justify="flex-end">
-            <Button onClick={close}>{t("webhooks.done")}</Button>
-          </Group>
-        </Stack>
+        <ShownOnce
+          help={t("webhooks.secretHelp")}
+          text={secret}
+          label={t("webhooks.secret")}
+          kept={t("webhooks.done")}
+          close={close}
+        />
       )}
     </Modal>
   );
@@ -108,15 +109,7 @@ function Form({ made, close }: { made: (secret: string) => void; close: () => vo
           value={events}
           onChange={setEvents}
         />
-        <Trouble said={problem} />
-        <Group justify="flex-end" gap={10}>
-          <Button variant="default" onClick={close}>
-            {t("confirm.back")}
-          </Button>
-          <Button type="submit" loading={busy}>
-            {t("webhooks.make")}
-          </Button>
-        </Group>
+        <FormEnd label={t("webhooks.make")} problem={problem} busy={busy} close={close} />
       </Stack>
     </form>
   );

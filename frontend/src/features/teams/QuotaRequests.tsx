@@ -7,6 +7,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api, body } from "../../api/client";
 import { asProblem } from "../../api/problem";
+import { useMe } from "../../api/session";
 import type { QuotaRequest, Team } from "../../api/types";
 import { TypedConfirm } from "../../ui/TypedConfirm";
 import { AskBudget, AskQuota } from "./AskQuota";
@@ -62,6 +63,7 @@ export function QuotaRequests({ team, requests }: { team: Team; requests: QuotaR
 
 function Request({ request }: { request: QuotaRequest }) {
   const { t } = useTranslation();
+  const { currency } = useMe();
   const refresh = useRefresh();
   const [declines, setDeclines] = useState(false);
   const path = { params: { path: { id: request.id } } };
@@ -88,7 +90,7 @@ function Request({ request }: { request: QuotaRequest }) {
   return (
     <li>
       <div>
-        <b>{request.chip_type ?? t("quota.budget")}</b> {words(t, request)}
+        <b>{request.chip_type ?? t("quota.budget")}</b> {words(t, request, currency)}
         <small className="quiet">
           {t(`quota.state.${request.state}`, { by: request.decided_by ?? "" })} · {request.asked_by}:{" "}
           {request.reason}

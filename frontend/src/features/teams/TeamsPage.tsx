@@ -90,7 +90,7 @@ function TeamPanel({ team, requests }: { team: Team; requests: QuotaRequest[] })
           <QuotaBar key={quota.chip_type} label={quota.chip_type} share={quota} />
         ))}
       </div>
-      {team.budget && <p className={`${classes.budget} quiet`}>{budgetLine(t, team.budget)}</p>}
+      {team.budget && <p className={`${classes.budget} quiet`}>{budgetLine(t, team.budget, me.currency)}</p>}
       <QuotaRequests team={team} requests={requests} />
       {team.members.length > 0 && (
         <ul className={classes.members} aria-label={t("teams.members")}>
@@ -112,7 +112,7 @@ function TeamPanel({ team, requests }: { team: Team; requests: QuotaRequest[] })
 const HOUR_MS = 3_600_000;
 
 /** How much of its budget the team and those below it have spent, in whichever of hours and money it is. */
-function budgetLine(t: TFunction, budget: NonNullable<Team["budget"]>) {
+function budgetLine(t: TFunction, budget: NonNullable<Team["budget"]>, currency: string) {
   const parts = [];
   if (budget.chip_hours !== null) {
     const used = figure(Math.round(budget.spent_chip_ms / HOUR_MS));
@@ -120,7 +120,9 @@ function budgetLine(t: TFunction, budget: NonNullable<Team["budget"]>) {
   }
   if (budget.money_micro !== null) {
     const used = figure(Math.round(budget.spent_micro / MICRO));
-    parts.push(t("teams.budgetMoney", { used, all: figure(Math.round(budget.money_micro / MICRO)) }));
+    parts.push(
+      t("teams.budgetMoney", { used, all: figure(Math.round(budget.money_micro / MICRO)), currency }),
+    );
   }
   return t(`teams.budget.${budget.state}`, { spent: parts.join(", ") });
 }

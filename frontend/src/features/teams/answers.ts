@@ -10,7 +10,8 @@ import { figure, MICRO, milli } from "../../ui/format";
 export const ASKERS: ReadonlySet<string> = new Set(["maintainer", "owner"]);
 const REFRESH_MS = 60_000;
 /** What was answered longer ago is on the page of teams alone. */
-const TOLD_FOR_MS = 14 * 86_400_000;
+const DAY_MS = 86_400_000;
+const TOLD_FOR_MS = 14 * DAY_MS;
 
 export function useAnswers(): { key: string; text: string }[] {
   const { t } = useTranslation();
@@ -27,34 +28,40 @@ export function useAnswers(): { key: string; text: string }[] {
   );
   const since = Date.now() - TOLD_FOR_MS;
   return (asked.data?.items ?? [])
-    .filter((one) => one.asked_by === me.user.username && one.decided_by !== me.user.username)
-    .filter((one) => one.state === "approved" || one.state === "declined")
-    .filter((one) => one.decided_at !== null && Date.parse(one.decided_at) > since)
-    .map((one) => ({ key: `${one.id} ${one.state}`, text: told(t, one) }));
+    .filter((one) => one.asked_by === me.user.username && toldAt(one, me.user.username) > since)
+    .map((one) => ({ key: `${one.id} ${one.state}`, text: told(t, one, me.currency) }));
 }
 
-function told(t: TFunction, request: QuotaRequest): string {
-  const { team, chip_type, state, decided_by, answer } = request;
+/** When there was something to tell its asker last; 0 where there is nothing, or they decided it themselves. */
+function toldAt({ state, until, decided_at, decided_by }: QuotaRequest, asker: string): number {
+  if (state === "ended" && until) return Date.parse(until) + DAY_MS;
+  const isAnswered = (state === "approved" || state === "declined") && decided_by !== asker;
+  return isAnswered && decided_at ? Date.parse(decided_at) : 0;
+}
+
+function told(t: TFunction, request: QuotaRequest, currency: string): string {
+  const { team, chip_type, state, decided_by, answer, note } = request;
   const facts = {
     team: team.name,
     of: chip_type ?? t("quota.budget"),
     by: decided_by,
-    amounts: words(t, request),
+    amounts: words(t, request, currency),
   };
+  if (state === "ended") return `${t("quota.told.ended", facts)} ${note}`;
   return [t(`quota.told.${state === "approved" ? "approved" : "declined"}`, facts), answer]
     .filter(Boolean)
     .join(" ");
 }
 
 /** What is granted, or asked for: in chips, or in chip-hours and money; and what was asked for, where it differs. */
-export function words(t: TFunction, { granted, asked, until }: QuotaRequest): string {
-  const wanted = amountsOf(t, asked);
-  const amounts = granted ? amountsOf(t, granted) : wanted;
+export function words(t: TFunction, { granted, asked, until }: QuotaRequest, currency: string): string {
+  const wanted = amountsOf(t, asked, currency);
+  const amounts = granted ? amountsOf(t, granted, currency) : wanted;
   const shown = until ? t("quota.figuresUntil", { amounts, until }) : amounts;
   return amounts === wanted ? shown : t("quota.figuresInstead", { shown, wanted });
 }
 
-function amountsOf(t: TFunction, figures: QuotaRequest["asked"]): string {
+function amountsOf(t: TFunction, figures: QuotaRequest["asked"], currency: string): string {
   if ("guaranteed_milli" in figures) {
     const limit =
       figures.limit_milli === null
@@ -65,7 +72,7 @@ function amountsOf(t: TFunction, figures: QuotaRequest["asked"]): string {
   const { chip_hours, money_micro } = figures;
   return [
     chip_hours !== null && t("quota.hoursAmount", { amount: figure(chip_hours) }),
-    money_micro !== null && t("quota.moneyAmount", { amount: figure(money_micro / MICRO) }),
+    money_micro !== null && t("quota.moneyAmount", { amount: figure(money_micro / MICRO), currency }),
   ]
     .filter(Boolean)
     .join(", ");

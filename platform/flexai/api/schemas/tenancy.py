@@ -107,6 +107,7 @@ class MeSerializer(serializers.Serializer[Any]):
     )
     teams = MyTeamSerializer(many=True)
     version = serializers.CharField()
+    currency = serializers.CharField(help_text="What amounts of money are in, such as EUR.")
     notices = serializers.ListField(child=serializers.CharField())
 
 

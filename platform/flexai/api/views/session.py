@@ -144,6 +144,7 @@ def _me(principal: Principal) -> dict[str, Any]:
             {"id": seat.public_id, "name": seat.name, "role": seat.role.value} for seat in principal.teams
         ],
         "version": __version__,
+        "currency": settings.CURRENCY,
         "notices": [*_notices(), *_budget_notices(principal)],
     }
 
