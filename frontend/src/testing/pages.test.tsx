@@ -315,6 +315,43 @@ test("a maintainer asks for more quota, and withdraws what waits for an answer",
   );
 });
 
+test("what became of one's requests is told on every page until it is closed", async () => {
+  const answer = serverOf(new World());
+  const yesterday = new Date(Date.now() - 86_400_000).toISOString();
+  const quota = { chip_type: "H100-80GB", guaranteed_milli: 4000, limit_milli: null, over_quota_weight: 1 };
+  const request = {
+    ...{
+      kind: "quota",
+      team: { id: "team-nlp", name: "research-nlp" },
+      cell: "main",
+      chip_type: "H100-80GB",
+    },
+    ...{ asked: quota, granted: quota, until: null, reason: "why", asked_by: "ana", allowed_actions: [] },
+    ...{ made_at: yesterday, decided_at: yesterday, decided_by: "olga", answer: "for now", note: "" },
+  };
+  const over = { until: yesterday.slice(0, 10), answer: "", note: "Given back when its time was over." };
+  const items = [
+    { ...request, id: "qreq-1", state: "approved" },
+    { ...request, id: "qreq-2", state: "ended", ...over },
+    { ...request, id: "qreq-3", state: "approved", decided_by: "ana" },
+    { ...request, id: "qreq-4", state: "declined", asked_by: "ben" },
+    { ...request, id: "qreq-5", state: "ended", note: "qreq-1 took its place." },
+  ];
+  showPage("/jobs", new World(), async (input, init) => {
+    const url = new URL(input instanceof Request ? input.url : String(input), "http://localhost");
+    if (url.pathname === "/api/v1/quota-requests") return Response.json({ items, next_cursor: null });
+    return answer(input, init);
+  });
+  const told = await screen.findByText(/^olga approved your request for H100-80GB of research-nlp/);
+  expect(told.textContent).toContain("for now");
+  const ended = screen.getByText(/^The grant of H100-80GB to research-nlp is over/);
+  expect(ended.textContent).toContain("Given back when its time was over.");
+  expect(screen.getAllByText(/your request|The grant/)).toHaveLength(2);
+  const notice = told.closest("[role=note]") as HTMLElement;
+  await userEvent.click(within(notice).getByRole("button", { name: "Close this notice" }));
+  expect(screen.queryByText(/approved your request/)).toBeNull();
+});
+
 test("a maintainer of a team with a budget asks for more of it", async () => {
   const world = new World();
   world.teams[0]!.budget = {
@@ -360,7 +397,7 @@ test("a maintainer of a team with a budget asks for more of it", async () => {
   const form = await screen.findByRole("dialog");
   expect(form.textContent).toContain("Now: 1,000.");
   await userEvent.type(within(form).getByLabelText("Chip-hours"), "2000");
-  await userEvent.type(within(form).getByLabelText("Money"), "5");
+  await userEvent.type(within(form).getByLabelText("Money, EUR"), "5");
   await userEvent.type(within(form).getByLabelText(/Reason/), "more to do");
   await userEvent.click(within(form).getByRole("button", { name: "Ask" }));
   const list = await screen.findByRole("list", { name: /research-nlp asked for/ });
