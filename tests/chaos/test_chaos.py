@@ -24,7 +24,7 @@ from tests.e2e.test_taking_back import set_policy
 from tests.support.platform import LivePlatform, is_alive, running_platform, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-VICTIMS = ("postgres", "valkey", "web", "scheduler", "worker", "agent")
+VICTIMS = ("postgres", "valkey", "forkserver", "web", "scheduler", "worker", "agent")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def killing(live: LivePlatform, pauses: tuple[float, float]) -> Iterator[Counter
 
     def run() -> None:
         while not calm.wait(dice.uniform(*pauses)):
-            for name in dice.sample(VICTIMS, dice.choice([1, 1, 1, 2, 6])):
+            for name in dice.sample(VICTIMS, dice.choice([1, 1, 1, 2, len(VICTIMS)])):
                 pid = live.children.get(name)
                 if pid is not None and is_alive(pid):  # else the supervisor has not started it again yet
                     os.kill(pid, signal.SIGKILL)

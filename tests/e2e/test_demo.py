@@ -27,7 +27,7 @@ from tests.support.platform import (
 
 pytestmark = pytest.mark.slow
 DEMO_SECONDS = 240
-SHOT = ("web", "scheduler", "worker", "valkey", "agent", "postgres")
+SHOT = ("forkserver", "web", "scheduler", "worker", "valkey", "agent", "postgres")
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def check_ran_once(client: Client, ids: list[str], outside: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["web", "scheduler", "worker", "valkey", "postgres", "agent"])
+@pytest.mark.parametrize("name", ["web", "scheduler", "worker", "forkserver", "valkey", "postgres", "agent"])
 def test_killing_one_process_loses_no_job_and_runs_none_twice(
     shot_at: LivePlatform, outside: Path, name: str
 ) -> None:

@@ -124,7 +124,7 @@ def test_the_servers_listen_on_nothing_but_closed_sockets(platform: LivePlatform
     for folder in (platform.data_dir / "postgres" / "socket", platform.data_dir / "valkey"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o750
     own = listening_ports(platform.children["web"]) | {int(platform.url.rsplit(":", 1)[1])}
-    for name in ("postgres", "valkey", "scheduler", "worker", "agent"):
+    for name in ("postgres", "valkey", "forkserver", "scheduler", "worker", "agent"):
         assert listening_ports(platform.children[name]) <= own
 
 
@@ -159,11 +159,18 @@ def listening_ports(pid: int) -> set[int]:
 
 
 def test_a_crashed_child_is_started_again_and_said(platform: LivePlatform) -> None:
-    for name in ("web", "scheduler", "worker"):
+    for name in ("forkserver", "web", "scheduler", "worker"):
         pid = platform.kill(name)
         platform.wait_restarted(name, pid)
         assert f"{name} ended (signal SIGKILL); it is started again" in " ".join(platform.output.split())
     wait_for(lambda: health(platform.url) == 200, "the platform to answer", 60)
+
+
+def test_what_is_forked_from_has_one_thread_and_no_connection(platform: LivePlatform) -> None:
+    pid = platform.children["forkserver"]
+    assert os.listdir(f"/proc/{pid}/task") == [str(pid)]
+    opened = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    assert len([target for target in opened if target.startswith(("socket:", "anon_inode:"))]) == 1, opened
 
 
 def health(url: str) -> int:
@@ -249,7 +256,8 @@ def test_simulated_nodes_are_added_and_said_to_be_simulated(data_dir: Path) -> N
 def test_servers_that_exist_are_used_instead(data_dir: Path) -> None:
     database, broker = os.environ["DATABASE_URL"], os.environ["REDIS_URL"].replace("db=0", "db=7")
     with running_platform("--no-agent", data_dir=data_dir, DATABASE_URL=database, REDIS_URL=broker) as live:
-        assert set(live.children) == {"web", "scheduler", "worker"}
+        assert {"web", "scheduler", "worker"} < set(live.children)
+        assert not {"postgres", "valkey"} & set(live.children)
         assert health(live.url) == 200
         assert live.client().me()["user"]["username"] == "admin"
 

@@ -137,7 +137,8 @@ def test_the_server_extra_brings_what_the_server_imports(wheel: Path, tmp_path: 
     site = installed(wheel, tmp_path, ["server"])
     code = (
         "import flexai.config.asgi, flexai.config.celery, flexai.embedded.commands, uvloop; "
-        "import flexai.embedded.worker; "
+        "import flexai.embedded.forkserver as server, importlib; "
+        "[importlib.import_module(name) for name in server.PRELOADED]; "
         "flexai.config.celery.app.loader.import_default_modules(); "
         "from django.urls import get_resolver; get_resolver().url_patterns; print(flexai.config.asgi.__file__)"
     )

@@ -54,7 +54,7 @@ class LivePlatform:
 
     @property
     def children(self) -> dict[str, int]:
-        """Pid by name: postgres, valkey, web, scheduler, worker, agent, agent-simulated."""
+        """Pid by name: postgres, valkey, forkserver, web, scheduler, worker, agent, agent-simulated."""
         found = self.state()["children"]
         assert isinstance(found, dict)
         return found

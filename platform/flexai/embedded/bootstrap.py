@@ -1,8 +1,8 @@
 """Bring a database up to this version, and make sure that somebody can sign in.
 
-`python -m flexai.embedded.bootstrap`.
+`python -m flexai.embedded.bootstrap`, as in the compose file; `flexai up` asks over a socket instead.
 
-Idempotent. Run it before the first web process of a version starts; `flexai up` and the compose file do.
+Idempotent. Run it before the first web process of a version starts.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,16 +25,29 @@ TOKEN_DAYS = 365
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The schema is current, the organization, its teams and its operator exist; asked-for secrets lie in
-    their files."""
+    """The schema is current, the organization, its teams and its operator exist; an enrolment token that was asked
+    for lies in its file."""
     asked = _parser().parse_args(arguments)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flexai.config.settings")
     django.setup()
     call_command("migrate", interactive=False, verbosity=0)
     with transaction.atomic():
-        _make_people(asked)
+        make_people(asked.organization, asked.teams, asked.username, asked.password_file.read_text().strip())
         if asked.enrolment_token_file:
             _write_enrolment_token(asked.enrolment_token_file, days=asked.enrolment_days)
+
+
+def answer(arguments: Sequence[str]) -> None:
+    """As `main`, for one who sends what he asks for as JSON over a socket and reads there what was found: whether the
+    password opens, and a fresh API token of the operator. The argument is the socket's descriptor."""
+    with socket.socket(fileno=int(arguments[0])) as line:
+        with line.makefile() as request:
+            asked = json.load(request)
+        call_command("migrate", interactive=False, verbosity=0)
+        with transaction.atomic():
+            opens = make_people(**asked)
+            token = _fresh_token(asked["username"], asked["organization"])
+        line.sendall(json.dumps({"password_opens": opens, "token": token}).encode())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,37 +58,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--password-file", type=Path, required=True, help="holds the operator's first password"
     )
-    parser.add_argument(
-        "--outcome-file",
-        type=Path,
-        help='gets {"password_opens": …}: false for an operator who was there before and has another password',
-    )
-    parser.add_argument("--token-file", type=Path, help="gets a fresh API token of the operator")
     parser.add_argument("--enrolment-token-file", type=Path, help="gets a token with which agents may enrol")
     parser.add_argument("--enrolment-days", type=int, default=1)
     return parser
 
 
-def _make_people(asked: argparse.Namespace) -> None:
-    from flexai.tenancy.models import Organization, User  # models need the application registry, set up above
-    from flexai.tenancy.services import bootstrap, create_token
+def make_people(organization: str, teams: Sequence[str], username: str, password: str) -> bool:
+    """They exist. False for an operator who was there before and has another password."""
+    from flexai.tenancy.models import User  # models need the application registry, set up above
+    from flexai.tenancy.services import bootstrap
 
-    password = asked.password_file.read_text().strip()
-    was_there = User.objects.filter(username=asked.username).exists()
+    was_there = User.objects.filter(username=username).exists()
     _, user = bootstrap(
-        organization=asked.organization,
-        teams=[{"name": name, "quotas": {}} for name in asked.teams],
-        username=asked.username,
+        organization=organization,
+        teams=[{"name": name, "quotas": {}} for name in teams],
+        username=username,
         password=password,
         operator=True,
     )
-    if asked.outcome_file:
-        opens = not was_there or user.check_password(password)
-        write_private(asked.outcome_file, json.dumps({"password_opens": opens}) + "\n")
-    if asked.token_file:
-        organization = Organization.objects.get(memberships__user=user, slug=asked.organization)
-        _, secret = create_token(user, organization, "this machine", ["read", "write"], TOKEN_DAYS)
-        write_private(asked.token_file, secret + "\n")
+    return not was_there or user.check_password(password)
+
+
+def _fresh_token(username: str, organization: str) -> str:
+    from flexai.tenancy.models import Organization, User
+    from flexai.tenancy.services import create_token
+
+    user = User.objects.get(username=username)
+    within = Organization.objects.get(memberships__user=user, slug=organization)
+    return create_token(user, within, "this machine", ["read", "write"], TOKEN_DAYS)[1]
 
 
 def _write_enrolment_token(file: Path, *, days: int) -> None:

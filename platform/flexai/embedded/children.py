@@ -10,8 +10,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from flexai.embedded.accounts import AS_WE_ARE, Account, launch_command
+from flexai.embedded.forking import Forked, ForkServer, Process
 
 BACK_OFF_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30)
 """Before the first, second … restart in a row; the last one repeats."""
@@ -41,6 +43,9 @@ class Program:
     """Open files that it inherits under the same numbers."""
     secret_environment: frozenset[str] = frozenset()
     """Names that it must not inherit."""
+    forked_by: ForkServer | None = None
+    """The command is then a function of loaded code, `module:function`, and its arguments, before which it gets the
+    numbers of its descriptors; environment and account are the fork server's."""
 
 
 class Child:
@@ -49,7 +54,7 @@ class Child:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.restarts = 0
         self.restart_at: float | None = None
         self._started_at = 0.0
@@ -64,25 +69,41 @@ class Child:
         """None while it does not run."""
         return self.process.pid if self.process is not None and self.process.poll() is None else None
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """The program runs in a process group of its own afterwards."""
+    @property
+    def awaited(self) -> int:
+        """The descriptor on which a process that was asked for will say its pid; -1 when none is awaited."""
+        return self.process.line if isinstance(self.process, Forked) else -1
+
+    def start(self) -> Process:
+        """The program runs in a process group of its own; one that is forked, as soon as its fork server can."""
+        with self.program.log.open("ab") as log:
+            self.process = self._forked(log.fileno()) if self.program.forked_by else self._launched(log)
+        self.restart_at = None
+        self._started_at = time.monotonic()
+        return self.process
+
+    def _forked(self, log: int) -> Forked:
+        program = self.program
+        assert program.forked_by is not None
+        entry, *arguments = program.command
+        return program.forked_by.fork(
+            program.name, entry, arguments, log=log, descriptors=program.descriptors
+        )
+
+    def _launched(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         program = self.program
         environment = {
             key: value for key, value in os.environ.items() if key not in program.secret_environment
         }
-        with program.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                launch_command(program.account, program.death_signal, program.command),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment | program.account.environment | dict(program.environment),
-                pass_fds=program.descriptors,
-                process_group=0,
-            )
-        self.restart_at = None
-        self._started_at = time.monotonic()
-        return self.process
+        return subprocess.Popen(
+            launch_command(program.account, program.death_signal, program.command),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment | program.account.environment | dict(program.environment),
+            pass_fds=program.descriptors,
+            process_group=0,
+        )
 
     def has_ended(self) -> int | None:
         """Its exit code (negative: the signal) if it ended since it was started and this was not yet said;
@@ -125,11 +146,15 @@ class Child:
         return willing
 
     def _kill_group(self) -> None:
-        if self.process is not None:
-            try:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        if self.process is None:
+            return
+        if self.process.pid is None:
+            self.process.send_signal(signal.SIGKILL)
+            return
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
     def bound_log(self) -> None:
         """The log is at most `LOG_LIMIT_BYTES` afterwards. It is copied and cut short: the writer keeps its

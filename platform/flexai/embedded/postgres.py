@@ -20,6 +20,8 @@ from typing import Any
 
 import psycopg
 
+from flexai.embedded.forking import Process
+
 SUPERUSER = "flexai"
 START_SECONDS = 60
 """How long the server may take to accept connections; crash recovery of a large database is the slow case."""
@@ -145,7 +147,7 @@ class Postgres:
         """`user`, `group` and `cwd` for `subprocess.Popen`."""
         return _as_owner()
 
-    def wait_ready(self, process: subprocess.Popen[bytes]) -> None:
+    def wait_ready(self, process: Process) -> None:
         """The database `flexai` exists and answers afterwards. Raises `PostgresError` when the server ends or
         hangs."""
         deadline = time.monotonic() + START_SECONDS

@@ -12,6 +12,7 @@ from pathlib import Path
 from flexai.embedded.accounts import AS_WE_ARE, Account
 from flexai.embedded.children import Program
 from flexai.embedded.doors import Door
+from flexai.embedded.forking import ForkServer
 from flexai.embedded.home import Home
 from flexai.embedded.postgres import Postgres
 from flexai.embedded.valkey import Valkey
@@ -69,10 +70,9 @@ class Programs:
     options: Options
     door: Door
     jobs_pipe: int
-    gate: int
-    """Readable, at its end, once the schema is current: who needs it loads its code meanwhile."""
+    forkserver: ForkServer
     account: Account = AS_WE_ARE
-    """Of web, scheduler, worker and Valkey."""
+    """Of Valkey, the fork server, and whoever is forked by it."""
 
     @property
     def postgres(self) -> Postgres:
@@ -116,54 +116,31 @@ class Programs:
             secret_environment=SERVER_SECRETS,
         )
 
-    def for_bootstrap(self) -> Program:
-        """Migrations, people, the operator's token."""
-        arguments = ["--organization", self.options.organization, "--username", self.options.username]
-        for team in self.options.teams:
-            arguments += ["--team", team]
-        arguments += [
-            "--password-file",
-            str(self.home.password_file),
-            "--token-file",
-            str(self.home.token_file),
-            "--outcome-file",
-            str(self.home.outcome_file),
-        ]
+    def for_forkserver(self) -> Program:
+        """Loads the code of all who are forked by it, and has their environment."""
         return self._python(
-            "bootstrap", "flexai.embedded.bootstrap", *arguments, environment=self._server_environment()
-        )
-
-    def for_web(self) -> Program:
-        descriptor = self.door.listener.fileno()
-        return self._python(
-            "web",
-            "flexai.embedded.web",
-            str(descriptor),
-            str(self.gate),
+            "forkserver",
+            "flexai.embedded.forkserver",
+            str(self.forkserver.line),
             environment=self._server_environment(),
-            descriptors=(descriptor, self.gate),
+            descriptors=(self.forkserver.line,),
             account=self.account,
         )
+
+    def for_bootstrap(self, line: int) -> Program:
+        """Migrations, people, the operator's token; asked and answered over the line."""
+        return self._forked("bootstrap", "flexai.embedded.bootstrap:answer", descriptors=(line,))
+
+    def for_web(self) -> Program:
+        return self._forked("web", "flexai.embedded.web:main", descriptors=(self.door.listener.fileno(),))
 
     def for_scheduler(self) -> Program:
         """Runs the cell's loop."""
-        return self._worker("scheduler", f"cell.{CELL}")
+        return self._forked("scheduler", "flexai.embedded.worker:main", f"cell.{CELL}")
 
     def for_worker(self) -> Program:
         """Takes all other tasks, and ticks."""
-        return self._worker("worker", "platform")
-
-    def _worker(self, name: str, queue: str) -> Program:
-        """Waits at the gate, and may run the engine."""
-        return self._python(
-            name,
-            "flexai.embedded.worker",
-            str(self.gate),
-            queue,
-            environment=self._server_environment() | {"NUMBA_CACHE_DIR": str(self.machine_code)},
-            descriptors=(self.gate,),
-            account=self.account,
-        )
+        return self._forked("worker", "flexai.embedded.worker:main", "platform")
 
     def for_agent(self, name: str, folder: Path, *, enrolment_token: str, simulate: str) -> Program:
         """An agent gets none of the server's secrets, and no way to the database or the broker."""
@@ -208,6 +185,15 @@ class Programs:
             account=account,
         )
 
+    def _forked(self, name: str, *command: str, descriptors: tuple[int, ...] = ()) -> Program:
+        return Program(
+            name=name,
+            command=command,
+            log=self._log(name),
+            descriptors=descriptors,
+            forked_by=self.forkserver,
+        )
+
     def _server_environment(self) -> dict[str, str]:
         separate_users = os.geteuid() == 0
         return _LEAN | {
@@ -217,6 +203,7 @@ class Programs:
             "FLEXAI_SECRET_KEY": self.home.secret("secret-key"),
             "FLEXAI_DATA_DIR": str(self.home.folder),
             "FLEXAI_OUTPUTS_DIR": str(self.outputs),
+            "NUMBA_CACHE_DIR": str(self.machine_code),
             "FLEXAI_ALLOWED_HOSTS": os.environ.get("FLEXAI_ALLOWED_HOSTS")
             or ",".join(self.door.allowed_hosts()),
             "FLEXAI_PUBLIC_URL": os.environ.get("FLEXAI_PUBLIC_URL") or self.door.url,

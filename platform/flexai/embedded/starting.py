@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from flexai.embedded.accounts import server_account
 from flexai.embedded.doors import Door
+from flexai.embedded.forking import ForkServer
 from flexai.embedded.home import Home, write_private
 from flexai.embedded.programs import Options, Programs
 from flexai.embedded.supervisor import StartError, Supervisor
@@ -48,20 +49,22 @@ def bring_up(supervisor: Supervisor, home: Home, options: Options, door: Door, s
     """Every process runs and answers, and the nodes asked for are connected. Raises `StartError`,
     `PostgresError`."""
     supervisor.url = door.url
-    gate, gate_keeper = os.pipe2(os.O_CLOEXEC)
     account = server_account(supervisor.say)
-    programs = Programs(home, options, door, supervisor.jobs_pipe, gate, account)
+    programs = Programs(home, options, door, supervisor.jobs_pipe, ForkServer(), account)
+    supervisor.start(programs.for_forkserver())
     _start_servers(supervisor, programs, step)
-    programs.account.own(programs.outputs)
-    supervisor.start(programs.for_web())
-    programs.account.own(programs.machine_code)
-    supervisor.start(programs.for_scheduler())
-    supervisor.start(programs.for_worker())
     is_new = _bootstrap(supervisor, programs, step)
-    os.close(gate_keeper)
+    for folder in (programs.outputs, programs.machine_code):
+        programs.account.own(folder)
+    for program in (programs.for_web(), programs.for_scheduler(), programs.for_worker()):
+        supervisor.start(program)
     known = _start_known_agents(supervisor, programs)
     health = _Health(door)
-    supervisor.wait_until(health.is_good, what="The web process or the worker", seconds=READY_SECONDS)
+    supervisor.wait_until(
+        lambda: health.is_good() and supervisor.is_complete,
+        what="The web process or the worker",
+        seconds=READY_SECONDS,
+    )
     step("Web, scheduler and worker")
     token = _working_token(supervisor, programs)
     _start_new_agents(supervisor, programs, token, known)
@@ -107,10 +110,35 @@ def _bootstrap(supervisor: Supervisor, programs: Programs, step: Step) -> bool:
     wanted = _fingerprint(programs)
     if not programs.options.database_url and home.token_file.exists() and _recorded(record) == wanted:
         return is_new
-    supervisor.run_once(programs.for_bootstrap(), seconds=BOOTSTRAP_SECONDS)
+    _run_bootstrap(supervisor, programs)
     write_private(record, json.dumps({"fingerprint": wanted}) + "\n")
     step("Database schema")
     return is_new
+
+
+def _run_bootstrap(supervisor: Supervisor, programs: Programs) -> None:
+    """What it was told and what it found are known to nobody else: it may read and write no secrets."""
+    home, options = programs.home, programs.options
+    asked = {
+        "organization": options.organization,
+        "teams": list(options.teams),
+        "username": options.username,
+        "password": home.secret("admin-password"),
+    }
+    ours, its = socket.socketpair()
+    with ours, its:
+        ours.sendall(json.dumps(asked).encode())
+        ours.shutdown(socket.SHUT_WR)
+        supervisor.run_once(programs.for_bootstrap(its.fileno()), seconds=BOOTSTRAP_SECONDS)
+        its.close()
+        with ours.makefile() as answer:
+            keep_outcome(home, json.load(answer))
+
+
+def keep_outcome(home: Home, found: Mapping[str, object]) -> None:
+    """What a bootstrap found is known to later starts."""
+    write_private(home.outcome_file, json.dumps({"password_opens": found["password_opens"]}) + "\n")
+    write_private(home.token_file, f"{found['token']}\n")
 
 
 def _fingerprint(programs: Programs) -> str:
@@ -149,7 +177,7 @@ def _working_token(supervisor: Supervisor, programs: Programs) -> str:
     home = programs.home
     token = home.token_file.read_text().strip()
     if _ask(programs.door, "GET", "/me", token)[0] == http.client.UNAUTHORIZED:
-        supervisor.run_once(programs.for_bootstrap(), seconds=BOOTSTRAP_SECONDS)
+        _run_bootstrap(supervisor, programs)
         token = home.token_file.read_text().strip()
     return token
 

@@ -1,8 +1,8 @@
 """One supervisor for a whole platform: starts, watches and stops its processes in order.
 
 PostgreSQL and Valkey first, then migrations if anything changed, then web, scheduler and worker, then the agents.
-Stopping goes the other way. Every child dies with the supervisor, however it dies (`launch.py`); jobs end
-when the pipe that it holds open is closed. What goes wrong with a child is said, and it is started again
+Stopping goes the other way. Every child dies with the supervisor, however it dies (`launch.py`, `forkserver.py`); jobs
+end when the pipe that it holds open is closed. What goes wrong with a child is said, and it is started again
 after a growing pause.
 """
 
@@ -11,19 +11,19 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
 from flexai.embedded.children import Child, Program
+from flexai.embedded.forking import Process, adopt_orphans, bury_strangers
 from flexai.embedded.home import Home
 
 HOUSEKEEPING_SECONDS = 5
 """Between looks at the size of the logs."""
 JOBS_STOP_SECONDS = 8
 """Shims give their jobs 5 s at most once the platform goes, and need a moment themselves."""
-STOP_ORDER = ("agent", "agent-simulated", "scheduler", "worker", "web", "valkey", "postgres")
+STOP_ORDER = ("agent", "agent-simulated", "scheduler", "worker", "web", "forkserver", "valkey", "postgres")
 
 
 class StartError(RuntimeError):
@@ -47,6 +47,8 @@ class Supervisor:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._jobs_read, self._jobs_write = os.pipe2(os.O_CLOEXEC)
         self._next_housekeeping = 0.0
+        self._written: dict[str, int] = {}
+        adopt_orphans()
 
     @property
     def jobs_pipe(self) -> int:
@@ -74,7 +76,7 @@ class Supervisor:
         """`run` looks at its `until` now. Safe from any thread."""
         os.write(self._wake_write, b"\0")
 
-    def start(self, program: Program) -> subprocess.Popen[bytes]:
+    def start(self, program: Program) -> Process:
         """The program runs and is kept running from now on."""
         child = Child(program)
         process = child.start()
@@ -83,17 +85,12 @@ class Supervisor:
         return process
 
     def run_once(self, program: Program, *, seconds: float) -> None:
-        """The program has run to its end with exit code 0. Raises `StartError` otherwise."""
-        child = Child(program)
-        process = child.start()
-        deadline = time.monotonic() + seconds
+        """The program has run to its end with exit code 0. Raises as `wait_until`."""
+        process = self.start(program)
         try:
-            while process.poll() is None and time.monotonic() < deadline:
-                self._step(0.05)
-            if process.returncode != 0:
-                raise StartError(f"{program.name} failed ({_how(process.returncode)}):\n{child.last_lines()}")
+            self.wait_until(lambda: process.poll() == 0, what=program.name, seconds=seconds)
         finally:
-            child.wait_stopped(0)
+            self._children.pop(program.name).wait_stopped(0)
 
     def wait_until(self, ready: Callable[[], bool], *, what: str, seconds: float) -> None:
         """`ready()` was true. Meanwhile a child that ends is an error: nothing has worked yet. Raises
@@ -103,13 +100,19 @@ class Supervisor:
             ended = next(
                 ((c, code) for c in self._children.values() if (code := c.has_ended()) is not None), None
             )
-            if ended is not None:
+            if ended is not None and not ready():
                 raise StartError(
                     f"{ended[0].name} ended while starting ({_how(ended[1])}):\n{ended[0].last_lines()}"
                 )
             if time.monotonic() > deadline:
                 raise StartError(f"{what} was not ready within {seconds:.0f} s. Logs: {self.home.logs}")
             self._step(0.03)
+        self._write_state()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every child runs."""
+        return all(child.pid is not None for child in self._children.values())
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Keeps the children running until somebody asks to stop, or `until()`."""
@@ -125,7 +128,6 @@ class Supervisor:
                 self.say(f"{child.name} ended ({_how(code)}); it is started again in {delay:g} s.")
             if child.is_due():
                 child.start()
-                self._write_state()
         if time.monotonic() >= self._next_housekeeping:
             self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
             for child in self._children.values():
@@ -180,13 +182,19 @@ class Supervisor:
         self._wait(seconds)
 
     def _wait(self, seconds: float) -> None:
-        readable, _, _ = select.select([self._wake_read], [], [], seconds)
-        if readable:
+        self._write_state()
+        bury_strangers({child.process.pid for child in self._children.values() if child.process is not None})
+        awaited = [line for child in self._children.values() if (line := child.awaited) >= 0]
+        readable, _, _ = select.select([self._wake_read, *awaited], [], [], seconds)
+        if self._wake_read in readable:
             os.read(self._wake_read, 4096)
 
     def _write_state(self) -> None:
-        children = {child.name: child.pid for child in self._children.values() if child.pid is not None}
-        self.home.write_state({"pid": os.getpid(), "url": self.url, "children": children})
+        """Who has come since it was written last is in it."""
+        children = {child.name: pid for child in self._children.values() if (pid := child.pid) is not None}
+        if not children.items() <= self._written.items():
+            self.home.write_state({"pid": os.getpid(), "url": self.url, "children": children})
+            self._written = children
 
 
 def _holders(pipe: str) -> Iterator[int]:

@@ -1,11 +1,10 @@
-"""One web process on a socket that the supervisor opened: `python -m flexai.embedded.web SOCKET GATE`."""
+"""One web process on a socket that the supervisor opened. It is forked (`forkserver.py`)."""
 
 from __future__ import annotations
 
 import gc
-import os
 import socket
-import sys
+from collections.abc import Sequence
 
 import uvicorn
 
@@ -16,8 +15,8 @@ STOP_SECONDS = 4
 """How long open requests may take to finish; sockets are closed at once and their clients come back."""
 
 
-def main(descriptor: int, gate: int) -> None:
-    """Loads everything, waits until the gate's other end is closed (the schema is current), serves until SIGTERM."""
+def main(arguments: Sequence[str]) -> None:
+    """Serves until SIGTERM. The argument is the socket's descriptor."""
     config = uvicorn.Config(
         "flexai.config.asgi:application",
         loop="uvloop",
@@ -33,9 +32,4 @@ def main(descriptor: int, gate: int) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-    os.read(gate, 1)
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(arguments[0]))])

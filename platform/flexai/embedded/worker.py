@@ -1,4 +1,4 @@
-"""A Celery worker of the embedded platform: `python -m flexai.embedded.worker GATE QUEUE`.
+"""A Celery worker of the embedded platform, which takes one queue. It is forked (`forkserver.py`).
 
 That of a cell's queue runs its loop and nothing else. That of the platform's takes all other tasks, steps back where
 cores are scarce, and has beat as a thread, because `-B` forks a second process of the same size that would go on
@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
+from collections.abc import Sequence
 
-import django
 from celery import Celery
 from celery.app.utils import find_app
 from celery.beat import EmbeddedService, Scheduler
@@ -22,12 +21,10 @@ NICE = 5
 """A roll-up may take a second longer, a cycle or an answer may not."""
 
 
-def main(gate: int, queue: str) -> None:
-    """Loads everything, waits until the gate's other end is closed (the schema is current), works until SIGTERM."""
+def main(arguments: Sequence[str]) -> None:
+    """Works until SIGTERM. The argument is the queue."""
+    (queue,) = arguments
     app = find_app("flexai.config.celery")
-    django.setup()
-    app.loader.import_default_modules()
-    os.read(gate, 1)
     if queue == app.conf.task_default_queue:
         _give_way_and_tick(app)
     app.Worker(
@@ -55,7 +52,3 @@ def _give_way_and_tick(app: Celery) -> None:
 
     worker_ready.connect(begin, weak=False)
     worker_shutting_down.connect(end, weak=False)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flexai.embedded.bootstrap import _make_people, _parser
+from flexai.embedded.bootstrap import make_people
 from flexai.embedded.commands import tell_address
 from flexai.embedded.home import Home
-from flexai.embedded.starting import Platform, _working_password
+from flexai.embedded.starting import Platform, _working_password, keep_outcome
 from flexai.tenancy.models import User
 
 pytestmark = pytest.mark.django_db
@@ -26,9 +26,8 @@ def home(tmp_path: Path) -> Home:
 
 def boot(home: Home) -> str:
     """One bootstrap, as the supervisor asks for it; what is printed afterwards."""
-    home.secret("admin-password")
-    files = ["--password-file", str(home.password_file), "--outcome-file", str(home.outcome_file)]
-    _make_people(_parser().parse_args(["--team", "research", *files]))
+    opens = make_people("lab", ["research"], "admin", home.secret("admin-password"))
+    keep_outcome(home, {"password_opens": opens, "token": "token"})
     platform = Platform("http://here", "admin", _working_password(home), "token", home, is_new=True)
     console = Console(width=200)
     with console.capture() as captured:
