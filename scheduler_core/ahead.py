@@ -1,14 +1,16 @@
 """The engine's machine code, made before anybody needs it: `python -m scheduler_core.ahead`.
 
 Compiling all loops takes half a minute or more. The code is kept where the compiler keeps it (`compiled`), so that a
-process of its own can make it while others go on deciding; they find it there.
+process of its own can make it while others go on deciding; they find it there. It ends with 1 where there is no place
+to keep it.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
-from scheduler_core.compiled import LONG
+from scheduler_core.compiled import LONG, is_kept
 from scheduler_core.decision import Start
 from scheduler_core.engine import Scheduler
 from scheduler_core.model import (
@@ -102,3 +104,4 @@ def _jobs(count: int) -> list[Job]:
 
 if __name__ == "__main__":
     make_machine_code()
+    sys.exit(0 if is_kept() else 1)

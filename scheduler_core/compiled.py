@@ -96,10 +96,18 @@ class Loop(Generic[Arguments, Result]):
         return own
 
 
+_not_kept: list[str] = []
+
+
 def _text(code: CodeType) -> str:
     """What the code does, whichever file and line it stands in."""
     constants = [_text(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
     return f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {constants}"
+
+
+def is_kept() -> bool:
+    """Whether all machine code of this process is kept for others."""
+    return not _not_kept
 
 
 def readable(value: Any) -> Any:
@@ -112,5 +120,6 @@ def _compile(function: FunctionType, options: dict[str, Any]) -> Callable[..., A
     try:
         made: Callable[..., Any] = numba.njit(cache=True, error_model="numpy", **options)(function)
     except RuntimeError:  # there is no place for the cache
+        _not_kept.append(function.__qualname__)
         made = numba.njit(error_model="numpy", **options)(function)
     return made

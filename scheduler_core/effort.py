@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from scheduler_core.compiled import LONG
-
-CYCLE_VALUES: Final = 20_000
-"""Classes of nodes valued in one cycle: some seconds at a tenth of a millisecond each."""
+CYCLE_VALUES: Final = 5_000
+"""Classes of nodes valued in one cycle. With one job waiting all of 1,000 nodes are; with 300, the first 16 for
+each, and the cycle takes a tenth of a second more."""
 LEAST_VALUES: Final = 16
 """Fewer than that for one job are hardly a choice, and the look at all nodes costs as much as ever."""
+FEW_NODES: Final = 16
+"""In a cell of less, loops are plain for good: the compiler's 70 MiB would be most of what its scheduler takes."""
 SMALL_VALUES: Final = 16
-"""In a cell of less than `LONG` nodes, where loops are plain and a value takes a hundred times as long: some
-milliseconds."""
+"""There, where a value takes a hundred times as long: some milliseconds."""
 LEAST_SMALL_VALUES: Final = 4
 
 
@@ -24,6 +24,6 @@ def effort(waiting: int, nodes: int) -> int:
     """Classes of nodes to value for each replica: the cycle's shared among the waiting jobs, and no more
     than there are nodes, for so many classes there can be; none where that is less than a choice.
     """
-    values, least = (SMALL_VALUES, LEAST_SMALL_VALUES) if nodes < LONG else (CYCLE_VALUES, LEAST_VALUES)
+    values, least = (SMALL_VALUES, LEAST_SMALL_VALUES) if nodes < FEW_NODES else (CYCLE_VALUES, LEAST_VALUES)
     share = values // max(1, waiting)
     return min(nodes, share) if share >= least else 0

@@ -45,6 +45,10 @@ over."""
 
 SAMPLES: Final = 128
 """Streams at full effort. With 16 the sampling error still decides between nodes; past 128 nothing changes."""
+LEAST_SAMPLES: Final = 4
+"""Fewer say less, and save nothing: with so few, most of the time goes to the look at the nodes."""
+CLASSES_A_SAMPLE: Final = 8
+"""So many classes of nodes are valued, that another stream is worth its time."""
 
 ONE: Final = 1 << 20
 """Probability 1 of `scarcity`."""
@@ -62,36 +66,39 @@ class Mix(NamedTuple):
 
 
 def samples_at(effort: int) -> int:
-    """Streams at this effort (S4): as many as classes of nodes are valued, no more than `SAMPLES`, rounded down to
-    a power of two, so that what is remembered of a state outlives small changes of the load.
+    """Streams at this effort (S4): one for every `CLASSES_A_SAMPLE` that are valued, within `LEAST_SAMPLES` and
+    `SAMPLES`, rounded down to a power of two, so that what is remembered of a state outlives small changes of the load.
     """
-    return min(SAMPLES, 1 << effort.bit_length() >> 1)
+    return min(SAMPLES, max(LEAST_SAMPLES, 1 << (effort // CLASSES_A_SAMPLE).bit_length() >> 1))
 
 
 def streams(mix: Mix, seed: int, samples: int, length: int = LENGTH) -> Ints:
     """Row numbers of kinds, one stream a row. Each position is stratified over the streams: together they
     hold the mix, from the smallest to the largest kind.
     """
-    order = sorted(range(len(mix.counts)), key=lambda k: _size(mix.kinds[k]))
-    upto = np.cumsum([int(mix.counts[k]) for k in order])
+    order = np.array(sorted(range(len(mix.counts)), key=lambda k: _size(mix.kinds[k])), np.int64)
+    upto = np.cumsum(mix.counts[order])
     total = int(upto[-1]) if len(upto) else 0
-    found = np.zeros((samples, length), np.int64)
-    for position in range(length):
-        keys = [draw(seed, 2 * position, sample) for sample in range(samples)]
-        strata = sorted(range(samples), key=lambda sample: (keys[sample], sample))
-        for stratum, sample in enumerate(strata):
-            within = draw(seed, 2 * position + 1, sample) % total
-            place = (stratum * total + within) // samples
-            found[sample, position] = order[int(np.searchsorted(upto, place, side="right"))]
-    return found
+    positions, every = 2 * np.arange(length)[:, None], np.arange(samples)
+    by_key = np.argsort(draws(seed, positions, every), axis=1, kind="stable")
+    within = draws(seed, positions + 1, by_key) % max(total, 1)
+    kinds = order[np.searchsorted(upto, (every * total + within) // samples, side="right")]
+    found = np.zeros((length, samples), np.int64)
+    np.put_along_axis(found, by_key, kinds, axis=1)
+    return np.ascontiguousarray(found.T)
 
 
-def draw(seed: int, stream: int, counter: int) -> int:
-    """A number below 2^63 that depends on nothing but its arguments (Q1; the finaliser of SplitMix64)."""
-    x = (seed * 0x9E3779B97F4A7C15 + stream * 0xD1B54A32D192ED03 + (counter + 1) * 0x8CB92BA72F3D8DD7) & _MASK
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
-    return (x ^ (x >> 31)) >> 1
+def draws(seed: int, streams: Ints, counters: Ints) -> Ints:
+    """For each stream and counter a number below 2^63 that depends on nothing but these and the seed (Q1; the finaliser
+    of SplitMix64).
+    """
+    x = np.uint64(seed * 0x9E3779B97F4A7C15 & _MASK) + streams.astype(np.uint64) * np.uint64(
+        0xD1B54A32D192ED03
+    )
+    x = x + (counters.astype(np.uint64) + np.uint64(1)) * np.uint64(0x8CB92BA72F3D8DD7)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((x ^ (x >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)
 
 
 @compiled

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from scheduler_core.columns import Ints
-from scheduler_core.compiled import LONG
+from scheduler_core.effort import FEW_NODES
 from scheduler_core.filters import BEYOND
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import WHOLE_CHIP, Gang, Request
@@ -32,6 +32,8 @@ MASKS: Final = 62
 """Chip types that have a bit of their own; further ones share."""
 REMEMBERED: Final = 1 << 18
 """Places for values of states in a large cell: 25 MB; half full, they begin anew."""
+REMEMBERED_A_NODE: Final = 256
+"""And in a smaller one for each node, at least."""
 REMEMBERED_SMALL: Final = 1 << 12
 
 
@@ -152,7 +154,9 @@ class Worth:
         self._sums = readable(np.zeros(1 + len(gangs), np.int64))
         self._counted = -1
         self._state = readable(np.zeros(FREE + width, np.int64))
-        places = REMEMBERED if columns.size >= LONG else REMEMBERED_SMALL
+        places = REMEMBERED_SMALL
+        if columns.size >= FEW_NODES:
+            places = min(REMEMBERED, 1 << (REMEMBERED_A_NODE * columns.size).bit_length())
         self._mix = self._types, readable(mix.kinds)
         self._bounds = readable(least_of(mix)), self._gangs[0]
         self._memory = tuple(

@@ -8,8 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from scheduler_core import Policy, decide
-from scheduler_core.compiled import LONG
-from scheduler_core.effort import CYCLE_VALUES, LEAST_VALUES, SMALL_VALUES, effort
+from scheduler_core.effort import CYCLE_VALUES, FEW_NODES, LEAST_VALUES, effort
 from scheduler_core.invariants import check
 from scheduler_core.model import Gang, Job, Node, Request, Snapshot
 from scheduler_core.reasons import NotEnoughTogether
@@ -134,5 +133,6 @@ def test_s4_effort_is_shared_among_the_waiting_and_ends_with_the_nodes() -> None
     assert effort(0, 7) == 7
     assert effort(CYCLE_VALUES // LEAST_VALUES, 1000) == LEAST_VALUES
     assert effort(CYCLE_VALUES // LEAST_VALUES + 1, 1000) == 0, "so few are no choice"
-    assert effort(1, LONG - 1) == SMALL_VALUES, "loops are plain there"
+    assert [effort(waiting, FEW_NODES) for waiting in (1, 10, LEAST_VALUES)] == [FEW_NODES] * 3
+    assert effort(5, FEW_NODES - 1) == 0, "loops are plain there"
     assert [effort(waiting, 7) for waiting in (2, 4, 5, 17)] == [7, 4, 0, 0]

@@ -172,8 +172,8 @@ def test_p3_streams_together_hold_the_mix() -> None:
 
 
 def test_s4_streams_follow_the_effort() -> None:
-    assert [value.samples_at(effort) for effort in (0, 1, 2, 3, 100, 127, 128, 1_213)] == [
-        0, 1, 2, 2, 64, 64, 128, 128,
+    assert [value.samples_at(effort) for effort in (1, 7, 63, 64, 127, 128, 1_023, 1_213, 10_000)] == [
+        4, 4, 4, 8, 8, 16, 64, 128, 128,
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler_core import Policy, Scheduler, Snapshot, decide
-from scheduler_core.compiled import LONG
+from scheduler_core.effort import LEAST_VALUES
 from scheduler_core.model import (
     Chip,
     ChipShare,
@@ -245,13 +245,13 @@ def test_p3_a_large_cell_is_valued_alike_in_machine_code_and_in_plain_python() -
     snapshot = a_large_mixed_cell()
     # So many wait that effort is small: plain Python takes its time.
     crowd = tuple(
-        replace(snapshot.jobs[0], id=1000 + number, gang=Gang(Request(chips=99))) for number in range(1200)
+        replace(snapshot.jobs[0], id=1000 + number, gang=Gang(Request(chips=99))) for number in range(300)
     )
     snapshot = replace(snapshot, jobs=(*snapshot.jobs[:3], *crowd))
     fast = decide(snapshot, Policy())
     plain = Scheduler(snapshot, Policy(), machine_from=1 << 60)
     assert plain.decide(snapshot.now) == fast
-    assert fast.effort == 20_000 // len(snapshot.jobs)
+    assert fast.effort == LEAST_VALUES
     assert fast.units != decide(replace(snapshot, seen=()), Policy()).units
 
 
@@ -275,7 +275,7 @@ def test_s1_a_kept_scheduler_values_as_a_fresh_one_does() -> None:
         )
         decision = kept.decide(now)
         assert decision == decide(rows, Policy())
-        assert decision.effort >= LONG
+        assert decision.effort > LEAST_VALUES
         for unit in decision.units:
             job = waiting.pop(unit.start.job)
             row = Running(job.id, job.id, job.team, job.organization, unit.start.placements, gang=job.gang)

@@ -2064,6 +2064,8 @@ export interface components {
             units: number;
             applied: number;
             dropped: number;
+            /** @description Classes of nodes valued for a replica; 0 where the first node in order was taken. */
+            effort: number;
             rebuilt: boolean;
             broken_laws: unknown[];
             error: string;

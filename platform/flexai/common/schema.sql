@@ -862,11 +862,15 @@ CREATE TABLE public.scheduling_cycle (
     error text NOT NULL,
     cell_id bigint NOT NULL,
     excesses jsonb NOT NULL,
+    effort integer NOT NULL,
+    seen integer NOT NULL,
     CONSTRAINT scheduling_cycle_applied_check CHECK ((applied >= 0)),
     CONSTRAINT scheduling_cycle_apply_ms_check CHECK ((apply_ms >= 0)),
     CONSTRAINT scheduling_cycle_decide_ms_check CHECK ((decide_ms >= 0)),
     CONSTRAINT scheduling_cycle_dropped_check CHECK ((dropped >= 0)),
+    CONSTRAINT scheduling_cycle_effort_check CHECK ((effort >= 0)),
     CONSTRAINT scheduling_cycle_read_ms_check CHECK ((read_ms >= 0)),
+    CONSTRAINT scheduling_cycle_seen_check CHECK ((seen >= 0)),
     CONSTRAINT scheduling_cycle_units_check CHECK ((units >= 0)),
     CONSTRAINT scheduling_cycle_waiting_check CHECK ((waiting >= 0))
 );
@@ -887,6 +891,12 @@ CREATE TABLE public.scheduling_forecast (
     first_p50_at timestamp with time zone NOT NULL,
     first_p90_at timestamp with time zone NOT NULL,
     cell_id bigint NOT NULL
+);
+CREATE TABLE public.scheduling_mix (
+    cell_id bigint NOT NULL,
+    requests jsonb NOT NULL,
+    learned_at timestamp with time zone NOT NULL,
+    changed bigint NOT NULL
 );
 CREATE TABLE public.scheduling_pastuse (
     id bigint NOT NULL,
@@ -1642,6 +1652,8 @@ ALTER TABLE ONLY public.scheduling_cycle
     ADD CONSTRAINT scheduling_cycle_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.scheduling_forecast
     ADD CONSTRAINT scheduling_forecast_pkey PRIMARY KEY (job_id);
+ALTER TABLE ONLY public.scheduling_mix
+    ADD CONSTRAINT scheduling_mix_pkey PRIMARY KEY (cell_id);
 ALTER TABLE ONLY public.scheduling_pastuse
     ADD CONSTRAINT scheduling_pastuse_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.scheduling_promise
@@ -1916,6 +1928,7 @@ CREATE TRIGGER mark_changed BEFORE UPDATE ON public.cluster_node FOR EACH ROW WH
 CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.cluster_pool FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
 CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.jobs_attempt FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
 CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.jobs_job FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
+CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.scheduling_mix FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
 CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.scheduling_pastuse FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
 CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.scheduling_promise FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
 CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.scheduling_reservation FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
@@ -2028,6 +2041,8 @@ ALTER TABLE ONLY public.scheduling_forecast
     ADD CONSTRAINT scheduling_forecast_cell_id_18af9459_fk_cluster_cell_id FOREIGN KEY (cell_id) REFERENCES public.cluster_cell(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.scheduling_forecast
     ADD CONSTRAINT scheduling_forecast_job_id_af5fc321_fk_jobs_job_id FOREIGN KEY (job_id) REFERENCES public.jobs_job(id) DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE ONLY public.scheduling_mix
+    ADD CONSTRAINT scheduling_mix_cell_id_7e3f0bf3_fk_cluster_cell_id FOREIGN KEY (cell_id) REFERENCES public.cluster_cell(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.scheduling_pastuse
     ADD CONSTRAINT scheduling_pastuse_cell_id_07ef01d4_fk_cluster_cell_id FOREIGN KEY (cell_id) REFERENCES public.cluster_cell(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.scheduling_pastuse
@@ -2195,6 +2210,7 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', 
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0006_past_use', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0007_forecasts', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0008_savings', now());
+INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0009_mix', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0001_initial', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0002_feed_and_audit', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0003_accrued', now());

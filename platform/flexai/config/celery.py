@@ -108,6 +108,7 @@ app.conf.update(
             "flexai.scheduling.prune": 3600.0,
             "flexai.scheduling.savings": 900.0,
             "flexai.scheduling.roll_up": 300.0,
+            "flexai.scheduling.mixes": 300.0,
             "flexai.scheduling.forecast": 30.0,
             "flexai.scheduling.demand": 10.0,
             "flexai.scheduling.chip_health": 10.0,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from flexai.common import clock
 from flexai.console.base import ConsoleAdmin, LongList, action, display, label_of, record
-from flexai.scheduling.models import Cycle, Quarantine, Verdict
+from flexai.scheduling.models import Cycle, Mix, Quarantine, Verdict
 from flexai.scheduling.quarantine import release
 
 
@@ -42,6 +45,7 @@ class CycleAdmin(LongList):
         "units",
         "applied",
         "dropped",
+        "valued",
         "took_ms",
         "read",
     )
@@ -57,6 +61,12 @@ class CycleAdmin(LongList):
             return "failed"
         return "law broken" if cycle.broken_laws else "ok"
 
+    @display(description="valued")
+    def valued(self, cycle: Cycle) -> str:
+        if not cycle.effort:
+            return "no, first in order"
+        return f"by the mix of {cycle.seen:,} requests, effort {cycle.effort:,}"
+
     @display(description="ms")
     def took_ms(self, cycle: Cycle) -> int:
         return cycle.read_ms + cycle.decide_ms + cycle.apply_ms
@@ -70,6 +80,30 @@ class CycleAdmin(LongList):
         return format_html('<pre class="overflow-x-auto">{}</pre>', cycle.error) if cycle.error else "none"
 
 
+@admin.register(Mix)
+class MixAdmin(ConsoleAdmin):
+    """What each cell has been asked for lately, by which its scheduler values nodes."""
+
+    list_display = ("cell", "kinds", "replicas", "learned_at")
+    list_select_related = ("cell",)
+    exclude = ("requests",)
+    readonly_fields = ("asked_for",)
+
+    @display(description="kinds of requests")
+    def kinds(self, mix: Mix) -> int:
+        return len(mix.requests)
+
+    @display(description="replicas that came")
+    def replicas(self, mix: Mix) -> int:
+        return sum(count for _, count in mix.requests)
+
+    @display(description="asked for")
+    def asked_for(self, mix: Mix) -> SafeString:
+        most_first = sorted(mix.requests, key=lambda row: -row[1])
+        lines = ((f"{count:,}", _in_words(resources)) for resources, count in most_first)
+        return format_html_join("", "<div>{} × {}</div>", lines)
+
+
 @admin.register(Verdict)
 class VerdictAdmin(LongList):
     """Why jobs wait."""
@@ -78,6 +112,16 @@ class VerdictAdmin(LongList):
     list_filter = ("code",)
     list_select_related = ("job",)
     search_fields = ("job__public_id", "job__name")
+
+
+def _in_words(resources: Mapping[str, Any]) -> str:
+    """What one replica asks for."""
+    chips = f"{resources['chips']} chips" if resources["chips"] else ""
+    share = f"{resources['milli'] / 10:g} % of a chip" if resources["milli"] else ""
+    memory = f"{resources['chip_memory_mib']:,} MiB of a chip" if resources["chip_memory_mib"] else ""
+    types = " or ".join(resources["chip_types"])
+    host = f"{resources['cpu_milli']:,} millicores, {resources['memory_mib']:,} MiB"
+    return ", ".join(part for part in (chips, share, memory, types, host) if part)
 
 
 @admin.register(Quarantine)

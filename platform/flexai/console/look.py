@@ -93,6 +93,7 @@ UNFOLD: dict[str, Any] = {
                 "title": "Decisions",
                 "items": [
                     _link("Cycles", "sync", "scheduling_cycle"),
+                    _link("Mixes", "blender", "scheduling_mix"),
                     _link("Verdicts", "gavel", "scheduling_verdict"),
                     _link("Quarantine", "block", "scheduling_quarantine"),
                     _link("Audit log", "fact_check", "tenancy_auditentry"),

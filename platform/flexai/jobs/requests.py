@@ -20,14 +20,15 @@ def gangs_from(effective: Mapping[str, Any]) -> tuple[Gang, ...]:
 
 def _gang_from(resources: Mapping[str, Any], replicas: Mapping[str, Any], *, in_image: bool) -> Gang:
     return Gang(
-        request=_request_from(resources, in_image=in_image),
+        request=request_from(resources, in_image=in_image),
         minimum=replicas["min"],
         maximum=replicas["max"],
         spread=replicas["spread"],
     )
 
 
-def _request_from(resources: Mapping[str, Any], *, in_image: bool) -> Request:
+def request_from(resources: Mapping[str, Any], *, in_image: bool) -> Request:
+    """What one replica asks for. Raises KeyError or ValueError when the resources are not canonical."""
     isolation = resources["isolation"]
     return Request(
         chips=resources["chips"],

@@ -147,6 +147,7 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
     notes.decide_ms = _ms_since(began)
     state.recorder.decided(clock.to_ms(notes.started_at), decision)
     _note(decision, notes)
+    notes.seen = state.feed.seen if decision.effort else 0
     if decision.broken:
         log.error("cell %s: units break laws and are dropped: %s", cell_id, decision.broken)
         quarantine(decision.broken, now=notes.started_at)
@@ -214,6 +215,7 @@ def _remember(
 
 def _note(decision: Decision, notes: CycleNotes) -> None:
     notes.units = len(decision.units) + len(decision.resizings)
+    notes.effort = decision.effort
     notes.waiting = sum(len(verdict.jobs) for verdict in decision.verdicts)
     notes.broken_laws = [asdict(violation) for violation in decision.broken]
     notes.excesses = [asdict(excess) for excess in decision.excesses]

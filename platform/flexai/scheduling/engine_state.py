@@ -49,7 +49,8 @@ class EngineState:
     due: int | None = None
     """When time alone may change what is right (S6), in ms since the epoch; None where only news can."""
     lacks_code: bool = False
-    """It is decided by plain loops until there is machine code."""
+    """It is decided by plain loops until there is machine code, and told of no mix: plain, a value of a node takes a
+    hundred times as long."""
 
     @property
     def wakes_at(self) -> int | None:
@@ -119,6 +120,8 @@ def _rebuild(cell_id: int, now: int, why: str) -> Refreshed:
     with _uncollected():
         snapshot, policy = feed.begin(now), feed.policy
         machine_from = machine_code.machine_from(len(snapshot.nodes))
+        if machine_from > LONG:
+            snapshot = feed.without_mix(now)
         state = EngineState(
             feed=feed,
             scheduler=Scheduler(snapshot, policy, machine_from),

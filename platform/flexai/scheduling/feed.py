@@ -12,7 +12,7 @@ when it begins are set aside: what it says, then and later, is without them (`sc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flexai.scheduling.policies import policy_from
 from flexai.scheduling.predictions import learned
@@ -29,6 +29,7 @@ from scheduler_core.model import (
     Reservation,
     Row,
     Running,
+    Seen,
     Snapshot,
     Team,
     Upsert,
@@ -77,6 +78,7 @@ class Feed:
         self._sleeping: dict[int, JobRow] = {}
         self._own: set[int] = set()
         self._aside = SetAside()
+        self._tells_mix = True
         self.contradictions: tuple[Contradiction, ...] = ()
         """What the rows contradicted each other in when the feed began, the first `MOST_TOLD` of it."""
 
@@ -97,6 +99,7 @@ class Feed:
             Running: (row.as_engine(self._pools, self._predictions) for row in read.live),
             Promise: (row.as_engine() for row in read.promises),
             Reservation: (row.as_engine() for row in read.reservations),
+            Seen: read.mix.as_engine() if read.mix is not None else (),
         }
         self._mirror = {kind: {row.id: row for row in some} for kind, some in rows.items()}
         snapshot = self.snapshot(now)
@@ -106,6 +109,12 @@ class Feed:
         self.contradictions, self._aside = found[:MOST_TOLD], set_aside(found, snapshot)
         for some_rows in self._mirror.values():
             some_rows.update({row.id: self._aside.of(row) for row in some_rows.values()})
+        return self.snapshot(now)
+
+    def without_mix(self, now: int) -> Snapshot:
+        """The cell as the feed has told it, but for the mix; of that nothing is said any more."""
+        self._tells_mix = False
+        self._mirror[Seen] = {}
         return self.snapshot(now)
 
     def read(self, now: int) -> Changes:
@@ -143,11 +152,17 @@ class Feed:
         """The reservations that it has told, by job."""
         return self._mirror[Reservation]  # type: ignore[return-value]
 
+    @property
+    def seen(self) -> int:
+        """Requests in the mix that it has told."""
+        return sum(row.count for row in self._mirror[Seen].values() if isinstance(row, Seen))
+
     def snapshot(self, now: int) -> Snapshot:
         """The cell as the feed has told it; equal to a fresh one once every change has been read."""
         rows = {kind: [some[key] for key in sorted(some)] for kind, some in self._mirror.items()}
         kinds = (Pool, Node, Chip, Team, Job, Running, Promise, Reservation)
-        return Snapshot(now, *(tuple(rows[kind]) for kind in kinds))  # type: ignore[arg-type]
+        told = Snapshot(now, *(tuple(rows[kind]) for kind in kinds))  # type: ignore[arg-type]
+        return replace(told, seen=tuple(rows[Seen]))  # type: ignore[arg-type]
 
     def _gap(self, read: Read) -> str:
         if read.database_started != self._database_started:
@@ -186,6 +201,15 @@ class Feed:
         for reservation in read.reservations:
             yield from self._upsert(reservation.as_engine(), reservation.changed)
         yield from self._job_events(read, now)
+        if read.mix is not None and self._tells_mix:
+            yield from self._mix_events(read.mix.as_engine())
+
+    def _mix_events(self, mix: tuple[Seen, ...]) -> Iterator[tuple[FeedEvent, bool]]:
+        """No news: by the mix some places are better than others, but nobody has one who had none."""
+        for gone in [seen for seen in self._mirror[Seen] if seen > len(mix)]:
+            yield from ((event, False) for event, _ in self._remove(Seen, gone, 0))
+        for seen in mix:
+            yield from ((event, False) for event, _ in self._upsert(seen, 0))
 
     def _job_events(self, read: Read, now: int) -> Iterator[tuple[FeedEvent, bool]]:
         for mark in read.not_waiting:

@@ -18,6 +18,10 @@ class Cycle(models.Model):
     applied = models.PositiveIntegerField(default=0)
     dropped = models.PositiveIntegerField(default=0)
     """Units that no longer held when apply came to them; the next cycle decides again."""
+    effort = models.PositiveIntegerField(default=0)
+    """Classes of nodes that were valued for a replica (P3, S4); 0 where the first node in order was taken."""
+    seen = models.PositiveIntegerField(default=0)
+    """Requests in the mix by which they were valued."""
     rebuilt = models.BooleanField(default=False)
     """The engine's state was read anew from the rows instead of from the feed."""
     broken_laws = models.JSONField(default=list)
@@ -56,6 +60,16 @@ class PastUse(models.Model):
             models.UniqueConstraint(fields=["cell", "team", "chip_type"], name="one_past_use_per_type")
         ]
         indexes = [models.Index(fields=["cell", "changed"], name="past_use_changed")]
+
+
+class Mix(models.Model):
+    """What a cell has been asked for lately, as its engine is told (P3; `mixes`)."""
+
+    cell = models.OneToOneField("cluster.Cell", models.CASCADE, primary_key=True, related_name="+")
+    requests = models.JSONField()
+    """[[resources of a spec, replicas that asked for them]]"""
+    learned_at = models.DateTimeField()
+    changed = models.BigIntegerField(default=0, editable=False)
 
 
 class Recording(models.Model):

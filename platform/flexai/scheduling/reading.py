@@ -18,6 +18,7 @@ from flexai.scheduling.rows import (
     ChipRow,
     JobRow,
     Mark,
+    MixRow,
     NodeRow,
     PoolRow,
     PromiseRow,
@@ -46,6 +47,8 @@ class Read:
     live: list[AttemptRow]
     promises: list[PromiseRow]
     reservations: list[ReservationRow]
+    mix: MixRow | None
+    """What the cell has been asked for lately, or None when that did not change."""
     not_waiting: list[Mark]
     """Changed jobs that are not among `waiting`."""
     ended: list[Mark]
@@ -80,7 +83,21 @@ def _read(statement: str, parameters: list[int]) -> Read:
         row = psycopg.RawCursor(cursor.connection).execute(statement, parameters).fetchone()
     if row is None:
         raise RuntimeError("a SELECT without FROM answered no row")
-    xmin, started, policy, pools, nodes, chips, teams, waiting, live, promises, reservations, *changes = row
+    (
+        xmin,
+        started,
+        policy,
+        pools,
+        nodes,
+        chips,
+        teams,
+        waiting,
+        live,
+        promises,
+        reservations,
+        mix,
+        *changes,
+    ) = row
     not_waiting, ended, removals = changes or (None, None, None)
     return Read(
         xmin=xmin,
@@ -94,6 +111,7 @@ def _read(statement: str, parameters: list[int]) -> Read:
         live=_ATTEMPTS.decode(live) if live else [],
         promises=_PROMISES.decode(promises) if promises else [],
         reservations=_RESERVATIONS.decode(reservations) if reservations else [],
+        mix=_MIX.decode(mix) if mix else None,
         not_waiting=_MARKS.decode(not_waiting) if not_waiting else [],
         ended=_MARKS.decode(ended) if ended else [],
         removals=_REMOVALS.decode(removals) if removals else [],
@@ -108,6 +126,7 @@ _JOBS = msgspec.json.Decoder(list[JobRow])
 _ATTEMPTS = msgspec.json.Decoder(list[AttemptRow])
 _PROMISES = msgspec.json.Decoder(list[PromiseRow])
 _RESERVATIONS = msgspec.json.Decoder(list[ReservationRow])
+_MIX = msgspec.json.Decoder(MixRow)
 _MARKS = msgspec.json.Decoder(list[Mark])
 _REMOVALS = msgspec.json.Decoder(list[RemovalRow])
 
@@ -181,7 +200,9 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = $
 (SELECT json_agg(json_build_array(p.id, p.changed, p.attempts, p.placements) ORDER BY p.id)::text
    FROM scheduling_promise p WHERE p.cell_id = $1 {changed.format("p")}),
 (SELECT json_agg(json_build_array(v.id, v.changed, {milliseconds("v.at")}, v.placements) ORDER BY v.id)::text
-   FROM scheduling_reservation v WHERE v.cell_id = $1 {changed.format("v")})"""  # noqa: S608 - constants alone
+   FROM scheduling_reservation v WHERE v.cell_id = $1 {changed.format("v")}),
+(SELECT json_build_array(m.changed, m.requests)::text
+   FROM scheduling_mix m WHERE m.cell_id = $1 {changed.format("m")})"""  # noqa: S608 - constants alone
 
 
 _EVERYTHING = _rows(changed="", teams="")

@@ -32,6 +32,9 @@ class CycleNotes:
     decide_ms: int = 0
     waiting: int = 0
     units: int = 0
+    effort: int = 0
+    """Classes of nodes valued for a replica (P3), and the requests in the mix by which they were."""
+    seen: int = 0
     broken_laws: list[dict[str, Any]] = field(default_factory=list)
     excesses: list[dict[str, Any]] = field(default_factory=list)
     apply_began: float = 0.0
@@ -61,6 +64,8 @@ def write_cycle(
             "units": notes.units,
             "applied": len(placed),
             "dropped": dropped,
+            "effort": notes.effort,
+            "seen": notes.seen,
             "rebuilt": notes.rebuilt,
             "laws": _json(notes.broken_laws),
             "excesses": _json(notes.excesses),
@@ -89,6 +94,8 @@ def record_cycle(cell_id: int, notes: CycleNotes, *, error: str = "") -> int:
         "apply_ms": notes.apply_ms,
         "waiting": notes.waiting,
         "units": notes.units,
+        "effort": notes.effort,
+        "seen": notes.seen,
         "rebuilt": notes.rebuilt,
         "broken_laws": notes.broken_laws,
         "excesses": notes.excesses,
@@ -116,9 +123,9 @@ def _json(value: object) -> str:
 _RECORD = """
 WITH cycle AS (
     INSERT INTO scheduling_cycle (cell_id, started_at, read_ms, decide_ms, apply_ms, waiting, units, applied,
-           dropped, rebuilt, broken_laws, excesses, error)
+           dropped, effort, seen, rebuilt, broken_laws, excesses, error)
     VALUES (%(cell)s, %(started)s, %(read)s, %(decide)s, %(apply)s, %(waiting)s, %(units)s, %(applied)s,
-           %(dropped)s, %(rebuilt)s, %(laws)s::jsonb, %(excesses)s::jsonb, '')
+           %(dropped)s, %(effort)s, %(seen)s, %(rebuilt)s, %(laws)s::jsonb, %(excesses)s::jsonb, '')
  RETURNING id),
 audit AS (
     INSERT INTO tenancy_auditentry (at, actor_kind, actor, action, object_kind, object_id, after, reason,

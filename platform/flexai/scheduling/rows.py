@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import msgspec
 
-from flexai.jobs.requests import gangs_from
+from flexai.jobs.requests import gangs_from, request_from
 from scheduler_core.curves import curve_of
 from scheduler_core.model import (
     AllocationKind,
@@ -26,8 +26,10 @@ from scheduler_core.model import (
     Pool,
     Promise,
     Quota,
+    Request,
     Reservation,
     Running,
+    Seen,
     Team,
     UserCap,
 )
@@ -232,6 +234,18 @@ class PlacementRow(msgspec.Struct, array_like=True, gc=False):
         return Placement(self.replica, self.node, self.cpu, self.memory, shares)
 
 
+class MixRow(msgspec.Struct, array_like=True, gc=False):
+    changed: int
+    requests: list[tuple[msgspec.Raw, int]]
+
+    def as_engine(self) -> tuple[Seen, ...]:
+        """Its requests, numbered in their order."""
+        return tuple(
+            Seen(number, _request(bytes(resources)), count)
+            for number, (resources, count) in enumerate(self.requests, start=1)
+        )
+
+
 def as_rows_of(placements: Iterable[Placement]) -> list[object]:
     """Placements as they are stored, and read again by `PlacementRow`."""
     return [
@@ -379,6 +393,11 @@ def _gangs(resources: bytes, alternatives: bytes, replicas: bytes, image: str) -
             "image": image,
         }
     )
+
+
+@lru_cache(maxsize=4096)
+def _request(resources: bytes) -> Request:
+    return request_from(msgspec.json.decode(resources), in_image=False)
 
 
 @lru_cache(maxsize=256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -22,5 +23,7 @@ def too_many_wait(cell_id: int) -> bool:
 
 
 def take_snapshot(cell_id: int, now: datetime) -> Snapshot:
-    """Every row that counts, read by one statement: all places and teams, waiting jobs, live attempts."""
-    return Feed(cell_id).begin(clock.to_ms(now))
+    """Every row that counts, read by one statement: all places and teams, waiting jobs, live attempts. Not the mix:
+    who starts does not depend on it, and whoever asks needs no best places for them.
+    """
+    return replace(Feed(cell_id).begin(clock.to_ms(now)), seen=())

@@ -24,6 +24,7 @@ from flexai.scheduling import (
     demand,
     forecasts,
     loop,
+    mixes,
     nightly,
     offers,
     past_use,
@@ -60,6 +61,13 @@ def tick() -> None:
 def roll_up() -> None:
     """What ended attempts used is part of their teams' past use."""
     past_use.roll_up(clock.now())
+
+
+@shared_task(name="flexai.scheduling.mixes", ignore_result=True)  # type: ignore[untyped-decorator]
+def learn_mixes() -> None:
+    """What each cell has been asked for lately is known to its scheduler, where that has moved."""
+    for cell_id in Cell.objects.values_list("pk", flat=True):
+        mixes.learn(cell_id, clock.now())
 
 
 @shared_task(name="flexai.scheduling.demand", ignore_result=True)  # type: ignore[untyped-decorator]

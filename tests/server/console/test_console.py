@@ -12,7 +12,7 @@ from django.utils import timezone
 from flexai.cluster.models import Cell, Chip, Node, NodeContact, Pool
 from flexai.common.source import asked_from
 from flexai.jobs.models import Attempt, Event, Job
-from flexai.scheduling.models import Cycle, Quarantine, Verdict
+from flexai.scheduling.models import Cycle, Mix, Quarantine, Verdict
 from flexai.tenancy.models import (
     AuditEntry,
     Budget,
@@ -37,7 +37,7 @@ PAGES = [
     "tenancy/announcement",
     "notifications/webhook", "notifications/delivery",
     "cluster/pool", "cluster/node", "cluster/chip", "cluster/nodeevent", "jobs/job", "jobs/attempt", "jobs/event",
-    "scheduling/cycle", "scheduling/verdict", "scheduling/quarantine",
+    "scheduling/cycle", "scheduling/mix", "scheduling/verdict", "scheduling/quarantine",
 ]  # fmt: skip
 
 
@@ -75,6 +75,9 @@ def rows(operator: User) -> dict[str, Any]:
     )
     Event.objects.create(at=timezone.now(), job=job, kind="job.submitted", sentence="Submitted.")
     cycle = Cycle.objects.create(cell=cell, started_at=timezone.now(), error="Traceback: <b>it broke</b>")
+    asked = {"chips": 8, "milli": 0, "chip_memory_mib": 0, "chip_types": ["<script>alert(1)"], "cpu_milli": 4_000,
+             "memory_mib": 512, "isolation": None}  # fmt: skip
+    Mix.objects.create(cell=cell, requests=[[asked, 3]], learned_at=timezone.now())
     Verdict.objects.create(job=job, since=timezone.now(), code="no_chips", sentence="No chips.")
     Quarantine.objects.create(job=job, law="no_overcommit", since=timezone.now())
     token = Token.objects.create(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SEEDS = 8
 STEPS = 60
 WRITERS = 3
+NOTHING = {"chips": 0, "milli": 0, "chip_memory_mib": 0, "chip_types": [], "memory_mib": 0, "isolation": None}
+A_MIX = (
+    "INSERT INTO scheduling_mix (cell_id, requests, learned_at, changed) VALUES (%s, %s::jsonb, now(), 0)"
+    " ON CONFLICT (cell_id) DO UPDATE SET requests = excluded.requests"
+)
 
 
 def test_what_the_feed_told_equals_a_fresh_snapshot_whatever_the_order_of_commits():
@@ -70,7 +76,7 @@ def _agrees_to_the_end(seed: int) -> bool:
             if changes.rebuild:
                 return False
             scheduler.apply(changes.events)
-            fresh = take_snapshot(world.cell.pk, now)
+            fresh = Feed(world.cell.pk).begin(clock.to_ms(now))
             if feed.snapshot(fresh.now) != fresh:
                 return False
             if step % 10 == 0:
@@ -88,6 +94,8 @@ class _Writer:
     jobs: list[int]
     node: int
     quota: int
+    mixes: bool
+    """Whether it writes the cell's one mix."""
 
     def step(self) -> None:
         if self.connection.info.transaction_status.name == "INTRANS" and self.random.random() < 0.35:
@@ -117,7 +125,17 @@ class _Writer:
             lambda: run("DELETE FROM tenancy_quota WHERE id = %s", [self.quota]),
             lambda: run("DELETE FROM jobs_job WHERE id = %s", [self.jobs[-1]]),
             lambda: run("SELECT pg_current_xact_id()"),
+            *([lambda: run(A_MIX, [self.cell, self._mix()])] if self.mixes else []),
         ]
+
+    def _mix(self) -> str:
+        """Requests in an order that says nothing, of which many a one was in the mix before."""
+        asked = [
+            {**NOTHING, "cpu_milli": 100, "milli": milli, "chips": chips}
+            for milli, chips in ((300, 0), (0, 1), (0, 2))
+        ]
+        kinds = self.random.sample(asked, self.random.randint(0, len(asked)))
+        return json.dumps([[kind, self.random.randint(1, 2)] for kind in kinds])
 
 
 @contextmanager
@@ -129,7 +147,9 @@ def _writers(world: World, random_: random.Random) -> Iterator[list[_Writer]]:
         jobs = [job.pk for job in world.jobs(4)]
         node = world.a_node(chips=2).pk
         quota = world.a_quota(world.a_team(f"team-{number}"), guaranteed=1000).pk
-        writers.append(_Writer(psycopg.connect(**where), random_, world.cell.pk, jobs, node, quota))
+        writers.append(
+            _Writer(psycopg.connect(**where), random_, world.cell.pk, jobs, node, quota, mixes=number == 0)
+        )
     try:
         yield writers
     finally:

@@ -10,10 +10,11 @@ import pytest
 
 from flexai.common import clock
 from flexai.jobs.models import Attempt
-from flexai.scheduling import machine_code
+from flexai.scheduling import machine_code, mixes
 from flexai.scheduling.cycle import run_cycle
 from flexai.scheduling.engine_state import forget, refresh
 from scheduler_core.compiled import LONG
+from scheduler_core.effort import FEW_NODES
 from tests.server.scheduling.world import World
 
 UNTIL_TOLD = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.02)"
@@ -32,7 +33,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_small_cell_asks_for_no_machine_code(made: Path) -> None:
-    assert machine_code.machine_from(machine_code.SOON_NODES - 1) == LONG
+    assert machine_code.machine_from(FEW_NODES - 1) == LONG
     assert machine_code._making == []
 
 
@@ -40,15 +41,17 @@ def test_a_small_cell_asks_for_no_machine_code(made: Path) -> None:
 def test_a_cell_is_decided_while_its_machine_code_is_made(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine_code, "SOON_NODES", 1)
+    monkeypatch.setattr(machine_code, "FEW_NODES", 1)
     world = World()
     world.a_node(chips=2)
     job = world.a_job(chips=1)
+    mixes.learn(world.cell.pk, clock.now())
     forget(world.cell.pk)
     run_cycle(world.cell.pk)
     assert Attempt.objects.filter(job=job).exists()
     state = refresh(world.cell.pk, clock.to_ms(clock.now())).state
     assert state.lacks_code
+    assert state.feed.seen == 0, "plain, values would take too long"
     assert not machine_code.is_there()
 
     made.touch()
@@ -56,18 +59,23 @@ def test_a_cell_is_decided_while_its_machine_code_is_made(
     refreshed = refresh(world.cell.pk, clock.to_ms(clock.now()))
     assert refreshed.rebuilt
     assert not refreshed.state.lacks_code
+    assert refreshed.state.feed.seen == 1
     forget(world.cell.pk)
 
 
 def test_a_cell_too_large_for_plain_loops_waits(made: Path) -> None:
     made.touch()
-    assert machine_code.machine_from(machine_code.PLAIN_NODES + 1) == LONG
+    assert machine_code.machine_from(machine_code.PLAIN_NODES + 1) == FEW_NODES
     assert len(machine_code._making) == 1
     assert machine_code.is_there()
 
 
-def test_where_it_cannot_be_made_ahead_cycles_make_it(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_it_cannot_be_made_ahead_cycles_of_large_cells_make_it(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(machine_code, "PROGRAM", (sys.executable, "-c", "raise SystemExit(1)"))
-    assert machine_code.machine_from(machine_code.SOON_NODES) in (LONG, machine_code.PLAIN_NODES + 1)
+    assert machine_code.machine_from(LONG) in (FEW_NODES, machine_code.PLAIN_NODES + 1)
     machine_code._making[0].wait(60)
-    assert machine_code.machine_from(machine_code.SOON_NODES) == LONG
+    assert machine_code.machine_from(LONG) == FEW_NODES
+    assert machine_code.machine_from(LONG - 1) == machine_code.PLAIN_NODES + 1
+    assert not machine_code.is_there()

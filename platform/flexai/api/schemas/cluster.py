@@ -197,6 +197,7 @@ class CycleSerializer(serializers.Serializer[Any]):
     units = integer()
     applied = integer()
     dropped = integer()
+    effort = integer("Classes of nodes valued for a replica; 0 where the first node in order was taken.")
     rebuilt = serializers.BooleanField()
     broken_laws = serializers.ListField(child=serializers.JSONField())
     error = serializers.CharField()

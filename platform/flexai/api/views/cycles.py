@@ -125,6 +125,7 @@ def _cycle(cycle: Cycle, sees_faults: bool) -> dict[str, Any]:
         "units": cycle.units,
         "applied": cycle.applied,
         "dropped": cycle.dropped,
+        "effort": cycle.effort,
         "rebuilt": cycle.rebuilt,
         "broken_laws": cycle.broken_laws if sees_faults else [],
         "error": cycle.error if sees_faults or not cycle.error else "The cycle failed.",
