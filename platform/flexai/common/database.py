@@ -13,8 +13,10 @@ import msgspec
 import psycopg
 from django.db import connection
 
+from flexai.common.round_trip import Answer, RoundTrip
+
 Cursor: TypeAlias = psycopg.Cursor[tuple[Any, ...]]
-Send: TypeAlias = Callable[[str, Mapping[str, Any]], Cursor]
+Send: TypeAlias = Callable[[str, Mapping[str, Any]], Answer]
 
 
 @contextmanager
@@ -29,15 +31,11 @@ def prepared_cursor() -> Iterator[Cursor]:
 
 @contextmanager
 def at_once(cursor: Cursor) -> Iterator[Send]:
-    """Statements that are sent without waiting for each other's answers, and done in their order: one round trip. What
-    they answered is read after the block, which raises the first one's error; those after it are not done then."""
-    raw = cursor.connection
-
-    def send(statement: str, parameters: Mapping[str, Any]) -> Cursor:
-        return psycopg.Cursor(raw).execute(statement, parameters)
-
-    with raw.pipeline():
-        yield send
+    """Statements that are sent together at the end of the block, and done in their order: one round trip. What they
+    answered is read after the block, which raises the first one's error; those after it are not done then."""
+    trip = RoundTrip(cursor.connection)
+    yield trip.send
+    trip.run()
 
 
 def as_rows(rows: Sequence[object]) -> str:

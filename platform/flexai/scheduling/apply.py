@@ -18,9 +18,10 @@ from typing import TypeAlias
 import psycopg
 from django.db import IntegrityError, transaction
 
-from flexai.common.database import Cursor, prepared_cursor
+from flexai.common.database import Cursor, Send, at_once, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
-from flexai.scheduling.claims import DoesNotHold, Locked, Placed, claim, lock
+from flexai.common.round_trip import Answer
+from flexai.scheduling.claims import Along, DoesNotHold, Locked, Placed, claim, lock
 from flexai.scheduling.promises import Changing
 from flexai.scheduling.records import CycleNotes, write_cycle
 from scheduler_core.decision import Unit
@@ -72,7 +73,7 @@ def _apply(cell_id: int, units: Sequence[Unit], now: datetime, notes: CycleNotes
     return _in_one_transaction(cell_id, units, now, notes, _claim_by_halves)
 
 
-_Claiming: TypeAlias = "Callable[[Cursor, int, Sequence[Unit], Locked, datetime], list[Placed]]"
+_Claiming: TypeAlias = "Callable[[Cursor, int, Sequence[Unit], Locked, datetime, Along], list[Placed]]"
 
 
 def _in_one_transaction(
@@ -81,8 +82,13 @@ def _in_one_transaction(
     with transaction.atomic(), prepared_cursor() as cursor:
         locked = lock(cursor, cell_id, units)
         standing = [unit for unit in units if locked.holds(unit)]
-        placed = claiming(cursor, cell_id, standing, locked, now) if standing else []
-        cycle_id, transaction_id = write_cycle(cursor, cell_id, placed, len(units) - len(placed), now, notes)
+        written: list[Answer] = []
+
+        def record(send: Send, placed: Sequence[Placed]) -> None:
+            written.append(write_cycle(send, cell_id, placed, len(units) - len(placed), now, notes))
+
+        placed = claiming(cursor, cell_id, standing, locked, now, record)
+        [(cycle_id, transaction_id)] = written[0]
         publish_on_commit(
             hints=[
                 *(Hint("job", one.job_public_id, one.job_version, one.team_public_id) for one in placed),
@@ -100,18 +106,25 @@ def _in_one_transaction(
 
 
 def _claim_together(
-    cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, now: datetime
+    cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, now: datetime, record: Along
 ) -> list[Placed]:
-    return claim(cursor, cell_id, units, locked, now)
+    if units:
+        return claim(cursor, cell_id, units, locked, now, record)
+    with at_once(cursor) as send:
+        record(send, ())
+    return []
 
 
 def _claim_by_halves(
-    cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, now: datetime
+    cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, now: datetime, record: Along
 ) -> list[Placed]:
     """As many of the units as hold, in their order. Every row is locked already, so halves cannot
     deadlock."""
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    return _halve(cursor, cell_id, units, locked, now)
+    placed = _halve(cursor, cell_id, units, locked, now) if units else []
+    with at_once(cursor) as send:
+        record(send, placed)
+    return placed
 
 
 def _halve(

@@ -9,14 +9,14 @@ counts fewer rows than it asked for takes everything back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from flexai.common.database import Cursor, as_columns, as_numbers, as_rows, as_texts, at_once
+from flexai.common.database import Cursor, Send, as_columns, as_numbers, as_rows, as_texts, at_once
 from flexai.common.ids import new_ids
 from scheduler_core.decision import Unit
 from scheduler_core.slices import charge, host_cpu_claim
@@ -136,7 +136,18 @@ def lock(cursor: Cursor, cell_id: int, units: Sequence[Unit]) -> Locked:
     return locked
 
 
-def claim(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, now: datetime) -> list[Placed]:
+Along: TypeAlias = Callable[[Send, Sequence[Placed]], None]
+"""Sends what is to be written in the same round trip, told what is placed."""
+
+
+def claim(
+    cursor: Cursor,
+    cell_id: int,
+    units: Sequence[Unit],
+    locked: Locked,
+    now: datetime,
+    along: Along | None = None,
+) -> list[Placed]:
     """All these units are attempts with replicas and allocations, and every counter has moved.
 
     Raises `DoesNotHold`, or an IntegrityError, when they do not hold together; then the caller rolls back.
@@ -147,6 +158,8 @@ def claim(cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, n
     with at_once(cursor) as send:
         jobs = send(_CLAIM, {"now": now, **claims.columns()})
         done = [(what, rows, send(statement, rows_as)) for what, rows, statement, rows_as in taken]
+        if along is not None:
+            along(send, placed)
     row = jobs.fetchone()
     _expect("jobs", len(units), row[0] if row else 0)
     for what, rows, answer in done:

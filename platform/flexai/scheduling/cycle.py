@@ -10,17 +10,16 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 
 import psycopg
 from django.db import Error as DatabaseError
-from django.db import connection, transaction
+from django.db import connection
 
 from flexai.common import clock
-from flexai.common.database import prepared_cursor
+from flexai.scheduling.alone import alone_in, give_back
 from flexai.scheduling.apply import Applied, apply
 from flexai.scheduling.engine_state import EngineState, Refreshed, forget, refresh
 from flexai.scheduling.lending import lend_and_recall
@@ -45,12 +44,8 @@ IDLE_RECORD_SECONDS = 5.0
 """A cycle that merely ran is put on record no more often."""
 DROPPED_MS = 1000
 """What did not hold is not decided again sooner by time alone: it may go on not to hold."""
-LOCK_WAIT_MS = 300
-"""Longer than another process holds the lock (`MAX_SECONDS`)."""
 SET_ASIDE = "The cell's records contradict each other. What this touches is set aside until they are right:"
 NOTHING = Applied(units=(), dropped=(), transaction_id=0, cycle_id=0)
-_LOCK_CLASS = 0x666C6578
-"""First key of the advisory locks of cells."""
 
 
 @dataclass(slots=True)
@@ -72,12 +67,12 @@ class CycleReport:
     """Traceback of the pass that raised."""
 
 
-def run_cycle(cell_id: int) -> CycleReport:
+def run_cycle(cell_id: int, *, keeps_lock: bool = False) -> CycleReport:
     """Start what can be started in this cell, and say why the rest waits. What a pass raises is recorded, not
-    raised."""
+    raised. Who keeps the lock gives it back (`alone.give_back`)."""
     report = CycleReport()
     try:
-        with _alone_in(cell_id) as alone:
+        with alone_in(cell_id, keeps=keeps_lock) as alone:
             report.busy = report.again = not alone
             if alone:
                 _run_passes(cell_id, report)
@@ -85,6 +80,7 @@ def run_cycle(cell_id: int) -> CycleReport:
         report.error = traceback.format_exc()
         log.exception("cell %s: the cycle raised", cell_id)
         forget(cell_id)
+        give_back(cell_id)
         _record_failure(cell_id, report.error)
     return report
 
@@ -179,7 +175,6 @@ def _apply_in_parts(cell_id: int, state: EngineState, starts: Sequence[Unit], no
     told += [CycleNotes(notes.started_at, waiting=notes.waiting, units=len(part)) for part in others]
     applied: list[Applied] = []
     for part, of_part in zip([first, *others], told, strict=True):
-        of_part.apply_began = perf_counter()
         one = apply(cell_id, part, now=notes.started_at, notes=of_part)
         state.feed.applied(one.transaction_id)
         state.verdicts.started(unit.start.job for unit in one.units)
@@ -241,48 +236,5 @@ def _record_failure(cell_id: int, error: str) -> None:
         log.exception("cell %s: the failure could not be recorded", cell_id)
 
 
-@contextmanager
-def _alone_in(cell_id: int) -> Iterator[bool]:
-    """True while no other process runs this cell. Waits `LOCK_WAIT_MS` for one that does: what called us may
-    have been committed after it last looked."""
-    with prepared_cursor() as cursor:
-        keys = {"class": _LOCK_CLASS, "cell": cell_id}
-        row = cursor.execute(_TRY_LOCK, keys).fetchone()
-        alone = bool(row and row[0]) or _waited_for_lock(cell_id)
-        try:
-            yield alone
-        finally:
-            if alone:
-                _unlock(cell_id)
-
-
-def _waited_for_lock(cell_id: int) -> bool:
-    try:
-        with transaction.atomic(), prepared_cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
-            cursor.execute("SELECT pg_advisory_lock(%s::int, %s::int)", [_LOCK_CLASS, cell_id])
-    except psycopg.errors.LockNotAvailable:
-        return False
-    return True
-
-
-def _unlock(cell_id: int) -> None:
-    try:
-        with prepared_cursor() as cursor:
-            cursor.execute(_UNLOCK, {"class": _LOCK_CLASS, "cell": cell_id})
-    except (psycopg.Error, DatabaseError) as error:
-        log.warning("cell %s: the lock goes with its connection: %s", cell_id, error)
-        if connection.connection is not None:
-            connection.connection.close()
-
-
 def _ms_since(began: float) -> int:
     return int((perf_counter() - began) * 1000)
-
-
-# Planning the feed's statement takes longer than running it: while the lock is held, plans are made once.
-_TRY_LOCK = """
-SELECT CASE WHEN pg_try_advisory_lock(%(class)s::int, %(cell)s::int)
-            THEN set_config('plan_cache_mode', 'force_generic_plan', false) <> '' ELSE false END"""
-_UNLOCK = """
-SELECT pg_advisory_unlock(%(class)s::int, %(cell)s::int), set_config('plan_cache_mode', 'auto', false)"""

@@ -22,6 +22,7 @@ from redis.retry import Retry
 
 from flexai.common import clock
 from flexai.common.events import cycle_channel
+from flexai.scheduling.alone import give_back
 from flexai.scheduling.cycle import run_cycle
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ VERDICT_SECONDS = 1.0
 BROKER_SECONDS = 1.0
 """Between two tries to reach a broker that is away."""
 STOP_SECONDS = 0.2
-"""A loop that waits looks so often whether it is to end: a signal does not end the wait for a message."""
+"""A loop that waits looks so often whether it is to end: a signal does not end the wait for a message. One that has
+waited so long in vain lets others run the cell."""
 
 
 class Loop:
@@ -66,7 +68,7 @@ class Loop:
 
     def _cycle(self) -> float:
         """Seconds until the next one, unless a hint comes before."""
-        report = run_cycle(self._cell)
+        report = run_cycle(self._cell, keeps_lock=True)
         if report.error:
             connection.close()
         if report.again:
@@ -83,6 +85,8 @@ class Loop:
         while not (heard or self._stops):
             left = max(ends - time.monotonic(), 0)
             heard = self._hear(min(left, STOP_SECONDS)) or left <= STOP_SECONDS
+            if not heard:
+                give_back(self._cell)
 
     def _hear(self, seconds: float) -> bool:
         """Whether a hint came, or may have come before anybody listened."""
@@ -107,7 +111,8 @@ class Loop:
         return heard
 
     def close(self) -> None:
-        """Nothing is listened to any more."""
+        """Nothing is listened to any more, and others may run the cell."""
+        give_back(self._cell)
         self._broker.close()
 
 

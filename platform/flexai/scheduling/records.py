@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from time import perf_counter
 from typing import Any
 
 import msgspec
 from django.db import transaction
 
-from flexai.common.database import Cursor, as_numbers, as_texts, prepared_cursor
+from flexai.common.database import Send, as_numbers, as_texts, prepared_cursor
+from flexai.common.round_trip import Answer
 from flexai.scheduling.claims import Placed
 from flexai.scheduling.models import Cycle, Removal
 
@@ -37,21 +37,17 @@ class CycleNotes:
     seen: int = 0
     broken_laws: list[dict[str, Any]] = field(default_factory=list)
     excesses: list[dict[str, Any]] = field(default_factory=list)
-    apply_began: float = 0.0
-    """`perf_counter` when apply began; 0 when it did not."""
-
-    @property
-    def apply_ms(self) -> int:
-        """Until now; the commit itself comes on top."""
-        return int((perf_counter() - self.apply_began) * 1000) if self.apply_began else 0
 
 
 def write_cycle(
-    cursor: Cursor, cell_id: int, placed: Sequence[Placed], dropped: int, now: datetime, notes: CycleNotes
-) -> tuple[int, int]:
-    """The cycle, its audit entry and its events are written in the current transaction, and the verdicts of
-    what started are gone. Answers the cycle's id and the transaction's."""
-    row = cursor.execute(
+    send: Send, cell_id: int, placed: Sequence[Placed], dropped: int, now: datetime, notes: CycleNotes
+) -> Answer:
+    """The cycle, its audit entry and its events will be written in the current transaction, and the verdicts of
+    what started be gone. Answers the cycle's id and the transaction's.
+
+    Its `apply_ms` run from the begin of the transaction; the commit itself comes on top.
+    """
+    return send(
         _RECORD,
         {
             "cell": cell_id,
@@ -59,7 +55,6 @@ def write_cycle(
             "started": notes.started_at,
             "read": notes.read_ms,
             "decide": notes.decide_ms,
-            "apply": notes.apply_ms,
             "waiting": notes.waiting,
             "units": notes.units,
             "applied": len(placed),
@@ -75,10 +70,7 @@ def write_cycle(
             "attempts": as_numbers([one.attempt for one in placed]),
             "sentences": as_texts([one.sentence for one in placed]),
         },
-    ).fetchone()
-    if row is None:
-        raise RuntimeError("the cycle was not written")
-    return row[0], row[1]
+    )
 
 
 def record_cycle(cell_id: int, notes: CycleNotes, *, error: str = "") -> int:
@@ -91,7 +83,7 @@ def record_cycle(cell_id: int, notes: CycleNotes, *, error: str = "") -> int:
         "started_at": notes.started_at,
         "read_ms": notes.read_ms,
         "decide_ms": notes.decide_ms,
-        "apply_ms": notes.apply_ms,
+        "apply_ms": 0,
         "waiting": notes.waiting,
         "units": notes.units,
         "effort": notes.effort,
@@ -124,8 +116,9 @@ _RECORD = """
 WITH cycle AS (
     INSERT INTO scheduling_cycle (cell_id, started_at, read_ms, decide_ms, apply_ms, waiting, units, applied,
            dropped, effort, seen, rebuilt, broken_laws, excesses, error)
-    VALUES (%(cell)s, %(started)s, %(read)s, %(decide)s, %(apply)s, %(waiting)s, %(units)s, %(applied)s,
-           %(dropped)s, %(effort)s, %(seen)s, %(rebuilt)s, %(laws)s::jsonb, %(excesses)s::jsonb, '')
+    VALUES (%(cell)s, %(started)s, %(read)s, %(decide)s,
+           floor(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000), %(waiting)s, %(units)s,
+           %(applied)s, %(dropped)s, %(effort)s, %(seen)s, %(rebuilt)s, %(laws)s::jsonb, %(excesses)s::jsonb, '')
  RETURNING id),
 audit AS (
     INSERT INTO tenancy_auditentry (at, actor_kind, actor, action, object_kind, object_id, after, reason,

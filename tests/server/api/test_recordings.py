@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flexai.common import clock
-from flexai.scheduling.recordings import Recorder
+from flexai.scheduling.recordings import Recorder, store
 from flexai.scheduling.snapshot import take_snapshot
 from flexai.tenancy.services import DEFAULT_CELL
 from scheduler_core import Policy, decide
@@ -20,7 +20,7 @@ def recorded() -> None:
     snapshot = take_snapshot(DEFAULT_CELL, clock.now())
     recorder = Recorder(DEFAULT_CELL, Policy(), snapshot)
     recorder.decided(snapshot.now, decide(snapshot, Policy()))
-    recorder.store(snapshot)
+    store(DEFAULT_CELL, recorder.cut(snapshot))
 
 
 def test_an_operator_lists_and_downloads_what_replays(recorded: None) -> None:

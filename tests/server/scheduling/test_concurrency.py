@@ -16,10 +16,11 @@ from django.db import connection
 
 from flexai.cluster.models import Chip, Node
 from flexai.jobs.models import Attempt, Job
-from flexai.scheduling import cycle, engine_state
+from flexai.scheduling import alone, cycle, engine_state
 from flexai.scheduling.cycle import run_cycle
 from flexai.scheduling.models import CellPolicy, Cycle
 from tests.server.scheduling.world import World, counters_agree, end
+from tests.support.receiver import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,9 +35,9 @@ cycle.PACE_SECONDS = 0
 if sys.argv[2] == "unlocked":
     from contextlib import contextmanager
     @contextmanager
-    def at_once(cell_id):
+    def at_once(cell_id, keeps=False):
         yield True
-    cycle._alone_in = at_once
+    cycle.alone_in = at_once
 print("ready", flush=True)
 sys.stdin.readline()
 while True:
@@ -152,7 +153,7 @@ def test_a_cell_that_another_process_runs_is_left_to_it(monkeypatch):
     world = World()
     world.a_node()
     world.a_job()
-    monkeypatch.setattr(cycle, "LOCK_WAIT_MS", 20)
+    monkeypatch.setattr(alone, "LOCK_WAIT_MS", 20)
 
     def run_elsewhere():
         try:
@@ -160,12 +161,49 @@ def test_a_cell_that_another_process_runs_is_left_to_it(monkeypatch):
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(1) as pool, cycle._alone_in(world.cell.pk) as alone:
-        assert alone
+    with ThreadPoolExecutor(1) as pool, alone.alone_in(world.cell.pk) as is_alone:
+        assert is_alone
         report = pool.submit(run_elsewhere).result()
         assert (report.busy, report.again, report.started) == (True, True, 0)
         assert not Attempt.objects.exists()
     assert run_cycle(world.cell.pk).started == 1
+
+
+def test_a_lock_that_is_kept_is_given_back_by_word_by_an_error_and_with_its_connection(monkeypatch):
+    world = World()
+    world.a_node()
+    monkeypatch.setattr(alone, "LOCK_WAIT_MS", 20)
+
+    def others_may() -> bool:
+        def run() -> bool:
+            try:
+                with alone.alone_in(world.cell.pk) as is_alone:
+                    return is_alone
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(run).result()
+
+    def kept() -> None:
+        assert not run_cycle(world.cell.pk, keeps_lock=True).error
+        assert not run_cycle(world.cell.pk, keeps_lock=True).error
+        assert not others_may()
+
+    kept()
+    alone.give_back(world.cell.pk)
+    assert others_may()
+    kept()
+    with monkeypatch.context() as patch:
+        patch.setattr(cycle, "_run_passes", lambda *_: 1 / 0)
+        assert run_cycle(world.cell.pk, keeps_lock=True).error
+    assert others_may()
+    kept()
+    connection.connection.close()
+    wait_until(others_may)
+    connection.close()
+    kept()
+    alone.give_back(world.cell.pk)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -134,14 +134,14 @@ def test_the_next_cycle_comes_when_there_is_something_to_do(monkeypatch, report,
     monkeypatch.setattr(clock, "now", lambda: now)
     if report.wakes_at is not None:
         report = replace(report, wakes_at=clock.to_ms(now) + report.wakes_at)
-    monkeypatch.setattr("flexai.scheduling.loop.run_cycle", lambda cell: report)
+    monkeypatch.setattr("flexai.scheduling.loop.run_cycle", lambda cell, keeps_lock: report)
     assert Loop(1)._cycle() == seconds
 
 
 def test_all_that_was_heard_during_a_cycle_is_one_reason_for_the_next(monkeypatch):
     loop, cycles = Loop(World().cell.pk), 0
 
-    def a_cycle(cell: int) -> CycleReport:
+    def a_cycle(cell: int, *, keeps_lock: bool) -> CycleReport:
         nonlocal cycles
         cycles += 1
         if cycles == 3:

@@ -12,6 +12,7 @@ from flexai.scheduling import engine_state, mixes
 from flexai.scheduling.cycle import run_cycle
 from flexai.scheduling.feed import Feed
 from flexai.scheduling.models import Cycle, Recording
+from flexai.scheduling.recordings import store
 from scheduler_core.mix import MOST_KINDS, MOST_OF_ONE
 from scheduler_core.model import Request, Seen, Upsert
 from scheduler_core.recording import load, replay
@@ -149,7 +150,7 @@ def test_x3_what_was_decided_by_a_mix_replays_bit_for_bit() -> None:
     world.a_job("second", milli=300)
     assert run_cycle(world.cell.pk).started == 1
     state = engine_state.refresh(world.cell.pk, clock.to_ms(clock.now())).state
-    state.recorder.store(state.feed.snapshot(clock.to_ms(clock.now())))
+    store(world.cell.pk, state.recorder.cut(state.feed.snapshot(clock.to_ms(clock.now()))))
     recording = load(bytes(Recording.objects.get(cell=world.cell).data))
     cycles = list(replay(recording))
     assert all(cycle.same for cycle in cycles)
