@@ -38,6 +38,16 @@ def at_once(cursor: Cursor) -> Iterator[Send]:
     trip.run()
 
 
+def plan_anew() -> None:
+    """Statements of this thread's connection are planned again when next asked for, for tables as they are now.
+
+    A plan is kept until the server's statistics move, and those come a minute late: one that was made while a table was
+    empty reads all of it meanwhile.
+    """
+    with prepared_cursor() as cursor:
+        cursor.execute("DISCARD PLANS", prepare=False)
+
+
 def as_rows(rows: Sequence[object]) -> str:
     """Rows as one parameter, read in SQL by `json_to_recordset(%s::json) AS u(name type, …)`. The server takes 4 µs to
     read one: where there are thousands, give columns instead."""

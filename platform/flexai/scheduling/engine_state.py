@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from flexai.common.database import plan_anew
 from flexai.scheduling import machine_code
 from flexai.scheduling.feed import Feed
 from flexai.scheduling.recordings import Recorder
@@ -28,6 +29,9 @@ CONTRADICTED_SECONDS = 30
 """And so often while something is set aside because its rows contradict each other: putting them right is enough."""
 
 
+FIRST_PLANS = 200
+"""When so many rows were read the database plans anew, then when they are twice as many, and so on: by then its tables
+may be other than those it planned for. A plan for an empty table made a start three times as expensive."""
 LARGE_NODES = 1000
 """Nodes from which on a cell's state is kept out of the way of the collector of cycles."""
 GC_THRESHOLDS = (100_000, 20, 50)
@@ -44,6 +48,9 @@ class EngineState:
     policy: Policy
     verdicts: VerdictKeeper
     recorder: Recorder
+    rows_heard: int = 0
+    plans_until: int = FIRST_PLANS
+    """Rows heard until the database plans anew."""
     built_at: float = field(default_factory=time.monotonic)
     """Seconds of the monotonic clock."""
     due: int | None = None
@@ -56,6 +63,13 @@ class EngineState:
     def wakes_at(self) -> int | None:
         """When there is something to decide though nothing is heard before, in ms since the epoch."""
         return min((at for at in (self.due, self.feed.wakes_at) if at is not None), default=None)
+
+    def heard(self, rows: int) -> None:
+        """So many rows were read; sometimes the database plans anew."""
+        self.rows_heard += rows
+        if self.rows_heard >= self.plans_until:
+            self.plans_until = 2 * self.rows_heard
+            plan_anew()
 
     @property
     def is_fresh(self) -> bool:
@@ -95,6 +109,7 @@ def refresh(cell_id: int, now: int) -> Refreshed:
         return _rebuild(cell_id, now, changes.rebuild)
     state.scheduler.apply(changes.events)
     state.recorder.heard(changes.events)
+    state.heard(len(changes.events))
     is_due = state.due is not None and state.due <= now
     news = changes.news or is_due or state.verdicts.due
     if not news and cell_id in _unsettled:

@@ -1,0 +1,52 @@
+"""What the database planned while a cell was empty is planned again when it no longer is."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from flexai.scheduling import engine_state
+from flexai.scheduling.cycle import run_cycle
+from tests.server.scheduling.world import World
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def whole_reads_of_chips() -> int:
+    """How often this connection has read all chips to find some."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'cluster_chip'")
+        return int(cursor.fetchone()[0])
+
+
+def test_a_cell_that_has_grown_is_not_read_as_a_whole_for_each_start() -> None:
+    world = World()
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE cluster_chip CASCADE")
+        cursor.execute("VACUUM ANALYZE cluster_chip")
+    world.a_node(chips=1)
+    for number in range(2):
+        world.a_job(f"early-{number}", chips=1)
+        assert not run_cycle(world.cell.pk).error
+    for _ in range(12):
+        world.a_node(chips=256)
+    assert run_cycle(world.cell.pk).started == 1
+    before = whole_reads_of_chips()
+    for number in range(3):
+        world.a_job(f"late-{number}", chips=1)
+        assert run_cycle(world.cell.pk).started == 1
+    assert whole_reads_of_chips() == before
+
+
+def test_plans_are_made_anew_when_as_many_rows_were_read_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.a_node()
+    assert not run_cycle(world.cell.pk).error
+    state = engine_state.refresh(world.cell.pk, 0).state
+    state.rows_heard, state.plans_until = 0, engine_state.FIRST_PLANS
+    made = []
+    monkeypatch.setattr(engine_state, "plan_anew", lambda: made.append(state.rows_heard))
+    for _ in range(200):
+        state.heard(10)
+    assert made == [200, 400, 800, 1600]
