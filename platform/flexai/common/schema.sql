@@ -1926,8 +1926,8 @@ CREATE TRIGGER event_told AFTER INSERT ON public.jobs_event REFERENCING NEW TABL
 CREATE TRIGGER mark_changed BEFORE UPDATE ON public.cluster_chip FOR EACH ROW WHEN (((NOT new.present) OR ((old.cell_id IS DISTINCT FROM new.cell_id) OR (old.node_id IS DISTINCT FROM new.node_id) OR (old.index IS DISTINCT FROM new.index) OR ((old.type)::text IS DISTINCT FROM (new.type)::text) OR (old.memory_mib IS DISTINCT FROM new.memory_mib) OR (old.present IS DISTINCT FROM new.present) OR (old.healthy IS DISTINCT FROM new.healthy) OR ((old.cordoned_because)::text IS DISTINCT FROM (new.cordoned_because)::text) OR (old.health IS DISTINCT FROM new.health) OR (old.isolation IS DISTINCT FROM new.isolation) OR (old.host_cpu_milli IS DISTINCT FROM new.host_cpu_milli)))) EXECUTE FUNCTION public.flexai_mark_changed();
 CREATE TRIGGER mark_changed BEFORE UPDATE ON public.cluster_node FOR EACH ROW WHEN (((old.cell_id IS DISTINCT FROM new.cell_id) OR (old.pool_id IS DISTINCT FROM new.pool_id) OR ((old.name)::text IS DISTINCT FROM (new.name)::text) OR ((old.state)::text IS DISTINCT FROM (new.state)::text) OR (old.reachable IS DISTINCT FROM new.reachable) OR (old.topology IS DISTINCT FROM new.topology) OR (old.cpu_milli IS DISTINCT FROM new.cpu_milli) OR (old.memory_mib IS DISTINCT FROM new.memory_mib) OR (old.images IS DISTINCT FROM new.images) OR (old.credential_revoked_at IS DISTINCT FROM new.credential_revoked_at))) EXECUTE FUNCTION public.flexai_mark_changed();
 CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.cluster_pool FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
-CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.jobs_attempt FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
-CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.jobs_job FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
+CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.jobs_attempt FOR EACH ROW WHEN ((new.changed IS DISTINCT FROM ((pg_current_xact_id())::text)::bigint)) EXECUTE FUNCTION public.flexai_mark_changed();
+CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.jobs_job FOR EACH ROW WHEN ((new.changed IS DISTINCT FROM ((pg_current_xact_id())::text)::bigint)) EXECUTE FUNCTION public.flexai_mark_changed();
 CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.scheduling_mix FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
 CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.scheduling_pastuse FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
 CREATE TRIGGER mark_changed BEFORE INSERT OR UPDATE ON public.scheduling_promise FOR EACH ROW EXECUTE FUNCTION public.flexai_mark_changed();
@@ -2201,6 +2201,7 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0020_
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0021_indexes_of_some', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0022_cells_of_jobs', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0023_keys_of_jobs', now());
+INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0024_marks_where_missing', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('notifications', '0001_initial', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0001_initial', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0002_removals', now());

@@ -133,7 +133,8 @@ _END_ATTEMPTS = """
 UPDATE jobs_attempt a SET state = 'ended', outcome = u.outcome, exit_code = u.exit_code, reason_code = u.reason_code,
     sentence = u.sentence, running_at = u.running_at, stopping_at = u.stopping_at, ended_at = u.ended_at,
     cpu_time_ms = u.cpu_time_ms, memory_peak_mib = u.memory_peak_mib, use_permille = u.use_permille,
-    energy_mj = u.energy_mj, contact_ok = true, version = a.version + 1
+    energy_mj = u.energy_mj, contact_ok = true, version = a.version + 1,
+    changed = pg_current_xact_id()::text::bigint
 FROM json_to_recordset(%s::json) AS u(
     id bigint, outcome text, exit_code int, reason_code text, sentence text, running_at timestamptz,
     stopping_at timestamptz, ended_at timestamptz, cpu_time_ms bigint, memory_peak_mib int, use_permille int,
@@ -145,6 +146,7 @@ _MOVE_JOBS = """
 UPDATE jobs_job j SET state = u.state, status = u.state, reason_code = u.reason_code, sentence = u.sentence,
     exit_code = u.exit_code, outcome = u.outcome, failures = u.failures, ended_at = u.ended_at,
     started_at = coalesce(u.started_at, j.started_at), version = u.version,
+    changed = pg_current_xact_id()::text::bigint,
     attained = j.attained + u.service, times_taken = j.times_taken + CASE
         WHEN u.taken = 0 OR EXISTS (SELECT 1 FROM jobs_attempt a JOIN jobs_guest g ON g.attempt_id = a.id
                                      WHERE a.job_id = j.id AND a.number = j.attempts_count) THEN 0 ELSE 1 END

@@ -105,7 +105,7 @@ WITH t AS MATERIALIZED (
                 jsonb_build_object('matrix', l.own, 'env', (t.effective->'env') || l.own,
                     'labels', t.labels || l.own) END END,
         1, t.labels || coalesce(l.own, '{}'::jsonb), l.key, l.hash, t.at, t.start_after, t.deadline,
-        0, 0, '', 1, 0
+        0, 0, '', 1, pg_current_xact_id()::text::bigint
     FROM lines l JOIN t USING (t) ORDER BY l.n
     RETURNING id, public_id, organization_id, state, reason_code, sentence
 ), told AS (

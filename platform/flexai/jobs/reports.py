@@ -171,7 +171,7 @@ _MOVE_ATTEMPTS = """
 UPDATE jobs_attempt a SET state = u.state, stop_outcome = u.stop_outcome, exit_code = u.exit_code,
     reason_code = u.reason_code, sentence = u.sentence, running_at = u.running_at, stopping_at = u.stopping_at,
     cpu_time_ms = u.cpu_time_ms, memory_peak_mib = u.memory_peak_mib, use_permille = u.use_permille,
-    energy_mj = u.energy_mj, version = a.version + 1
+    energy_mj = u.energy_mj, version = a.version + 1, changed = pg_current_xact_id()::text::bigint
 FROM json_to_recordset(%s::json) AS u(
     pk bigint, state text, stop_outcome text, exit_code int, reason_code text, sentence text, running_at timestamptz,
     stopping_at timestamptz, cpu_time_ms bigint, memory_peak_mib int, use_permille int, energy_mj bigint)
@@ -180,7 +180,7 @@ WHERE a.id = u.pk
 
 _MOVE_JOBS = """
 UPDATE jobs_job j SET status = u.status, sentence = u.sentence, reason_code = u.reason_code,
-    started_at = u.started_at, version = u.version
+    started_at = u.started_at, version = u.version, changed = pg_current_xact_id()::text::bigint
 FROM json_to_recordset(%s::json) AS u(
     id bigint, status text, sentence text, reason_code text, started_at timestamptz, version int)
 WHERE j.id = u.id

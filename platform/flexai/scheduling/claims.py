@@ -331,7 +331,7 @@ _CLAIM = """
 WITH job AS (
     UPDATE jobs_job j
        SET state = 'active', status = 'starting', reason_code = 'placed', sentence = s.sentence,
-           attempts_count = j.attempts_count + 1, version = j.version + 1,
+           attempts_count = j.attempts_count + 1, version = j.version + 1, changed = pg_current_xact_id()::text::bigint,
            ended_at = NULL, exit_code = NULL, outcome = ''
       FROM unnest(%(jobs)s::bigint[], %(versions)s::int[], %(attempts)s::bigint[], %(names)s::text[],
                   %(sentences)s::text[]) AS s (job, version, attempt, name, sentence)
@@ -343,7 +343,7 @@ attempt AS (
            stop_outcome, lease_ms, reason_code, sentence, placed_at, cpu_time_ms, memory_peak_mib, version,
            changed)
     SELECT attempt, name, organization_id, cell_id, id, attempts_count, 'placed', '', true,
-           '', lease_ms, 'placed', sentence, %(now)s, 0, 0, 0, 0
+           '', lease_ms, 'placed', sentence, %(now)s, 0, 0, 0, pg_current_xact_id()::text::bigint
       FROM job),
 replica AS (
     INSERT INTO jobs_replica (id, attempt_id, index, node_id, state, generation, cpu_milli, memory_mib, outcome,

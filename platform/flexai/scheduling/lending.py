@@ -232,7 +232,7 @@ _CLAIM = """
 WITH job AS (
     UPDATE jobs_job j
        SET state = 'active', status = 'starting', reason_code = 'guest', sentence = %(sentence)s,
-           attempts_count = j.attempts_count + 1, version = j.version + 1,
+           attempts_count = j.attempts_count + 1, version = j.version + 1, changed = pg_current_xact_id()::text::bigint,
            ended_at = NULL, exit_code = NULL, outcome = ''
      WHERE j.id = %(job)s AND j.state = 'queued' AND j.version = %(version)s
  RETURNING j.id, j.organization_id, j.cell_id, j.attempts_count,
@@ -241,7 +241,7 @@ attempt AS (
     INSERT INTO jobs_attempt (public_id, organization_id, cell_id, job_id, number, state, outcome, contact_ok,
            stop_outcome, lease_ms, reason_code, sentence, placed_at, cpu_time_ms, memory_peak_mib, version, changed)
     SELECT %(attempt)s, organization_id, cell_id, id, attempts_count, 'placed', '', true,
-           '', lease_ms, 'guest', %(sentence)s, %(now)s, 0, 0, 0, 0 FROM job
+           '', lease_ms, 'guest', %(sentence)s, %(now)s, 0, 0, 0, pg_current_xact_id()::text::bigint FROM job
  RETURNING id),
 replica AS (
     INSERT INTO jobs_replica (attempt_id, index, node_id, state, generation, cpu_milli, memory_mib, outcome,

@@ -173,6 +173,23 @@ def test_a_row_read_twice_is_said_once():
     assert events_after(world, lambda: None, feed=feed).events == []
 
 
+def test_a_row_is_marked_with_the_transaction_that_wrote_it_whatever_that_says_itself():
+    world = World()
+    world.a_node(chips=1)
+    job = world.a_job(chips=1)
+    assert run_cycle(world.cell.pk).started == 1
+    started = Job.objects.get(pk=job.pk).changed
+    assert started == Attempt.objects.get(job=job).changed > 0
+    end(Attempt.objects.get(job=job))
+    ended = Job.objects.get(pk=job.pk).changed
+    assert started < ended == Attempt.objects.get(job=job).changed
+    job.save()  # with every column as it was when it was made
+    saved = Job.objects.get(pk=job.pk).changed
+    assert ended < saved
+    Job.objects.filter(pk=job.pk).update(changed=2**62)
+    assert saved < Job.objects.get(pk=job.pk).changed < 2**62
+
+
 def test_what_the_loop_itself_applied_is_told_but_no_news():
     world = World()
     world.a_node()
