@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-CYCLE_VALUES: Final = 5_000
-"""Classes of nodes valued in one cycle. With one job waiting all of 1,000 nodes are; with 300, the first 16 for
-each, and the cycle takes a tenth of a second more."""
-LEAST_VALUES: Final = 16
+CYCLE_VALUES: Final = 2_000
+"""Classes of nodes valued in one cycle. With one job waiting all of 1,000 nodes are; with 250, the first 8 for
+each."""
+LEAST_VALUES: Final = 8
 """Fewer than that for one job are hardly a choice, and the look at all nodes costs as much as ever."""
 FEW_NODES: Final = 16
 """In a cell of less, loops are plain for good: the compiler's 70 MiB would be most of what its scheduler takes."""

@@ -60,6 +60,10 @@ class Cell:
         self.waiting[job.id] = job
         self._told.append(Upsert(job))
 
+    def see(self, news: list[FeedEvent]) -> None:
+        """What is asked for of the cell is now so (P3)."""
+        self._told += news
+
     def tell(self, attempt: Running) -> None:
         """The attempt's row is now so; it holds what it held."""
         if self.running[attempt.id] != attempt:

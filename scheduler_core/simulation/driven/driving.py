@@ -13,7 +13,7 @@ from scheduler_core import Policy
 from scheduler_core.compiled import LONG
 from scheduler_core.model import Running, Snapshot
 from scheduler_core.simulation.driven.cell import Cell, Hooks
-from scheduler_core.simulation.driven.learned import LearnedTimes
+from scheduler_core.simulation.driven.learned import LearnedMix, LearnedTimes
 from scheduler_core.simulation.driven.rows import Quotas, empty_cell, gang_of, job_row, milli_of
 from scheduler_core.simulation.replay.clock import NodeLoss
 from scheduler_core.simulation.replay.running import RESTART_MS, Outcome, fits_empty
@@ -66,16 +66,18 @@ def drive(
     restart_ms: int = RESTART_MS,
     losses: tuple[NodeLoss, ...] = (),
     quotas: Quotas = MappingProxyType({}),
+    tells_mix: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Driven:
     """Play the workload to its last end, or to `until` ms; nodes are lost and back as `losses` say. Chips are
     free from the instant a run ends, and given away at the next round. The engine decides in every round in which
     something has happened or time alone may have changed the answer (S6); after a decision that changed nothing, for
     time alone only every `quiet_rounds`. Raises `RuntimeError` where the engine breaks a law or leaves jobs waiting for
-    ever.
+    ever. `tells_mix`: the engine learns what is asked for, as it does in the platform (P3).
     """
     empty = empty_cell(work, cluster, quotas)
-    driving = _Driving(work, cluster, policy, empty, sliced=sliced, restart_ms=restart_ms)
+    mix = LearnedMix() if tells_mix else None
+    driving = _Driving(work, cluster, policy, empty, sliced=sliced, restart_ms=restart_ms, mix=mix)
     driving.expect(losses)
     now = 0
     while (then := driving.next_event()) is not None:
@@ -111,6 +113,7 @@ class _Driving:
         *,
         sliced: bool,
         restart_ms: int,
+        mix: LearnedMix | None,
     ) -> None:
         self.work, self.chips, self.restart_ms = work, cluster.chips, restart_ms
         self._chips_of = cluster.capacity[:, CHIPS].tolist()
@@ -119,7 +122,7 @@ class _Driving:
         self.cell = Cell(empty, policy, Hooks(self._began, self._taken), machine_from)
         self._gangs = [gang_of(work, index, sliced=sliced) for index in range(len(work))]
         self._fits = fits_empty(fresh_state(cluster, work))
-        self._learned = LearnedTimes()
+        self._learned, self._mix = LearnedTimes(), mix
         self._left = work.runtime.tolist()
         self._finished, self._first = np.full(len(work), -1), np.full(len(work), -1)
         self._runs_of = np.zeros(len(work), np.int64)
@@ -154,9 +157,13 @@ class _Driving:
         while self._came < len(self.work) and self.work.submit[self._came] <= now:
             index = self._came
             self._came += 1
+            if self._mix is not None:
+                self._mix.note(self._gangs[index])
             if self._fits[index]:
                 prediction = self._learned.predict(self._groups(index))
                 self.cell.come(job_row(self.work, index, self._gangs[index], prediction, self.restart_ms))
+        if self._mix is not None:
+            self.cell.see(self._mix.news(now))
         self.cell.decide(now)
         return self._done
 

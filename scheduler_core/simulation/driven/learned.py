@@ -1,12 +1,42 @@
-"""Run times learned from jobs that ended, as the engine is told them (B3)."""
+"""What is learned as jobs come and end, as the engine is told it: run times (B3), and what is asked for (P3)."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import defaultdict, deque
+from typing import Final
 
-from scheduler_core.model import Prediction
+from scheduler_core.mix import LATEST_JOBS, MOST_OF_ONE, as_rows, has_moved, mix_of
+from scheduler_core.model import FeedEvent, Gang, Prediction, Remove, Request, Seen, Upsert
 from scheduler_core.simulation.replay.predictions import BUCKETS, ENOUGH, bucket_bounds
+
+MIX_MS: Final = 300_000
+"""How often the mix is looked at: as the platform does."""
+
+
+class LearnedMix:
+    """What the latest jobs asked for; told by the platform's rule."""
+
+    def __init__(self) -> None:
+        self._latest: deque[tuple[Request, int]] = deque(maxlen=LATEST_JOBS)
+        self._told: dict[Request, int] = {}
+        self._next_ms = 0
+
+    def note(self, gang: Gang) -> None:
+        """A job came that asks for this."""
+        self._latest.append((gang.request, min(gang.minimum, MOST_OF_ONE)))
+
+    def news(self, now: int) -> list[FeedEvent]:
+        """What there is to tell the engine at this instant (ms)."""
+        if now < self._next_ms:
+            return []
+        self._next_ms = now + MIX_MS
+        came = mix_of(self._latest)
+        if not came or (self._told and not has_moved(self._told, came)):
+            return []
+        gone = [Remove(Seen, row) for row in range(len(came) + 1, len(self._told) + 1)]
+        self._told = came
+        return [*gone, *map(Upsert, as_rows(came))]
 
 
 class LearnedTimes:

@@ -18,7 +18,15 @@ from scheduler_core.simulation.progress import Progress
 from scheduler_core.simulation.replay.in_line import EASY, STRICT
 from scheduler_core.simulation.replay.policies import LEARNED_MEDIAN, TRUE_RUNTIME, InLine, Manner
 from scheduler_core.simulation.replay.running import replay
-from scheduler_core.simulation.slices.pods import Cell, backlog, read_cell, read_pods, useful_share
+from scheduler_core.simulation.slices.pods import (
+    EVERY_NODE,
+    LOAD,
+    Cell,
+    backlog,
+    read_cell,
+    read_pods,
+    useful_share,
+)
 from scheduler_core.simulation.workload import Workload
 
 DAY_MS = 24 * 3_600_000
@@ -49,12 +57,19 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--traces", help="folder of the traces (default: FLEXAI_TRACES)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--days", type=int, default=4, help="days of arrivals; the first is not measured")
+    parser.add_argument("--load", type=float, default=LOAD, help="what is asked for, by what there is")
+    parser.add_argument("--every", type=int, default=EVERY_NODE, help="every so many-th node with chips")
     parser.add_argument("--round", type=int, default=60, help="seconds between two decisions of the engine")
     parser.add_argument(
         "--max-searches",
         type=int,
         default=Policy().max_searches,
         help="of the engine's policy: searches a decision for something to take or move (0: nothing moves)",
+    )
+    parser.add_argument(
+        "--mix",
+        action="store_true",
+        help="the engine is told what the latest jobs asked for, as the platform tells it, and values nodes by it",
     )
     parser.add_argument("--policies", default=",".join(NAMES), help="names joined by commas")
     parser.add_argument("--json", action="store_true", help="last line: the table as one JSON object")
@@ -68,15 +83,18 @@ def run(args: argparse.Namespace) -> int:
         raise SystemExit(f"no policy is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
     if args.days < 2:
         raise SystemExit(f"--days is {args.days}; the first day is not measured, so it must be 2 or more")
+    if args.every < 1 or args.load <= 0:
+        raise SystemExit(f"--every is {args.every} and --load {args.load}; both must be more than nothing")
     folder: Path = traces.traces_folder(args.traces) / "openb"
-    cell = read_cell(folder)
-    work = backlog(read_pods(folder, cell.type_names), cell, days=args.days, seed=args.seed)
+    cell = read_cell(folder, args.every)
+    pods = read_pods(folder, cell.type_names)
+    work = backlog(pods, cell, days=args.days, seed=args.seed, load=args.load)
     chips = cell.cluster.chips
     nodes = len(cell.cluster.types)
     print(f"openb, {nodes} nodes, {chips} chips, {len(work)} jobs in {args.days} days, seed {args.seed}")
     lines = []
     for name in names:
-        line = play(work, cell, name, args.days * DAY_MS, 1000 * args.round, args.max_searches)
+        line = play(work, cell, name, args)
         lines.append(line)
         print(
             f"{name:14} useful {line.useful:6.2f} %  held {line.held:6.2f} %  "
@@ -87,13 +105,14 @@ def run(args: argparse.Namespace) -> int:
         print(said)
     if args.json:
         print(json.dumps({"seed": args.seed, "days": args.days, "jobs": len(work), "round_s": args.round,
-                          "max_searches": args.max_searches,
+                          "load": args.load, "nodes": nodes, "max_searches": args.max_searches, "mix": args.mix,
                           "lines": [asdict(line) for line in lines], "gain": gains(lines)}))  # fmt: skip
     return 0
 
 
-def play(work: Workload, cell: Cell, name: str, until: int, round_ms: int, max_searches: int) -> Line:
-    """One policy on the whole backlog, judged from the second day to `until` (ms)."""
+def play(work: Workload, cell: Cell, name: str, args: argparse.Namespace) -> Line:
+    """One policy on the whole backlog, judged from the second day to the last."""
+    until = args.days * DAY_MS
     window, chips = (DAY_MS, until), cell.cluster.chips
     if name in WHOLE_CHIP:
         outcome = replay(work, cell.cluster, InLine(name, WHOLE_CHIP[name]))
@@ -104,10 +123,11 @@ def play(work: Workload, cell: Cell, name: str, until: int, round_ms: int, max_s
         driven = drive(
             work,
             cell.cluster,
-            Policy(max_searches=max_searches),
+            Policy(max_searches=args.max_searches),
             sliced=name == "flexai",
             until=until,
-            round_ms=round_ms,
+            round_ms=1000 * args.round,
+            tells_mix=args.mix,
             progress=partial(Progress(len(work), work.name), name),
         )
         outcome = driven.outcome

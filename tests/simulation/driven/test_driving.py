@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from scheduler_core import Policy
+from scheduler_core.model import Gang, Remove, Request, Seen, Upsert
 from scheduler_core.simulation.driven import Driven, drive, driving
-from scheduler_core.simulation.driven.learned import LearnedTimes
+from scheduler_core.simulation.driven.learned import MIX_MS, LearnedMix, LearnedTimes
 from scheduler_core.simulation.replay.clock import NodeLoss
 from tests.simulation.replay.small import jobs, on_chips, seconds
 
@@ -137,3 +138,25 @@ def crowd(policy: Policy) -> tuple[object, Driven]:
     )
     work = jobs(list(rows))
     return work, drive(work, on_chips(32), policy)
+
+
+def test_the_mix_is_told_when_a_tenth_of_it_has_moved_and_what_is_in_it_no_more_is_withdrawn() -> None:
+    mix, one, two = LearnedMix(), Request(chips=1), Request(chips=2)
+    assert mix.news(0) == []
+    for _ in range(20):
+        mix.note(Gang(one))
+    assert mix.news(MIX_MS) == [Upsert(Seen(1, one, 20))]
+    mix.note(Gang(two))
+    assert mix.news(2 * MIX_MS) == [], "2 of 22 chips"
+    mix.note(Gang(two))
+    assert mix.news(2 * MIX_MS + 1) == [], "not yet"
+    assert mix.news(3 * MIX_MS) == [Upsert(Seen(1, one, 20)), Upsert(Seen(2, two, 2))]
+    for _ in range(2_000):
+        mix.note(Gang(two))
+    assert mix.news(4 * MIX_MS) == [Remove(Seen, 2), Upsert(Seen(1, two, 2_000))]
+
+
+def test_p3_a_cell_that_tells_its_mix_values_nodes() -> None:
+    work = jobs([(60 * at, 3_000, 1) for at in range(40)])
+    assert drive(work, on_chips(16), Policy()).efforts == (0, 0)
+    assert drive(work, on_chips(16), Policy(), tells_mix=True).efforts[1] > 0
