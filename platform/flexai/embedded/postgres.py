@@ -130,6 +130,8 @@ class Postgres:
             "max_logical_replication_workers": "0",
             "max_wal_senders": "0",
             "wal_level": "minimal",
+            # Statistics of a table that was just filled are there soon: plans made for an empty one go with them.
+            "autovacuum_naptime": "15s",
             "autovacuum_worker_slots": "2",
             "autovacuum_max_workers": "2",
         }
