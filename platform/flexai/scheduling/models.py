@@ -71,6 +71,12 @@ class Mix(models.Model):
     learned_at = models.DateTimeField()
     changed = models.BigIntegerField(default=0, editable=False)
 
+    class Meta:
+        verbose_name_plural = "mixes"
+
+    def __str__(self) -> str:
+        return f"of {self.cell}"
+
 
 class Recording(models.Model):
     """What the scheduler saw and decided in a stretch of cycles, packed for `flexai replay` (X3)."""

@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ("learned_at", models.DateTimeField()),
                 ("changed", models.BigIntegerField(default=0, editable=False)),
             ],
+            options={"verbose_name_plural": "mixes"},
         ),
         migrations.AddField("cycle", "effort", models.PositiveIntegerField(default=0)),
         migrations.AddField("cycle", "seen", models.PositiveIntegerField(default=0)),
