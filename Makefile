@@ -18,7 +18,7 @@ FRONTEND := $(shell find frontend/src frontend/public frontend/scripts -type f 2
 	$(wildcard frontend/*.json frontend/*.ts frontend/*.html frontend/hatch_build.py)
 # The lock is complete, so nothing is resolved. uv installs in seconds what takes pip a minute of one core; pip brings uv,
 # and does it all where uv does not get at the packages. What is imported by users who may not write here is compiled
-# afterwards, on all cores, while the dashboard is built.
+# afterwards, on all cores, while the dashboard is built: all but what is large and imported by nobody yet.
 PIP = $(PY) -m pip install --quiet --no-deps --no-compile --require-hashes
 # uv reads nothing of pip's settings: where pip has an index or a certificate of its own, uv is told.
 UV = index=$$($(PY) -m pip config list | sed -n "s/^[a-z:]*\.index-url='\(.*\)'$$/\1/p" | tail -n 1); \
@@ -111,7 +111,7 @@ $(VENV)/.packages: requirements.lock
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.packages pyproject.toml $(FRONTEND)
-	@$(PY) -m compileall -q -j 0 -x '/tests/|/pip/' $(VENV)/lib >/dev/null 2>&1 & \
+	@$(PY) -m compileall -q -j 0 -x '/tests/|/pip/|/kubernetes/' $(VENV)/lib >/dev/null 2>&1 & \
 		$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .; installed=$$?; wait; exit $$installed
 	@touch $@
 

@@ -13,6 +13,8 @@ import hypothesis
 import pytest
 from django.conf import settings
 
+from tests.support.emptying import empty_quickly
+
 hypothesis.settings.register_profile("flexai", deadline=None)  # no timing decides a test
 hypothesis.settings.load_profile("flexai")
 
@@ -41,3 +43,9 @@ def open_folder() -> Iterator[Path]:
 def quick_passwords() -> None:
     """A real hash takes longer than most tests, and nearly all make users. Live platforms keep the real ones."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_endings() -> None:
+    """See `tests.support.emptying`."""
+    empty_quickly()

@@ -116,5 +116,6 @@ def test_who_deletes_a_team_or_a_user_waits_for_what_is_being_submitted(lab: Ten
                     cursor.execute("SET lock_timeout = '100ms'")
                     with pytest.raises(OperationalError, match="lock timeout"):
                         cursor.execute(f"DELETE FROM {table} WHERE id = %s", [pk])
+                    cursor.execute("RESET lock_timeout")  # the connection goes back to the pool
     finally:
         other.close()
