@@ -78,6 +78,8 @@ class Clearing:
         self._most_nodes = most_nodes(kind, policy)
         self._gone: Gone = {}
         self._grounds: dict[Id, Ground | None] = {}
+        self._by_right: dict[Sort, Ground | None] | None = None
+        """The same of those who are alike, while nothing changes hands."""
         self._takeable: dict[Id, bool] = {}
         self._charge = kind.gang.minimum * least_charge(ledger, kind.gang.request, chip_type)
 
@@ -137,6 +139,7 @@ class Clearing:
                 found.append((plan, node))
             if len(found) >= wanted:
                 break
+        self._by_right = None
         return found
 
     def _plan(self, node: Id, used: set[Id]) -> Plan | None:
@@ -226,7 +229,7 @@ class Clearing:
         that it is asked once about those who are alike.
         """
         looks, rights, running = LOOKS_PER_NODE * self._most_nodes, self._rights, self._ledger.running
-        by_right: dict[Sort, Ground | None] = {}
+        by_right = self._by_right = {}
         out_of_reach: set[Sort] = set()
 
         def ask(attempt: Running) -> Sort:
@@ -258,8 +261,14 @@ class Clearing:
 
     def _ground(self, attempt: Running) -> Ground | None:
         if attempt.id not in self._grounds:
-            self._grounds[attempt.id] = self._rights.ground(self._job, self._chip_type, self._charge, attempt)
+            self._grounds[attempt.id] = self._ground_of_the_like(attempt)
         return self._grounds[attempt.id] if self._may_be_taken(attempt) else None
+
+    def _ground_of_the_like(self, attempt: Running) -> Ground | None:
+        known, rights = self._by_right, self._rights
+        if known is not None and (sort := rights.sort_of(attempt)) in known:
+            return known[sort]
+        return rights.ground(self._job, self._chip_type, self._charge, attempt)
 
     def _may_be_taken(self, attempt: Running) -> bool:
         """The same answer for the whole search."""
@@ -326,6 +335,7 @@ class Clearing:
                 for name, _ in self._ledger.charges(place)
             )
         ]
+        self._by_right = None
         for option in sorted(options)[: self._most_nodes]:
             if self._lift(option) and self._placer.fits(self._kind):
                 return True

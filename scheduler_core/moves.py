@@ -7,7 +7,7 @@ what it costs is the way since the last checkpoint and a restart, and that is wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from heapq import merge
 from itertools import islice
 
@@ -21,6 +21,32 @@ from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
 from scheduler_core.policy import Policy
 from scheduler_core.rights import Rights
+from scheduler_core.shape import tenant
+
+
+class Kinds:
+    """The class in which each live attempt's job would wait, kept from search to search."""
+
+    def __init__(self) -> None:
+        self._of: dict[Id, tuple[Running, JobClass]] = {}
+        self._known: dict[JobClass, JobClass] = {}
+        """Each class once: it is quicker to see that two are the same than that they are equal."""
+
+    def of(self, attempt: Running) -> JobClass:
+        """Its class, as long as its row is this one."""
+        known = self._of.get(attempt.id)
+        if known is None or known[0] is not attempt:
+            job = job_of(attempt)
+            assert job is not None, "only work whose request is known moves"
+            kind = JobClass.of(job)
+            known = self._of[attempt.id] = attempt, self._known.setdefault(kind, kind)
+        return known[1]
+
+    def keep(self, running: Collection[Id]) -> None:
+        """Who lives no longer is forgotten, now and then."""
+        if len(self._of) > 64 + 2 * len(running):
+            self._of = {attempt: known for attempt, known in self._of.items() if attempt in running}
+            self._known = {kind: kind for _, kind in self._of.values()}
 
 
 class Consolidation:
@@ -34,12 +60,14 @@ class Consolidation:
         placer: Placer,
         rights: Rights,
         policy: Policy,
+        kinds: Kinds,
         budget: int,
     ) -> None:
         self._kind, self._chip_type, self._budget = kind, chip_type, budget
         self._ledger, self._placer, self._rights, self._policy = ledger, placer, rights, policy
         self._moves: dict[Id, tuple[Placement, ...]] = {}
-        self._kinds: dict[Id, JobClass] = {}
+        self._kind_of = kinds.of
+        self._takes = placer.ranking(kind, chip_type).takes
         self._stuck: set[JobClass] = set()
         """Classes of work for which there is no new place at all."""
 
@@ -109,10 +137,10 @@ class Consolidation:
         if len(movers) + len(self._moves) > self._budget:
             return False
         for attempt in movers:
-            ledger.lift(attempt, attempt.placements)
+            self._vacate(node, attempt)
         put = placer.put(self._kind, self._chip_type, node, replica)
         for attempt in movers:
-            ledger.put_back(attempt, attempt.placements)
+            self._occupy(node, attempt)
         places: dict[Id, tuple[Placement, ...]] = {}
         for attempt in movers if put is not None else ():
             if new := self._new_place(attempt):
@@ -127,28 +155,39 @@ class Consolidation:
         """Those on this node that have to move, the dearest kept where it can be; None where it never fits."""
         ledger, mark = self._ledger, self._ledger.mark()
         movable = [attempt for attempt in ledger.running_on(node) if self._may_move(attempt)]
-        if all(self._kind_of(attempt) in self._stuck for attempt in movable):
+        if not movable or not may_free_enough(node, self._kind.gang.request, movable, ledger):
             return None
-        if not may_free_enough(node, self._kind.gang.request, movable, ledger):
+        if self._stuck and all(self._kind_of(attempt) in self._stuck for attempt in movable):
             return None
         movers: list[Running] = []
         for attempt in sorted(movable, key=lambda attempt: self._loss(attempt.id)):
             if self._takes(node):
                 break
-            ledger.lift(attempt, attempt.placements)
+            self._vacate(node, attempt)
             movers.append(attempt)
         enough = self._takes(node)
         for attempt in reversed(list(movers) if enough else []):
-            ledger.put_back(attempt, attempt.placements)
+            self._occupy(node, attempt)
             if self._takes(node):
                 movers.remove(attempt)
             else:
-                ledger.lift(attempt, attempt.placements)
+                self._vacate(node, attempt)
         ledger.rewind(mark)
         return movers if enough else None
 
-    def _takes(self, node: Id) -> bool:
-        return self._placer.takes(self._kind, self._chip_type, node)
+    def _vacate(self, node: Id, attempt: Running) -> None:
+        """What it holds of this node is free; what its team is charged does not matter to the node."""
+        by = tenant(attempt.organization, attempt.isolation)
+        for place in attempt.placements:
+            if place.node == node:
+                self._ledger.unshadow(place, by=by)
+
+    def _occupy(self, node: Id, attempt: Running) -> None:
+        """It holds that again."""
+        by = tenant(attempt.organization, attempt.isolation)
+        for place in attempt.placements:
+            if place.node == node:
+                self._ledger.shadow(place, by=by)
 
     def _new_place(self, attempt: Running) -> tuple[Placement, ...]:
         """A complete new place on what is free now, held; its team is charged once, not twice."""
@@ -160,14 +199,6 @@ class Consolidation:
         if not new:
             self._stuck.add(kind)
         return new
-
-    def _kind_of(self, attempt: Running) -> JobClass:
-        known = self._kinds.get(attempt.id)
-        if known is None:
-            job = job_of(attempt)
-            assert job is not None, "only work whose request is known moves"
-            known = self._kinds[attempt.id] = JobClass.of(job)
-        return known
 
     def _may_move(self, attempt: Running) -> bool:
         movable = attempt.checkpoint and attempt.gang is not None and attempt.id not in self._moves

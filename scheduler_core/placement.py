@@ -157,7 +157,7 @@ class Placer:
 
     def takes(self, kind: JobClass, chip_type: str, node: Id) -> bool:
         """Whether one replica could sit on this node as it is now, with the team's quota aside."""
-        return self.ranking(kind, chip_type).on(node) is not None
+        return self.ranking(kind, chip_type).takes(node)
 
     def on_nodes_alone(self, kind: JobClass, chip_type: str) -> tuple[int, int]:
         """How many replicas, up to the gang's minimum, the nodes could take with the team's quota aside, and

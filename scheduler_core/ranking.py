@@ -29,12 +29,15 @@ from scheduler_core.seats import (
     UNSEEN,
     best_seat,
     chips_of,
+    has_a_seat,
     rows_with_seats,
     seats_on,
 )
 from scheduler_core.shelves import best_on_shelves
 from scheduler_core.worth import Worth
 
+ONE_SEAT: Final = 4
+"""Where among a need's tables the one stands into which a single seat is written."""
 MOST_STATES: Final = 8
 """States of the nodes of which something is remembered, before those to which no trial comes back are forgotten."""
 
@@ -213,7 +216,7 @@ class Ranking:
         """Where among the remembered seats the best one stands; -1 where there is none."""
         columns, arrays = self._columns, self._readable()
         return self._best_seat(
-            columns.nodes, columns.chips, columns.changed, columns.log, columns.changes, *arrays
+            columns.nodes, columns.chips, columns.changed, columns.log, columns.changes, *arrays[:ONE_SEAT]
         )
 
     def on(self, node: Id) -> Seat | None:
@@ -221,11 +224,21 @@ class Ranking:
         found = self._seats_on([node])
         return self._seat(found[0]) if found else None
 
+    def takes(self, node: Id) -> bool:
+        """Whether a replica could sit on just this node."""
+        columns = self._columns
+        row = columns.rows.get(node)
+        if row is None:
+            return False
+        asked, pools, *_ = self._readable()
+        look = columns.over(has_a_seat)
+        return bool(look(columns.nodes, columns.chips, row, asked, pools, self._tables[ONE_SEAT]))
+
     def nodes(self) -> list[Id]:
         """Every node that can take a replica, in no order."""
         if self.known.get("first") == []:
             return []
-        columns, (asked, pools, seats, _) = self._columns, self._readable()
+        columns, (asked, pools, seats, *_) = self._columns, self._readable()
         found = np.zeros(self._rows, np.int64)
         look = columns.over(rows_with_seats)
         count = look(columns.nodes, columns.chips, asked, pools, seats, columns.readable(found))
@@ -236,7 +249,7 @@ class Ranking:
         rows = self._columns.size
         if rows != self._rows:
             self._rows = rows
-            self._tables = tuple(map(self._columns.readable, self._arrays))
+            self._tables = tuple(map(self._columns.readable, (*self._arrays, self._one_seat)))
             self._best_seat = self._columns.over(best_seat)
         return self._tables
 

@@ -72,6 +72,7 @@ class Rights:
         self._listed: dict[tuple[Id, int, int], ToLookAt] = {}
         self._allowed: dict[Id, bool] = {}
         self._anything: dict[int, bool] = {}
+        self._reckoned: dict[Id, int] = {}
         self._sort_of: dict[Id, Sort] = {}
         self._sorts: dict[Hashable, Sort] = {}
         self._levels_of: dict[tuple[Id, Id], list[Level]] = {}
@@ -84,7 +85,7 @@ class Rights:
         return (
             attempt.id not in self.taken
             and self._allows(attempt)
-            and not any(place.node in self.barred for place in attempt.placements if self.barred)
+            and not (self.barred and any(place.node in self.barred for place in attempt.placements))
         )
 
     def listed(self, team: Id, priority: int, looks: int) -> ToLookAt:
@@ -276,8 +277,12 @@ class Rights:
 
     def reckoned(self, attempt: Running) -> int:
         """The same as of the last beat: what is compared, so that it is known when the answer may change (S6)."""
-        since = max(last_beat(self.now) - attempt.saved, 0)
-        return self._milli(attempt) * (since + attempt.restart_cost) // 1000
+        known = self._reckoned.get(attempt.id)
+        if known is None:
+            since = max(last_beat(self.now) - attempt.saved, 0)
+            known = self._milli(attempt) * (since + attempt.restart_cost) // 1000
+            self._reckoned[attempt.id] = known
+        return known
 
     def loss_of_shrinking(self, attempt: Running) -> int:
         """Chip-milliseconds lost when it goes on smaller: all its replicas form anew."""

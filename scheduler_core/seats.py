@@ -118,6 +118,12 @@ def seats_on(nodes: Ints, chips: Ints, rows: Ints, asked: Ints, pools: Ints, sea
 
 
 @compiled
+def has_a_seat(nodes: Ints, chips: Ints, row: int, asked: Ints, pools: Ints, seats: Ints) -> bool:
+    """Whether there is a seat on this row."""
+    return bool(has_seat(nodes, chips, row, asked, 0, pools, seats, SCRATCH))
+
+
+@compiled
 def rows_with_seats(nodes: Ints, chips: Ints, asked: Ints, pools: Ints, seats: Ints, found: Ints) -> int:
     """The rows of all nodes that can take a replica, in front of `found`; how many there are."""
     count = 0
