@@ -11,14 +11,15 @@ Reservations are rows: they stand from cycle to cycle until served or infeasible
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from scheduler_core.closing import Closing
+from scheduler_core.columns import Ints
 from scheduler_core.fairness import least_charge, room
 from scheduler_core.glance import Glance
-from scheduler_core.horizon import Horizon, Release, instant_and_node, releases_of
+from scheduler_core.horizon import Horizon
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import WHOLE_CHIP, Chip, ChipShare, Choose, Id, Job, Placement, Reservation
 from scheduler_core.ordering import JobClass, Waiting, inside_guarantee
@@ -27,6 +28,7 @@ from scheduler_core.policy import Policy
 from scheduler_core.search import Opening, Shade, View, earliest
 from scheduler_core.shape import NodeState, Tenant, tenant
 from scheduler_core.slices import host_cpu_claim
+from scheduler_core.starting import Starting
 from scheduler_core.verdicts import bar_to
 
 Placements: TypeAlias = tuple[Placement, ...]
@@ -80,10 +82,8 @@ class Backfill:
         self._closing = Closing(ledger)
         self.now = 0
         self._searches = 0
-        self._started: list[Release] = []
-        self._starting: list[tuple[int, Tenant, Placements]] = []
-        """What this cycle starts, and when it ends; what of it is not in order yet."""
-        """What this cycle starts gives back, in order."""
+        self._starting = Starting(0)
+        """What this cycle starts gives back."""
         self.standing: list[Standing] = []
         """Every reservation that stands, the earliest first."""
         self._last_passes: list[int] = []
@@ -97,7 +97,7 @@ class Backfill:
         Jobs in `passed_over` keep no reservation.
         """
         self.now, self._searches = now, 0
-        self._started, self._starting = [], []
+        self._starting = Starting(now)
         self._last_passes = []
         self.standing = []
         self._glance = Glance(self._ledger.columns)
@@ -181,11 +181,13 @@ class Backfill:
         """This cycle starts work of this class there: some time it ends."""
         if kind.run_time is not None:
             by = tenant(kind.organization, kind.gang.request.isolation)
-            self._starting.append((self.now + kind.run_time, by, placements))
+            self._starting.note(kind.run_time, by, placements)
 
-    def count_starts(self, started: Iterable[tuple[int, Tenant, Placements]]) -> None:
-        """This cycle starts work there that runs so long."""
-        self._starting += [(self.now + run_time, by, placements) for run_time, by, placements in started]
+    def count_starts(
+        self, run_times: Ints, nodes: Ints, by: Sequence[Tenant], placements: Sequence[Placements]
+    ) -> None:
+        """This cycle starts work on these nodes, each on one, that runs so long."""
+        self._starting.note_all(run_times, nodes, by, placements)
 
     def try_in_the_clear(self, job: Job, kind: JobClass) -> Placements:
         """Placements with everything out of the way that the job may pass. The caller rewinds."""
@@ -306,7 +308,7 @@ class Backfill:
         best: tuple[int, Opening] | None = None
         for choice, chip_type in choices:
             closing = self._closing.of(choice)
-            view = View(self._ledger, self._horizon, self.now, shades, closing, self._what_started())
+            view = View(self._ledger, self._horizon, self.now, shades, closing, self._starting)
             fitting = self._placer.ranking(choice, chip_type).nodes() if only is None else ()
             run = self._run_on(choice, chip_type) if choice.choose is Choose.EARLIEST_FINISH else 0
             before = None if best is None else best[0] - run
@@ -314,15 +316,6 @@ class Backfill:
             if opening is not None and (best is None or opening.at + run < best[0]):
                 best = opening.at + run, opening
         return None if best is None else best[1]
-
-    def _what_started(self) -> list[Release]:
-        """What this cycle's starts give back, in order."""
-        if self._starting:
-            for start in self._starting:
-                self._started += releases_of(*start)
-            self._starting = []
-            self._started.sort(key=instant_and_node)
-        return self._started
 
     def _choices(self, kind: JobClass) -> list[tuple[JobClass, str]]:
         """The alternatives and chip types on which quota would let the gang start now (F1, F4, F5)."""

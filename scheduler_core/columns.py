@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -19,6 +20,9 @@ from scheduler_core.model import WHOLE_CHIP, Chip, Id, Node, Placement
 from scheduler_core.shape import EXCLUSIVE, Build, ChipState, Frames, NodeState, Tenant, as_new
 
 Ints: TypeAlias = NDArray[np.int64]
+
+Held: TypeAlias = Mapping[Tenant, int]
+"""Who holds parts of a chip, each with the number of its shares."""
 
 (
     TYPE, HEALTHY, HEALTH, CHIP_MEMORY, HOST_CPU, SLICING, FREE_MILLI, FREE_CHIP_MEMORY,
@@ -45,6 +49,7 @@ NO_NODE: Final = -1
 UNLIKE: Final = -1
 """Of a node whose chips differ, or that has none."""
 NOBODY: Final = -1
+NO_HOLDERS: Final[Held] = {}
 MASKS: Final = 62
 """Types that have a bit of their own; further ones share."""
 
@@ -59,7 +64,8 @@ class Saved:
     rows: Ints
     nodes: Ints
     chips: Ints
-    holders: list[tuple[Id, dict[Tenant, int] | None]] = field(default_factory=list)
+    held: list[Id] = field(default_factory=list)  # chips of which somebody then had a part more, some again
+    holders: list[Held | None] = field(default_factory=list)  # who had parts of each before
 
 
 class Columns:
@@ -87,6 +93,7 @@ class Columns:
         """The row of each node."""
         self.chip_ids: list[list[Id]] = []
         """For each row the ids of its chips."""
+        self.ids_of_chips: Ints  # the same as a table
         self.chip_memories: list[list[int]] = []
         """For each row the MiB of its chips."""
         self.ids: list[Id] = []
@@ -98,8 +105,10 @@ class Columns:
         """For each row the indices and ids of its chips."""
         self._untouched: list[list[ChipState]] = []
         """For each row its chips as they are when nobody holds them."""
-        self._holders: dict[Id, dict[Tenant, int]] = {}
-        """Who holds parts of a chip, each with the number of its shares; where anybody does."""
+        self._holders: dict[Id, Held] = {}
+        """Who holds parts of a chip, each with the number of its shares; where anybody does. Never changed in place, so
+        that many chips share one and what was there before can be put back."""
+        self._alone: dict[Tenant, Held] = {}  # of each tenant one share of a chip that nobody else holds
         self._type_codes: dict[str, int] = {}
         self._unready_codes: dict[str, int] = {}
         self._like_codes: dict[tuple[Any, ...], int] = {}
@@ -122,20 +131,24 @@ class Columns:
         """Nodes, chips, changes and log as arrays, whatever the size of the cell."""
         return self._node_array, self._chip_array, self._changed_array, self._log_array
 
-    def note_stretch(self, changes: int, saved: Saved, parts: Iterable[tuple[Id, Tenant]]) -> None:
-        """A loop has changed these rows, up to this change: of these chips somebody holds a part more."""
+    def note_stretch(
+        self, changes: int, saved: Saved, chips: Sequence[Id], tenants: Sequence[Tenant]
+    ) -> None:
+        """A loop has changed these rows, up to this change: of each of these chips this tenant holds a part more."""
         self.changes = changes
-        for row in saved.rows.tolist():
-            self._made.pop(self.ids[row], None)
-        holders, before = self._holders, saved.holders
-        for chip, by in parts:
+        if self._made:
+            for row in saved.rows.tolist():
+                self._made.pop(self.ids[row], None)
+        holders, alone = self._holders, {by: self._only(by) for by in dict.fromkeys(tenants)}
+        saved.held = list(chips)
+        for chip, by in zip(chips, tenants, strict=True):
             old = holders.get(chip)
-            before.append((chip, old))
-            holders[chip] = {by: 1} if old is None else {**old, by: old.get(by, 0) + 1}
+            saved.holders.append(old)
+            holders[chip] = alone[by] if old is None else {**old, by: old.get(by, 0) + 1}
 
     def restore(self, saved: Saved) -> None:
         """The rows are as they were saved."""
-        for chip, old in reversed(saved.holders):
+        for chip, old in zip(reversed(saved.held), reversed(saved.holders), strict=True):
             if old is None:
                 del self._holders[chip]
             else:
@@ -169,6 +182,7 @@ class Columns:
             self._grow(len(self._node_array), len(ordered))
         self.chip_ids[row] = [chip.id for chip in ordered]
         self.chip_memories[row] = [chip.memory for chip in ordered]
+        self.ids_of_chips[row, : len(ordered)] = self.chip_ids[row]
         self._which[row] = [(chip.index, chip.id) for chip in ordered]
         self._untouched[row] = [as_new(chip) for chip in ordered]
         for at, (chip, state) in enumerate(zip(ordered, self._untouched[row], strict=True)):
@@ -246,18 +260,23 @@ class Columns:
 
     def hosts_left(self, nodes: Sequence[Id]) -> tuple[Ints, Ints]:
         """The same of many nodes at once."""
-        rows = [self.rows[node] for node in nodes]
+        rows = list(map(self.rows.__getitem__, nodes))
         return self._node_array[rows, FREE_CPU], self._node_array[rows, FREE_MEMORY]
 
     def chips_left(self, chips: Sequence[Id]) -> tuple[Ints, Ints, Ints]:
         """Of each chip the milli-chips and the memory that are left, and how strongly its parts are kept apart."""
-        places = np.array([self.places[chip] for chip in chips], np.int64).reshape(len(chips), 2)
+        where = chain.from_iterable(map(self.places.__getitem__, chips))
+        places = np.fromiter(where, np.int64, 2 * len(chips)).reshape(len(chips), 2)
         left = self._chip_array[places[:, 0], places[:, 1]]
         return left[:, FREE_MILLI], left[:, FREE_CHIP_MEMORY], left[:, SLICING]
 
     def tenants(self, chip: Id) -> Iterable[Tenant]:
         """Who holds parts of the chip."""
         return self._holders.get(chip, ())
+
+    def anybody_holds(self, chips: Iterable[Id]) -> bool:
+        """Whether anybody holds a part of one of these chips."""
+        return not self._holders.keys().isdisjoint(chips)
 
     def untouched(self, node: Id) -> int:
         """How many healthy chips of the node nobody holds; none where there is no such node."""
@@ -320,23 +339,30 @@ class Columns:
 
     def held(self, chip: Id, by: Tenant, sign: int) -> tuple[int, int, int, int]:
         """Who holds the chip once `by` has a share more, or less: the columns from `HELD` on."""
-        holders = self._holders.get(chip)
-        if holders is None:
-            holders = self._holders[chip] = {}
-        count = holders.get(by, 0) + sign
-        if count:
-            holders[by] = count
-        else:
+        before = self._holders.get(chip, NO_HOLDERS)
+        count = before.get(by, 0) + sign
+        if not before and count == 1:
+            self._holders[chip] = self._only(by)
+            return 1, by.organization, by.accepts, NOBODY
+        holders = {**before, by: count}
+        if not count:
             del holders[by]
-        if len(holders) == 1:
-            (only,) = holders
-            return 1, only.organization, only.accepts, NOBODY
         if not holders:
             del self._holders[chip]
             return 0, NOBODY, NOBODY, NOBODY
+        self._holders[chip] = holders
+        if len(holders) == 1:
+            (only,) = holders
+            return 1, only.organization, only.accepts, NOBODY
         least = max(holders, key=lambda who: who.accepts)
         others = [who.accepts for who in holders if who.organization != least.organization]
         return 1, least.organization, least.accepts, max(others, default=NOBODY)
+
+    def _only(self, by: Tenant) -> Held:
+        alone = self._alone.get(by)
+        if alone is None:
+            alone = self._alone[by] = {by: 1}
+        return alone
 
     def _settle(self, row: int, cpu: int, memory: int) -> bool:
         """So much less is left of the host; what is kept about all of its chips is so again. Whether more is held
@@ -381,10 +407,12 @@ class Columns:
         before = len(self.ids)
         nodes = np.full((rows, NODE_FIELDS), NO_NODE, np.int64)
         places = np.zeros((rows, chips, CHIP_FIELDS), np.int64)
+        ids = np.zeros((rows, chips), np.int64)
         if before:
             nodes[:before] = self._node_array
             places[:before, : self._chip_array.shape[1]] = self._chip_array
-        self._node_array, self._chip_array = nodes, places
+            ids[:before, : self._chip_array.shape[1]] = self.ids_of_chips
+        self._node_array, self._chip_array, self.ids_of_chips = nodes, places, ids
         more = rows - before
         self.chip_ids += [[] for _ in range(more)]
         self.chip_memories += [[] for _ in range(more)]

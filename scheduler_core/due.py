@@ -11,11 +11,13 @@ may matter to somebody at all, not whether it will.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 from scheduler_core.alternatives import Alternatives
 from scheduler_core.backfill import Backfill
+from scheduler_core.bulk import Sorts, chunks
 from scheduler_core.decision import Unit
 from scheduler_core.fairness import last_fading
 from scheduler_core.ledger import Ledger
@@ -26,6 +28,11 @@ from scheduler_core.policy import MINUTE, Policy, next_beat
 from scheduler_core.rights import protection
 from scheduler_core.service import ServiceLevels, next_level_in
 from scheduler_core.takeback import TakeBack
+
+_WHAT_TIME_LOOKS_AT: Final = (
+    "preemptible", "attained", "min_runtime", "times_taken", "restart_cost", "max_duration", "prediction", "endless",
+)  # fmt: skip
+"""Of a job that starts, beside its gang: all that this module, and the rules that it asks, read."""
 
 
 class Due:
@@ -55,19 +62,24 @@ class Due:
         """It has ended."""
         self._protected.forget(attempt)
 
-    def after(self, now: int, units: Iterable[Unit], *, relieves: bool, over: bool) -> int | None:
+    def after(self, now: int, units: Mapping[Id, Unit], *, relieves: bool, over: bool) -> int | None:
         """Before this instant, and with nothing heard but that these units were carried out, a decision would change
         nothing. None where only news can. To be asked while the cycle's reservations still stand.
         """
-        started = [
-            job
-            for unit in units
-            if not unit.takings and (job := self._waiting.jobs.get(unit.start.job)) is not None
-        ]
+        count, sorts = 0, Sorts(*_WHAT_TIME_LOOKS_AT)
+        starting = list(units)
+        if self._take_back.promised:
+            starting = [job for job, unit in units.items() if not unit.takings]
+        for some in chunks(starting):
+            jobs = list(filter(None, map(self._waiting.jobs.get, some)))
+            sorts.of(jobs)
+            count += len(jobs)
+        started: list[Job] = sorts.examples
+        somebody_waits = len(self._waiting.jobs) > count
         sources = [*self._elastic(now, started), *self._lending.turns(now)]
-        if len(self._waiting.jobs) > len(started):
+        if somebody_waits:
             sources += self._of_who_waits(now, started, relieves=relieves)
-        if over or len(self._waiting.jobs) > len(started):
+        if over or somebody_waits:
             sources += self._rights(now, started)
         return min(sources, default=None)
 

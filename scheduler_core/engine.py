@@ -268,7 +268,7 @@ class Scheduler:
         """S6: at once where the cycle stopped at its bound on starts."""
         if len(units) >= self._policy.max_starts:
             return self._now
-        return self._due.after(self._now, units.values(), relieves=bool(relief), over=bool(over))
+        return self._due.after(self._now, units, relieves=bool(relief), over=bool(over))
 
     def _share_out_the_rest(
         self, units: dict[Id, Unit], shares: FairShares, pending: dict[Id, int], settled: Set[Id]
@@ -330,20 +330,18 @@ class Scheduler:
         self._started = len(units)
         self._backfill.step_aside()
         verdicts: list[Verdict] = []
-        settled: dict[JobClass, set[Id]] = {}
-        for job in units.keys() | pending.keys() | living:
-            if job in self._waiting.jobs:
-                settled.setdefault(self._waiting.kind_of(job), set()).add(job)
-        if sum(map(len, settled.values())) < len(self._waiting.jobs):
+        settled = units.keys() | pending.keys() | living if pending or living else units.keys()
+        others = settled - units.keys() if pending or living else frozenset[Id]()
+        of_class = self._waiting.count_by_class(settled)
+        if sum(of_class.values()) < len(self._waiting.jobs):
             for cohort in self._waiting.cohorts():
                 self._placer.note_asked(cohort.kind)
             self._placer.count_nodes()
         for cohort in self._waiting.cohorts():
-            if (of_class := settled.get(cohort.kind)) is None:
+            if not (count := of_class.get(cohort.kind, 0)):
                 left = tuple(cohort.jobs)
             else:
-                left = cohort.without(of_class)
-                others = {job for job in of_class if job not in units}
+                left = cohort.without(settled, count)
                 verdicts += _of_who_is_settled(cohort, others, pending)
             if left:
                 verdicts.append(Verdict(left, self._backfill.opened_to(cohort.kind, self._why)))

@@ -8,7 +8,7 @@ written in them holds while chip types, their sizes and the pools' steps stay th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,16 +24,9 @@ from scheduler_core.ranking import Ranking
 from scheduler_core.request import wants_slice
 from scheduler_core.shape import Tenant, tenant
 
-
-class Facts(NamedTuple):
-    """What a class's starts have in common."""
-
-    cpu: int
-    memory: int
-    chips: int
-    sliced: bool
-    by: Tenant
-    run_time: int | None
+A_CPU, A_MEMORY, A_CHIPS, A_SLICED, A_RUN_TIME, AMOUNTS = range(6)
+"""What the starts of a simple class have in common: of the host; whole chips, and whether instead a part of one; how
+long they run, or `stretch.ENDLESS`."""
 
 
 class Lineup:
@@ -53,7 +46,10 @@ class Lineup:
         """See `stretch.CLASS_FIELDS`; the next job is left open."""
         self.owes = np.zeros((0, len(self.types)), np.int64)
         """What one gang of each class would be charged at least, on each chip type."""
-        self.facts: list[Facts] = []
+        self.amounts = np.zeros((0, AMOUNTS), np.int64)
+        """See `AMOUNTS`; of classes that are not simple 0."""
+        self.tenants: list[Tenant] = []
+        """As whom each class holds chips."""
         self.tries = np.zeros((0, s.TRY_FIELDS), np.int64)
         self.row_of: dict[JobClass, int] = {}
         """Where each class stands in these tables."""
@@ -99,7 +95,9 @@ class Lineup:
         for kind in kinds:
             self.row_of[kind] = len(self.row_of)
             rows.append(self._row(kind, tries))
-            self.facts.append(_facts_of(kind))
+            self.tenants.append(tenant(kind.organization, kind.gang.request.isolation))
+        amounts = np.array(list(map(_amounts_of, kinds)), np.int64)
+        self.amounts = np.concatenate((self.amounts, amounts))
         owes = np.array([self._owed_by(kind) for kind in kinds], np.int64).reshape(len(kinds), -1)
         self.classes = np.concatenate((self.classes, np.array(rows, np.int64)))
         self.owes = np.concatenate((self.owes, owes))
@@ -141,10 +139,12 @@ class Lineup:
         return found
 
 
-def _facts_of(kind: JobClass) -> Facts:
+def _amounts_of(kind: JobClass) -> tuple[int, ...]:
+    if not is_simple(kind):
+        return (0,) * AMOUNTS
     request = kind.gang.request
-    by = tenant(kind.organization, request.isolation)
-    return Facts(request.cpu, request.memory, request.chips, wants_slice(request), by, kind.run_time)
+    run_time = s.ENDLESS if kind.run_time is None else min(kind.run_time, s.ENDLESS)
+    return request.cpu, request.memory, request.chips, int(wants_slice(request)), run_time
 
 
 def _with(table: Ints, more: Sequence[tuple[int, ...]]) -> Ints:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeAlias
 
+from scheduler_core.bulk import counted
 from scheduler_core.fairness import least_charge
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Choose, Gang, Id, Job, Running, Team
@@ -160,6 +161,10 @@ class Cohort:
     apart: bool = False
     """Made for one job that stands in line by itself."""
 
+    @property
+    def is_elastic(self) -> bool:
+        return self.kind.gang.minimum < self.kind.gang.maximum
+
     def enter(self, place: Place) -> None:
         """The job with this place is in it."""
         at = bisect_left(self.places, place)
@@ -171,13 +176,12 @@ class Cohort:
         at = bisect_left(self.places, place)
         del self.places[at], self.jobs[at]
 
-    def without(self, jobs: Set[Id]) -> tuple[Id, ...]:
-        """All but these of its jobs, in order. Costs little where they are its first ones, as who starts mostly is."""
-        first = 0
-        while first < len(self.jobs) and self.jobs[first] in jobs:
-            first += 1
-        left = self.jobs[first:]
-        return tuple(left) if first == len(jobs) else tuple([job for job in left if job not in jobs])
+    def without(self, jobs: Set[Id], count: int) -> tuple[Id, ...]:
+        """All but these of its jobs, in order; so many of them are its own. Costs little where they are its first ones,
+        as who starts mostly is."""
+        if all(map(jobs.__contains__, self.jobs[:count])):
+            return tuple(self.jobs[count:])
+        return tuple([job for job in self.jobs if job not in jobs])
 
 
 class Waiting:
@@ -188,6 +192,8 @@ class Waiting:
         self._policy = policy
         self._cohorts: dict[Facts, Cohort] = {}
         self._cohort_of: dict[Id, Cohort] = {}
+        self._elastic = 0
+        """Classes whose gangs may have more than their minimum."""
         self._in_order: list[Cohort] | None = None
         """All of them, while nobody has come or gone since they were put in order."""
         self._capping: set[Id] = {team.id for team in teams if team.user_caps}
@@ -203,6 +209,7 @@ class Waiting:
         cohort = self._cohorts.get(facts)
         if cohort is None:
             cohort = self._cohorts[facts] = Cohort(JobClass(*facts))
+            self._elastic += cohort.is_elastic
         cohort.enter(place_of(job, cohort.kind))
         self._in_order = None
         self.jobs[job.id] = job
@@ -218,6 +225,7 @@ class Waiting:
         self._in_order = None
         if not cohort.places:
             del self._cohorts[self._facts_of(job)]
+            self._elastic -= cohort.is_elastic
 
     def note_team(self, team: Id, *, caps_users: bool) -> None:
         """The team caps its users, or does not: that decides whether their jobs are alike (F5)."""
@@ -236,6 +244,16 @@ class Waiting:
     def kind_of(self, job_id: Id) -> JobClass:
         """The class of a waiting job."""
         return self._cohort_of[job_id].kind
+
+    @property
+    def any_elastic(self) -> bool:
+        """Whether anybody waits whose gang may have more than its minimum (E1)."""
+        return self._elastic > 0
+
+    def count_by_class(self, jobs: Collection[Id]) -> dict[JobClass, int]:
+        """How many of these jobs wait in each class."""
+        cohorts = list(filter(None, map(self._cohort_of.get, jobs)))
+        return {cohort.kind: count for cohort, count in counted(cohorts)}
 
     def cohorts(self) -> Sequence[Cohort]:
         """Every class with somebody waiting, the earliest first job first."""

@@ -76,8 +76,9 @@ class Players:
     def any(self, units: Mapping[Id, Unit]) -> bool:
         """Whether there is anything elastic at all: a quick look."""
         jobs = self._waiting.jobs
-        return bool(self._ledger.elastic) or any(
-            job.gang.minimum < job.gang.maximum for job in map(jobs.get, units) if job is not None
+        return bool(self._ledger.elastic) or (
+            self._waiting.any_elastic
+            and any(job.gang.minimum < job.gang.maximum for job in map(jobs.get, units) if job is not None)
         )
 
     def groups(self, units: Mapping[Id, Unit], passed_over: Set[Id], barred: Mapping[Id, str]) -> list[Group]:

@@ -64,7 +64,7 @@ class View:
     shades: Sequence[Shade]
     closing: Mapping[Id, int]
     """Nodes that this gang may use only until an instant (B5)."""
-    started: Sequence[Release] = ()
+    started: Iterable[Release] = ()
     """What this cycle starts gives back, in order."""
 
 

@@ -7,18 +7,21 @@ The loop counts in tables of its own. Before it, they are as the ledger is; afte
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import chain, repeat
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
 
 from scheduler_core import stretch as s
 from scheduler_core.backfill import Backfill
-from scheduler_core.columns import Columns, Ints, Saved
+from scheduler_core.bulk import made
+from scheduler_core.columns import CHIP_MEMORY, ID, Columns, Ints, Saved
 from scheduler_core.compiled import readable
 from scheduler_core.decision import Start, Unit
 from scheduler_core.fairness import Standing, budget_spent, least_charge
 from scheduler_core.ledger import Ledger
-from scheduler_core.lineup import Lineup
+from scheduler_core.lineup import A_CHIPS, A_CPU, A_MEMORY, A_RUN_TIME, A_SLICED, Lineup
 from scheduler_core.model import WHOLE_CHIP, ChipShare, Id, Job, Placement
 from scheduler_core.ordering import Cohort, Turn, Waiting, place_of
 from scheduler_core.request import wants_chips
@@ -29,10 +32,12 @@ MOST_AT_ONCE: Final = 1 << 14
 """Starts of one stretch at most: a few megabytes."""
 FIRST_LOADED: Final = 4
 """Jobs of a class that are in the tables from the start; in a full cell most classes start none."""
-LOADED_MORE: Final = 8
+LOADED_MORE: Final = 32
 """So many times as many are there when they have started."""
 BOUND: Final = 1 << 31
 """Milli-chips below which two shares are compared exactly as a product of 63 bits: of two million chips."""
+
+_VERSION = attrgetter("version")
 
 
 class _Room:
@@ -179,44 +184,46 @@ class Stretches:
         self._left += room.left[: head[s.LEFT]].tolist()
         if head[s.STARTS]:
             saved = room.saved(int(head[s.SAVED]))
-            started, parts = self._units(room.starts[: head[s.STARTS]], units)
-            columns.note_stretch(int(head[s.CHANGES]), saved, parts)
+            started, chips, tenants = self._units(room.starts[: head[s.STARTS]], units)
+            columns.note_stretch(int(head[s.CHANGES]), saved, chips, tenants)
             self._ledger.shelves.follow()
             self._ledger.note_stretch(saved, started, self._charged(before))
         self._full_as_of = self._ledger.stamps.now
         return int(why)
 
-    def _units(self, starts: Ints, units: dict[Id, Unit]) -> tuple[list[Job], list[tuple[Id, Tenant]]]:
-        """The starts as units: the jobs, and each part of a chip that they hold, with who holds it."""
-        columns, rows, facts = self._ledger.columns, self._rows, self._lineup.facts
-        ids, chip_ids, memories = columns.ids, columns.chip_ids, columns.chip_memories
-        taken = self._room.taken[: self._head[s.TAKEN]].tolist()
-        waiting = self._waiting.jobs
-        jobs = [waiting[job] for job in self._jobs[starts[:, s.START_JOB], s.JOB_ID].tolist()]
-        parts: list[tuple[Id, Tenant]] = []
-        ends: list[tuple[int, Tenant, tuple[Placement, ...]]] = []
-        for job, (which, _, row, at, milli, memory, begin) in zip(jobs, starts.tolist(), strict=True):
-            cpu, host, chips, sliced, by, run_time = facts[rows[which]]
-            here = chip_ids[row]
-            if sliced:
-                chip = here[at]
-                shares: tuple[ChipShare, ...] = (ChipShare(chip, milli, memory),)
-                parts.append((chip, by))
-            elif chips == 1:
-                at = taken[begin]
-                shares = (ChipShare(here[at], WHOLE_CHIP, memories[row][at]),)
-                parts.append((here[at], by))
-            else:
-                sizes = memories[row]
-                places = sorted([(here[at], sizes[at]) for at in taken[begin : begin + chips]])
-                shares = tuple([ChipShare(chip, WHOLE_CHIP, size) for chip, size in places])
-                parts += [(chip, by) for chip, _ in places]
-            placements = (Placement(0, ids[row], cpu, host, shares),)
-            units[job.id] = Unit(Start(job.id, job.version, placements))
-            if run_time is not None:
-                ends.append((run_time, by, placements))
-        self._backfill.count_starts(ends)
-        return jobs, parts
+    def _units(self, starts: Ints, units: dict[Id, Unit]) -> tuple[list[Job], list[Id], list[Tenant]]:
+        """The starts as units: the jobs, and each chip of which they hold a part, with who holds it."""
+        columns = self._ledger.columns
+        nodes, chips, *_ = columns.arrays
+        rows = np.array(self._rows, np.int64)[starts[:, s.START_CLASS]]
+        amounts, row = self._lineup.amounts[rows], starts[:, s.START_ROW]
+        ids = self._jobs[starts[:, s.START_JOB], s.JOB_ID].tolist()
+        jobs = list(map(self._waiting.jobs.__getitem__, ids))
+        counts = np.maximum(amounts[:, A_CHIPS], amounts[:, A_SLICED])
+        of = np.repeat(np.arange(len(starts)), counts)
+        """Of each share its start."""
+        begins = np.cumsum(counts) - counts
+        sliced = amounts[of, A_SLICED] == 1
+        offset = np.where(sliced, 0, starts[of, s.START_CHIPS] + np.arange(len(of)) - begins[of])
+        place = np.where(sliced, starts[of, s.START_AT], self._room.taken[offset])
+        chip = columns.ids_of_chips[row[of], place]
+        if int(counts.max(initial=0)) > 1:
+            order = np.lexsort((chip, of))
+            chip, place = chip[order], place[order]
+        milli = np.where(sliced, starts[of, s.START_MILLI], WHOLE_CHIP)
+        memory = np.where(sliced, starts[of, s.START_MEMORY], chips[row[of], place, CHIP_MEMORY])
+        held = chip.tolist()
+        shares = tuple(made(ChipShare, len(of), held, milli.tolist(), memory.tolist()))
+        parts = [
+            shares[begin:end] for begin, end in zip(begins.tolist(), (begins + counts).tolist(), strict=True)
+        ]
+        on, cpu, host = nodes[row, ID].tolist(), amounts[:, A_CPU].tolist(), amounts[:, A_MEMORY].tolist()
+        places = list(zip(made(Placement, len(starts), repeat(0), on, cpu, host, parts), strict=True))
+        begun = made(Start, len(starts), ids, map(_VERSION, jobs), places)
+        units.update(zip(ids, made(Unit, len(starts), begun, repeat(())), strict=True))
+        tenants = list(map(self._lineup.tenants.__getitem__, rows.tolist()))
+        self._backfill.count_starts(amounts[:, A_RUN_TIME], nodes[row, ID], tenants, places)
+        return jobs, held, list(map(tenants.__getitem__, of.tolist()))
 
     def _charged(self, before: Any) -> list[tuple[int, tuple[Id, str], int]]:
         """What the stretch charged: of a team and a chip type, which sum is how much now."""
@@ -368,18 +375,18 @@ class Stretches:
         """The class has more jobs in the tables, as far as there are."""
         cohort = self._cohorts[which]
         at, wanted = self._loaded[which]
-        rows = [
-            (place[2], place[3], index)
-            for index, place in enumerate(cohort.places[at : at + wanted], at)
-            if cohort.apart or place[3] not in self._passed_over
-        ]
+        places = cohort.places[at : at + wanted]
+        numbers = np.fromiter(chain.from_iterable(places), np.int64, 4 * len(places)).reshape(-1, 4)
+        rows = np.column_stack((numbers[:, 2:], np.arange(at, at + len(places))))
+        if self._passed_over and not cohort.apart:
+            rows = rows[~np.isin(rows[:, s.JOB_ID], list(self._passed_over))]
         self._loaded[which] = at + wanted, wanted * LOADED_MORE
-        if not rows and at + wanted < len(cohort.places):
+        if not len(rows) and at + wanted < len(cohort.places):
             self._load(which)
             return
         while self._filled + len(rows) > len(self._jobs):
             self._jobs = np.concatenate((self._jobs, np.zeros_like(self._jobs)))
-        if rows:
+        if len(rows):
             self._jobs[self._filled : self._filled + len(rows)] = rows
         self._classes[which, s.NEXT] = self._filled
         self._filled += len(rows)
