@@ -7,7 +7,6 @@ to keep it.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 from scheduler_core.compiled import LONG, is_kept
@@ -104,4 +103,4 @@ def _jobs(count: int) -> list[Job]:
 
 if __name__ == "__main__":
     make_machine_code()
-    sys.exit(0 if is_kept() else 1)
+    raise SystemExit(0 if is_kept() else 1)
