@@ -283,13 +283,13 @@ class Columns:
         row = self.rows.get(node)
         return 0 if row is None else int(self.nodes[row, UNTOUCHED])
 
-    def has_free(self, milli: int, chip_type: str) -> bool:
-        """Whether nobody holds so many milli-chips of the type, wherever; whole chips come first, mostly enough."""
-        nodes, chips, code = self._node_array, self._chip_array, self.type_code(chip_type)
-        alike = (nodes[:, CHIPS] > 0) & (nodes[:, ALIKE] == 1) & (chips[:, 0, TYPE] == code)
-        if milli <= int(nodes[alike, UNTOUCHED].sum()) * WHOLE_CHIP:
-            return True
-        return milli <= int(chips[:, :, FREE_MILLI][chips[:, :, TYPE] == code].clip(0).sum())
+    def has_free(self, milli: int, chip_type: str | None) -> bool:
+        """Whether nobody holds so many milli-chips of the type, or of any; whole chips come first, mostly enough."""
+        nodes, chips = self._node_array, self._chip_array
+        fits = chips[:, :, TYPE] == self.type_code(chip_type) if chip_type else chips[:, :, TYPE] >= 0
+        alike = (nodes[:, CHIPS] > 0) & (nodes[:, ALIKE] == 1) & fits[:, 0]
+        whole = int(nodes[alike, UNTOUCHED].sum()) * WHOLE_CHIP
+        return milli <= whole or milli <= int(chips[:, :, FREE_MILLI][fits].clip(0).sum())
 
     def free_on(self, node: Id, chip_type: str) -> int:
         """Milli-chips of the type that nobody holds on this node; KeyError where there is none."""

@@ -90,10 +90,13 @@ class Consolidation:
         return Found(tuple(self._taking(attempt) for attempt in sorted(self._moves)), placements)
 
     def _may_be_enough(self) -> bool:
-        """Whether as much is free as the gang needs, in whatever pieces: moves make no more of it."""
-        gang = self._kind.gang
+        """Whether as much is free as the gang needs, in whatever pieces: moves make no more of it. Of one type they do,
+        by work that goes on with another."""
+        gang, columns = self._kind.gang, self._ledger.columns
         needed = gang.minimum * (gang.request.chips * WHOLE_CHIP or gang.request.milli)
-        return not needed or self._ledger.columns.has_free(needed, self._chip_type)
+        if not needed or columns.has_free(needed, self._chip_type):
+            return True
+        return bool(self._ledger.roaming) and columns.has_free(needed, None)
 
     def _fits_with(self, moves: dict[Id, tuple[Placement, ...]], start: int) -> bool:
         """Whether the gang fits once these have moved; they are moved in the trial afterwards."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_core import Policy, Snapshot, clearing, decide, moves, placement, takeback
+from scheduler_core import Decision, Policy, Snapshot, clearing, decide, moves, placement, takeback
 from scheduler_core.decision import Rung
 from scheduler_core.glance import Glance
 from scheduler_core.moves import Consolidation
@@ -51,12 +52,18 @@ def _yes_to(name: str, asked: Any) -> Any:
     return yes
 
 
+def _alike(quick: Decision, searched: Decision) -> None:
+    """Who searched in vain may look again earlier: it does not know that time changes nothing of it."""
+    assert replace(quick, due=None) == replace(searched, due=None)
+    assert quick.due is None or (searched.due is not None and searched.due <= quick.due)
+
+
 @bounded
 @given(st.one_of(contended_cells(), overfull_cells()), POLICIES)
 def test_where_work_is_taken_no_search_is_missed(snapshot: Snapshot, policy: Policy) -> None:
     quick = decide(snapshot, policy)
     with everything_searched():
-        assert decide(snapshot, policy) == quick
+        _alike(quick, decide(snapshot, policy))
 
 
 @bounded
@@ -64,7 +71,7 @@ def test_where_work_is_taken_no_search_is_missed(snapshot: Snapshot, policy: Pol
 def test_in_a_crowd_no_place_is_missed(snapshot: Snapshot, policy: Policy) -> None:
     quick = decide(snapshot, policy)
     with everything_searched():
-        assert decide(snapshot, policy) == quick
+        _alike(quick, decide(snapshot, policy))
 
 
 def test_every_quick_no_was_heard() -> None:

@@ -506,6 +506,15 @@ def test_r7_moves_stay_within_their_budget() -> None:
     assert bounded.decision.started == ["one"]
 
 
+def test_r7_work_moves_to_chips_of_another_type_where_it_takes_them() -> None:
+    case = given(
+        nodes=[a_node("a", chips=2, type="H100"), a_node("b", chips=1, type="A100")],
+        running=[live(long("either", type=("H100", "A100")), ("a", [0]))],
+        waiting=[a_job("large", chips=2, type="H100")],
+    )
+    assert case.decision.takings_for("large")["either"].rung is Rung.MOVE, "fewer H100 are free than it needs"
+
+
 def test_r7_every_move_of_a_cycle_counts_once() -> None:
     nodes = [a_node(f"n{n}", chips=2) for n in range(6)]
     running = [live(a_job(f"r{n}", checkpoint=True, preemptible=True), (f"n{n}", [0])) for n in range(6)]
