@@ -17,7 +17,7 @@ import msgspec
 
 from flexai.cluster import services
 from flexai.common import clock
-from flexai.common.errors import FlexaiError, InvalidInput, Unauthenticated
+from flexai.common.errors import FlexaiError, InvalidInput, Unauthenticated, Unavailable
 from flexai.jobs.contact import Arrival
 from flexai.jobs.logs import check_logs
 from flexai.jobs.progress import check_progress
@@ -76,7 +76,7 @@ async def serve_agent(hub: Hub, scope: Scope, receive: Receive, send: Send) -> N
         return
     except AWAY as error:
         log.warning("an agent was not let in, the database is away: %s", error)
-        await send({"type": "websocket.close", "code": CLOSE_FAILED})
+        await _deny(scope, send, Unavailable("The database is not reached; try again."))
         return
     await send({"type": "websocket.accept"})
     connection = AgentConnection(send, sayer(scope), node_pk=node.pk, cell_pk=node.cell_id, peer=_peer(scope))
@@ -104,7 +104,7 @@ def _credential(scope: Scope) -> str:
 
 
 async def _deny(scope: Scope, send: Send, error: FlexaiError) -> None:
-    """HTTP 401 or 403 with the reason as problem+json, where the server can; else a close before the open."""
+    """HTTP 401, 403 or 503 with the reason as problem+json, where the server can; else a close before the open."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 4000 + error.status, "reason": error.detail[:100]})
         return

@@ -21,7 +21,7 @@ PLAIN_NODES: Final = 1024
 """Up to so many nodes plain loops decide meanwhile, in seconds a cycle at worst."""
 MAKING_SECONDS: Final = 600
 """Longer than making it takes anywhere: then the loop goes on without, and makes it itself."""
-PROGRAM: Final = ("nice", "-n", "10", sys.executable, "-m", "scheduler_core.ahead")
+PROGRAM: Final = ("nice", "-n", "10", sys.executable, "-m", "flexai.scheduling.making")
 
 _making: list[subprocess.Popen[bytes]] = []
 
@@ -32,7 +32,7 @@ def machine_from(nodes: int) -> int:
     if nodes < FEW_NODES:
         return LONG
     if not _making:
-        _making.append(subprocess.Popen(PROGRAM))
+        _making.append(subprocess.Popen(PROGRAM, stdin=subprocess.PIPE))
     if nodes > PLAIN_NODES:
         _wait()
     may_use_it = is_over() if nodes >= LONG else is_there()

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from flexai.cluster.models import Node, NodeContact, NodeEvent
@@ -42,6 +42,22 @@ def test_without_a_good_credential_the_socket_does_not_open(server, world, crede
     assert refused.value.response.status_code == 401
     assert json.loads(refused.value.response.body)["code"] == "unauthenticated"
     assert not Node.objects.get(pk=node.pk).reachable
+
+
+def test_while_the_database_is_away_nobody_s_credential_is_called_wrong(server, world, monkeypatch):
+    node = world.a_node()
+
+    async def away(credential):
+        raise OperationalError("the connection is lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(server.hub.credentials, "ask", away)
+        with pytest.raises(InvalidStatus) as refused:
+            server.agent(node)
+    assert refused.value.response.status_code == 503
+    assert json.loads(refused.value.response.body)["code"] == "unavailable"
+    with server.agent(node) as socket:
+        Agent(socket)
 
 
 def test_a_revoked_credential_is_refused_and_an_open_connection_ends_at_its_heartbeat(server, world):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from flexai.scheduling.engine_state import forget, refresh
 from scheduler_core.compiled import LONG
 from scheduler_core.effort import FEW_NODES
 from tests.server.scheduling.world import World
+from tests.support.web import eventually
 
 UNTIL_TOLD = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.02)"
 
@@ -30,6 +33,29 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     file.touch()
     for process in machine_code._making:
         process.wait(60)
+
+
+def test_who_makes_it_ends_with_whoever_wants_it(tmp_path: Path) -> None:
+    wanting = (
+        "import sys; from flexai.scheduling import machine_code; machine_code.machine_from(16); "
+        "print(machine_code._making[0].pid, flush=True); sys.stdin.read()"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", wanting], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as scheduler:
+        assert scheduler.stdout is not None
+        maker = Path("/proc", scheduler.stdout.readline().decode().strip())
+        assert maker.exists()
+        scheduler.kill()
+    eventually(lambda: _has_ended(maker), timeout=60)
+
+
+def _has_ended(process: Path) -> bool:
+    try:
+        return "State:\tZ" in (process / "status").read_text()
+    except OSError:
+        return True
 
 
 def test_a_small_cell_asks_for_no_machine_code(made: Path) -> None:
