@@ -51,6 +51,12 @@ def test_who_makes_it_ends_with_whoever_wants_it(tmp_path: Path) -> None:
     eventually(lambda: _has_ended(maker), timeout=60)
 
 
+def test_who_has_made_it_ends_well_while_its_starter_goes_on() -> None:
+    done = "from flexai.scheduling import making; making.end_with_starter()"
+    with subprocess.Popen([sys.executable, "-c", done], stdin=subprocess.PIPE) as maker:
+        assert maker.wait(60) == 0
+
+
 def _has_ended(process: Path) -> bool:
     try:
         return "State:\tZ" in (process / "status").read_text()
