@@ -27,7 +27,7 @@ def measure() -> Result:
 
 def _seconds(spec: Spec, count: int) -> float:
     with cluster() as (live, client, placings):
-        warm_up(client, spec)
+        warm_up(live, client, spec)
         with scheduler_stopped(live):
             client.jobs.batch([spec] * count)
             began = time.time()

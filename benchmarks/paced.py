@@ -29,7 +29,7 @@ SENDERS = 4
 def measure() -> Result:
     """Milliseconds from submit to committed allocation, of 1,500 jobs that come at 50 a second."""
     with cluster() as (live, client, placings):
-        warm_up(client, CHIP_JOB)
+        warm_up(live, client, CHIP_JOB)
         sent = _stream(client)
         until(lambda: waiting(client) == 0, "all to be placed")
         time.sleep(1)

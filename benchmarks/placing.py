@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import threading
 import time
@@ -89,13 +88,17 @@ def cluster() -> Iterator[tuple[Live, Client, Placings]]:
             placings.close()
 
 
-def warm_up(client: Client, spec: Spec) -> None:
-    """A few such jobs have run and ended: what is compiled or loaded at first use is there."""
+def warm_up(live: Live, client: Client, spec: Spec) -> None:
+    """The engine's machine code is made, as it is once after an installation or an upgrade; a few such jobs have run,
+    so that what is loaded at first use is there."""
+    until(lambda: any(map(_makes_machine_code, live.processes())), "machine code to be wanted")
+    until(lambda: not any(map(_makes_machine_code, live.processes())), "machine code to be made", 1.0)
     ids = client.jobs.batch([{**spec, "env": {"FLEXAI_SIMULATE_SECONDS": "0"}}] * WARM_UP)
     until(lambda: client.jobs.counts().get("succeeded", 0) == len(ids), "the first jobs")
 
 
-_LOOP = re.compile(rb"flexai\.embedded\.worker.*cell\.", re.DOTALL)
+def _makes_machine_code(pid: int) -> bool:
+    return b"flexai.scheduling.making" in _command_line(pid)
 
 
 @contextmanager
