@@ -1,12 +1,13 @@
 """Replicas that only seem to run: no process, no file. Everything else (protocol, states, logs, fencing) is the
 real thing.
 
-A replica's environment may say how it goes: `FLEXAI_SIMULATE_SECONDS` (default 1), `FLEXAI_SIMULATE_EXIT`
-(default 0) and `FLEXAI_SIMULATE_USE` (permille of its chips; default: the declared curve)."""
+A replica's environment may say how it goes: `FLEXAI_SIMULATE_SECONDS` (default: as long as its commands sleep, else 1),
+`FLEXAI_SIMULATE_EXIT` (default 0) and `FLEXAI_SIMULATE_USE` (permille of its chips; default: the declared curve)."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 
 from node_agent.clocks import boottime_ms, wall_ms
@@ -24,6 +25,7 @@ from node_agent.protocol import (
 from node_agent.reconcile import Forget, Found, Key, NeverStart, Phase, Start, Stop, plan
 
 DEFAULT_SECONDS = 1.0
+SLEEPS = re.compile(r"\bsleep (\d{1,9}(?:\.\d{1,9})?)(?![\w.])")
 MOST_SECONDS = 30 * 86_400.0
 CPU_MILLI_PER_CHIP = 8_000
 MEMORY_MIB_PER_CHIP = 128 * 1024
@@ -134,7 +136,7 @@ class SimulatedExecutor:
     def _start(self, wanted: WantedReplica) -> None:
         replica = self._add(wanted)
         try:
-            seconds = _number(wanted.env, "FLEXAI_SIMULATE_SECONDS", DEFAULT_SECONDS, MOST_SECONDS)
+            seconds = _number(wanted.env, "FLEXAI_SIMULATE_SECONDS", _asleep(wanted), MOST_SECONDS)
             exit_code = int(_number(wanted.env, "FLEXAI_SIMULATE_EXIT", 0, 255))
             if "FLEXAI_SIMULATE_USE" in wanted.env:
                 replica.use = int(_number(wanted.env, "FLEXAI_SIMULATE_USE", 0, 1000))
@@ -142,7 +144,10 @@ class SimulatedExecutor:
             self._end(replica, None, "start_failed", str(error))
             return
         self._move(replica, "running")
-        replica.log = f"simulated: {wanted.name or wanted.job} for {seconds:g} s\n".encode()
+        replica.log = (
+            f"simulated: {wanted.name or wanted.job} seems to run for {seconds:g} s; nothing really runs on this node. "
+            "FLEXAI_SIMULATE_SECONDS in its environment says how long.\n"
+        ).encode()
         timed_out = wanted.max_duration_ms is not None and wanted.max_duration_ms < seconds * 1000
         if timed_out and wanted.max_duration_ms is not None:
             sentence = f"Stopped after its max_duration of {wanted.max_duration_ms / 1000:g} s (simulated)."
@@ -216,6 +221,12 @@ def _energy_mj(replica: _Replica, lived_ms: int) -> int:
     """At the use that it ends with."""
     share_mw = sum(power_mw(_use_at(replica, boottime_ms())) * milli for _, milli in replica.chips) // 1000
     return share_mw * lived_ms // 1000
+
+
+def _asleep(wanted: WantedReplica) -> float:
+    """What `sleep N` in its commands adds up to, in seconds."""
+    slept = sum(float(found) for command in wanted.commands for found in SLEEPS.findall(command))
+    return min(slept, MOST_SECONDS) or DEFAULT_SECONDS
 
 
 def _number(env: Mapping[str, str], name: str, default: float, most: float) -> float:

@@ -102,6 +102,16 @@ async def test_how_a_simulated_replica_ends(
     assert (end.outcome, end.exit_code) == (outcome, exit_code)
 
 
+async def test_a_simulated_replica_runs_as_long_as_its_commands_sleep(
+    simulation: FakeServer, nodes: list[NodeState]
+) -> None:
+    await simulation.want(a_replica("a", "sleep 0.4 && sleep 1.1; echo done"), node=nodes[0])
+    await simulation.until(lambda: ended(nodes[0], "a"), what="its end")
+    running, end = nodes[0].moves["a", 0]
+    assert 1400 <= end.at - running.at < 2500
+    assert b"for 1.5 s" in bytes(nodes[0].logs["a", 0])
+
+
 async def test_a_simulated_replica_can_be_stopped_and_is_fenced(
     simulation: FakeServer, nodes: list[NodeState]
 ) -> None:
