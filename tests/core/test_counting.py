@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -18,6 +20,8 @@ from scheduler_core.slices import host_cpu_claim
 from scheduler_core.stamps import Stamps
 from tests.core.cells import cells, crowded_cells, troubled_cells
 from tests.core.test_properties import thorough
+from tests.support.engine import a_gang, a_node
+from tests.support.engine import given as a_case
 
 
 @thorough
@@ -118,3 +122,18 @@ def test_p6_what_did_not_fit_in_a_trial_says_nothing_once_it_is_rewound() -> Non
     stamps.go_back()
     stamps.go_on(makes_room=False)
     assert not stamps.only_less_room_since(full)
+
+
+def test_p6_a_gang_costs_no_more_after_others_in_the_same_trial() -> None:
+    few, many = (_states_looked_through(gangs) for gangs in (10, 40))
+    assert few < many < 8 * few
+
+
+def _states_looked_through(gangs: int) -> int:
+    """How often it is asked whether a trial comes back to a state, while so many gangs are placed in one."""
+    nodes = [a_node(chips=8) for _ in range(gangs)]
+    waiting = [a_gang(f"g{n}", replicas=8, chips=1, spread=False) for n in range(gangs)]
+    with patch.object(Stamps, "lies_before", autospec=True, side_effect=Stamps.lies_before) as asked:
+        case = a_case(nodes=nodes, waiting=waiting)
+        assert len(case.decision.started) == gangs
+    return asked.call_count

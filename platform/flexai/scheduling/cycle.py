@@ -176,7 +176,7 @@ def _apply_in_parts(cell_id: int, state: EngineState, starts: Sequence[Unit], no
     applied: list[Applied] = []
     for part, of_part in zip([first, *others], told, strict=True):
         one = apply(cell_id, part, now=notes.started_at, notes=of_part)
-        state.feed.applied(one.transaction_id)
+        state.feed.applied(one.transaction_id, one.units)
         state.verdicts.started(unit.start.job for unit in one.units)
         applied.append(one)
     units = tuple(unit for one in applied for unit in one.units)

@@ -11,18 +11,21 @@ when it begins are set aside: what it says, then and later, is without them (`sc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from flexai.scheduling.policies import policy_from
 from flexai.scheduling.predictions import learned
 from flexai.scheduling.reading import Read, read_all, read_since
 from flexai.scheduling.rows import JobRow, RemovalRow
+from scheduler_core.decision import Unit
 from scheduler_core.model import (
     Chip,
     FeedEvent,
     Job,
     Node,
+    Placement,
     Pool,
     Promise,
     Remove,
@@ -38,6 +41,7 @@ from scheduler_core.policy import Policy
 from scheduler_core.predict import Predictions
 from scheduler_core.refusal import Contradiction, SetAside, contradictions, set_aside
 
+Placements: TypeAlias = tuple[Placement, ...]
 MOST_TOLD = 100
 """So many contradictions are told; behind more of them lies one cause."""
 KINDS: dict[str, type[Row]] = {
@@ -77,6 +81,7 @@ class Feed:
         self._predictions = Predictions()
         self._sleeping: dict[int, JobRow] = {}
         self._own: set[int] = set()
+        self._started: dict[int, Placements] = {}
         self._aside = SetAside()
         self._tells_mix = True
         self.contradictions: tuple[Contradiction, ...] = ()
@@ -86,6 +91,7 @@ class Feed:
         """The whole cell at this instant (`now` in ms since the epoch); the next `read` continues from it."""
         read = read_all(self.cell_id)
         self.since, self._database_started, self._own = read.xmin, read.database_started, set()
+        self._started = {}
         self._policy = read.policy
         self._predictions = learned(self.cell_id)
         self._pools = {pool.name: pool.id for pool in read.pools}
@@ -127,12 +133,15 @@ class Feed:
                 changes.events.append(event)
                 changes.news = changes.news or is_news
             self._own = {own for own in self._own if own >= read.xmin}
+            self._started.clear()
             self.since = read.xmin
         return changes
 
-    def applied(self, transaction_id: int) -> None:
-        """This transaction was the loop's own: what it wrote is an event, but no news."""
+    def applied(self, transaction_id: int, units: Iterable[Unit] = ()) -> None:
+        """This transaction was the loop's own: what it wrote is an event, but no news. `units` are what it started: a
+        word of their agents may be on the same rows before they are read, and says nothing new of what is free."""
         self._own.add(transaction_id)
+        self._started.update((unit.start.job, unit.start.placements) for unit in units)
 
     @property
     def policy(self) -> Policy:
@@ -194,13 +203,19 @@ class Feed:
                 yield from self._upsert(chip.as_engine(), chip.changed)
             else:
                 yield from self._remove(Chip, chip.id, chip.changed)
+        as_started: set[int] = set()
         for attempt in read.live:
-            yield from self._upsert(attempt.as_engine(self._pools, self._predictions), attempt.changed)
+            row = attempt.as_engine(self._pools, self._predictions)
+            is_own = self._started.get(row.job) == row.placements and row.offered is None
+            if is_own:
+                as_started.add(row.job)
+            for event, is_news in self._upsert(row, attempt.changed):
+                yield event, is_news and not is_own
         for promise in read.promises:
             yield from self._upsert(promise.as_engine(), promise.changed)
         for reservation in read.reservations:
             yield from self._upsert(reservation.as_engine(), reservation.changed)
-        yield from self._job_events(read, now)
+        yield from self._job_events(read, now, as_started)
         if read.mix is not None and self._tells_mix:
             yield from self._mix_events(read.mix.as_engine())
 
@@ -211,10 +226,11 @@ class Feed:
         for seen in mix:
             yield from ((event, False) for event, _ in self._upsert(seen, 0))
 
-    def _job_events(self, read: Read, now: int) -> Iterator[tuple[FeedEvent, bool]]:
+    def _job_events(self, read: Read, now: int, as_started: Set[int]) -> Iterator[tuple[FeedEvent, bool]]:
         for mark in read.not_waiting:
             self._sleeping.pop(mark.id, None)
-            yield from self._remove(Job, mark.id, mark.changed)
+            for event, is_news in self._remove(Job, mark.id, mark.changed):
+                yield event, is_news and mark.id not in as_started
         for row in read.waiting:
             self._sleeping.pop(row.id, None)
             if row.is_due(now):
