@@ -130,6 +130,28 @@ def mean_use(cell_pk: int) -> int | None:
     return int(use.clip(max=1000).sum(dtype=int)) // len(use) if len(use) else None
 
 
+def measured_by_type() -> dict[str, tuple[int, int]]:
+    """For each chip type, in milli-chips over all cells: what is held on chips that report now, and how much of that is
+    really used. A chip used beyond what is held of it counts as much as is held."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT node_id, index, type, used_milli FROM cluster_chip WHERE used_milli > 0")
+        rows = cursor.fetchall()
+    frames = latest_frames(sorted({row[0] for row in rows}))
+    if not frames:
+        return {}
+    seen, nodes = columns(list(frames.values())), list(frames)
+    places = zip(
+        seen.chip_frame.tolist(), seen.chips["index"].tolist(), seen.chips["use"].tolist(), strict=True
+    )
+    use = {(nodes[frame], index): permille for frame, index, permille in places}
+    found = defaultdict[str, list[int]](lambda: [0, 0])
+    for node, index, kind, held in rows:
+        if (node, index) in use:
+            found[kind][0] += held
+            found[kind][1] += min(held, use[node, index])
+    return {kind: (held, used) for kind, (held, used) in found.items()}
+
+
 def allocated_milli(cell_pk: int) -> int:
     """Milli-chips of the cell that live attempts own."""
     with connection.cursor() as cursor:

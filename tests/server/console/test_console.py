@@ -10,8 +10,10 @@ from django.test import Client as Browser
 from django.utils import timezone
 
 from flexai.cluster.models import Cell, Chip, Node, NodeContact, Pool
+from flexai.cluster.telemetry import keep_frames
+from flexai.common import clock
 from flexai.common.source import asked_from
-from flexai.jobs.models import Attempt, Event, Job
+from flexai.jobs.models import Attempt, Event, IdleAttempt, Job
 from flexai.scheduling.models import Cycle, Mix, Quarantine, Verdict
 from flexai.tenancy.models import (
     AuditEntry,
@@ -28,6 +30,7 @@ from flexai.tenancy.models import (
     User,
     UserCap,
 )
+from node_agent.protocol import ChipSample, Telemetry, pack_telemetry
 
 pytestmark = pytest.mark.django_db
 
@@ -125,6 +128,38 @@ def test_the_first_page_has_real_figures(browser: Browser, rows: dict[str, Any])
     assert figures["Failed cycles, 24 h"] == 1
     assert figures["In quarantine"] == 1
     assert answer.context["types"][0]["total"] == 1
+
+
+def test_the_first_page_shows_what_asks_for_an_operator(browser: Browser, rows: dict[str, Any]) -> None:
+    node, job, attempt = rows["node"], rows["job"], rows["attempt"]
+    Chip.objects.filter(node=node).update(used_milli=500)
+    Chip.objects.create(
+        node=node, cell=rows["cell"], index=1, type="cpu", memory_mib=100, memory_ceiling_mib=100, used_milli=1000
+    )  # fmt: skip
+    frame = Telemetry(1, 0, 0, [ChipSample(0, 700, 0), ChipSample(1, 250, 0)])
+    keep_frames({node.pk: pack_telemetry(frame)}, at_ms=clock.to_ms(clock.now()))
+    page = browser.get("/console/")
+    (kind,) = page.context["types"]
+    assert (kind["held"], kind["used"], kind["unused"]) == ("1.5", "0.8", 50), (
+        "a chip is used by what is held of it"
+    )
+    assert [waits.pk for waits in page.context["waiting"]] == [job.pk]
+    assert "No chips." in page.content.decode()
+    assert "All nodes are well." in page.content.decode()
+
+    Attempt.objects.filter(pk=attempt.pk).update(state="running")
+    IdleAttempt.objects.create(
+        attempt=attempt, cell=rows["cell"], since=timezone.now(), use_permille=31, notified_at=timezone.now()
+    )
+    Chip.objects.filter(node=node, index=1).update(cordoned_because="a fan is loud")
+    page = browser.get("/console/")
+    assert [idle.attempt.job.pk for idle in page.context["idle"]] == [job.pk]
+    assert [(ill.pk, ill.sick, ill.chips_now) for ill in page.context["unwell"]] == [(node.pk, 1, 2)]
+    assert "used by 3 %" in page.content.decode()
+
+    Node.objects.filter(pk=node.pk).update(reachable=False)
+    assert "unreachable" in browser.get("/console/").content.decode()
+    assert b"<script>alert(1)" not in page.content
 
 
 @pytest.mark.parametrize("path", ["", *(f"{page}/" for page in PAGES), "tenancy/user/add/"])
