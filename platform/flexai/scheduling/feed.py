@@ -11,9 +11,8 @@ when it begins are set aside: what it says, then and later, is without them (`sc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 from flexai.scheduling.policies import policy_from
 from flexai.scheduling.predictions import learned
@@ -41,7 +40,6 @@ from scheduler_core.policy import Policy
 from scheduler_core.predict import Predictions
 from scheduler_core.refusal import Contradiction, SetAside, contradictions, set_aside
 
-Placements: TypeAlias = tuple[Placement, ...]
 MOST_TOLD = 100
 """So many contradictions are told; behind more of them lies one cause."""
 KINDS: dict[str, type[Row]] = {
@@ -81,7 +79,7 @@ class Feed:
         self._predictions = Predictions()
         self._sleeping: dict[int, JobRow] = {}
         self._own: set[int] = set()
-        self._started: dict[int, Placements] = {}
+        self._started: dict[int, tuple[int, tuple[Placement, ...]]] = {}
         self._aside = SetAside()
         self._tells_mix = True
         self.contradictions: tuple[Contradiction, ...] = ()
@@ -138,10 +136,11 @@ class Feed:
         return changes
 
     def applied(self, transaction_id: int, units: Iterable[Unit] = ()) -> None:
-        """This transaction was the loop's own: what it wrote is an event, but no news. `units` are what it started: a
-        word of their agents may be on the same rows before they are read, and says nothing new of what is free."""
+        """This transaction was the loop's own: what it wrote is an event, but no news. `units` are what it started. An
+        agent may write to the same rows before the next read: where they hold what they were given, that is no news
+        either."""
         self._own.add(transaction_id)
-        self._started.update((unit.start.job, unit.start.placements) for unit in units)
+        self._started |= {unit.start.job: (transaction_id, unit.start.placements) for unit in units}
 
     @property
     def policy(self) -> Policy:
@@ -203,19 +202,18 @@ class Feed:
                 yield from self._upsert(chip.as_engine(), chip.changed)
             else:
                 yield from self._remove(Chip, chip.id, chip.changed)
-        as_started: set[int] = set()
+        started: dict[int, int] = {}
         for attempt in read.live:
             row = attempt.as_engine(self._pools, self._predictions)
-            is_own = self._started.get(row.job) == row.placements and row.offered is None
-            if is_own:
-                as_started.add(row.job)
-            for event, is_news in self._upsert(row, attempt.changed):
-                yield event, is_news and not is_own
+            transaction_id, placements = self._started.get(row.job, (0, ()))
+            if transaction_id and (placements, None) == (row.placements, row.offered):
+                started[row.job] = transaction_id
+            yield from self._upsert(row, started.get(row.job, attempt.changed))
         for promise in read.promises:
             yield from self._upsert(promise.as_engine(), promise.changed)
         for reservation in read.reservations:
             yield from self._upsert(reservation.as_engine(), reservation.changed)
-        yield from self._job_events(read, now, as_started)
+        yield from self._job_events(read, now, started)
         if read.mix is not None and self._tells_mix:
             yield from self._mix_events(read.mix.as_engine())
 
@@ -226,11 +224,13 @@ class Feed:
         for seen in mix:
             yield from ((event, False) for event, _ in self._upsert(seen, 0))
 
-    def _job_events(self, read: Read, now: int, as_started: Set[int]) -> Iterator[tuple[FeedEvent, bool]]:
+    def _job_events(
+        self, read: Read, now: int, started: Mapping[int, int]
+    ) -> Iterator[tuple[FeedEvent, bool]]:
+        """`started`: jobs that run as the loop started them, by its transaction."""
         for mark in read.not_waiting:
             self._sleeping.pop(mark.id, None)
-            for event, is_news in self._remove(Job, mark.id, mark.changed):
-                yield event, is_news and mark.id not in as_started
+            yield from self._remove(Job, mark.id, started.get(mark.id, mark.changed))
         for row in read.waiting:
             self._sleeping.pop(row.id, None)
             if row.is_due(now):

@@ -213,6 +213,42 @@ def test_what_the_loop_itself_applied_is_told_but_no_news():
     assert changes.news
 
 
+def test_what_the_loop_started_is_no_news_though_its_agent_spoke_before_it_was_read():
+    world = World()
+    world.a_node(chips=4)
+    job = world.a_job(chips=2)
+    run_cycle(world.cell.pk)
+    Attempt.objects.filter(job=job).update(state="running", running_at=clock.now())
+    Job.objects.filter(pk=job.pk).update(status="running")
+    changes = engine_state._states[world.cell.pk].feed.read(clock.to_ms(clock.now()))
+    assert [type(event) for event in changes.events] == [Upsert, Remove]
+    assert not changes.news
+
+
+def test_what_the_loop_started_and_ended_before_it_was_read_is_news():
+    """Its place is free again: somebody who was told to wait for it may have it."""
+    world = World()
+    world.a_node()
+    job = world.a_job()
+    run_cycle(world.cell.pk)
+    end(Attempt.objects.get(job=job))
+    changes = engine_state._states[world.cell.pk].feed.read(clock.to_ms(clock.now()))
+    assert changes.events == [Remove(Waiting, job.pk)]
+    assert changes.news
+
+
+def test_what_comes_with_what_the_loop_started_is_news():
+    world = World()
+    world.a_node()
+    started = world.a_job()
+    run_cycle(world.cell.pk)
+    Job.objects.filter(pk=started.pk).update(status="running")
+    came = world.a_job()
+    changes = engine_state._states[world.cell.pk].feed.read(clock.to_ms(clock.now()))
+    assert changes.news
+    assert came.pk in [event.row.id for event in changes.events if isinstance(event, Upsert)]
+
+
 def test_a_job_whose_time_has_not_come_does_not_wait():
     world = World()
     now = clock.now()
