@@ -38,8 +38,9 @@ from scheduler_core.worth import Worth
 
 ONE_SEAT: Final = 4
 """Where among a need's tables the one stands into which a single seat is written."""
-MOST_STATES: Final = 8
-"""States of the nodes of which something is remembered, before those to which no trial comes back are forgotten."""
+FEW_STATES: Final = 8
+"""States of the nodes of which something is remembered, before those to which no trial comes back are forgotten; later
+they are when there are twice as many as were left: a trial of many gangs comes back to all of its own."""
 
 
 class Seat(NamedTuple):
@@ -72,6 +73,7 @@ class Ranking:
         self._stamp = ledger.stamps.now
         self._known: dict[Hashable, Any] = {}
         self._known_at = {self._stamp: self._known}
+        self._most_states = FEW_STATES
         self._counted: tuple[int, int] | None = None
         """Of the last census: as of which nodes, and how many could not take a replica at any time."""
         asked, pools = in_numbers([need], self._columns)
@@ -127,10 +129,11 @@ class Ranking:
         if self._stamp != stamps.now:
             self._stamp, known = stamps.now, self._known_at.get(stamps.now)
             if known is None:
-                if len(self._known_at) >= MOST_STATES:
+                if len(self._known_at) >= self._most_states:
                     self._known_at = {
                         at: found for at, found in self._known_at.items() if stamps.lies_before(at)
                     }
+                    self._most_states = max(FEW_STATES, 2 * len(self._known_at))
                 known = self._known_at[self._stamp] = {}
             self._known = known
         return self._known
