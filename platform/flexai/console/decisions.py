@@ -120,8 +120,9 @@ def _in_words(resources: Mapping[str, Any]) -> str:
     share = f"{resources['milli'] / 10:g} % of a chip" if resources["milli"] else ""
     memory = f"{resources['chip_memory_mib']:,} MiB of a chip" if resources["chip_memory_mib"] else ""
     types = " or ".join(resources["chip_types"])
-    host = f"{resources['cpu_milli']:,} millicores, {resources['memory_mib']:,} MiB"
-    return ", ".join(part for part in (chips, share, memory, types, host) if part)
+    cores = f"{resources['cpu_milli']:,} millicores" if resources["cpu_milli"] else ""
+    host = f"{resources['memory_mib']:,} MiB" if resources["memory_mib"] else ""
+    return ", ".join(part for part in (chips, share, memory, types, cores, host) if part) or "nothing"
 
 
 @admin.register(Quarantine)

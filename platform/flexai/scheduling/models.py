@@ -75,7 +75,7 @@ class Mix(models.Model):
         verbose_name_plural = "mixes"
 
     def __str__(self) -> str:
-        return f"of {self.cell}"
+        return str(self.cell)
 
 
 class Recording(models.Model):
