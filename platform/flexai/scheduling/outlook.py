@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from flexai.jobs.creation import Prepared
@@ -117,7 +117,9 @@ def start_in_words(starts: Starts, now: datetime) -> str:
     soon, late = starts
     if (late - now).total_seconds() < 1:
         return "at once"
-    return f"at {soon:%Y-%m-%d %H:%M} UTC, in nine cases of ten by {late:%Y-%m-%d %H:%M}"
+    within, at_most = (duration_words((at - now) // timedelta(milliseconds=1)) for at in (soon, late))
+    likely = f"in {within} ({soon:%Y-%m-%d %H:%M} UTC)"
+    return likely if within == at_most else f"{likely}, in nine cases of ten within {at_most}"
 
 
 def costs_of(effective: Mapping[str, Any], run: Run, today: date) -> tuple[Cost, ...]:

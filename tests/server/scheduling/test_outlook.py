@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from flexai.common import clock
 from flexai.jobs.models import Job
+from flexai.scheduling.outlook import start_in_words
 from flexai.tenancy.models import Price, Quota, Team, TeamUse
 from tests.support.tenants import Tenant, a_cell, a_node, a_spec, a_tenant
 
@@ -58,7 +60,19 @@ def test_what_is_told_to_wait_does_not_start_at_once(tenant: Tenant) -> None:
     first = clock.now().replace(microsecond=0) + timedelta(hours=2)
     later = outlook(tenant, start_after=first.isoformat())
     assert datetime.fromisoformat(later["starts_at"]) == first
-    assert any(f"It would start at {first:%Y-%m-%d %H:%M} UTC" in said for said in later["sentences"])
+    [said] = [said for said in later["sentences"] if "start" in said]
+    assert re.fullmatch(rf"It would start in (2 h|1 h 59 min) \({first:%Y-%m-%d %H:%M} UTC\)\.", said)
+
+
+def test_a_start_is_told_in_how_long_and_how_surely() -> None:
+    now = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    soon, late = now + timedelta(minutes=90), now + timedelta(hours=5)
+    assert start_in_words((now, now), now) == "at once"
+    assert start_in_words((soon, soon), now) == "in 1 h 30 min (2026-01-05 13:30 UTC)"
+    assert (
+        start_in_words((soon, late), now)
+        == "in 1 h 30 min (2026-01-05 13:30 UTC), in nine cases of ten within 5 h"
+    )
 
 
 def test_a_price_and_a_known_length_give_the_cost(tenant: Tenant) -> None:
