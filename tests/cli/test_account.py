@@ -292,3 +292,10 @@ def test_usage_is_told_in_hours_and_money(flexai: Shell) -> None:
     assert line.split()[-6:] == ["1.50", "0.00", "50", "%", "0.50", "3.75"]
     assert "\x1b[31m" not in done.out, "what a tenant wrote does not colour the terminal"
     assert flexai("usage", "--json").json["total"]["chip_ms"] == 5_400_000
+
+
+def test_a_budget_that_is_asked_for_is_told_in_the_currency(flexai: Shell) -> None:
+    done = flexai("quota", "requests")
+    assert done.code == 0, done.err
+    assert "1,250.50 CHF" in done.out
+    assert flexai("quota", "requests", "--json").json[0]["asked"]["money_micro"] == 1_250_500_000

@@ -198,7 +198,7 @@ def test_more_budget_is_asked_for_and_granted(shell: Shell, platform: LivePlatfo
         assert "2000 h" in shell("quota", "requests").out
         granted = shell("quota", "approve", asked.json["id"], "--chip-hours", "none", "--money", "12.5")
         assert granted.code == 0, granted.err
-        assert "12.50 in money" in granted.out
+        assert "12.50 EUR" in granted.out
         budget = client._transport.get(f"/teams/{team['id']}")["budget"]
         assert (budget["chip_hours"], budget["money_micro"]) == (None, 12_500_000)
     finally:

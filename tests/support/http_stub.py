@@ -201,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path[0] == "sign-ins":
             return self._sign_in(path[1:], body)
         self._authenticate()
-        name = "_".join([self.command.lower(), path[0]])
+        name = "_".join([self.command.lower(), path[0].replace("-", "_")])
         return getattr(self, name, self._nothing)(path[1:], body)
 
     def _nothing(self, path: list[str], body: Any) -> tuple[int, Any]:
@@ -248,8 +248,18 @@ class _Handler(BaseHTTPRequestHandler):
             "teams": [TEAM],
             "version": "0.1.0",
             "organization": {"id": "org-1", "name": "Acme", "slug": "acme"},
+            "currency": "CHF",
             "notices": ["One user runs all jobs."],
         }
+
+    def get_quota_requests(self, path: list[str], body: Any) -> tuple[int, Any]:
+        asked = {"chip_hours": 2000, "money_micro": 1_250_500_000}
+        request = {
+            "id": "qreq-1", "team": {"id": "team-1", "name": "vision"}, "chip_type": None, "asked": asked,
+            "granted": None, "until": None, "state": "open", "asked_by": "ana", "decided_by": None,
+            "answer": "", "note": "",
+        }  # fmt: skip
+        return self._list([request])
 
     def post_jobs(self, path: list[str], body: Any) -> tuple[int, Any]:
         if path == ["batch"]:

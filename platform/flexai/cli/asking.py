@@ -14,6 +14,7 @@ from flexai.cli.places import quota as quota
 from flexai.cli.references import team_of
 from flexai.cli.session import connect
 from flexai.cli.tables import fitted, table
+from flexai.client import Client
 from flexai.client.types import AskedBudget, AskedFigures, BudgetFigures, Figures, QuotaRequest
 
 RequestId = Annotated[str, typer.Argument(help="qreq-…", metavar="REQUEST")]
@@ -62,7 +63,7 @@ def request_quota(
             made = client.quota_requests.create(
                 team, chip_type, figures, reason=reason, until=until, cell=cell
             )
-    _tell(made, as_json)
+        _tell(client, made, as_json)
 
 
 @quota.command("requests")
@@ -75,10 +76,11 @@ def list_requests(
     with connect() as client:
         asking = team_of(client, team)["id"] if team else None
         found = list(client.quota_requests.list(team=asking, state=None if every else "open"))
+        currency = "" if as_json else _currency(client, found)
     if as_json:
         output.emit_json(found)
     elif found:
-        output.out().print(_table(found))
+        output.out().print(_table(found, currency))
     else:
         output.say("Nobody asked for quota or budget." if every else "No request waits for an answer.")
 
@@ -87,7 +89,7 @@ def list_requests(
 def withdraw(request: RequestId, as_json: options.Json = False) -> None:
     """Take a request back."""
     with connect() as client:
-        _tell(client.quota_requests.withdraw(request), as_json)
+        _tell(client, client.quota_requests.withdraw(request), as_json)
 
 
 @quota.command()
@@ -105,7 +107,7 @@ def approve(
     """Grant a request (operators; owners below their top team)."""
     granted: AskedFigures | AskedBudget = _budget(chip_hours, money) or _figures(figures, weight)
     with connect() as client:
-        _tell(client.quota_requests.approve(request, granted, answer=answer), as_json)
+        _tell(client, client.quota_requests.approve(request, granted, answer=answer), as_json)
 
 
 @quota.command()
@@ -116,7 +118,7 @@ def decline(
 ) -> None:
     """Refuse a request (operators; owners below their top team)."""
     with connect() as client:
-        _tell(client.quota_requests.decline(request, reason=reason), as_json)
+        _tell(client, client.quota_requests.decline(request, reason=reason), as_json)
 
 
 def _figures(text: str | None, weight: int | None) -> AskedFigures:
@@ -150,24 +152,34 @@ def _amount(text: str, what: str, parts: int) -> int | None:
     return int(value)
 
 
-def _tell(request: QuotaRequest, as_json: bool) -> None:
+def _tell(client: Client, request: QuotaRequest, as_json: bool) -> None:
     if as_json:
         output.emit_json(request)
         return
-    output.out().print(_table([request]))
+    output.out().print(_table([request], _currency(client, [request])))
     for said in (request["answer"], request["note"]):
         if said:
             output.say(output.printable(said))
 
 
-def _table(requests: list[QuotaRequest]) -> Table:
+def _currency(client: Client, requests: list[QuotaRequest]) -> str:
+    """What their amounts are in; asked for where one of them has an amount."""
+    amounts = (_figures_of(request).get("money_micro") for request in requests)
+    return output.printable(client.me()["currency"]) if any(one is not None for one in amounts) else ""
+
+
+def _figures_of(request: QuotaRequest) -> Figures | BudgetFigures:
+    return request["granted"] or request["asked"]
+
+
+def _table(requests: list[QuotaRequest], currency: str) -> Table:
     made = table("REQUEST", "TEAM", "OF", "ASKS FOR", "UNTIL", "STATE", "BY", shrinks=("TEAM", "OF", "BY"))
     for request in requests:
         made.add_row(
             request["id"],
             Text(output.printable(request["team"]["name"])),
             Text(output.printable(request["chip_type"] or "budget")),
-            _words(request["granted"] or request["asked"]),
+            Text(_words(_figures_of(request), currency)),
             request["until"] or output.NOTHING,
             request["state"],
             Text(output.printable(request["decided_by"] or request["asked_by"])),
@@ -175,10 +187,10 @@ def _table(requests: list[QuotaRequest]) -> Table:
     return fitted(made)
 
 
-def _words(figures: Figures | BudgetFigures) -> str:
+def _words(figures: Figures | BudgetFigures, currency: str) -> str:
     if "chip_hours" in figures:
         hours, money = figures["chip_hours"], figures["money_micro"]
         parts = [] if hours is None else [f"{hours} h"]
-        return ", ".join([*parts, *([] if money is None else [f"{Decimal(money) / MICRO:.2f} in money"])])
+        return ", ".join([*parts, *([] if money is None else [f"{Decimal(money) / MICRO:,.2f} {currency}"])])
     limit = figures["limit_milli"]
     return f"{output.milli(figures['guaranteed_milli'])}:{'none' if limit is None else output.milli(limit)}"

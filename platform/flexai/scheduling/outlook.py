@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
+
 from flexai.jobs.creation import Prepared
 from flexai.jobs.quantities import duration_words
 from flexai.jobs.requests import gangs_from
 from flexai.scheduling.lateness import Run, run_of, warnings_of
 from flexai.scheduling.trials import Starts, Trial
+from flexai.tenancy.askable import money_of
 from flexai.tenancy.models import Quota, TeamUse
 from flexai.tenancy.prices import all_prices
 from flexai.tenancy.principals import Principal, TeamSeat
@@ -171,5 +174,5 @@ def _chips(milli: int) -> str:
 
 
 def money(micro: int) -> str:
-    """Millionths as an amount."""
-    return f"{micro / 1_000_000:,.2f}"
+    """Millionths as an amount of the installation's currency."""
+    return money_of(micro, settings.CURRENCY)
