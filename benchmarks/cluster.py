@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flexai.embedded.accounts import Account
@@ -22,8 +22,9 @@ STOP_SECONDS = 60
 
 
 @contextmanager
-def servers(folder: Path) -> Iterator[None]:
-    """PostgreSQL, with the schema, and Valkey run inside the block; Django is set up for them."""
+def servers(folder: Path) -> Iterator[int]:
+    """PostgreSQL, with the schema, and Valkey run inside the block; Django is set up for them. The process id of
+    PostgreSQL."""
     postgres, valkey = Postgres(folder / "postgres"), Valkey(folder / "valkey")
     postgres.prepare()
     Account(*postgres.owner()).own(valkey.folder)
@@ -47,11 +48,35 @@ def servers(folder: Path) -> Iterator[None]:
         import django
 
         django.setup()
-        yield
+        yield running[0].pid
     finally:
         for process in reversed(running):
             process.send_signal(signal.SIGINT)
             process.wait(30)
+
+
+def cpu_ms(*processes: int) -> float:
+    """Processor time that these and their children, as far as they live, have had, in milliseconds."""
+    everybody = [pid for one in processes for pid in (one, *children_of(one))]
+    return sum(_ran_ns(pid) for pid in everybody) / 1e6
+
+
+def children_of(process: int) -> list[int]:
+    """Process ids."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rsplit(")", 1)[1].split()[1]) == process:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def _ran_ns(process: int) -> int:
+    """Of all its threads."""
+    with suppress(OSError):
+        tasks = Path(f"/proc/{process}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+    return 0
 
 
 @contextmanager

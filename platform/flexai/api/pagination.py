@@ -6,13 +6,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from django.db.models import F, Model, QuerySet
-from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
+from django.db.models import F, Func, Model, OrderBy, QuerySet
 from rest_framework.request import Request
 
 from flexai.common.errors import FieldError, InvalidInput
@@ -31,6 +30,19 @@ class Order:
     descending: bool = False
     nullable: bool = False
     is_instant: bool = False
+    is_gathered: bool = False
+    """What fits is gathered and sorted, for it is little; PostgreSQL would rather go through all rows in the order of
+    an index, in the hope to meet what it looks for soon, and the jobs that wait are the last of a million."""
+
+    @property
+    def beyond(self) -> str:
+        """How a value further on compares."""
+        return "lt" if self.descending else "gt"
+
+    def by(self, column: str) -> OrderBy:
+        """The order by this column; no index has that of an expression."""
+        key = Func(F(column), function="GREATEST") if self.is_gathered else F(column)
+        return OrderBy(key, descending=self.descending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +57,40 @@ class Page(Generic[Row]):
         return {"items": each(self.rows), "next_cursor": self.next_cursor}
 
 
-def page_of(rows: QuerySet[Row], request: Request, order: Order) -> Page[Row]:
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The value that rows have to have: one of these; without any, whichever."""
+
+    column: str
+    values: Sequence[str]
+    rare: frozenset[str] = frozenset()
+    """Values that few rows have."""
+
+    @property
+    def are_rare(self) -> bool:
+        """Whether few rows are wanted, wherever in an order they stand."""
+        return bool(self.values) and self.rare.issuperset(self.values)
+
+    def narrow(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+        """Those of the rows."""
+        return rows.filter(**{f"{self.column}__in": self.values}) if self.values else rows
+
+
+def page_of(rows: QuerySet[Row], request: Request, order: Order, one_of: OneOf = OneOf("", ())) -> Page[Row]:
     """The page that the request asks for. Raises InvalidInput for a limit out of bounds or a cursor not from
     here."""
     limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
     cursor = request.query_params.get("cursor")
-    found = _first(rows, order, _read_cursor(cursor, order) if cursor else None, limit + 1)
-    more = len(found) > limit
-    found = found[:limit]
-    return Page(found, _write_cursor(found[-1], order) if more else None)
+    after = _read_cursor(cursor, order) if cursor else None
+    wanted = one_of.narrow(rows)
+    if order.column == "id" and len(one_of.values) < 2:
+        found = list(_by_id(wanted, order, after and after[1])[: limit + 1])
+        places: list[tuple[Any, int]] = [(None, row.pk) for row in found]
+    else:
+        places = _first(wanted, replace(order, is_gathered=one_of.are_rare), after, limit + 1)
+        read = rows.in_bulk([pk for _, pk in places[:limit]])
+        found = [read[pk] for _, pk in places if pk in read]
+    return Page(found[:limit], _write_cursor(places[limit - 1], order) if len(places) > limit else None)
 
 
 def order_from(request: Request, default: str, known: dict[str, Order]) -> Order:
@@ -86,43 +123,52 @@ def optional_whole_parameter(request: Request, name: str, least: int, most: int)
     return int(given)
 
 
-def _first(rows: QuerySet[Row], order: Order, after: tuple[Any, int] | None, most: int) -> list[Row]:
-    """The first rows after that value and id. Those without a value follow the others by a statement of their own: each
-    of the two is read along an index, in both directions; in one they would be sorted."""
+def _first(
+    rows: QuerySet[Row], order: Order, after: tuple[Any, int] | None, most: int
+) -> list[tuple[Any, int]]:
+    """Value and id of the first rows after these. Those of the same value come first, then those of the values beyond
+    it, and those without a value last, by a statement each: each is read along an index, in both directions; in one
+    they would be sorted, all that there are. The rows themselves are read once it is known which: what is looked
+    through for them lies in the index, for the most part."""
     if order.column == "id":
-        return list(_by_id(rows, order, after and after[1])[:most])
-    found: list[Row] = []
-    if after is None or after[0] is not None:
-        found = list(_by_value(rows, order, after)[:most])
-    if order.nullable and len(found) < most:
+        return _of_no_value(_by_id(rows, order, after and after[1])[:most])
+    value, last = after or (None, None)
+    found: list[tuple[Any, int]] = []
+    if value is not None:
+        same = _by_id(rows.filter(**{order.column: value}), order, last)[:most]
+        found += [(value, pk) for _, pk in _of_no_value(same)]
+    if len(found) < most and (after is None or value is not None):
+        found += _by_value(rows, order, value)[: most - len(found)]
+    if len(found) < most and order.nullable:
         without = rows.filter(**{f"{order.column}__isnull": True})
-        last = after[1] if after is not None and after[0] is None else None
-        found += _by_id(without, order, last)[: most - len(found)]
+        found += _of_no_value(_by_id(without, order, last if value is None else None)[: most - len(found)])
     return found
+
+
+def _of_no_value(rows: QuerySet[Row]) -> list[tuple[Any, int]]:
+    return [(None, pk) for pk in rows.values_list("pk", flat=True)]
 
 
 def _by_id(rows: QuerySet[Row], order: Order, last: int | None) -> QuerySet[Row]:
     if last is not None:
-        rows = rows.filter(**{f"id__{'lt' if order.descending else 'gt'}": last})
-    return rows.order_by("-id" if order.descending else "id")
+        rows = rows.filter(**{f"id__{order.beyond}": last})
+    return rows.order_by(order.by("id"))
 
 
-def _by_value(rows: QuerySet[Row], order: Order, after: tuple[Any, int] | None) -> QuerySet[Row]:
-    """Value and id are compared as one: a million equal values are not looked through."""
-    sign = "-" if order.descending else ""
-    if order.nullable:
+def _by_value(rows: QuerySet[Row], order: Order, value: Any) -> QuerySet[Any, tuple[Any, int]]:
+    """Those with another value, beyond this one; None: with any."""
+    if value is not None:
+        rows = rows.filter(**{f"{order.column}__{order.beyond}": value})
+    elif order.nullable:
         rows = rows.filter(**{f"{order.column}__isnull": False})
-    if after is not None:
-        beyond = TupleLessThan if order.descending else TupleGreaterThan
-        rows = rows.filter(beyond(Tuple(F(order.column), F("id")), after))
-    return rows.order_by(f"{sign}{order.column}", f"{sign}id")
+    return rows.order_by(order.by(order.column), order.by("id")).values_list(order.column, "pk")
 
 
-def _write_cursor(row: Model, order: Order) -> str:
-    value = None if order.column == "id" else getattr(row, order.column)
+def _write_cursor(place: tuple[Any, int], order: Order) -> str:
+    value, pk = place
     if isinstance(value, datetime):
         value = value.isoformat()
-    encoded = msgspec.json.encode([order.column, order.descending, value, row.pk])
+    encoded = msgspec.json.encode([order.column, order.descending, value, pk])
     return base64.urlsafe_b64encode(encoded).rstrip(b"=").decode()
 
 

@@ -18,6 +18,8 @@ STATUSES = (
     "held", "queued", "starting", "running", "stopping", "cancelling", "suspended", "succeeded", "failed",
     "cancelled", "timed_out", "unreachable",
 )  # fmt: skip
+LIVE = frozenset(STATUSES[:7]) | {"unreachable"}
+"""Of jobs that are not over: few among all that there ever were."""
 MAX_SEARCH = 200
 """Characters of a search."""
 LEAST_PART = 3
@@ -73,6 +75,13 @@ def with_relations(jobs: QuerySet[Job]) -> QuerySet[Job]:
 def jobs_matching(principal: Principal, wanted: JobFilter) -> QuerySet[Job]:
     """The visible jobs that fit every part of the filter. Raises InvalidInput for a status that does not
     exist."""
+    jobs = jobs_of_any_status(principal, wanted)
+    return jobs.filter(status__in=list(wanted.statuses)) if wanted.statuses else jobs
+
+
+def jobs_of_any_status(principal: Principal, wanted: JobFilter) -> QuerySet[Job]:
+    """Those that fit every part but the status; none of these parts changes while a job lives. Raises as
+    `jobs_matching`."""
     jobs = visible_jobs(principal)
     for status in wanted.statuses:
         if status not in STATUSES:
@@ -80,8 +89,6 @@ def jobs_matching(principal: Principal, wanted: JobFilter) -> QuerySet[Job]:
                 "status", f"there is no status {status[:40]!r}", nearest(status[:40], STATUSES)
             )
             raise InvalidInput(f"There is no status {status[:40]!r}.", errors=[error])
-    if wanted.statuses:
-        jobs = jobs.filter(status__in=list(wanted.statuses))
     if wanted.team:
         jobs = jobs.filter(team_id=principal.seat(wanted.team).pk)
     if wanted.user:

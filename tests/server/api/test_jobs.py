@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import QuerySet
 
 from flexai.cluster.models import Node
 from flexai.common import clock
@@ -93,6 +94,41 @@ class TestList:
         column = sort.lstrip("-")
         values = [job[column] for job in everything if job[column] is not None]
         assert values == sorted(values, reverse=sort.startswith("-"))
+
+    @pytest.mark.parametrize("status", ["queued", "queued,held", "held,running,failed", "failed,timed_out"])
+    @pytest.mark.parametrize("sort", ["submitted_at", "-submitted_at", "-priority", "name", "-ended_at"])
+    def test_every_order_pages_through_some(self, tenant: Tenant, sort: str, status: str) -> None:
+        for n in range(9):
+            submit(tenant, name=f"job-{n % 3}", priority=n % 2, hold=n % 3 == 0)
+        for n, job in enumerate(Job.objects.order_by("id")[:4]):
+            status_of = ("failed", "timed_out", "running", "failed")[n]
+            Job.objects.filter(pk=job.pk).update(
+                ended_at=clock.now() - timedelta(minutes=n), status=status_of
+            )
+        everything = tenant.api.get("/jobs", sort=sort).json()["items"]
+        paged: list[str] = []
+        cursor = ""
+        while cursor is not None:
+            page = tenant.api.get("/jobs", sort=sort, status=status, limit=1, cursor=cursor).json()
+            paged += [job["id"] for job in page["items"]]
+            cursor = page["next_cursor"]
+        assert paged == [job["id"] for job in everything if job["status"] in status.split(",")]
+        assert paged
+
+    def test_a_job_that_moves_while_a_page_is_read_is_still_on_it(
+        self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = [submit(tenant, hold=True).public_id for _ in range(3)]
+        read = QuerySet.in_bulk
+
+        def moved(rows: QuerySet[Job], *arguments: object) -> dict[int, Job]:
+            Job.objects.update(status="queued")
+            return read(rows, *arguments)
+
+        monkeypatch.setattr(QuerySet, "in_bulk", moved)
+        page = tenant.api.get("/jobs", status="held", sort="status", limit=2).json()
+        assert [job["id"] for job in page["items"]] == ids[:2]
+        assert page["next_cursor"] is not None
 
     def test_filters_narrow(self, tenant: Tenant) -> None:
         _, api = tenant.somebody(Role.MEMBER, name="bo")

@@ -14,7 +14,7 @@ from tests.support.tenants import Tenant, a_node, a_spec, started
 pytestmark = pytest.mark.django_db
 
 MOST = {
-    "/me": 4, "/jobs": 6, "/jobs?sort=-started_at": 7, "/jobs?sort=ended_at": 7, "/jobs?user=nobody": 6,
+    "/me": 4, "/jobs": 6, "/jobs?sort=-started_at": 8, "/jobs?sort=ended_at": 8, "/jobs?user=nobody": 6,
     "/jobs/counts": 2, "/jobs/{job}": 13, "/jobs/{job}/events": 3, "/jobs/{job}/explain": 5,
     "/jobs/{job}/usage": 4, "/nodes": 8, "/nodes/{node}": 8, "/chips": 8, "/teams": 9, "/teams/{team}": 9,
     "/members": 2, "/service-accounts": 6, "/tokens": 2, "/usage": 3, "/prices": 2, "/job-policy": 3,

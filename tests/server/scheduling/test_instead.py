@@ -98,7 +98,9 @@ def test_a_type_that_costs_less(tenant: Tenant) -> None:
     for kind, micro in ((H100, 6_000_000), (A100, 2_000_000)):
         Price.objects.create(chip_type=kind, from_day=clock.now().date(), micro_per_chip_hour=micro)
     [cheaper] = dry_run(tenant, spec)["alternatives"]
-    assert cheaper["sentence"] == f"On {A100} it would start at once, for 4.00 EUR an hour instead of 12.00 EUR."
+    assert (
+        cheaper["sentence"] == f"On {A100} it would start at once, for 4.00 EUR an hour instead of 12.00 EUR."
+    )
     assert cheaper["costs"] == [
         {"chip_type": A100, "milli": 2000, "micro_per_chip_hour": 2_000_000, "micro": None}
     ]

@@ -81,7 +81,10 @@ def test_a_price_and_a_known_length_give_the_cost(tenant: Tenant) -> None:
     [cost] = told["costs"]
     assert cost == {"chip_type": TYPE, "milli": 2000, "micro_per_chip_hour": 3_000_000, "micro": 9_000_000}
     assert told["run_ms"] == 5_400_000
-    assert f"2 {TYPE} cost 6.00 EUR an hour, 9.00 EUR for the 1 h 30 min that such a job runs." in told["sentences"]
+    assert (
+        f"2 {TYPE} cost 6.00 EUR an hour, 9.00 EUR for the 1 h 30 min that such a job runs."
+        in told["sentences"]
+    )
 
 
 def test_without_a_price_or_a_length_nothing_is_made_up(tenant: Tenant) -> None:

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flexai.api import waiting
-from flexai.api.pagination import Order, order_from, page_of
+from flexai.api.pagination import OneOf, Order, order_from, page_of
 from flexai.api.renderers import JSONParser, YAMLParser
 from flexai.api.schemas import jobs as shapes
 from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers, public_id
@@ -87,10 +87,10 @@ class JobsView(View):
     )
     def get(self, request: Request) -> Response:
         """Jobs, newest first unless sorted otherwise."""
-        matching = queries.jobs_matching(principal_of(request), filter_from(request))
-        page = page_of(
-            queries.with_relations(matching), request, order_from(request, "-submitted_at", ORDERS)
-        )
+        wanted = filter_from(request)
+        matching = queries.with_relations(queries.jobs_of_any_status(principal_of(request), wanted))
+        order = order_from(request, "-submitted_at", ORDERS)
+        page = page_of(matching, request, order, OneOf("status", wanted.statuses, queries.LIVE))
         return Response(page.present(presenting.present_jobs))
 
     @extend_schema(
