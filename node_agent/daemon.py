@@ -97,7 +97,7 @@ async def _simulated(settings: Settings, data_dir: Path) -> list[asyncio.Task[No
     tasks = []
     for number in range(1, settings.simulate.nodes + 1):
         name = f"sim-{number:03d}"
-        executor = SimulatedExecutor(SimulatedDriver(settings.simulate))
+        executor = SimulatedExecutor(SimulatedDriver(settings.simulate, number))
         link = Link(_enrolment(settings, data_dir, name, f"{name}.json"), executor, boot_id=boot)
         executor.start(link.changed)
         tasks.append(asyncio.create_task(link.run()))

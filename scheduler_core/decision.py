@@ -72,7 +72,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """A live elastic attempt ends and its job starts again with more or fewer replicas (E1)."""
+    """A live attempt ends and its job starts again with more or fewer replicas (E1), or elsewhere with as many (R8)."""
 
     attempt: Id
     job: Id
@@ -84,7 +84,7 @@ class Resize:
 
 @dataclass(frozen=True, slots=True)
 class Resizing:
-    """Elastic work of one team shares its chips anew. A unit of its own (S2).
+    """Elastic work of one team shares its chips anew, or one attempt goes on elsewhere. A unit of its own (S2).
 
     All its attempts are told to leave. Each of its jobs is promised its place, and runs there when all of them
     have left (R6).
@@ -196,8 +196,8 @@ class Decision:
     promises: tuple[Id, ...] = ()
     """Jobs whose promise still stands after this decision; promise rows of other jobs are gone (R6)."""
     resizings: tuple[Resizing, ...] = ()
-    """Elastic work that grows, and shrinks for each other and for who waits (E1); at most one for each team,
-    priority and chip type."""
+    """What goes on elsewhere (R8), each by itself; and elastic work that grows, and shrinks for each other and for who
+    waits (E1), at most one for each team, priority and chip type."""
     relief: tuple[Taking, ...] = ()
     """Takings that work off an excess which already stands; each is a unit of its own."""
     loans: tuple[Loan, ...] = ()

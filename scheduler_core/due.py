@@ -79,6 +79,8 @@ class Due:
         sources = [*self._elastic(now, started), *self._lending.turns(now)]
         if somebody_waits:
             sources += self._of_who_waits(now, started, relieves=relieves)
+        elif self._ledger.restless:
+            sources += self._backfill.turns()
         if over or somebody_waits:
             sources += self._rights(now, started)
         return min(sources, default=None)

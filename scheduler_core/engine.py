@@ -31,6 +31,7 @@ from scheduler_core.policy import Policy
 from scheduler_core.promises import keep_promises
 from scheduler_core.reasons import ChipsPromised, CycleBound, EarlierAttemptLives, Reason, WouldDelay
 from scheduler_core.relief import relieve
+from scheduler_core.relocation import Relocation
 from scheduler_core.request import wants_chips
 from scheduler_core.resizing import Elasticity
 from scheduler_core.service import ServiceLevels
@@ -64,6 +65,7 @@ class Scheduler:
         self._take_back = TakeBack(self._ledger, self._placer, policy)
         self._levels = ServiceLevels(self._ledger, policy)
         self._elasticity = Elasticity(self._ledger, self._placer, policy, self._waiting, self._backfill)
+        self._relocation = Relocation(self._ledger, self._placer, policy)
         self._lending = Lending(self._ledger, policy)
         self._due = Due(
             self._ledger,
@@ -265,18 +267,21 @@ class Scheduler:
     def _when_due(
         self, units: Mapping[Id, Unit], relief: Sequence[Taking], over: Sequence[Excess]
     ) -> int | None:
-        """S6: at once where the cycle stopped at its bound on starts."""
-        if len(units) >= self._policy.max_starts:
+        """S6: at once where the cycle stopped at its bound on starts, or on moves."""
+        if len(units) >= self._policy.max_starts or self._relocation.cut_short:
             return self._now
         return self._due.after(self._now, units, relieves=bool(relief), over=bool(over))
 
     def _share_out_the_rest(
         self, units: dict[Id, Unit], shares: FairShares, pending: dict[Id, int], settled: Set[Id]
     ) -> tuple[Resizing, ...]:
-        """What the line left goes to elastic work (E1): starts become larger, live work is resized, and who
-        waits may have what others can spare. `units` and `pending` are then so. Jobs that are `settled`, and
-        those that were promised chips in this cycle, take no part.
+        """What the line left goes to work that is held back where it is (R8), then to elastic work (E1): starts
+        become larger, live work is resized, and who waits may have what others can spare. `units` and `pending` are
+        then so. Jobs that are `settled`, and those that were promised chips in this cycle, take no part.
         """
+        reserved = {place.node for stands in self._backfill.standing for place in stands.opening.placements}
+        relocated = self._relocation.relocate(self._take_back.rights, reserved)
+        pending.update((job, 1) for one in relocated for job, _ in one.promised)
         passed_over = settled | set(self._take_back.promised)
         division = self._elasticity.divide(self._now, shares, self._take_back.rights, units, passed_over)
         for resizing in division.resizings:
@@ -284,7 +289,7 @@ class Scheduler:
                 units.pop(job, None)
                 pending[job] = len(resizing.resizes)
         units |= division.units
-        return division.resizings
+        return (*relocated, *division.resizings)
 
     def _serve(self, turn: Turn) -> tuple[Unit | None, bool]:
         """The job's unit, with the whole gang placed and held in the trial, or nothing at all; and whether

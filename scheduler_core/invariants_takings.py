@@ -51,7 +51,7 @@ def _gang_faults(attempt: Running, taking: Taking) -> Iterator[Broken]:
 
 
 def resize_faults(ledger: Ledger, resize: Resize, taken: Collection[Id]) -> Iterator[Broken]:
-    """Every law about whom and how far work may be resized that this breaks (E1, F4, R4)."""
+    """Every law about whom and how far work may be resized, or moved by itself, that this breaks (E1, R8, F4, R4)."""
     attempt = ledger.running.get(resize.attempt)
     if attempt is None or attempt.job != resize.job or attempt.departing:
         yield "taken_alive", f"Attempt {resize.attempt} does not run, or is leaving already."
@@ -61,8 +61,12 @@ def resize_faults(ledger: Ledger, resize: Resize, taken: Collection[Id]) -> Iter
     if not attempt.preemptible:
         yield "not_preemptible", f"Attempt {resize.attempt} is not preemptible."
     size, gang = len(resize.placements), attempt.gang
-    if gang is None or not gang.minimum <= size <= gang.maximum or size == len(attempt.placements):
+    keeps_size = size == len(attempt.placements)
+    within = gang is not None and gang.minimum <= size <= gang.maximum
+    if not within or (keeps_size and not attempt.unwanted):
         yield "elastic", f"Attempt {resize.attempt} would have {size} replicas."
+    elif keeps_size and any(place.node in attempt.unwanted for place in resize.placements):
+        yield "elsewhere", f"Attempt {resize.attempt} would stay where it is held back."
 
 
 def given_up(attempt: Running, taking: Taking) -> tuple[Placement, ...]:

@@ -43,6 +43,7 @@ class Live(Trial):
         self.spare: set[Id] = set()  # live attempts with more replicas than their minimum (R4)
         self.unsaved: set[Id] = set()  # live preemptible attempts that would start from nothing (R3)
         self.roaming: set[Id] = set()  # live attempts that may move (R7), also to chips of another type
+        self.restless: set[Id] = set()  # live attempts that are to go on elsewhere (R8)
         self._running_on: dict[Id, set[Id]] = {}
         self._types_of: dict[Id, tuple[str, ...]] = {}
 
@@ -95,6 +96,8 @@ class Live(Trial):
             self.unsaved.add(attempt.id)
         if attempt.checkpoint and attempt.gang is not None and len(attempt.gang.request.chip_types) != 1:
             self.roaming.add(attempt.id)
+        if attempt.unwanted and attempt.preemptible and attempt.gang is not None and not attempt.departing:
+            self.restless.add(attempt.id)
         if attempt.preemptible and not attempt.departing:
             of_team = self.preemptible_of.setdefault(attempt.team, {})
             if attempt.priority not in of_team:
@@ -134,7 +137,7 @@ class Live(Trial):
             return None
         self._count_live(attempt.job, attempt.set, -1)
         self._types_of.pop(attempt_id, None)
-        for some in (self.elastic, self.spare, self.unsaved, self.roaming):
+        for some in (self.elastic, self.spare, self.unsaved, self.roaming, self.restless):
             some.discard(attempt_id)
         if attempt.preemptible and not attempt.departing:
             of_team = self.preemptible_of[attempt.team]

@@ -318,6 +318,8 @@ class Running:
     """Since when it uses chips that are on offer: no new guest comes, and those who are there yield (T3)."""
     chip_memory_cap: int | None = None
     """MiB of each chip that it is really held to; None: all that it reserved (Q7)."""
+    unwanted: tuple[Id, ...] = ()
+    """Nodes on which something holds it back: it goes on elsewhere as soon as there is a place (R8, T6)."""
 
     @property
     def staying(self) -> tuple[Placement, ...]:

@@ -140,10 +140,13 @@ class Rights:
         """The service level that a live attempt's job has reached."""
         return self._ledger.levels.get(attempt.id, 0)
 
+    def is_planned(self, attempt: Running) -> bool:
+        """Whether this cycle or an earlier one has plans for it."""
+        return attempt.id in self.taken or attempt.id in self._promised
+
     def may_be_resized(self, attempt: Running, now: int) -> bool:
         """E1: no cycle has plans for it, and it is as old as it asked to be."""
-        planned = attempt.id in self.taken or attempt.id in self._promised
-        return not planned and now - attempt.started >= attempt.min_runtime
+        return not self.is_planned(attempt) and now - attempt.started >= attempt.min_runtime
 
     def worst_rung(self, attempt: Running) -> Rung:
         """How it ends when all of it is taken."""

@@ -45,6 +45,8 @@ class Sign(StrEnum):
 class Action(StrEnum):
     """What its policy lets be done."""
 
+    NEVER = "never"
+    """Nobody looks."""
     NOTIFY = "notify"
     MOVE = "move"
     """Its attempt ends, with its checkpoint if it writes one, and goes on elsewhere once there is a place."""

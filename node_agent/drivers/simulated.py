@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from node_agent.protocol import ChipInfo, ChipSample
+from node_agent.protocol import SLOWED, ChipInfo, ChipSample
 
 IDLE_MW = 60_000
 FULL_MW = 700_000
@@ -14,7 +15,10 @@ IDLE_C = 32
 FULL_C = 72
 MAX_NODES = 10_000
 MAX_CHIPS = 256
-_SHAPE = re.compile(r"(\d{1,6})x(\d{1,4}):([A-Za-z0-9][A-Za-z0-9_./-]{0,60})")
+FULL_CLOCK: Final = 1000
+_SHAPE = re.compile(
+    r"(\d{1,6})x(\d{1,4}):([A-Za-z0-9][A-Za-z0-9_./-]{0,60})(?:,slow=(\d{1,6})/(\d{1,4}):(\d{1,3})%)?"
+)
 _GIB = re.compile(r"-(\d{1,4})GB")
 _CURVE = (0, 350, 700, 860, 900, 880, 910, 870, 900, 890)
 """The declared profile where a job names none: warm-up, then steady with a ripple, in permille; one step a second."""
@@ -22,22 +26,30 @@ _CURVE = (0, 350, 700, 860, 900, 880, 910, 870, 900, 890)
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How many nodes, of how many chips, of which type."""
+    """How many nodes, of how many chips, of which type; and one chip that is slower than the others."""
 
     nodes: int
     chips: int
     type: str
+    slow: tuple[int, int, int] | None = None
+    """Number of its node, from 1, its index, and its clock in permille."""
 
     @classmethod
     def parse(cls, text: str) -> Shape:
-        """`16x8:H100-80GB`. Raises `ValueError` that shows an example."""
+        """`16x8:H100-80GB`, or `16x8:H100-80GB,slow=2/0:60%`. Raises `ValueError` that shows an example."""
         match = _SHAPE.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text!r} is not NODESxCHIPS:TYPE, for example 16x8:H100-80GB")
+            example = "16x8:H100-80GB, or with a slow chip 16x8:H100-80GB,slow=2/0:60%"
+            raise ValueError(f"{text!r} is not NODESxCHIPS:TYPE, for example {example}")
         nodes, chips = int(match[1]), int(match[2])
         if not 1 <= nodes <= MAX_NODES or not 1 <= chips <= MAX_CHIPS:
             raise ValueError(f"{text!r}: 1 to {MAX_NODES} nodes and 1 to {MAX_CHIPS} chips can be simulated")
-        return cls(nodes, chips, match[3])
+        if match[4] is None:
+            return cls(nodes, chips, match[3])
+        node, chip, percent = (int(part) for part in match.groups()[3:])
+        if not 1 <= node <= nodes or chip >= chips or not 1 <= percent <= 100:
+            raise ValueError(f"{text!r}: there is no chip {chip} of node {node} to run at {percent}%")
+        return cls(nodes, chips, match[3], (node, chip, percent * 10))
 
 
 def declared_use(age_ms: int) -> int:
@@ -56,7 +68,8 @@ class SimulatedDriver:
 
     name = "simulated"
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, number: int = 0) -> None:
+        """`number`: of the node, from 1."""
         gib = _GIB.search(shape.type)
         memory_mib = int(gib[1]) * 1024 if gib else 16 * 1024
         self.notes = ["This node is simulated: nothing really runs on it."]
@@ -73,6 +86,9 @@ class SimulatedDriver:
             for index in range(shape.chips)
         ]
         self._use = [0] * shape.chips
+        self._clocks = [FULL_CLOCK] * shape.chips
+        if shape.slow is not None and shape.slow[0] == number:
+            self._clocks[shape.slow[1]] = shape.slow[2]
 
     def look_again(self) -> None:
         """What nobody has cannot break."""
@@ -82,7 +98,7 @@ class SimulatedDriver:
         self._use = [min(1000, use_permille.get(chip.index, 0)) for chip in self.chips]
 
     def sample(self, memory_mib: Mapping[int, int]) -> list[ChipSample]:
-        """All chips: temperature and power follow the use."""
+        """All chips: temperature and power follow the use; a slow one is braked by its hardware when it is used."""
         return [
             ChipSample(
                 index=index,
@@ -90,8 +106,10 @@ class SimulatedDriver:
                 memory_mib=memory_mib.get(index, 0),
                 temperature_c=IDLE_C + (FULL_C - IDLE_C) * use // 1000,
                 power_mw=power_mw(use),
+                clock_permille=clock,
+                flags=SLOWED if use and clock < FULL_CLOCK else 0,
             )
-            for index, use in enumerate(self._use)
+            for index, (use, clock) in enumerate(zip(self._use, self._clocks, strict=True))
         ]
 
     def processes(self) -> Mapping[int, Sequence[int]]:

@@ -51,6 +51,7 @@ ACCEPTED: dict[str, Any] = {
     "image": "docker.io/pytorch/pytorch:2",
     "notify": {"on": ["failed", "held"], "mail": ["ana@example.org"], "webhook": "ci"},
     "utilization_policy": {"min_utilization": 5, "window": "10m", "action": "suspend"},
+    "stragglers": {"action": "move", "below": "75%", "window": "5m", "moves": 3},
     "depends_on": [{"job": "a", "on": "afterany", "otherwise": "cancel"}, "b"],
     "matrix": {"lr": [1, 2], "exclude": [{"lr": 2}], "include": [{"note": "x"}], "max_parallel": 2},
     "resources.any_of": [{"accelerators": "H100:1"}, {"accelerators": "A100:2"}],

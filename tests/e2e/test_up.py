@@ -92,7 +92,9 @@ def test_data_of_another_postgresql_major_is_named_and_untouched(data_dir: Path)
     assert [entry.name for entry in cluster.iterdir()] == ["PG_VERSION"]
 
 
-@pytest.mark.parametrize("notation", ["16", "0x8:H100", "16x8", "99999x8:H100", "2x-1:H100"])
+@pytest.mark.parametrize(
+    "notation", ["16", "0x8:H100", "16x8", "99999x8:H100", "2x-1:H100", "2x1:H100,slow=3/0:60%"]
+)
 def test_a_wrong_simulation_is_named(data_dir: Path, notation: str) -> None:
     said = refused(spawn(data_dir, f"--simulate={notation}"))
     assert f"--simulate {notation}" in said

@@ -184,7 +184,7 @@ def resizings_hold(
         for attempt, resize in zip(leaving, resizing.resizes, strict=True):
             assert attempt.id not in taken, "taken twice"
             taken.add(attempt.id)
-            may_be_resized(snapshot, policy, attempt, len(resize.placements))
+            may_be_resized(snapshot, policy, attempt, resize.placements)
             assert attempt.job == resize.job
         teams = {attempt.team for attempt in leaving} | {jobs[start.job].team for start in resizing.starts}
         assert len(teams) == 1, "chips change hands inside a team"
@@ -210,16 +210,23 @@ def resizings_hold(
             promise_to(books, job, placements, gives)
 
 
-def may_be_resized(snapshot: Snapshot, policy: Policy, attempt: Running, size: int) -> None:
-    """E1: preemptible elastic work that goes on from a checkpoint, and keeps its size for a while."""
+def may_be_resized(
+    snapshot: Snapshot, policy: Policy, attempt: Running, placements: tuple[Placement, ...]
+) -> None:
+    """E1: preemptible elastic work that goes on from a checkpoint, and keeps its size for a while. R8: what is held
+    back keeps its size and is held back no more."""
+    size = len(placements)
     assert attempt.preemptible
-    assert attempt.checkpoint
     assert not attempt.leaving
     assert not attempt.going
     assert not any(attempt.id in promise.attempts for promise in snapshot.promises)
     assert attempt.gang is not None
     assert attempt.gang.minimum <= size <= attempt.gang.maximum
-    assert size != len(attempt.placements)
+    if size == len(attempt.placements):
+        assert attempt.unwanted
+        assert not {place.node for place in placements} & set(attempt.unwanted)
+        return
+    assert attempt.checkpoint
     age = snapshot.now - max(attempt.started, attempt.resized or 0)
     assert age >= max(policy.resize_interval, 1)
 

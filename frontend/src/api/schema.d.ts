@@ -2416,6 +2416,8 @@ export interface components {
             /** @description Mean use of its chips: now while it runs, over its life afterwards. */
             use_permille: number | null;
             idle: components["schemas"]["Idle"] | null;
+            /** @description Null while nothing holds it back. */
+            straggler: components["schemas"]["Straggler"] | null;
             /** @description Null where it is no guest and offers nothing to guests. */
             lending: components["schemas"]["Lending"] | null;
             /** @description Of the last attempt; null where it said nothing. */
@@ -2483,6 +2485,8 @@ export interface components {
             /** @description Mean use of its chips: now while it runs, over its life afterwards. */
             use_permille: number | null;
             idle: components["schemas"]["Idle"] | null;
+            /** @description Null while nothing holds it back. */
+            straggler: components["schemas"]["Straggler"] | null;
             /** @description Null where it is no guest and offers nothing to guests. */
             lending: components["schemas"]["Lending"] | null;
             /** @description Of the last attempt; null where it said nothing. */
@@ -2603,6 +2607,14 @@ export interface components {
             utilization_policy?: components["schemas"]["UtilizationPolicySpecRequest"];
             /** @description Stop after so long idle, such as 2h. */
             idle_timeout?: string;
+            /** @description When something holds it back, or it falls behind its array: notify, move or never; or `action`, `below` (80% of its equals' median), `window` (10m) and `moves` (2 over the job's life). */
+            stragglers?: ("never" | "notify" | "move") | {
+                /** @enum {string} */
+                action?: "never" | "notify" | "move";
+                below?: string | number;
+                window?: string;
+                moves?: number;
+            };
             /** @description Indices: 0-99, 0-99%10, 0,3,7-9:2. */
             array?: string;
             /** @description A task for each combination of lists: {lr: [0.1, 0.01], seed: [1, 2]}; with include, exclude and max_parallel. */
@@ -2994,9 +3006,10 @@ export interface components {
          *     * `requeued` - requeued
          *     * `held` - held
          *     * `idle` - idle
+         *     * `straggler` - straggler
          * @enum {string}
          */
-        Notified: "started" | "succeeded" | "failed" | "cancelled" | "timed_out" | "preempted" | "suspended" | "requeued" | "held" | "idle";
+        Notified: "started" | "succeeded" | "failed" | "cancelled" | "timed_out" | "preempted" | "suspended" | "requeued" | "held" | "idle" | "straggler";
         /** @description Who is told what becomes of the job. */
         NotifySpecRequest: {
             /** @description succeeded, failed, cancelled, timed_out */
@@ -3601,6 +3614,14 @@ export interface components {
             utilization_policy?: components["schemas"]["UtilizationPolicySpecRequest"];
             /** @description Stop after so long idle, such as 2h. */
             idle_timeout?: string;
+            /** @description When something holds it back, or it falls behind its array: notify, move or never; or `action`, `below` (80% of its equals' median), `window` (10m) and `moves` (2 over the job's life). */
+            stragglers?: ("never" | "notify" | "move") | {
+                /** @enum {string} */
+                action?: "never" | "notify" | "move";
+                below?: string | number;
+                window?: string;
+                moves?: number;
+            };
             /** @description Indices: 0-99, 0-99%10, 0,3,7-9:2. */
             array?: string;
             /** @description A task for each combination of lists: {lr: [0.1, 0.01], seed: [1, 2]}; with include, exclude and max_parallel. */
@@ -3654,6 +3675,13 @@ export interface components {
             /** @description Name of the provider at /sign-in/oidc; null where there is none. */
             single_sign_on: string | null;
         };
+        /**
+         * @description * `clock` - clock
+         *     * `steps` - steps
+         *     * `time` - time
+         * @enum {string}
+         */
+        SignEnum: "clock" | "steps" | "time";
         /** @description A terminal that waits, and what it would be given. */
         SignIn: {
             /** @description As it calls itself. */
@@ -3766,6 +3794,34 @@ export interface components {
          * @enum {string}
          */
         Status: "held" | "queued" | "starting" | "running" | "stopping" | "cancelling" | "suspended" | "succeeded" | "failed" | "cancelled" | "timed_out" | "unreachable";
+        /** @description What has held a running job back, or made it fall behind its equals, for a while. */
+        Straggler: {
+            /** Format: date-time */
+            since: string;
+            /**
+             * @description clock: of a chip beside the job's others; steps and time: of a task beside its array's.
+             *
+             *     * `clock` - clock
+             *     * `steps` - steps
+             *     * `time` - time
+             */
+            sign: components["schemas"]["SignEnum"];
+            sentence: string;
+            /** @description Of its equals' median. */
+            pace_permille: number;
+            /** @description How many they are. */
+            equals: number;
+            /**
+             * Format: date-time
+             * @description From when on its policy moves it; null where it does not.
+             */
+            moves_at: string | null;
+            /**
+             * Format: date-time
+             * @description Since when it waits for a place elsewhere.
+             */
+            leaving_since: string | null;
+        };
         /**
          * @description * `urn:ietf:params:oauth:token-type:id_token` - urn:ietf:params:oauth:token-type:id_token
          *     * `urn:ietf:params:oauth:token-type:jwt` - urn:ietf:params:oauth:token-type:jwt
@@ -3970,6 +4026,7 @@ export interface components {
          *     * `job.requeued` - job.requeued
          *     * `job.held` - job.held
          *     * `job.idle` - job.idle
+         *     * `job.straggler` - job.straggler
          *     * `budget.warned` - budget.warned
          *     * `budget.reached` - budget.reached
          *     * `quota_request.approved` - quota_request.approved
@@ -3977,7 +4034,7 @@ export interface components {
          *     * `quota_request.ended` - quota_request.ended
          * @enum {string}
          */
-        WebhookEvent: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached" | "quota_request.approved" | "quota_request.declined" | "quota_request.ended";
+        WebhookEvent: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "job.straggler" | "budget.warned" | "budget.reached" | "quota_request.approved" | "quota_request.declined" | "quota_request.ended";
         /** @description A page of webhooks. */
         WebhookList: {
             items: components["schemas"]["Webhook"][];
@@ -3995,6 +4052,7 @@ export interface components {
          *     * `job.requeued` - job.requeued
          *     * `job.held` - job.held
          *     * `job.idle` - job.idle
+         *     * `job.straggler` - job.straggler
          *     * `budget.warned` - budget.warned
          *     * `budget.reached` - budget.reached
          *     * `quota_request.approved` - quota_request.approved
@@ -4003,7 +4061,7 @@ export interface components {
          *     * `ping` - ping
          * @enum {string}
          */
-        WebhookTold: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "budget.warned" | "budget.reached" | "quota_request.approved" | "quota_request.declined" | "quota_request.ended" | "ping";
+        WebhookTold: "job.submitted" | "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "job.timed_out" | "job.preempted" | "job.suspended" | "job.requeued" | "job.held" | "job.idle" | "job.straggler" | "budget.warned" | "budget.reached" | "quota_request.approved" | "quota_request.declined" | "quota_request.ended" | "ping";
     };
     responses: never;
     parameters: never;

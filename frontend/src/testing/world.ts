@@ -446,6 +446,7 @@ export class World {
       nodes: started ? [`node-0${1 + (index % 9)}`] : [],
       use_permille: started ? 250 + ((index * 137) % 700) : null,
       idle: null,
+      straggler: null,
       lending: null,
       progress:
         status === "running"

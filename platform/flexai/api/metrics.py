@@ -134,7 +134,10 @@ def _jobs() -> Iterator[Any]:
     waits = _family("oldest_waiting_job_seconds", "How long the job that waits longest has waited.", "cell")
     for cell, since in _rows(_OLDEST):
         waits.add_metric([cell], max(0.0, (clock.now() - since).total_seconds()))
-    yield from (count, waits)
+    slow = _family("straggling_jobs", "Running jobs that are held back, and were told so.", "cell", "sign")
+    for cell, sign, jobs in _rows(_STRAGGLERS):
+        slow.add_metric([cell, sign], jobs)
+    yield from (count, waits, slow)
 
 
 def _scheduler() -> Iterator[Any]:
@@ -179,6 +182,12 @@ SELECT l.name, j.status, count(*) FROM cluster_cell l JOIN (
 ) j ON j.cell_id = l.id GROUP BY l.name, j.status ORDER BY l.name, j.status
 """
 """Each part by an index of its own: how many jobs have ended does not matter."""
+_STRAGGLERS = """
+SELECT l.name, w.sign, count(*)::int FROM jobs_straggler w JOIN jobs_attempt a ON a.id = w.attempt_id
+JOIN cluster_cell l ON l.id = w.cell_id
+WHERE w.since IS NOT NULL AND w.told_at IS NOT NULL AND a.state IN ('running', 'checkpointing')
+GROUP BY l.name, w.sign ORDER BY l.name, w.sign
+"""
 _OLDEST = """
 SELECT l.name, min(j.submitted_at) FROM jobs_job j JOIN cluster_cell l ON l.id = j.cell_id
 WHERE j.state = 'queued' GROUP BY l.name ORDER BY l.name

@@ -106,6 +106,18 @@ class Idle(TypedDict):
     acts_at: str | None
 
 
+class Straggler(TypedDict):
+    """What has held a running job back since then (`sign`: clock, steps or time), and when its policy moves it."""
+
+    since: str
+    sign: str
+    sentence: str
+    pace_permille: int
+    equals: int
+    moves_at: str | None
+    leaving_since: str | None
+
+
 class Dependency(TypedDict):
     """What a job waits for: `standing` is pending, met or never."""
 
@@ -171,6 +183,7 @@ class Job(TypedDict):
     nodes: list[str]
     use_permille: int | None
     idle: Idle | None
+    straggler: Straggler | None
     lending: Lending | None
     progress: Progress | None
     memory_peak_mib: int | None

@@ -111,6 +111,7 @@ app.conf.update(
             "flexai.scheduling.mixes": 300.0,
             "flexai.scheduling.forecast": 30.0,
             "flexai.scheduling.demand": 10.0,
+            "flexai.scheduling.stragglers": 10.0,
             "flexai.scheduling.chip_health": 10.0,
             "flexai.scheduling.offers": 2.0,
             "flexai.scheduling.speeds": 10.0,

@@ -53,6 +53,10 @@ class PolicyForm(ModelForm):  # type: ignore[type-arg]
         "utilization_policy",
         'such as {"min_utilization": "5%", "window": "1h", "action": "suspend"}; for jobs with chips',
     )
+    defaults_stragglers = _text(
+        "stragglers",
+        'never, notify, move, or such as {"action": "move", "below": "80%", "window": "10m", "moves": 2}',
+    )
     defaults_lend = _text("lend", "never, team, organization or any")
     defaults_lease = _text("lease", "such as 10m, or never")
     defaults_retry = _text("retry", 'how often, or such as {"limit": 2, "on": ["exit"]}')

@@ -29,7 +29,7 @@ MAX_ITEMS: Final = 32
 MAX_CHIPS: Final = 1_000_000
 DEFAULTS: Final = (
     "priority", "preemptible", "max_duration", "min_runtime", "idle_timeout", "utilization_policy", "lend", "lease",
-    "retry", "node_pools",
+    "retry", "node_pools", "stragglers",
 )  # fmt: skip
 """Fields of the spec that a policy may fill in. `idle_timeout` and `utilization_policy` go to jobs with chips alone."""
 OF_CHIPS: Final = frozenset({"idle_timeout", "utilization_policy"})

@@ -23,6 +23,7 @@ from flexai.jobs.models import (
     Offer,
     Replica,
     Schedule,
+    Straggler,
 )
 from flexai.jobs.queries_live import use_of_jobs
 from flexai.tenancy.principals import Principal
@@ -191,6 +192,7 @@ def _job(job: Job, place: Whereabouts | None, live_use: int | None, now: datetim
         "nodes": place.nodes if place else [],
         "use_permille": place.attempt.use_permille if place and place.attempt.state == "ended" else live_use,
         "idle": _idle(job, place),
+        "straggler": _straggler(place),
         "lending": _lending(place),
         "progress": present_progress(place.attempt) if place else None,
         "memory_peak_mib": place.attempt.memory_peak_mib or None if place else None,
@@ -212,6 +214,24 @@ def _idle(job: Job, place: Whereabouts | None) -> dict[str, Any] | None:
         "use_permille": idle.use_permille,
         "action": policy["action"],
         "acts_at": stamp(idle.acts_at),
+    }
+
+
+def _straggler(place: Whereabouts | None) -> dict[str, Any] | None:
+    """What has held it back for a while, and when its policy moves it; None while nothing does."""
+    if place is None or place.attempt.state not in AT_WORK:
+        return None
+    slow: Straggler | None = getattr(place.attempt, "straggler", None)
+    if slow is None or slow.since is None or slow.told_at is None:
+        return None
+    return {
+        "since": stamp(slow.since),
+        "sign": slow.sign,
+        "sentence": f"{slow.sentence}.",
+        "pace_permille": slow.facts["pace_permille"],
+        "equals": slow.facts["equals"],
+        "moves_at": stamp(slow.acts_at),
+        "leaving_since": stamp(slow.leaves_at),
     }
 
 
@@ -253,7 +273,7 @@ def _whereabouts_of(jobs: Sequence[Job]) -> dict[int, Whereabouts]:
     attempts = [
         attempt
         for attempt in Attempt.objects.filter(job_id__in=tried, number__in=numbers).select_related(
-            "idle", "progress", "guest", "offer"
+            "idle", "straggler", "progress", "guest", "offer"
         )
         if attempt.number == tried[attempt.job_id].attempts_count
     ]

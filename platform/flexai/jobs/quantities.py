@@ -157,6 +157,14 @@ def milli(value: object, *, least: int, most: int) -> int:
     return thousandths
 
 
+def permille(value: object) -> int:
+    """A percentage: 5 and "5%" are 50."""
+    number = decimal(value.strip().removesuffix("%") if isinstance(value, str) else value)
+    if not 1 <= number <= 100:
+        raise Wrong(f"must be 1% to 100%, not {said(value)}", "give a percentage, such as 5%")
+    return milli(f"{number}%", least=10, most=1000)
+
+
 def plain(thousandths: int) -> str:
     """Thousandths as a decimal number without trailing zeros."""
     return (

@@ -27,6 +27,7 @@ from flexai.jobs.spec_order import read_depends_on
 from flexai.jobs.spec_reader import Reader
 from flexai.jobs.spec_resources import asks_for_chips, read_resources
 from flexai.jobs.spec_schedule import read_schedule
+from flexai.jobs.spec_stragglers import read_stragglers
 from scheduler_core.demand import BELOW, Rung
 from scheduler_core.model import Lend
 from scheduler_core.offers import LEND_AFTER
@@ -163,6 +164,7 @@ def _read(reader: Reader) -> dict[str, Any]:
         **_lend(reader),
         **_checkpoint(reader),
         "idle": _idle(reader, has_chips=all(asks_for_chips(one) for one in (asked.first, *asked.others))),
+        "stragglers": read_stragglers(reader),
         "array": _array(reader),
         "right_size": reader.flag("right_size", True),
         "depends_on": read_depends_on(reader),
@@ -345,20 +347,10 @@ def _idle(reader: Reader, *, has_chips: bool) -> dict[str, Any] | None:
         return None
     inner = reader.inside("utilization_policy")
     return {
-        "below_permille": inner.read("min_utilization", _permille) or BELOW,
+        "below_permille": inner.read("min_utilization", quantities.permille) or BELOW,
         "window_ms": inner.duration("window", DEFAULT_WINDOW_MS, least=LEAST_WINDOW_MS, most=MAX_WINDOW_MS),
         "action": inner.choice("action", IDLE_ACTIONS, Rung.NOTIFY.value),
     }
-
-
-def _permille(value: object) -> int:
-    """A percentage: 5 and "5%" are 50."""
-    number = quantities.decimal(value.strip().removesuffix("%") if isinstance(value, str) else value)
-    if not 1 <= number <= 100:
-        raise quantities.Wrong(
-            f"must be 1% to 100%, not {quantities.said(value)}", "give a percentage, such as 5%"
-        )
-    return quantities.milli(f"{number}%", least=10, most=1000)
 
 
 def _array(reader: Reader) -> dict[str, Any] | None:

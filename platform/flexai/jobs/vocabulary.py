@@ -17,7 +17,7 @@ BUILT: Mapping[str, frozenset[str]] = {
             "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
             "max_duration", "deadline",
             "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout", "depends_on",
-            "matrix", "schedule", "right_size", "outputs", "notify",
+            "matrix", "schedule", "right_size", "outputs", "notify", "stragglers",
         }
     ),
     "resources": frozenset(
@@ -32,6 +32,7 @@ BUILT: Mapping[str, frozenset[str]] = {
     "checkpoint": frozenset({"path", "signal", "grace_period"}),
     "nodes": frozenset({"min", "max"}),
     "utilization_policy": frozenset({"min_utilization", "window", "action"}),
+    "stragglers": frozenset({"action", "below", "window", "moves"}),
     "schedule": frozenset({"cron", "timezone", "catch_up", "overlap"}),
     "depends_on": frozenset({"job", "on", "otherwise"}),
     "lend": frozenset({"to", "after"}),

@@ -115,6 +115,7 @@ _WORDS = {
     "job.requeued": "is queued again",
     "job.held": "is held",
     "job.idle": "does not use its chips",
+    "job.straggler": "is held back, or far behind its equals",
     "job.cancelled": "was cancelled",
 }
 

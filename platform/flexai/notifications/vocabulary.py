@@ -20,6 +20,7 @@ JOB_EVENTS: Final = (
     "job.requeued",
     "job.held",
     "job.idle",
+    "job.straggler",
 )
 BUDGET_WARNED: Final = "budget.warned"
 BUDGET_REACHED: Final = "budget.reached"

@@ -263,8 +263,9 @@ class Feed:
 
 
 def _only_began(old: Row | None, new: Row) -> bool:
-    """An attempt that holds what it held, and offers what it offered, frees nothing: its first sign of life is no
-    reason to decide."""
+    """An attempt that holds what it held, offers what it offered, and stays where it stayed, frees nothing: its first
+    sign of life is no reason to decide."""
     if not (isinstance(old, Running) and isinstance(new, Running)):
         return False
-    return (old.placements, old.offered, old.busy) == (new.placements, new.offered, new.busy)
+    before, after = ((row.placements, row.offered, row.busy, row.unwanted) for row in (old, new))
+    return before == after

@@ -67,6 +67,27 @@ def leaves_of(takings: Iterable[Taking], live: Mapping[int, Live], for_whom: str
     return [_leave_of(taking, live[taking.attempt], for_whom) for taking in takings]
 
 
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """By what an attempt is held back (T6): the beginning of a sentence, and its numbers."""
+
+    sentence: str
+    facts: Mapping[str, object]
+
+
+def leaves_of_relocated(
+    resizing: Resizing, live: Mapping[int, Live], why: Mapping[int, HeldBack]
+) -> list[Leave]:
+    """What those hear who go on elsewhere with as many replicas as they have (R8)."""
+    found = []
+    for row in resizing.resizes:
+        if len(row.placements) == live[row.attempt].replicas:
+            held = why.get(row.attempt, HeldBack("Something holds it back", {}))
+            sentence = f"{held.sentence}: by its own policy it goes on elsewhere."
+            found.append(Leave(row.attempt, Outcome.MOVED, sentence, {**held.facts, "loss_ms": row.loss}))
+    return found
+
+
 def leaves_of_resizing(resizing: Resizing, live: Mapping[int, Live], starting: Sequence[str]) -> list[Leave]:
     """What those who are resized hear (E1); `starting` are the names of the waiting jobs that they make room for."""
     grows = {row.attempt: len(row.placements) > live[row.attempt].replicas for row in resizing.resizes}
@@ -74,6 +95,8 @@ def leaves_of_resizing(resizing: Resizing, live: Mapping[int, Live], starting: S
     found = []
     for row in resizing.resizes:
         attempt, after = live[row.attempt], len(row.placements)
+        if after == attempt.replicas:
+            continue
         why = "chips are free that nobody waits for"
         if not grows[row.attempt]:
             why = (

@@ -15,13 +15,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
+import msgspec
 from django.db import transaction
 
 from flexai.common import clock
 from flexai.common.database import Cursor, as_rows, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
 from flexai.jobs.history import Happened, write_history
-from flexai.scheduling.leaving import Live, leaves_of, leaves_of_resizing, lock_live, send_away
+from flexai.scheduling.leaving import (
+    HeldBack,
+    Live,
+    leaves_of,
+    leaves_of_relocated,
+    leaves_of_resizing,
+    lock_live,
+    send_away,
+)
 from flexai.scheduling.rows import PlacementRow, as_rows_of
 from scheduler_core.decision import Resizing, Rung, Start, Taking, Unit
 from scheduler_core.model import Placement, Reservation
@@ -151,12 +160,18 @@ def _resize(
     live: Mapping[int, Live],
     now: datetime,
 ) -> None:
-    """All its attempts leave, and each of its jobs has the promise of its place (E1)."""
+    """All its attempts leave, and each of its jobs has the promise of its place (E1, R8)."""
     attempts = list(resizing.attempts)
     for start in resizing.starts:
         _promise(cursor, cell_id, start, attempts, waiting[start.job], "elastic", now)
     starting = [waiting[start.job].name for start in resizing.starts]
-    send_away(cursor, leaves_of_resizing(resizing, live, starting), live, now)
+    leaves = leaves_of_resizing(resizing, live, starting)
+    relocated = [row.attempt for row in resizing.resizes if len(row.placements) == live[row.attempt].replicas]
+    if relocated:
+        rows = cursor.execute(_MOVED, {"now": now, "attempts": relocated})
+        why = {attempt: HeldBack(sentence, msgspec.json.decode(facts)) for attempt, sentence, facts in rows}
+        leaves += leaves_of_relocated(resizing, live, why)
+    send_away(cursor, leaves, live, now)
     for resize in resizing.resizes:
         _write_promise(cursor, cell_id, resize.job, attempts, resize.placements, now)
 
@@ -224,6 +239,10 @@ SELECT j.id, j.name, j.public_id, j.version, t.public_id, j.organization_id
   FROM jobs_job j JOIN tenancy_team t ON t.id = j.team_id
  WHERE j.id = ANY(%s) AND j.state = 'queued'
    AND NOT EXISTS (SELECT 1 FROM scheduling_promise p WHERE p.id = j.id)"""
+
+_MOVED = """
+UPDATE jobs_straggler SET moved_at = %(now)s, leaves_at = NULL WHERE attempt_id = ANY(%(attempts)s)
+RETURNING attempt_id, sentence, facts::text"""
 
 _PLACES = """
 SELECT r.index, r.node_id, r.cpu_milli, r.memory_mib,

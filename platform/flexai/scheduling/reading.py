@@ -191,11 +191,13 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = $
         a.state = 'stopping', j.name, j.effective_spec->'resources', j.effective_spec->'alternatives',
         j.effective_spec->'replicas', j.effective_spec->'node_pools', {_SPEEDS}, j.restart_ms,
         {milliseconds("g.saved_at")}, u.attempt_id IS NOT NULL,
-        j.effective_spec->>'lend', {milliseconds("o.offered_at")}, {milliseconds("o.busy_at")}, {_IMAGE})
+        j.effective_spec->>'lend', {milliseconds("o.offered_at")}, {milliseconds("o.busy_at")}, {_IMAGE},
+        CASE WHEN w.leaves_at IS NOT NULL THEN w.nodes END)
         ORDER BY a.id)::text
    FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id
    LEFT JOIN jobs_attemptprogress g ON g.attempt_id = a.id
    LEFT JOIN jobs_guest u ON u.attempt_id = a.id LEFT JOIN jobs_offer o ON o.attempt_id = a.id
+   LEFT JOIN jobs_straggler w ON w.attempt_id = a.id
   WHERE a.cell_id = $1 AND a.state <> 'ended' {changed.format("a")}),
 (SELECT json_agg(json_build_array(p.id, p.changed, p.attempts, p.placements) ORDER BY p.id)::text
    FROM scheduling_promise p WHERE p.cell_id = $1 {changed.format("p")}),

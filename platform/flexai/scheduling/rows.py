@@ -315,6 +315,7 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
     offered: int | None
     busy: int | None
     image: str
+    unwanted: list[int] | None
 
     def as_engine(self, pools: dict[str, int], predictions: Predictions) -> Running:
         """`pools` are the cell's pools by name; `predictions` what was learned of ended runs."""
@@ -349,6 +350,7 @@ class AttemptRow(msgspec.Struct, array_like=True, gc=False):
             lend=Lend(self.lend) if self.lend else Lend.NEVER,
             offered=self.offered,
             busy=self.busy,
+            unwanted=tuple(self.unwanted or ()),
         )
 
     def _gang(self) -> Gang | None:

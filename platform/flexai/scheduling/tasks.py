@@ -30,6 +30,7 @@ from flexai.scheduling import (
     past_use,
     records,
     speeds,
+    stragglers,
 )
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,16 @@ def look_at_demand() -> None:
             demand.look_at_demand(cell_id, clock.now())
         except redis.RedisError as error:
             log.warning("broker not reached, nothing is measured: %s", error)
+
+
+@shared_task(name="flexai.scheduling.stragglers", ignore_result=True)  # type: ignore[untyped-decorator]
+def look_at_stragglers() -> None:
+    """Who is held back or falls behind is on record and was told, and what its own policy says was asked for."""
+    for cell_id in Cell.objects.values_list("pk", flat=True):
+        try:
+            stragglers.look_at_stragglers(cell_id, clock.now())
+        except redis.RedisError as error:
+            log.warning("broker not reached, nobody is compared: %s", error)
 
 
 @shared_task(name="flexai.scheduling.offers", ignore_result=True)  # type: ignore[untyped-decorator]

@@ -49,8 +49,8 @@ def test_the_defaults() -> None:
         "deadline": None, "deadline_ms": None, "max_duration_ms": None,
         "retry": {"limit": 0, "on": ["exit", "oom", "start_failed"], "exit_codes": []}, "lease_ms": 600_000,
         "lend": "team", "lend_after_ms": 300_000, "grace_ms": 10_000, "checkpoint_path": "",
-        "checkpoint_signal": "SIGTERM", "idle": None, "array": None, "right_size": True, "depends_on": [],
-        "notify": None, "labels": {},
+        "checkpoint_signal": "SIGTERM", "idle": None, "stragglers": None, "array": None, "right_size": True,
+        "depends_on": [], "notify": None, "labels": {},
         "outputs": [],
     }  # fmt: skip
 
@@ -192,6 +192,35 @@ def test_t2_what_may_be_done_when_chips_are_idle(fields: dict[str, Any], idle: t
 )
 def test_t2_a_policy_for_idle_chips_that_is_wrong(fields: dict[str, Any], path: str, said: str) -> None:
     assert said in wrong(spec(**({"resources": {"accelerators": "H100:1"}} | fields)))[path]
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("notify", ("notify", 800, 600_000, 2)),
+        ("never", ("never", 800, 600_000, 2)),
+        ({"action": "move"}, ("move", 800, 600_000, 2)),
+        ({"action": "move", "below": "70%", "window": "5m", "moves": 1}, ("move", 700, 300_000, 1)),
+    ],
+)
+def test_t6_what_may_be_done_about_what_holds_it_back(given: Any, read: tuple[str, int, int, int]) -> None:
+    made = effective(stragglers=given)["stragglers"]
+    assert (made["action"], made["below_permille"], made["window_ms"], made["moves"]) == read
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "said"),
+    [
+        ("retry", "stragglers", "notify"),
+        ({"action": "kill"}, "stragglers.action", "notify"),
+        ({"window": "5s"}, "stragglers.window", "1m"),
+        ({"below": 0}, "stragglers.below", "5%"),
+        ({"moves": -1}, "stragglers.moves", "0"),
+        ({"factor": 2}, "stragglers.factor", "known here"),
+    ],
+)
+def test_t6_what_is_wrong_about_it(given: Any, path: str, said: str) -> None:
+    assert said in wrong(spec(stragglers=given))[path]
 
 
 @pytest.mark.parametrize("nodes", [{"min": 2, "max": 8}, "2..8", "2-8", " 2 .. 8 "])

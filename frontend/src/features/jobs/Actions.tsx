@@ -55,7 +55,7 @@ export function Actions({ job }: { job: JobDetail }) {
         {t("job.clone")}
       </ButtonLink>
       {HARMLESS.filter(
-        ({ action }) => job.allowed_actions.includes(action) && (action !== "keep" || job.idle !== null),
+        ({ action }) => job.allowed_actions.includes(action) && (action !== "keep" || mayLoseItsPlace(job)),
       ).map(({ action, icon: Icon }) => (
         <Button
           key={action}
@@ -86,4 +86,9 @@ export function Actions({ job }: { job: JobDetail }) {
       )}
     </>
   );
+}
+
+/** Its own policy would do something about its chips: that can be put off. */
+function mayLoseItsPlace(job: JobDetail) {
+  return job.idle !== null || Boolean(job.straggler?.moves_at);
 }

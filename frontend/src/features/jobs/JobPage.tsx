@@ -1,7 +1,13 @@
 /** One job: what it is doing, why, and what can be done about it. */
 
 import { Anchor, CopyButton, Tabs, UnstyledButton } from "@mantine/core";
-import { IconArrowsExchange, IconChevronLeft, IconCopy, IconZzz } from "@tabler/icons-react";
+import {
+  IconArrowsExchange,
+  IconChevronLeft,
+  IconCopy,
+  IconHourglassHigh,
+  IconZzz,
+} from "@tabler/icons-react";
 import { useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { useTranslation } from "react-i18next";
@@ -58,6 +64,7 @@ function JobView({ job }: { job: JobDetail }) {
         <Phases job={job} />
         {job.sentence && <p className={classes.sentence}>{job.sentence}</p>}
         {job.idle && <Idle idle={job.idle} />}
+        {job.straggler && <Straggler straggler={job.straggler} />}
         {job.lending && <Lending lending={job.lending} />}
       </Panel>
       <Tabs
@@ -119,6 +126,24 @@ function Idle({ idle }: { idle: NonNullable<JobDetail["idle"]> }) {
       <span>
         {t("job.idle", { use: percent(idle.use_permille), time: duration(now - Date.parse(idle.since)) })}{" "}
         {idle.acts_at && next[idle.action] && t(next[idle.action], { at: timeOfDay(idle.acts_at) })}
+      </span>
+    </p>
+  );
+}
+
+/** What holds it back, or makes it fall behind its array, and when its own policy moves it. */
+function Straggler({ straggler }: { straggler: NonNullable<JobDetail["straggler"]> }) {
+  const { t } = useTranslation();
+  const now = useNow();
+  const { since, sentence, moves_at: movesAt } = straggler;
+  const next = straggler.leaving_since
+    ? t("job.stragglerLeaves")
+    : movesAt && t("job.stragglerMoves", { at: timeOfDay(movesAt) });
+  return (
+    <p className={classes.idle} role="status">
+      <IconHourglassHigh size={16} aria-hidden />
+      <span>
+        {t("job.straggler", { sentence, time: duration(now - Date.parse(since)) })} {next}
       </span>
     </p>
   );

@@ -24,6 +24,7 @@ const EVENTS: WebhookEvent[] = [
   "job.requeued",
   "job.held",
   "job.idle",
+  "job.straggler",
   "budget.warned",
   "budget.reached",
   "quota_request.approved",

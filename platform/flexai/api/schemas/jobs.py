@@ -19,6 +19,7 @@ from flexai.api.schemas.common import (
 from flexai.api.schemas.spec import AFTER_CHOICES, OTHERWISE_CHOICES, JobSpecSerializer
 from flexai.jobs.moves import MAX_KEEP_MS
 from flexai.jobs.spec import IDLE_ACTIONS
+from scheduler_core.stragglers import Sign
 
 
 class TeamRefSerializer(serializers.Serializer[Any]):
@@ -46,6 +47,21 @@ class IdleSerializer(serializers.Serializer[Any]):
     use_permille = integer("When it was last looked at.")
     action = serializers.ChoiceField([(action, action) for action in IDLE_ACTIONS])
     acts_at = InstantOrNullField()
+
+
+class StragglerSerializer(serializers.Serializer[Any]):
+    """What has held a running job back, or made it fall behind its equals, for a while."""
+
+    since = serializers.DateTimeField()
+    sign = serializers.ChoiceField(
+        [(sign.value, sign.value) for sign in Sign],
+        help_text="clock: of a chip beside the job's others; steps and time: of a task beside its array's.",
+    )
+    sentence = serializers.CharField()
+    pace_permille = integer("Of its equals' median.")
+    equals = integer("How many they are.")
+    moves_at = InstantOrNullField(help_text="From when on its policy moves it; null where it does not.")
+    leaving_since = InstantOrNullField(help_text="Since when it waits for a place elsewhere.")
 
 
 class LendingSerializer(serializers.Serializer[Any]):
@@ -103,6 +119,7 @@ class JobSerializer(serializers.Serializer[Any]):
         "Mean use of its chips: now while it runs, over its life afterwards.", allow_null=True
     )
     idle = IdleSerializer(allow_null=True)
+    straggler = StragglerSerializer(allow_null=True, help_text="Null while nothing holds it back.")
     lending = LendingSerializer(
         allow_null=True, help_text="Null where it is no guest and offers nothing to guests."
     )

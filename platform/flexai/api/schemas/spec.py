@@ -12,6 +12,7 @@ from flexai.api.schemas.common import (
 )
 from flexai.jobs.images import MAX_REFERENCE
 from flexai.jobs.spec import SIGNALS
+from flexai.jobs.spec_stragglers import ACTIONS, MOST_MOVES
 from flexai.notifications.vocabulary import NOTIFIED_OF
 
 AFTER_CHOICES = [(word, word) for word in ("afterok", "afterany", "afternotok")]
@@ -70,6 +71,30 @@ _WHO = {"type": "string", "enum": ["never", "team", "organization", "any"]}
 )
 class LendField(serializers.JSONField):
     """Who may use idle chips, and after how long."""
+
+
+_SLOW = {"type": "string", "enum": list(ACTIONS)}
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            _SLOW,
+            {
+                "type": "object",
+                "properties": {
+                    "action": _SLOW,
+                    "below": _TEXT_OR_NUMBER,
+                    "window": {"type": "string"},
+                    "moves": {"type": "integer", "minimum": 0, "maximum": MOST_MOVES},
+                },
+                "additionalProperties": False,
+            },
+        ]
+    }
+)
+class StragglersField(serializers.JSONField):
+    """What may be done when something holds the job back, or it falls behind its array."""
 
 
 class AlternativeSpecSerializer(serializers.Serializer[Any]):
@@ -234,6 +259,11 @@ class JobSpecSerializer(serializers.Serializer[Any]):
     checkpoint = CheckpointSpecSerializer(required=False)
     utilization_policy = UtilizationPolicySpecSerializer(required=False)
     idle_timeout = serializers.CharField(required=False, help_text="Stop after so long idle, such as 2h.")
+    stragglers = StragglersField(
+        required=False,
+        help_text="When something holds it back, or it falls behind its array: notify, move or never; or `action`, "
+        "`below` (80% of its equals' median), `window` (10m) and `moves` (2 over the job's life).",
+    )
     array = serializers.CharField(required=False, help_text="Indices: 0-99, 0-99%10, 0,3,7-9:2.")
     matrix = MatrixField(
         required=False,

@@ -16,6 +16,7 @@ from flexai.jobs.models.attempts import Guest as Guest
 from flexai.jobs.models.attempts import IdleAttempt as IdleAttempt
 from flexai.jobs.models.attempts import Offer as Offer
 from flexai.jobs.models.attempts import Replica as Replica
+from flexai.jobs.models.attempts import Straggler as Straggler
 from flexai.jobs.models.attempts import _attempt_id as _attempt_id
 from flexai.jobs.models.history import AttemptHour as AttemptHour
 from flexai.jobs.models.history import AttemptMinute as AttemptMinute

@@ -10,6 +10,7 @@ from flexai.common.ids import new_id
 from flexai.jobs.images import MAX_DIGEST
 from flexai.jobs.models.jobs import Job, choices
 from scheduler_core.lifecycle import AttemptState, Outcome
+from scheduler_core.stragglers import Sign
 
 
 def _attempt_id() -> str:
@@ -75,6 +76,28 @@ class IdleAttempt(models.Model):
     notified_at = models.DateTimeField(null=True)
     acts_at = models.DateTimeField(null=True)
     """When its policy's action follows, as the notice said."""
+
+
+class Straggler(models.Model):
+    """A running attempt that something holds back, or that falls behind its array (T6); kept once told or moved."""
+
+    attempt = models.OneToOneField(Attempt, models.CASCADE, primary_key=True, related_name="straggler")
+    cell = models.ForeignKey("cluster.Cell", models.CASCADE, related_name="+")
+    since = models.DateTimeField(null=True)
+    """None: nothing does any more."""
+    sign = models.CharField(max_length=8, choices=choices(Sign))
+    sentence = models.TextField()
+    """What was seen when it was last looked at, without its end."""
+    facts = models.JSONField()
+    """The numbers of it."""
+    nodes = ArrayField(models.BigIntegerField())
+    """Where that is."""
+    told_at = models.DateTimeField(null=True)
+    acts_at = models.DateTimeField(null=True)
+    """From when on its policy moves it, as the notice said."""
+    leaves_at = models.DateTimeField(null=True)
+    """Since when it is to go on elsewhere, as soon as there is a place."""
+    moved_at = models.DateTimeField(null=True)
 
 
 class AttemptProgress(models.Model):
