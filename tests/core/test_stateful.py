@@ -131,13 +131,6 @@ class Cell(RuleBasedStateMachine):
         self._tell([Remove(Running, row.id), Remove(Promise, row.job)])
 
     @rule(data=st.data())
-    @precondition(lambda self: self.platform.mirror.of(Running))
-    def something_holds_an_attempt_back(self, data: st.DataObject) -> None:
-        """On the node of its first replica; or nothing does any more."""
-        row = data.draw(st.sampled_from(sorted(self.platform.mirror.of(Running), key=lambda row: row.id)))
-        self._tell([Upsert(replace(row, unwanted=() if row.unwanted else (row.placements[0].node,)))])
-
-    @rule(data=st.data())
     @precondition(lambda self: any(row.ready for row in self.platform.mirror.of(Node)))
     def a_node_is_lost(self, data: st.DataObject) -> None:
         """With everything on it; who ran there waits again."""

@@ -216,7 +216,7 @@ def test_t6_what_may_be_done_about_what_holds_it_back(given: Any, read: tuple[st
         ({"window": "5s"}, "stragglers.window", "1m"),
         ({"below": 0}, "stragglers.below", "5%"),
         ({"moves": -1}, "stragglers.moves", "0"),
-        ({"factor": 2}, "stragglers.factor", "known here"),
+        ({"factor": 2}, "stragglers.factor", "unknown key"),
     ],
 )
 def test_t6_what_is_wrong_about_it(given: Any, path: str, said: str) -> None:

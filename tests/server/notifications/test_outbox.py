@@ -258,7 +258,7 @@ def test_every_event_that_can_be_asked_for_is_said_by_somebody() -> None:
     """The trigger's words and the vocabulary's are the same."""
     from importlib import import_module
 
-    said = import_module("flexai.jobs.migrations.0017_notices").FORWARD
+    said = import_module("flexai.jobs.migrations.0025_stragglers").TELLS
     finals = {f"job.{state}" for state in ("succeeded", "failed", "cancelled", "timed_out")}
     assert all(f"'{event}'" in said for event in set(JOB_EVENTS) - finals)
 
