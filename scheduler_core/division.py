@@ -76,7 +76,7 @@ def _fill(
     one, who has less by weight, got less. And the level of the water: past the last cap if something is left.
     """
     got = [0] * len(claims)
-    thirsty = _soonest_full(claims, weights, caps)
+    thirsty = _soonest_full(weights, caps)
     weight = total = sum(weights[n] for n in thirsty)
     full = _Level(0, 1)
     for position, n in enumerate(thirsty):
@@ -93,13 +93,13 @@ def _fill(
     return got, _Level(full.height * total + amount * full.per, full.per * total)
 
 
-def _soonest_full(claims: Sequence[Claim], weights: Sequence[int], caps: Sequence[int]) -> list[int]:
-    """Who has a weight, by cap by weight; equal ones by id."""
-    thirsty = [n for n in range(len(claims)) if weights[n] > 0]
+def _soonest_full(weights: Sequence[int], caps: Sequence[int]) -> list[int]:
+    """Who has a weight, by cap by weight. Equal ones are full at the same height, in whatever order they are asked."""
+    thirsty = [n for n, weight in enumerate(weights) if weight > 0]
     if len({weights[n] for n in thirsty}) <= 1:
-        thirsty.sort(key=lambda n: (max(caps[n], 0), claims[n].id))
+        thirsty.sort(key=lambda n: max(caps[n], 0))
     else:
-        thirsty.sort(key=lambda n: _Ratio(max(caps[n], 0), weights[n], claims[n].id))
+        thirsty.sort(key=lambda n: _Ratio(max(caps[n], 0), weights[n]))
     return thirsty
 
 
@@ -122,13 +122,12 @@ def _share_by_weight(
 
 
 class _Ratio:
-    """A cap by weight, compared by cross-multiplication (Q1); equal ones by id."""
+    """A cap by weight, compared by cross-multiplication (Q1)."""
 
-    __slots__ = ("cap", "id", "weight")
+    __slots__ = ("cap", "weight")
 
-    def __init__(self, cap: int, weight: int, id_: Id) -> None:
-        self.cap, self.weight, self.id = cap, weight, id_
+    def __init__(self, cap: int, weight: int) -> None:
+        self.cap, self.weight = cap, weight
 
     def __lt__(self, other: _Ratio) -> bool:
-        mine, theirs = self.cap * other.weight, other.cap * self.weight
-        return mine < theirs or (mine == theirs and self.id < other.id)
+        return self.cap * other.weight < other.cap * self.weight

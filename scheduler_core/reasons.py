@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import ClassVar, TypeAlias
 
+from scheduler_core.model import Id
 from scheduler_core.slices import percent
 from scheduler_core.wording import REJECTED, capital, chips, clock, cores, counted, have, memory, milli, pools
 
@@ -436,7 +437,7 @@ class WouldDelay(Reason):
     """B2: it would fit now, but a gang before it needs those chips while it would still run."""
 
     code: ClassVar[str] = "would_delay"
-    reserved: int
+    reserved: Id
     """The job that holds the reservation."""
     name: str
     until: int

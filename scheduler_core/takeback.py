@@ -192,7 +192,7 @@ def hold_resizing(ledger: Ledger, waiting: Mapping[Id, Job], resizing: Resizing)
     for start in resizing.starts:
         hold_promise(ledger, waiting[start.job], start.placements, coming)
     for told, resize in zip(leaving, resizing.resizes, strict=True):
-        job = job_of(told, len(resize.placements))
+        job = job_of(told)
         assert job is not None, "only work whose request is known is resized"
         hold_promise(ledger, job, resize.placements, coming)
 

@@ -11,13 +11,15 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from scheduler_core import Decision, Policy, Snapshot, decide
+from scheduler_core.backfill import awaited_part, free_part
 from scheduler_core.horizon import expected_end
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Choose, Gang, Prediction, Request, Running
 from scheduler_core.ordering import Waiting
 from scheduler_core.policy import HOUR, MINUTE
 from scheduler_core.reasons import BetterSoon, NodesNotReady, NotEnoughNodes, TeamLimit, WouldDelay
-from tests.core.cells import attempt_of
+from scheduler_core.shape import tenant
+from tests.core.cells import attempt_of, cells, troubled_cells
 from tests.support.engine import (
     AWindow,
     Case,
@@ -582,6 +584,33 @@ def test_b1_a_reserved_gang_starts_when_it_was_told_if_all_ends_as_predicted(
     then = decide(replace(after, now=first.at, running=still, jobs=alone, reservations=(first,)), policy)
     met["a reservation is served in time"] += 1
     assert [unit.start.job for unit in then.units] == [first.job], (first, then)
+
+
+@laws
+@for_all(st.one_of(cells(), troubled_cells()))
+def test_b2_what_is_kept_of_a_reservation_is_free_and_the_rest_is_awaited(snapshot: Snapshot) -> None:
+    """Of any placement: holding what is kept takes no more than there is, and both parts are the whole."""
+    ledger = Ledger(snapshot)
+    for attempt in snapshot.running:
+        by = tenant(attempt.organization, attempt.isolation)
+        for whole in (place for place in attempt.placements if place.node in ledger.states):
+            before, mark = ledger.states[whole.node], ledger.mark()
+            kept = free_part(whole, before, ledger.chips)
+            ledger.shadow(kept, by=by)
+            after = ledger.states[whole.node]
+            assert after.free_cpu >= min(before.free_cpu, 0)
+            assert after.free_memory >= min(before.free_memory, 0)
+            for old, new in zip(before.frame.chips, after.frame.chips, strict=True):
+                assert new.free_milli >= min(old.free_milli, 0)
+                assert new.free_memory >= min(old.free_memory, 0)
+            ledger.rewind(mark)
+            awaited = awaited_part(whole, kept)
+            assert (kept.cpu + awaited.cpu, kept.memory + awaited.memory) == (whole.cpu, whole.memory)
+            held = {share.chip: (share.milli, share.memory) for share in whole.chips}
+            for share in (*kept.chips, *awaited.chips):
+                milli, memory = held[share.chip]
+                held[share.chip] = milli - share.milli, memory - share.memory
+            assert set(held.values()) <= {(0, 0)}
 
 
 def test_the_laws_of_reservations_sometimes_speak() -> None:

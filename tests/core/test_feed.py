@@ -107,6 +107,23 @@ def test_s1_a_chip_measured_anew_changes_what_its_work_is_charged() -> None:
     assert decision.verdicts[0].reasons[0].facts()["used"] == 500
 
 
+def test_q3_s1_a_pool_that_goes_takes_its_slice_step_with_it() -> None:
+    """A third of a chip by memory is 340 thousandths in steps of ten, and 400 in the usual ones."""
+    case = given(
+        nodes=[a_node("n", chips=1, chip_memory=1000)],
+        pools=[Pool(0, "default", 10)],
+        waiting=[a_slice("third", chip_memory=333)],
+    )
+    (share,) = case.decision.placements_of("third")[0].chips
+    assert share.milli == 340
+    kept = Scheduler(case.snapshot, case.policy)
+    kept.decide(1)
+    kept.apply([Remove(Pool, case.snapshot.pools[0].id)])
+    after = kept.decide(case.snapshot.now)
+    assert after == case.but(pools=()).decision.raw
+    assert after.units[0].start.placements[0].chips[0].milli == 400
+
+
 def a_tree() -> Case:
     """Vision and speech under a lab with a limit of 4; each holds one chip; vision asks for three more."""
     return given(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, find, given, settings
 from hypothesis import strategies as st
 
-from scheduler_core import Decision, Policy, Scheduler, Snapshot, Verdict, decide
+from scheduler_core import Decision, Policy, Scheduler, Snapshot, decide
 from scheduler_core.model import FeedEvent, Job, Remove, Reservation, Upsert
 from scheduler_core.reasons import NodesNotReady, TeamLimit
 from tests.core.cells import Mirror, attempt_of, cells, crowded_cells, events, policies, troubled_cells
@@ -101,48 +101,6 @@ def test_p6_equal_jobs_are_served_in_order_and_answered_alike(snapshot: Snapshot
     started = [unit.start.job for unit in decision.units]
     assert started == list(range(1, len(started) + 1))
     assert len(decision.verdicts) == (0 if len(started) == 5 else 1)
-
-
-@thorough
-@given(cells())
-def test_symmetry_renaming_that_keeps_the_order_of_ids_renames_the_decision(snapshot: Snapshot) -> None:
-    renamed = replace(
-        snapshot,
-        jobs=tuple(replace(job, id=job.id * 7 + 3) for job in snapshot.jobs),
-        nodes=tuple(replace(node, id=node.id * 3 + 1) for node in snapshot.nodes),
-        chips=tuple(replace(chip, id=chip.id * 5, node=chip.node * 3 + 1) for chip in snapshot.chips),
-        running=tuple(
-            replace(
-                attempt,
-                placements=tuple(
-                    replace(
-                        placement,
-                        node=placement.node * 3 + 1,
-                        chips=tuple(replace(share, chip=share.chip * 5) for share in placement.chips),
-                    )
-                    for placement in attempt.placements
-                ),
-            )
-            for attempt in snapshot.running
-        ),
-        windows=tuple(
-            replace(window, nodes=tuple(node * 3 + 1 for node in window.nodes)) for window in snapshot.windows
-        ),
-    )
-    plain = decide(snapshot, Policy())
-    other = decide(renamed, Policy())
-    assert [unit.start.job for unit in other.units] == [unit.start.job * 7 + 3 for unit in plain.units]
-    for before, after in zip(plain.units, other.units, strict=True):
-        assert [p.node for p in after.start.placements] == [p.node * 3 + 1 for p in before.start.placements]
-        assert [[s.chip for s in p.chips] for p in after.start.placements] == [
-            [s.chip * 5 for s in p.chips] for p in before.start.placements
-        ]
-    assert [told(verdict) for verdict in other.verdicts] == [told(verdict) for verdict in plain.verdicts]
-
-
-def told(verdict: Verdict) -> list[str]:
-    """Its sentences, which name things and not their ids."""
-    return [reason.sentence() for reason in verdict.reasons]
 
 
 @thorough

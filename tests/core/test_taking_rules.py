@@ -10,7 +10,7 @@ from scheduler_core import Policy, Scheduler
 from scheduler_core.decision import Ground, Rung
 from scheduler_core.model import Promise, Remove, Upsert
 from scheduler_core.reasons import ChipsPromised
-from tests.support.engine import a_gang, a_job, a_node, a_quota, a_team, given, live
+from tests.support.engine import a_gang, a_job, a_node, a_quota, a_team, given, live, reserved
 
 OLD = 0
 YOUNG = 900_000
@@ -327,6 +327,77 @@ def test_adr4_s1_levels_rise_as_work_runs() -> None:
         assert decision == Scheduler(replace(case.snapshot, now=now), case.policy).decide(now)
         started.add(len(decision.units))
     assert started == {0, 1}
+
+
+def test_b2_nothing_is_taken_on_nodes_that_are_kept_for_who_comes_before() -> None:
+    """The least would be lost on node a, which is reserved: it is taken elsewhere, or not at all."""
+    case = given(
+        nodes=[a_node(name, chips=1) for name in "abc"],
+        running=[
+            live(low("least", runs=1_400_000), ("a", [0]), started=600_000),
+            live(a_job("firm", team="speech", runs=2_000_000), ("b", [0])),
+            live(low("more", endless=True), ("c", [0])),
+        ],
+        waiting=[
+            a_gang("head", replicas=2, chips=1, team="speech", preemptible=True),
+            a_job("urgent", priority=90, endless=True),
+        ],
+        reservations=[reserved("head", 2_000_000, ("a", [0]), ("b", [0]))],
+        policy=Policy(service_levels=()),
+    )
+    assert case.decision.reservation_of("head") is not None
+    assert list(case.decision.takings_for("urgent")) == ["more"]
+    without = case.but(
+        running=case.snapshot.running[:2], nodes=case.snapshot.nodes[:2], chips=case.snapshot.chips[:2]
+    )
+    assert without.decision.started == []
+
+
+def test_adr4_what_elastic_work_has_beyond_its_minimum_it_gives_by_e1_alone() -> None:
+    elastic = a_gang(
+        "elastic", replicas=(1, 2), chips=1, spread=False, preemptible=True, checkpoint=True, attained=600_000
+    )
+    case = given(
+        nodes=[a_node("n", chips=2)],
+        running=[live(elastic, ("n", [0]), ("n", [1]))],
+        waiting=[a_job("fresh", preemptible=True)],
+        policy=ONE_LEVEL,
+    )
+    assert case.decision.started == []
+    (resizing,) = case.decision.raw.resizings
+    assert [start.job for start in resizing.starts] == [1]
+    least = replace(case.snapshot.running[0], placements=case.snapshot.running[0].placements[:1])
+    alone = case.but(running=(least,), chips=case.snapshot.chips[:1])
+    assert alone.decision.takes("elastic", for_="fresh", ground=Ground.SERVICE_LEVEL)
+
+
+def test_r2_a_team_above_is_measured_with_all_that_is_below_it() -> None:
+    """North has its share in speech alone, and of its own work nothing."""
+    case = given(
+        nodes=[a_node("n", chips=4)],
+        teams=[
+            a_team("north"),
+            a_team("speech", parent="north"),
+            a_team("south", organization="other"),
+            a_team("music", parent="south", organization="other"),
+        ],
+        running=[live(a_job(f"m{n}", preemptible=True, team="music"), ("n", [n])) for n in range(4)],
+        waiting=[a_job(f"s{n}", team="speech", preemptible=True) for n in range(3)],
+    )
+    assert case.decision.started == ["s0", "s1"]
+    assert all(case.decision.takings_for(name) for name in ("s0", "s1"))
+
+
+def test_r2_a_sub_team_reclaims_from_its_parents_own_work() -> None:
+    """Of the two it is the lab's own work that has more than its share; with vision's the lab has just its own."""
+    case = given(
+        nodes=[a_node("n", chips=4)],
+        teams=[a_team("lab"), a_team("vision", parent="lab")],
+        running=[live(a_job(f"own{n}", preemptible=True, team="lab"), ("n", [n])) for n in range(4)],
+        waiting=[a_job(f"v{n}", preemptible=True) for n in range(3)],
+    )
+    assert case.decision.started == ["v0", "v1"]
+    assert all(case.decision.takings_for(name) for name in ("v0", "v1"))
 
 
 # -- R3, R4, R5 ---------------------------------------------------------------------------------------------
