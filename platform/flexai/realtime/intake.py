@@ -1,8 +1,8 @@
 """Reports and logs of all agents of this process, committed together: group commit.
 
 The naive form is a transaction a message: at a thousand small messages a second the commits cost more than the work.
-Here one transaction runs at a time; whatever arrives meanwhile is the next one. Nothing is acknowledged before its
-commit.
+Here one transaction runs at a time; whatever arrives meanwhile, or soon after, is the next one. Nothing is acknowledged
+before its commit.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ MESSAGES_A_TURN = 64
 BYTES_A_TURN = 1536 * 1024
 """What one agent may bring into one transaction, so that a flood of one does not hold up the others."""
 BYTES_A_BATCH = 8 * 1024 * 1024
+GATHER_SECONDS = 0.05
+"""From one transaction to the next, unless there is more to take than fits into one. Whoever comes alone waits for
+nobody; of fifty starts a second, each reported and logged, several share a transaction and its sync to disk."""
 FIRST_RETRY_SECONDS = 0.05
 LONGEST_RETRY_SECONDS = 5.0
 AWAY = (
@@ -57,8 +60,9 @@ class Committed:
 class Intake:
     """Lives on the event loop; the transactions run on `threads`."""
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: Threads, *, gather: float = GATHER_SECONDS) -> None:
         self._threads = threads
+        self._gather = gather
         self._ready: dict[AgentConnection, None] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -80,15 +84,20 @@ class Intake:
             self._task.cancel()
 
     async def _run(self) -> None:
+        time = asyncio.get_running_loop().time
         while self._ready:
+            next_at = time() + self._gather
             batch = self._take()
+            is_all = not self._ready
             try:
                 committed = await self._until_committed(batch)
             except Exception:
                 log.exception("a batch of %d agents failed; each is tried alone", len(batch))
                 await self._one_by_one(batch)
-                continue
-            self._answer(batch, committed)
+            else:
+                self._answer(batch, committed)
+            if is_all:
+                await asyncio.sleep(max(0, next_at - time()))
 
     def _take(self) -> dict[AgentConnection, list[Queued]]:
         """A turn of each connection that has something; who has more goes to the end of the line."""

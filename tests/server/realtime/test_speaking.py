@@ -1,4 +1,5 @@
-"""What is said to an agent, at once or by its task, keeps its order; heartbeats that come together are answered so."""
+"""What is said to an agent, at once or by its task, keeps its order; heartbeats, and reports, that come together are
+answered so."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 
 from flexai.realtime.connection import AgentConnection
+from flexai.realtime.intake import MESSAGES_A_TURN, Committed, Intake
 from flexai.realtime.renewals import Renewals
 from flexai.realtime.websocket import hand_to, sayer
 from node_agent import protocol
@@ -35,7 +37,8 @@ class Socket:
             self._hear(frame["text"].encode())
 
     def _hear(self, text: bytes) -> None:
-        self.heard.append(msgspec.json.decode(text).get("sent", 0))
+        said = msgspec.json.decode(text)
+        self.heard.append(said.get("sent", said.get("seq", 0)))
 
 
 def connected(socket: Socket, pk: int = 1) -> AgentConnection:
@@ -96,3 +99,47 @@ async def test_the_first_heartbeat_is_answered_at_once_and_those_after_it_togeth
         await asyncio.sleep(0.01)
     assert commits.of == woken == [[1], [1, 2, 3, 4, 5]]
     assert sorted(socket.heard) == [10, 20, 20, 20, 20, 30]
+
+
+class Transactions:
+    """Messages that are committed at once, and how many there were of each node."""
+
+    def __init__(self) -> None:
+        self.of: list[dict[int, int]] = []
+
+    async def run(self, _commit, batch):
+        self.of.append({connection.node_pk: len(turn) for connection, turn in batch.items()})
+        return Committed()
+
+
+async def said(
+    intake: Intake, socket: Socket, agents: list[AgentConnection], *, messages: int, first: int = 1
+):
+    """Each of them says so many things; until all are acknowledged."""
+    for seq in range(first, first + messages):
+        for agent in agents:
+            intake.put(agent, protocol.Reports(seq=seq, items=[]), 10)
+    acknowledged = messages + first - 1
+    while socket.heard.count(acknowledged) < len(agents):
+        await asyncio.sleep(0)
+
+
+async def test_the_first_report_is_committed_at_once_and_those_that_follow_it_together():
+    commits, socket = Transactions(), Socket()
+    intake = Intake(commits, gather=0.5)
+    agents = [connected(socket, pk) for pk in range(1, 4)]
+    await said(intake, socket, agents[:1], messages=1)
+    for agent in agents[1:]:
+        intake.put(agent, protocol.Reports(seq=1, items=[]), 10)
+        await asyncio.sleep(0)
+    assert commits.of == [{1: 1}]
+    await said(intake, socket, agents, messages=1, first=2)
+    assert commits.of == [{1: 1}, {1: 1, 2: 2, 3: 2}]
+    await intake.finish()
+
+
+async def test_who_says_more_than_fits_into_one_transaction_waits_for_none():
+    commits, socket = Transactions(), Socket()
+    intake, agent = Intake(commits, gather=3600), connected(socket)
+    await asyncio.wait_for(said(intake, socket, [agent], messages=5 * MESSAGES_A_TURN), 20)
+    assert commits.of == [{1: MESSAGES_A_TURN}] * 5
