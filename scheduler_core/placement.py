@@ -8,8 +8,8 @@ in one domain of the topology after the other, so that a domain in which the gan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence, Set
+from itertools import groupby, islice
 from typing import Any, Final
 
 from scheduler_core.fairness import is_bounded, room
@@ -97,18 +97,20 @@ class Placer:
                 return placements
         return ()
 
-    def _by_loss(self, kind: JobClass, worth: Worth | None) -> Sequence[tuple[str, Ranking]]:
+    def _by_loss(self, kind: JobClass, worth: Worth | None) -> Iterable[tuple[str, Ranking]]:
         """The chip types in the order to try: where nobody named one, of those that are equally fast first the one on
-        which a replica costs least of a node's value.
+        which a replica costs least of a node's value. Slower ones are valued only where no faster one has done.
         """
         rankings = self.rankings_of(kind)
         if worth is None or len(rankings) < 2 or kind.gang.request.chip_types:
-            return rankings
-        ordered = []
-        for at, (name, ranking) in enumerate(rankings):
-            loss = None if _is_known_not_to_fit(kind.gang, ranking) else ranking.least_loss(worth)
-            ordered.append((-self._ledger.speed(name), loss is None, loss or (), at))
-        return [rankings[at] for *_, at in sorted(ordered)]
+            yield from rankings
+            return
+
+        def slowness(of_type: tuple[str, Ranking]) -> int:
+            return -self._ledger.speed(of_type[0])
+
+        for _, alike in groupby(sorted(rankings, key=slowness), slowness):
+            yield from _least_lost_first(list(alike), kind, worth)
 
     def note_asked(self, kind: JobClass) -> None:
         """The class was asked for in this cycle, and could not be placed: its verdict will need a count of nodes."""
@@ -320,6 +322,20 @@ class Placer:
 def is_single(gang: Gang) -> bool:
     """Whether it is one replica that may sit anywhere."""
     return gang.maximum == 1 and gang.within is None and gang.near is None
+
+
+def _least_lost_first(
+    alike: Sequence[tuple[str, Ranking]], kind: JobClass, worth: Worth
+) -> Sequence[tuple[str, Ranking]]:
+    """Types without a place come last."""
+    if len(alike) < 2:
+        return alike
+    losses = [
+        None if _is_known_not_to_fit(kind.gang, ranking) else ranking.least_loss(worth)
+        for _, ranking in alike
+    ]
+    order = sorted(range(len(alike)), key=lambda at: (losses[at] is None, losses[at] or ()))
+    return [alike[at] for at in order]
 
 
 def _is_known_not_to_fit(gang: Gang, ranking: Ranking) -> bool:

@@ -98,6 +98,9 @@ class Worth:
         if found <= self.effort:
             return np.arange(found)
         scores = seats[:found, : ORDER - 1]
+        stretches = 1 + int((scores[1:] != scores[:-1]).any(axis=1).sum())
+        if stretches <= self.effort:  # as many classes at most, so that nothing need be sorted
+            return np.arange(found)
         order = np.lexsort([seats[:found, column] for column in range(ORDER - 1, -1, -1)])
         ordered = scores[order]
         classes = np.cumsum((ordered[1:] != ordered[:-1]).any(axis=1))

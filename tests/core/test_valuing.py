@@ -30,7 +30,9 @@ from scheduler_core.model import (
     Team,
     Upsert,
 )
+from scheduler_core.ranking import Ranking
 from scheduler_core.value import Mix, further_use, home_price, homes, least_of, samples_at, streams
+from scheduler_core.worth import Worth
 from tests.core.test_compiled import a_large_cell
 
 SHARED = frozenset({Isolation.EXCLUSIVE, Isolation.ENFORCED})
@@ -102,6 +104,27 @@ def test_p3_of_types_that_are_equally_fast_the_one_that_is_missed_least_is_taken
     assert places(replace(cell, chips=faster, seen=seen)) == [1], "fastest first"
     asked = replace(cell.jobs[0], gang=Gang(Request(chips=1, chip_types=("A", "B"))))
     assert places(replace(cell, jobs=(asked,), seen=seen)) == [1], "as named"
+
+
+def test_p3_slower_types_are_not_valued_where_a_faster_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    valued = list[str]()
+    least_loss = Ranking.least_loss
+
+    def noted(ranking: Ranking, worth: Worth) -> object:
+        valued.append(ranking.need.chip_type)
+        return least_loss(ranking, worth)
+
+    monkeypatch.setattr(Ranking, "least_loss", noted)
+    left = [(8_000, [1000]), (8_000, [1000]), (8_000, [1000])]
+    cell = a_cell(left, [Request(chips=1)], [(Request(chips=1), 3)], ("A", "B", "C"))
+    faster = tuple(chip if chip.type == "A" else replace(chip, speed=2000) for chip in cell.chips)
+    assert places(replace(cell, chips=faster)) == [2]
+    assert valued == ["B", "C"]
+    nothing_faster = tuple(
+        replace(chip, healthy=chip.type == "A", speed=1000 if chip.type == "A" else 2000)
+        for chip in cell.chips
+    )
+    assert places(replace(cell, chips=nothing_faster)) == [1]
 
 
 def test_p3_what_fits_is_never_declined() -> None:
