@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from flexai.common import clock, source
 from flexai.common.events import Hint, publish_on_commit
-from flexai.common.ids import new_id
+from flexai.common.ids import new_id, new_ids
 from flexai.jobs import deadlines
 from flexai.jobs.dependencies import WAITS, Found, first_sentence, settle_on_commit
 from flexai.jobs.insertion import Line, Template, Told, Wait, as_raw, insert_jobs
@@ -134,8 +134,8 @@ def create_set(principal: Principal, named: Named, key: Key | None) -> Submissio
     template = _template(principal, prepared, 0, now)
     made, indices = _set_of(principal, named)
     lines = [
-        Line(n, 0, new_id("job"), named.name, named.given, made.pk, index, own=own)
-        for n, (index, own) in enumerate(indices)
+        Line(n, 0, public_id, named.name, named.given, made.pk, index, own=own)
+        for n, (public_id, (index, own)) in enumerate(zip(new_ids("job", made.size), indices, strict=True))
     ]
     lines[0] = _with_key(lines[0], key)
     after = {"name": named.name, "team": prepared.team.pk, "count": made.size}
@@ -159,7 +159,7 @@ def create_batch(principal: Principal, named: Sequence[Named], key: Key | None =
         key: _template(principal, prepared, number, now)
         for number, (key, prepared) in enumerate(distinct.items())
     }
-    ids = [new_id("job") for _ in named]
+    ids = new_ids("job", len(named))
     lines = [
         Line(n, templates[id(item.prepared)].t, public_id, item.name, item.given)
         for n, (item, public_id) in enumerate(zip(named, ids, strict=True))
