@@ -122,4 +122,13 @@ def _compile(function: FunctionType, options: dict[str, Any]) -> Callable[..., A
     except RuntimeError:  # there is no place for the cache
         _not_kept.append(function.__qualname__)
         made = numba.njit(error_model="numpy", **options)(function)
+    _constants_as_numbers(made)
     return made
+
+
+def _constants_as_numbers(made: Any) -> None:
+    """A constant argument is to Numba a type of its own at first, for which it would compile the whole loop once more,
+    and use it nowhere. Here a constant is a number like any.
+    """
+    unliteral, compile_for = import_module("numba").types.unliteral, made.compile
+    made.compile = lambda kinds: compile_for(tuple(map(unliteral, kinds)))

@@ -68,6 +68,25 @@ def test_a_loop_gives_the_same_before_and_after_it_is_compiled() -> None:
     assert _sum_of_squares(short) == plain == sum(n * n for n in range(LONG - 1))
 
 
+@compiled
+def _larger(one: int, other: int) -> int:
+    return max(one, other)
+
+
+@compiled
+def _largest(values: Ints) -> int:
+    most = -1
+    for at in range(len(values)):
+        most = _larger(most, values[at])
+    return most
+
+
+def test_a_loop_that_begins_with_a_constant_is_compiled_once() -> None:
+    """Numba takes a constant for a type of its own, until it has seen the whole of the caller."""
+    assert _largest(np.arange(LONG)) == LONG - 1
+    assert [len(loop.machine.signatures) for loop in (_largest, _larger)] == [1, 1]
+
+
 def test_a_small_cell_is_decided_without_the_compiler() -> None:
     """It takes more than a second and 70 MiB that no laptop with a few nodes should pay."""
     program = """

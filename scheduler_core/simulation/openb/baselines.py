@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler_core.simulation.compiled import compiled
+from scheduler_core.compiled import compiled
 from scheduler_core.simulation.openb.protocol import Trial
 from scheduler_core.value import Ints
 
@@ -48,7 +48,7 @@ def typical(trial: Trial) -> tuple[Ints, Floats]:
 
 def _replay(trial: Trial, kinds: Ints, shares: Floats, tightest: bool) -> NDArray[np.bool_]:
     nodes = trial.nodes
-    placed: NDArray[np.bool_] = _place_all(
+    placed: NDArray[np.bool_] = _place_all.machine(
         nodes.cpu.copy(), nodes.memory.copy(), trial.free_chips(), nodes.chip_type, nodes.chips, trial.ranks,
         trial.requests.kinds, trial.kinds_in_order, kinds, shares, tightest,
     )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler_core import value
-from scheduler_core.simulation.compiled import compiled, compiled_afresh
+from scheduler_core.compiled import compiled
 from scheduler_core.simulation.openb.protocol import Trial
 from scheduler_core.value import Ints, Mix
 
@@ -22,9 +22,9 @@ MEMORY_BITS: Final = 21
 NEVER: Final = 1 << 62
 """More than any loss."""
 
-further_use = value.further_use.machine
-homes = value.homes.machine
-home_price = value.home_price.machine
+further_use = value.further_use
+homes = value.homes
+home_price = value.home_price
 
 
 class Cell(NamedTuple):
@@ -88,7 +88,7 @@ def by_value(
     alike = np.array([counts[kinds[:, value.CHIPS] == kinds[k, value.CHIPS]].sum() for k in gangs], np.int64)
     free = trial.free_chips()
     table = (len(kinds), len(nodes.cpu))
-    placed: NDArray[np.bool_] = _place_all(
+    placed: NDArray[np.bool_] = _place_all.machine(
         Cell(nodes.cpu.copy(), nodes.memory.copy(), free, nodes.chip_type, nodes.chips, trial.ranks),
         Rule(kinds, counts, value.streams(mix, seed, samples), value.least_of(mix), gangs, alike, 0 * alike),
         Memory(_whole(1 << MEMORY_BITS), _whole(1 << MEMORY_BITS), _whole(1), 0 * free[0], 0 * free[0]),
@@ -106,7 +106,7 @@ def _whole(*shape: int) -> Ints:
     return np.zeros(shape, np.int64)
 
 
-@compiled_afresh
+@compiled
 def _place_all(
     cell: Cell, rule: Rule, memory: Memory, scores: Scores, arrivals: Ints, refresh: int
 ) -> NDArray[np.bool_]:
@@ -134,7 +134,7 @@ def _place_all(
     return placed
 
 
-@compiled_afresh
+@compiled
 def _price_homes(rule: Rule, unused: int, asked: int, in_all: Ints) -> None:
     for g in range(len(rule.gangs)):
         k = rule.gangs[g]
@@ -142,7 +142,7 @@ def _price_homes(rule: Rule, unused: int, asked: int, in_all: Ints) -> None:
         rule.prices[g] = home_price(worth, rule.counts[k], rule.alike[g], unused, asked, in_all[g])
 
 
-@compiled_afresh
+@compiled
 def _count_homes(cell: Cell, rule: Rule, scores: Scores, n: int, in_all: Ints) -> None:
     """The homes of each gang on this node are those of its state now; `in_all` follows."""
     on = cell.free[n, : cell.chips[n]]
@@ -152,7 +152,7 @@ def _count_homes(cell: Cell, rule: Rule, scores: Scores, n: int, in_all: Ints) -
         scores.home[n, g] = now
 
 
-@compiled_afresh
+@compiled
 def _best_node(cell: Cell, rule: Rule, memory: Memory, scores: Scores, k: int) -> int:
     """Where least is lost, homes included; then the node left with least, then by rank. -1: it fits nowhere."""
     best, least_cost, least_left = -1, NEVER, NEVER
@@ -176,7 +176,7 @@ def _best_node(cell: Cell, rule: Rule, memory: Memory, scores: Scores, k: int) -
     return best
 
 
-@compiled_afresh
+@compiled
 def _score(cell: Cell, rule: Rule, memory: Memory, scores: Scores, k: int, n: int) -> None:
     """What is lost when this node takes this kind, on which chip, and the homes that go with it."""
     kind, on, chip_type = rule.kinds[k], cell.free[n, : cell.chips[n]], cell.chip_type[n]
@@ -208,7 +208,7 @@ LEVEL: Final = 1 << 40
 """Added to every loss, for a stream may get more out of less; comparisons do not change."""
 
 
-@compiled_afresh
+@compiled
 def _value(cpu: int, memory: int, free: Ints, chip_type: int, rule: Rule, known: Memory) -> int:
     """`further_use` of the streams, remembered."""
     key = _hash(cpu, memory, free, chip_type)

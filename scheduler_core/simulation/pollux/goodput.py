@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler_core.simulation.compiled import compiled
+from scheduler_core.compiled import compiled
 from scheduler_core.simulation.pollux.application import Application
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -116,7 +116,7 @@ def best_batches(
 ) -> BestBatches:
     """The batch of most goodput on each of these numbers of chips, on one node or across several."""
     choices = grid(app, chips)
-    goodput, best = _best_of(
+    goodput, best = _best_of.machine(
         choices.replicas,
         choices.batch,
         choices.local_batch,
@@ -177,7 +177,7 @@ def step_seconds(
     """What the model expects one whole step to take, accumulations included."""
     kind = ACROSS if across_nodes else WITHIN if replicas > 1 else ALONE
     compute = model.compute + model.compute_each * local_batch
-    network = _network_seconds(np.array(astuple(model)), kind, max(replicas - 2, NOTHING))
+    network = _network_seconds.machine(np.array(astuple(model)), kind, max(replicas - 2, NOTHING))
     overlapped: float = (compute**model.overlap + network**model.overlap) ** (1 / model.overlap)
     return accumulations * compute + overlapped
 
@@ -215,7 +215,7 @@ def fit(measurements: list[Measurement], before: StepModel | None = None) -> Ste
         ]
     ).T
     start, free = _start(kinds, columns, before)
-    values = [float(value) for value in _descended(start, free, kinds, columns)]
+    values = [float(value) for value in _descended.machine(start, free, kinds, columns)]
     if not (kinds == ACROSS).any():
         values[2] = max(values[2], values[4] * 1.1)
         values[3] = max(values[3], values[5] * 1.1)

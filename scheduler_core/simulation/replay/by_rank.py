@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from scheduler_core.simulation.compiled import compiled
+from scheduler_core.compiled import compiled
 from scheduler_core.simulation.replay.placing import BEST_FIT, find_place, replicas_that_fit, taken_already
 from scheduler_core.simulation.replay.state import CHIPS, RUNS, STAMP, WAITS, State, dequeue, evict, start
 from scheduler_core.simulation.workload import Whole
 
 NEVER = 2**62
-NO_MIX = np.zeros(1, np.int64)
 
 
 @compiled
@@ -23,12 +22,12 @@ def serve_by_rank(state: State, now: int, level: Whole, rank: Whole, quantum: in
     stamp = state.counts[STAMP]
     loose = np.zeros_like(state.free)
     loose_above = -1
-    room = np.empty((2, state.alloc.shape[1]), np.int64)
+    room, no_mix = np.empty((2, state.alloc.shape[1]), np.int64), np.zeros(1, np.int64)
     while True:
         job = first_in_rank(state, rank, stamp)
         if job < 0:
             return
-        used = find_place(state.free, state, job, BEST_FIT, NO_MIX, room[0], room[1])
+        used = find_place(state.free, state, job, BEST_FIT, no_mix, room[0], room[1])
         if used == 0:
             if loose_above != level[job]:
                 loose_above = int(level[job])

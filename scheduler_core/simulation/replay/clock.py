@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler_core.simulation.compiled import compiled
+from scheduler_core.compiled import compiled
 from scheduler_core.simulation.replay.state import (
     ACTIONS,
     CHIPS,
@@ -22,6 +22,7 @@ from scheduler_core.simulation.replay.state import (
     WAITS,
     State,
     Table,
+    empty_table,
     end,
     enqueue,
     evict,
@@ -86,7 +87,7 @@ def hidden_of(
     """The clock before the first job comes."""
     jobs = len(work)
     changes = [(loss.at, loss.node, 0) for loss in losses] + [(loss.until, loss.node, 1) for loss in losses]
-    table = np.zeros(jobs, SECRET)
+    table = empty_table(jobs, SECRET)
     table["runtime"] = table["left"] = work.runtime
     table["finished"], table["fits"] = -1, fits
     return Hidden(
@@ -187,7 +188,7 @@ def _change_node(state: State, hidden: Hidden, now: int) -> None:
     at = hidden.cursor[CHANGES]
     hidden.cursor[CHANGES] += 1
     node = hidden.changes[at, 1]
-    state.node[node].up = hidden.changes[at, 2] == 1
+    state.node[node].up = hidden.changes[at, 2]
     if state.node[node].up:
         return
     for job in np.sort(state.running[: state.counts[RUNS]]):

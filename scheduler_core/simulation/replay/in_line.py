@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scheduler_core.simulation.compiled import compiled
+from scheduler_core.compiled import compiled
 from scheduler_core.simulation.replay.placing import find_place, replicas_that_fit
 from scheduler_core.simulation.replay.state import RUNS, STAMP, WAITS, State, start
 from scheduler_core.simulation.workload import Whole

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scheduler_core.simulation.compiled import compiled
+from scheduler_core.compiled import compiled
 from scheduler_core.simulation.replay.by_rank import (
     count_loose,
     first_in_rank,
@@ -18,7 +18,7 @@ from scheduler_core.simulation.replay.by_rank import (
 from scheduler_core.simulation.replay.clock import NEVER, Hidden, advance, settle
 from scheduler_core.simulation.replay.moving import make_room_by_moving
 from scheduler_core.simulation.replay.placing import BEST_FIT, find_place
-from scheduler_core.simulation.replay.state import RUNS, STAMP, WAITS, State, dequeue, start
+from scheduler_core.simulation.replay.state import RUNS, STAMP, WAITS, State, dequeue, played_on, start
 from scheduler_core.simulation.workload import Whole
 
 FIRST_THRESHOLD = 60_000
@@ -27,7 +27,6 @@ LEVELS = 32
 """Enough for 4,000 chip-years."""
 MIN_RUNTIME_MS = 300_000
 """Ten restarts of 30 s: nobody is taken or moved earlier, so at most a tenth of what it holds is lost (R1)."""
-NO_MIX = np.zeros(1, np.int64)
 
 
 def doubling_thresholds(first: int) -> tuple[int, ...]:
@@ -54,13 +53,14 @@ class Levels:
 
     def begin(self, state: State, hidden: Hidden) -> None:
         self._state, self._hidden = state, hidden
+        self._play = played_on(state, _play)
         self._wake = np.full(1, NEVER, np.int64)
         self._level = np.zeros(len(state.job), np.int64)
         self._rank = np.zeros(len(state.job), np.int64)
 
     def play(self, instants: int) -> bool:
         rows = (self._wake, self._level, self._rank)
-        return _play(self._state, self._hidden, self.thresholds, self.min_runtime, *rows, instants)
+        return self._play(self._state, self._hidden, self.thresholds, self.min_runtime, *rows, instants)
 
 
 @compiled
@@ -109,12 +109,12 @@ def serve_by_level(state: State, now: int, level: Whole, rank: Whole, min_runtim
     state.counts[STAMP] += 1
     stamp = state.counts[STAMP]
     loose = np.zeros_like(state.free)
-    room = np.empty((2, state.alloc.shape[1]), np.int64)
+    room, no_mix = np.empty((2, state.alloc.shape[1]), np.int64), np.zeros(1, np.int64)
     while True:
         job = first_in_rank(state, rank, stamp)
         if job < 0:
             return
-        used = find_place(state.free, state, job, BEST_FIT, NO_MIX, room[0], room[1])
+        used = find_place(state.free, state, job, BEST_FIT, no_mix, room[0], room[1])
         if used == 0:
             used = make_room_by_moving(state, now, job, min_runtime, room)
         if used == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduler_core.simulation.compiled import compiled
+from scheduler_core.compiled import compiled
 from scheduler_core.simulation.replay.state import CHIPS, State
 from scheduler_core.simulation.workload import Whole
 

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from scheduler_core.simulation.compiled import compiled
+from scheduler_core.compiled import compiled
 from scheduler_core.simulation.replay.by_rank import levels_by_service, serve_by_rank
 from scheduler_core.simulation.replay.clock import NEVER, Hidden, advance, settle
 from scheduler_core.simulation.replay.in_line import EASY, GREEDY, STRICT, serve_in_line
@@ -17,7 +17,7 @@ from scheduler_core.simulation.replay.predictions import (
     nothing_learned,
     predicted_quantile,
 )
-from scheduler_core.simulation.replay.state import CHIPS, NEWS, WAITS, State
+from scheduler_core.simulation.replay.state import CHIPS, NEWS, WAITS, State, played_on
 from scheduler_core.simulation.workload import NODE_CHIPS, Whole
 
 TIRESIAS_PAPER = (3_250_000,)
@@ -59,13 +59,14 @@ class InLine:
 
     def begin(self, state: State, hidden: Hidden) -> None:
         self._state, self._hidden = state, hidden
+        self._play = played_on(state, _play_in_line)
         self._learned = nothing_learned(state)
         self._mix = np.zeros(NODE_CHIPS + 1, np.int64)
         if self.manner.estimate == TRUE_RUNTIME:
             state.job["predicted"] = hidden.job["runtime"]
 
     def play(self, instants: int) -> bool:
-        return _play_in_line(self._state, self._hidden, self._learned, self._mix, self.manner, instants)
+        return self._play(self._state, self._hidden, self._learned, self._mix, self.manner, instants)
 
 
 class Tiresias:
@@ -79,13 +80,14 @@ class Tiresias:
 
     def begin(self, state: State, hidden: Hidden) -> None:
         self._state, self._hidden = state, hidden
+        self._play = played_on(state, _play_tiresias)
         self._wake = np.full(1, NEVER, np.int64)
         self._level = np.zeros(len(state.job), np.int64)
         self._rank = np.zeros(len(state.job), np.int64)
 
     def play(self, instants: int) -> bool:
         rows = (self._wake, self._level, self._rank)
-        return _play_tiresias(self._state, self._hidden, self.thresholds, *rows, instants)
+        return self._play(self._state, self._hidden, self.thresholds, *rows, instants)
 
 
 def baselines() -> list[Policy]:

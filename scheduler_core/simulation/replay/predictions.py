@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scheduler_core.simulation.compiled import compiled
+from scheduler_core.compiled import compiled
 from scheduler_core.simulation.replay.state import State
 from scheduler_core.simulation.workload import Whole
 

@@ -1,4 +1,5 @@
-"""A simulated cell as columns of whole numbers, changed in place, compiled where it is hot.
+"""A simulated cell as columns of whole numbers, changed in place by loops: plain ones where few jobs are played,
+machine code where many are.
 
 A policy is shown this and nothing else: no column holds a run time that has not ended yet. Who changes a
 column: `hold`, `release` and the queue's own functions below; the clock sets `attained` and `predicted`.
@@ -6,17 +7,20 @@ column: `hold`, `release` and the queue's own functions below; the clock sets `a
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from scheduler_core.simulation.compiled import compiled
+from scheduler_core.compiled import Arguments, Loop, Result, compiled
 from scheduler_core.simulation.workload import Whole, Workload
 
 CHIPS, CPU, MEMORY = 0, 1, 2
 """The columns of every table of resources: whole chips, millicores, MiB."""
 
-Table: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.void]]"
+MACHINE_FROM: Final = 500
+"""Jobs. A run of fewer takes seconds in plain Python; to make the machine code of one policy takes up to a minute."""
 
 COMING, WAITING, RUNNING, DONE, REFUSED = 0, 1, 2, 3, 4
 
@@ -43,6 +47,51 @@ JOB = np.dtype(
     ]
 )
 NODE = np.dtype([("types", np.int64), ("up", np.int64)])
+
+
+class Table(np.ndarray[tuple[int], np.dtype[np.void]]):
+    """Rows of named whole numbers. `table[3].status` is read and set in plain Python as it is in machine code, and as
+    a plain number; `table["status"]` is the column.
+    """
+
+    _rows: list[Any]
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.view(np.ndarray)[key] if isinstance(key, str) else self._rows[key]
+
+
+def empty_table(rows: int, kind: np.dtype[np.void]) -> Table:
+    """So many rows of zeros."""
+    table = np.zeros(rows, kind).view(Table)
+    numbers = table.view(np.ndarray).view(np.int64).reshape(rows, len(kind.names or ()))
+    row = _row_of(kind.names or ())
+    table._rows = [row(one.data) for one in numbers]
+    return table
+
+
+@cache
+def _row_of(names: tuple[str, ...]) -> Callable[[memoryview], Any]:
+    """A view of one row of a table with these columns, which are its attributes."""
+
+    def column(at: int) -> property:
+        def told(row: Any) -> int:
+            return row.numbers[at]  # type: ignore[no-any-return]
+
+        def set_to(row: Any, number: int) -> None:
+            row.numbers[at] = number
+
+        return property(told, set_to)
+
+    class Row:
+        __slots__ = ("numbers",)
+
+        def __init__(self, numbers: memoryview) -> None:
+            self.numbers = numbers
+
+    for at, name in enumerate(names):
+        setattr(Row, name, column(at))
+    return Row
+
 
 WAITS, RUNS, ACTIONS, STAMP, NEWS = 0, 1, 2, 3, 4
 """Places in `State.counts`: how many wait, run, were acted on and came or ended at this instant; the number of
@@ -104,11 +153,11 @@ def fresh_state(cluster: Cluster, work: Workload) -> State:
     asked = np.column_stack([need, work.replicas, work.types])
     kind = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
-    table = np.zeros(jobs, JOB)
+    table = empty_table(jobs, JOB)
     table["submit"], table["team"], table["kind"] = work.submit, work.team, kind
     table["replicas"], table["gang"], table["types"] = work.replicas, work.gang_chips, work.types
     table["started"] = table["first_start"] = table["place_of"] = -1
-    node = np.zeros(nodes, NODE)
+    node = empty_table(nodes, NODE)
     node["types"], node["up"] = cluster.types, 1
     widest = int(min(WIDEST_GANG_NODES, work.replicas.max(initial=1)))
     return State(
@@ -125,6 +174,11 @@ def fresh_state(cluster: Cluster, work: Workload) -> State:
         failed=np.full(int(kind.max(initial=0)) + 1, -1, np.int64),
         counts=np.zeros(5, np.int64),
     )
+
+
+def played_on(state: State, loop: Loop[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The loop as machine code where there are `MACHINE_FROM` jobs or more, else as plain Python; both do the same."""
+    return loop.machine if len(state.job) >= MACHINE_FROM else loop.plain
 
 
 @compiled

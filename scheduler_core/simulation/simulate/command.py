@@ -158,7 +158,7 @@ def _play_all(
     columns = (TextColumn("{task.description:18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     judged, failed = [], {}
     with Progress(*columns, console=watch, transient=True, disable=not sys.stderr.isatty()) as bars:
-        preparing = bars.add_task("compiling (once)", total=None)
+        preparing = bars.add_task("every team alone", total=None)
         alone = alone_in(scenario)
         bars.remove_task(preparing)
         for name in names:

@@ -18,6 +18,8 @@ from scheduler_core.simulation.simulate.measures import FEWEST_JOBS
 from scheduler_core.simulation.simulate.players import ABOUT
 from scheduler_core.simulation.traces import traces_folder
 
+ROOT = Path(__file__).parents[3]
+
 app = typer.Typer()
 app.command()(command.simulate)
 
@@ -161,6 +163,16 @@ def test_the_command_line_does_not_load_the_simulator_before_it_is_asked_to() ->
         "import flexai.cli.main, sys; sys.exit(any(name in sys.modules for name in ('numba', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0
+
+
+def test_the_sample_is_played_without_the_compiler() -> None:
+    """It would take a minute of a newcomer's first look."""
+    script = (
+        "from typer.testing import CliRunner; from tests.simulation.simulate.test_command import app; "
+        "ran = CliRunner().invoke(app, ['--policies', 'fifo,easy,tiresias', '--jobs', '60']); "
+        "import sys; sys.exit('numba' in sys.modules or ran.exit_code)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=120, cwd=ROOT).returncode == 0
 
 
 @pytest.mark.skipif(not traces_folder(None).is_dir(), reason="the traces are not here: set FLEXAI_TRACES")
