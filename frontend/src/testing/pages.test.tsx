@@ -149,6 +149,24 @@ test("the job page reads logs from their end and goes on from the last offset", 
   expect(asked.at(-1)!.searchParams.get("offset")).toBe(String(size));
 });
 
+test("what holds a job back is said on its page, with when it is moved, and can be put off", async () => {
+  const world = new World();
+  const job = world.jobs.find((one) => one.status === "running")!;
+  job.straggler = {
+    since: new Date(Date.now() - 300_000).toISOString(),
+    sign: "clock",
+    sentence: "Chip 3 of node-02 runs at 60 % of the clock of the 31 others.",
+    pace_permille: 600,
+    equals: 31,
+    moves_at: new Date(Date.now() + 300_000).toISOString(),
+    leaving_since: null,
+  };
+  showPage(`/jobs/${job.id}`, world);
+  const notice = await screen.findByText(/Chip 3 of node-02 runs at 60 %/);
+  expect(notice.textContent).toMatch(/So for 5 min.*Its policy moves it elsewhere from/);
+  expect(screen.getByRole("button", { name: "Keep for an hour" })).toBeTruthy();
+});
+
 test("the cluster page has a map and the same as a table, with simulated nodes marked", async () => {
   const { world } = showPage("/cluster");
   await screen.findByRole("application", { name: "Chip map: 12 nodes, 96 chips" });

@@ -135,7 +135,7 @@ export class World {
     };
     const actions: Action[] = ["succeeded", "failed", "cancelled", "timed_out"].includes(job.status)
       ? ["requeue"]
-      : ["stop"];
+      : ["keep", "stop"];
     return {
       ...job,
       spec,
