@@ -54,7 +54,7 @@ class _Owner:
 
 def look_at_offers(cell_id: int, now: datetime) -> tuple[OfferStep, ...]:
     """What may be lent is on record, and every step that is due was taken. Answers these steps."""
-    owners = _owners_in(cell_id)
+    owners = _owners_in(cell_id) if _matters(cell_id) else []
     if not owners:
         return ()
     frames = latest(sorted({replica[0] for owner in owners for replica in owner.replicas}))
@@ -68,6 +68,14 @@ def look_at_offers(cell_id: int, now: datetime) -> tuple[OfferStep, ...]:
         if standing:
             _tell(cursor, cell_id, standing, locked, now)
     return standing
+
+
+def _matters(cell_id: int) -> bool:
+    """Whether anybody waits who could be a guest, or anything is on offer. Otherwise no owner is looked at, and that is
+    asked first: reading all that runs takes the database a hundred times as long."""
+    with prepared_cursor() as cursor:
+        row = cursor.execute(_MATTERS, {"cell": cell_id}).fetchone()
+    return bool(row and row[0])
 
 
 def _owners_in(cell_id: int) -> list[_Owner]:
@@ -226,6 +234,9 @@ def _sentence(step: OfferStep) -> str:
     return f"It has used its chips for {duration_words(step.span)}, now {used}: they are lent no longer."
 
 
+_MATTERS = """
+SELECT EXISTS (SELECT 1 FROM jobs_offer o WHERE o.cell_id = %(cell)s AND o.offered_at IS NOT NULL)
+    OR EXISTS (SELECT 1 FROM jobs_job w WHERE w.cell_id = %(cell)s AND w.state = 'queued' AND w.preemptible)"""
 # Looked at is who offers, or, where somebody waits who may be a guest, whoever may lend.
 _OWNERS = f"""
 SELECT a.id, a.public_id, (j.effective_spec->'idle'->>'below_permille')::int,

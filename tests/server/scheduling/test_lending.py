@@ -16,7 +16,7 @@ from flexai.jobs.presenting import present_attempts, present_job
 from flexai.jobs.reports import take_reports
 from flexai.jobs.spec import parse
 from flexai.jobs.wanted import attempts_wanted_on
-from flexai.scheduling import engine_state
+from flexai.scheduling import engine_state, offers
 from flexai.scheduling.cycle import run_cycle
 from flexai.scheduling.models import CellPolicy
 from flexai.scheduling.offers import look_at_offers
@@ -299,8 +299,9 @@ def test_keep_ends_an_offer() -> None:
     assert "Its chips are kept" in Event.objects.get(kind="attempt.offer_ended").sentence
 
 
-def test_nothing_is_looked_at_where_nobody_could_be_a_guest() -> None:
+def test_nothing_is_looked_at_where_nobody_could_be_a_guest(monkeypatch: pytest.MonkeyPatch) -> None:
     lending = Lending(preemptible=False)
+    monkeypatch.setattr(offers, "_owners_in", lambda _: pytest.fail("all that runs was read"))
     for _ in range(4):
         assert lending.second(0) == []
     assert not Offer.objects.exists()
