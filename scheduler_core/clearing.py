@@ -171,7 +171,7 @@ class Clearing:
         """Those that the node really needs, the dearest put back first."""
         needed = list(done)
         for option in sorted(done, reverse=True):
-            self._put_back(option, before)
+            self._put_back(option.attempt, option.replicas, before)
             if self._takes(node):
                 needed.remove(option)
             else:
@@ -294,17 +294,16 @@ class Clearing:
         self._gone[attempt.id] = gone | frozenset(option.replicas)
         return True
 
-    def _put_back(self, option: Option, before: Gone) -> None:
+    def _put_back(self, attempt: Id, replicas: Iterable[int], before: Gone) -> None:
         """These replicas stay after all, as far as they were not gone before."""
-        attempt = self._ledger.running[option.attempt]
-        keep = before.get(attempt.id, frozenset())
-        back = frozenset(option.replicas) - keep
-        self._ledger.put_back(attempt, _places(attempt, back))
-        left = self._gone[attempt.id] - back
+        row, keep = self._ledger.running[attempt], before.get(attempt, frozenset())
+        back = frozenset(replicas) - keep
+        self._ledger.put_back(row, _places(row, back))
+        left = self._gone[attempt] - back
         if left:
-            self._gone[attempt.id] = left
+            self._gone[attempt] = left
         else:
-            del self._gone[attempt.id]
+            del self._gone[attempt]
 
     # -- quota --------------------------------------------------------------------------------------------
 
@@ -346,10 +345,10 @@ class Clearing:
     def _put_back_what_is_not_needed(self) -> None:
         """What the gang fits without stays: whole attempts first, the dearest first, then single replicas."""
         for option in sorted((self._whole(attempt) for attempt in self._gone), reverse=True):
-            self._put_back(option, {})
+            self._put_back(option.attempt, option.replicas, {})
             if self._placer.fits(self._kind):
                 continue
-            self._lift_again(option)
+            self._lift_again(option.attempt, option.replicas)
             self._keep_some(self._ledger.running[option.attempt])
 
     def _keep_some(self, attempt: Running) -> None:
@@ -358,21 +357,20 @@ class Clearing:
         if len(gone) > _spare(attempt):
             if attempt.gang is None or not _spare(attempt):
                 return
-            least = Option(0, 0, 0, attempt.id, tuple(gone[-attempt.gang.minimum :]))
-            self._put_back(least, {})
+            least = gone[-attempt.gang.minimum :]
+            self._put_back(attempt.id, least, {})
             if not self._placer.fits(self._kind):
-                self._lift_again(least)
+                self._lift_again(attempt.id, least)
                 return
         for replica in sorted(self._gone[attempt.id]):
-            single = Option(0, 0, 0, attempt.id, (replica,))
-            self._put_back(single, {})
+            self._put_back(attempt.id, [replica], {})
             if not self._placer.fits(self._kind):
-                self._lift_again(single)
+                self._lift_again(attempt.id, [replica])
 
-    def _lift_again(self, option: Option) -> None:
-        attempt = self._ledger.running[option.attempt]
-        self._ledger.lift(attempt, _places(attempt, frozenset(option.replicas)))
-        self._gone[attempt.id] = self._gone.get(attempt.id, frozenset()) | frozenset(option.replicas)
+    def _lift_again(self, attempt: Id, replicas: Iterable[int]) -> None:
+        row, again = self._ledger.running[attempt], frozenset(replicas)
+        self._ledger.lift(row, _places(row, again))
+        self._gone[attempt] = self._gone.get(attempt, frozenset()) | again
 
     def _whole(self, attempt: Id) -> Option:
         """All that is taken from the attempt, as one option."""

@@ -242,10 +242,10 @@ def _asked(ledger: Ledger, waiting: Mapping[Use, int]) -> dict[Use, int]:
     for use, milli in waiting.items():
         asked[use] = asked.get(use, 0) + milli
     promised = {attempt_id for promise in ledger.promises.values() for attempt_id in promise.attempts}
-    for attempt in (ledger.running.get(attempt_id) for attempt_id in promised):
-        for placement in attempt.departing if attempt else ():
+    for attempt in filter(None, map(ledger.running.get, promised)):
+        for placement in attempt.departing:
             for chip_type, milli in ledger.charges(placement):
-                use = (attempt.team if attempt else 0, chip_type)
+                use = (attempt.team, chip_type)
                 asked[use] = asked.get(use, 0) + milli
     return asked
 

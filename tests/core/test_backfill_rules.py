@@ -368,6 +368,24 @@ def test_f3_higher_priority_in_the_same_team_displaces_a_reservation() -> None:
     assert other.decision.started == []
 
 
+def test_f3_chips_that_a_displaced_reservation_leaves_go_to_whoever_was_kept_from_them() -> None:
+    """Small asks first and is kept from a and b; urgent displaces the reservation and needs one of the two."""
+    case = given(
+        nodes=[a_node(name, chips=1) for name in "abc"],
+        teams=[a_team(name) for name in ("vision", "speech", "music")],
+        running=[live(a_job("firm", team="speech", runs=HOUR), ("c", [0]), started=NOW)],
+        waiting=[
+            a_gang("head", replicas=3, chips=1, submitted=NOW),
+            a_job("urgent", priority=90, endless=True, submitted=NOW),
+            a_job("small", priority=95, team="music", endless=True, submitted=NOW),
+        ],
+        reservations=[reserved("head", NOW + HOUR, ("a", [0]), ("b", [0]), ("c", [0]))],
+        now=NOW,
+    )
+    assert case.decision.started == ["urgent", "small"]
+    assert case.decision.reservation_of("head") is None
+
+
 def test_f3_a_team_inside_its_guarantee_displaces_a_reservation_beyond_one() -> None:
     rows = [reserved("head", NOW + HOUR, ("a", [0]), ("c", [0]), ("d", [0]))]
     owner = a_job("owner", runs=9 * HOUR, submitted=NOW + 1, team="speech")

@@ -61,6 +61,26 @@ def test_r1_elastic_work_shrinks_before_anything_ends() -> None:
     assert len(case.decision.takings_for("urgent")["elastic"].keeps) == 2
 
 
+def test_r1_who_shrinks_already_gives_more_before_another_one_shrinks() -> None:
+    """A restart costs them nothing; one that starts anew once is fewer than two."""
+    case = given(
+        nodes=[a_node(f"n{n}", chips=1) for n in range(5)],
+        running=[
+            live(
+                a_gang("one", replicas=(1, 3), chips=1, preemptible=True, priority=10),
+                *((f"n{n}", [0]) for n in (0, 1, 2)),
+            ),
+            live(
+                a_gang("other", replicas=(1, 2), chips=1, preemptible=True, priority=10),
+                *((f"n{n}", [0]) for n in (3, 4)),
+            ),
+        ],
+        waiting=[a_gang("urgent", replicas=2, chips=1, priority=90)],
+    )
+    (taking,) = case.decision.takings_for("urgent").values()
+    assert (taking.rung, len(taking.keeps)) == (Rung.SHRINK, 1)
+
+
 def test_r1_work_moves_before_it_is_suspended() -> None:
     case = given(
         nodes=[a_node("a", chips=2), a_node("b", chips=2)],
@@ -442,6 +462,22 @@ def test_r4_elastic_work_keeps_its_minimum_or_ends() -> None:
     assert one.decision.takings_for("urgent")["elastic"].rung is Rung.SHRINK
     two = given(nodes=nodes, running=running, waiting=[a_gang("two", chips=1, replicas=2, priority=90)])
     assert two.decision.takings_for("two")["elastic"].rung is Rung.EVICT
+
+
+def test_r4_elastic_work_keeps_its_minimum_or_ends_also_where_a_limit_binds() -> None:
+    """The node takes one of its replicas, and the limit one more, which it does not have to spare."""
+    case = given(
+        nodes=[a_node("n0", chips=2, pool="two"), *(a_node(f"n{n}", chips=1, pool="one") for n in (1, 2, 3))],
+        teams=[a_team("vision", a_quota(limit=4))],
+        running=[
+            live(
+                a_gang("elastic", replicas=(3, 4), chips=1, preemptible=True, priority=10),
+                *((f"n{n}", [0]) for n in range(4)),
+            )
+        ],
+        waiting=[a_job("urgent", chips=2, priority=90, preemptible=True, pools=("two",))],
+    )
+    assert case.decision.takes("elastic", for_="urgent", rung=Rung.EVICT)
 
 
 def test_r5_nobody_is_taken_without_need() -> None:

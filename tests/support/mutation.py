@@ -30,7 +30,7 @@ FIRST = {
     "takeback": ("taking_rules", "resizing"),
     "clearing": ("taking_rules",),
     "rights": ("taking_rules", "resizing"),
-    "placement": ("placement_rules", "topology_rules", "slices"),
+    "placement": ("placement_rules", "topology_rules", "slices", "fair_shares"),
 }
 """Module → the files of tests/core that speak of its rules: most mutants fall to one of these in a second."""
 QUICK = 1.0
