@@ -206,7 +206,7 @@ class Feed:
         for attempt in read.live:
             row = attempt.as_engine(self._pools, self._predictions)
             transaction_id, placements = self._started.get(row.job, (0, ()))
-            if transaction_id and (placements, None) == (row.placements, row.offered):
+            if transaction_id and (placements, None, ()) == (row.placements, row.offered, row.unwanted):
                 started[row.job] = transaction_id
             yield from self._upsert(row, started.get(row.job, attempt.changed))
         for promise in read.promises:
