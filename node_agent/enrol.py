@@ -1,10 +1,11 @@
-"""How a node becomes known: a one-time token is exchanged for a credential of its own, which is kept."""
+"""How a node becomes known: with a one-time token the server takes a credential that the agent has made, and keeps."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
 import os
+import secrets
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,6 +16,7 @@ import msgspec
 
 TIMEOUT_SECONDS = 15.0
 MAX_ANSWER_BYTES = 64 * 1024
+CREDENTIAL_PREFIX = "flxa_"
 
 
 class EnrolRefusedError(Exception):
@@ -26,7 +28,7 @@ class EnrolUnreachableError(Exception):
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """Who this node is."""
+    """Who this node is; without `node_id`, who it has asked to be."""
 
     server: str
     name: str
@@ -76,19 +78,34 @@ class Enrolment:
         return credential if is_same or (_is_here(credential.server) and _is_here(self.server)) else None
 
     async def enrol(self) -> Credential:
-        """A new credential, stored. Raises `EnrolRefusedError` or `EnrolUnreachableError`."""
+        """A new credential, stored, also before the server is asked: whoever is stopped in between asks again with the
+        same. Raises `EnrolRefusedError` or `EnrolUnreachableError`."""
         if self.token is None:
             raise EnrolRefusedError(
                 "This node has no credential yet: give an enrolment token with --enrol-token or FLEXAI_ENROL_TOKEN."
             )
-        status, body = await asyncio.to_thread(self._ask)
-        return self._take(status, body)
+        asking = self._asking()
+        status, body = await asyncio.to_thread(self._ask, asking.credential)
+        return self._take(asking, status, body)
 
-    def _ask(self) -> tuple[int, bytes]:
+    def _asking(self) -> Credential:
+        """What it asks with: what it asked with before, if it has no answer to that."""
+        begun = load(self._asking_path)
+        if begun is not None and (begun.server, begun.name) == (self.server, self.name):
+            return begun
+        made = Credential(self.server, self.name, "", CREDENTIAL_PREFIX + secrets.token_urlsafe(32))
+        store(self._asking_path, made)
+        return made
+
+    @property
+    def _asking_path(self) -> Path:
+        return self.path.with_suffix(".asking")
+
+    def _ask(self, credential: str) -> tuple[int, bytes]:
         """(status, body) of the server's answer. Raises `EnrolUnreachableError` when there is none."""
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked on the command line
             f"{self.server}/api/v1/agents/enrol",
-            data=msgspec.json.encode({"token": self.token, "name": self.name}),
+            data=msgspec.json.encode({"token": self.token, "name": self.name, "credential": credential}),
             headers={"Content-Type": "application/json", "Accept": "application/json"},
             method="POST",
         )
@@ -103,7 +120,7 @@ class Enrolment:
             reason = getattr(error, "reason", error)
             raise EnrolUnreachableError(f"{self.server} does not answer: {reason}") from error
 
-    def _take(self, status: int, body: bytes) -> Credential:
+    def _take(self, asking: Credential, status: int, body: bytes) -> Credential:
         if status >= 500 or status in (408, 425, 429):
             raise EnrolUnreachableError(f"{self.server} answered {status} to the enrolment.")
         if status >= 300:
@@ -114,18 +131,16 @@ class Enrolment:
             answer = msgspec.json.decode(body, type=_Answer)
         except msgspec.MsgspecError as error:
             raise EnrolUnreachableError(
-                f"{self.server} answered the enrolment with something else than a credential."
+                f"{self.server} answered the enrolment with something else than a node."
             ) from error
-        credential = Credential(
-            server=self.server, name=self.name, node_id=answer.node_id, credential=answer.credential
-        )
+        credential = msgspec.structs.replace(asking, node_id=answer.node_id)
         store(self.path, credential)
+        self._asking_path.unlink(missing_ok=True)
         return credential
 
 
 class _Answer(msgspec.Struct):
     node_id: str
-    credential: str
 
 
 class _Problem(msgspec.Struct):

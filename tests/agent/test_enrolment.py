@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.enrol import Credential, Enrolment, store
+from node_agent.enrol import Credential, Enrolment, EnrolUnreachableError, store
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,29 @@ def test_a_credential_is_for_one_server_whatever_its_port_on_this_machine(
     kept = Credential(server=kept_for, name="one", node_id="node-1", credential="flxa_x")
     store(path, kept)
     assert Enrolment(server, "one", None, path).stored() == (kept if used else None)
+
+
+async def test_an_agent_that_was_stopped_before_the_answer_came_asks_with_the_same_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def no_answer(self: Enrolment, credential: str) -> tuple[int, bytes]:
+        asked.append(credential)
+        raise EnrolUnreachableError("no answer")
+
+    enrolment = Enrolment("https://flexai.example", "one", "flxe_x", tmp_path / "credential.json")
+    monkeypatch.setattr(Enrolment, "_ask", no_answer)
+    with pytest.raises(EnrolUnreachableError):
+        await enrolment.enrol()
+    assert enrolment.stored() is None
+
+    def an_answer(self: Enrolment, credential: str) -> tuple[int, bytes]:
+        asked.append(credential)
+        return 201, b'{"node_id": "n"}'
+
+    monkeypatch.setattr(Enrolment, "_ask", an_answer)
+    kept = await enrolment.enrol()
+    assert asked[0] == asked[1] == kept.credential
+    assert enrolment.stored() == kept
+    assert [file.name for file in tmp_path.iterdir()] == ["credential.json"]

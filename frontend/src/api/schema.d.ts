@@ -13,7 +13,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description Trade an enrolment token for a credential of the node's own. */
+        /** @description Trade an enrolment token for a node whose credential the agent has made; asked again, the same node. */
         post: operations["agent_enrol"];
         delete?: never;
         options?: never;
@@ -2211,11 +2211,12 @@ export interface components {
         EnrolRequest: {
             token: string;
             name: string;
+            /** @description Made by the agent: `flxa_` and at least 43 letters, digits, dashes and underscores. */
+            credential: string;
         };
-        /** @description The agent's own credential, shown this once. */
+        /** @description The agent's node, which has the credential that was sent. */
         Enrolled: {
             node_id: string;
-            credential: string;
         };
         /** @description Shown this once. */
         EnrolmentToken: {

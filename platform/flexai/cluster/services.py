@@ -39,6 +39,7 @@ DEFAULT_TTL = timedelta(hours=1)
 MAX_TTL = timedelta(days=30)
 MAX_USES = 10_000
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+_CREDENTIAL = re.compile(CREDENTIAL_PREFIX + r"[A-Za-z0-9_-]{43,100}")
 _BOOT_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 MAX_LIVE = 100_000
 """Replicas that one Hello may list."""
@@ -64,13 +65,23 @@ def create_enrolment_token(pool: Pool, *, ttl: timedelta = DEFAULT_TTL, uses: in
 
 
 @transaction.atomic
-def enrol(secret: str, name: str) -> tuple[Node, str]:
-    """A node of this name exists in the token's pool and has the credential returned, its only one.
+def enrol(secret: str, name: str, credential: str) -> Node:
+    """A node of this name exists in the token's pool and has that credential, its only one.
 
-    An existing name is refused (Conflict), unless an operator has declared that node dead and it is unreachable: then
-    it is the same node with a new credential. Raises Unauthenticated for a token that is unknown, used up or expired.
+    An agent makes its credential itself and keeps it before it asks: where the answer is lost, or the agent ends before
+    it comes, asking again gives the same node and uses no token up. Any other existing name is refused (Conflict),
+    unless an operator has declared that node dead and it is unreachable: then it is the same node with a new
+    credential. Raises Unauthenticated for a token that is unknown, used up or expired.
     """
     _check_name(name)
+    if not _CREDENTIAL.fullmatch(credential):
+        message = f"must be {CREDENTIAL_PREFIX} and 43 to 100 letters, digits, dashes and underscores"
+        raise InvalidInput("The credential is refused.", errors=[FieldError("credential", message)])
+    known = Node.objects.filter(
+        name=name, credential_hash=_hash(credential), credential_revoked_at=None
+    ).first()
+    if known is not None:
+        return known
     token = (
         EnrolmentToken.objects.select_for_update(of=("self",))
         .select_related("pool__cell")
@@ -83,13 +94,12 @@ def enrol(secret: str, name: str) -> tuple[Node, str]:
         raise Unauthenticated(f"This enrolment token expired on {token.expires_at:%Y-%m-%d %H:%M} UTC.")
     if token.uses_left < 1:
         raise Unauthenticated("This enrolment token was used already.")
-    credential = CREDENTIAL_PREFIX + secrets.token_urlsafe(32)
     node = _enrolled(token.pool, name, _hash(credential))
     token.uses_left -= 1
     token.save(update_fields=["uses_left"])
     _audit("agent", node.public_id, "node.enrolled", node, after={"name": name, "pool": token.pool.name})
     _announce(node)
-    return node, credential
+    return node
 
 
 def _check_name(name: str) -> None:

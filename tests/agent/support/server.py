@@ -242,9 +242,8 @@ class FakeServer:
         asked = json.loads(body)
         self.enrolments.append(asked)
         if scope["path"] == "/api/v1/agents/enrol" and asked["token"] == TOKEN:
-            credential = f"credential-{len(self.credentials)}-{asked['name']}"
-            self.credentials[credential] = asked["name"]
-            status, answer = 201, {"node_id": f"node-{asked['name']}", "credential": credential}
+            self.credentials[asked["credential"]] = asked["name"]
+            status, answer = 201, {"node_id": f"node-{asked['name']}"}
         else:
             status, answer = 403, {"title": "Refused", "detail": "The enrolment token is not known."}
         await send({"type": "http.response.start", "status": status, "headers": []})

@@ -70,6 +70,7 @@ NAMES = (
 """What a stranger learns from no answer, but what it said itself."""
 
 SPEC = a_spec(team="zebra-team")
+ENROLS = {"token": "x", "name": "n", "credential": "flxa_" + "x" * 43}
 QUOTAS = {"quotas": [{"chip_type": "H100-80GB", "guaranteed_milli": 1000}]}
 PRICE = {"chip_type": "H100-80GB", "from_day": str(clock.now().date()), "micro_per_chip_hour": 1}
 TRUST = {"account": "zebra-ci", "name": "gitlab", "issuer": "https://gitlab.com", "scopes": ["read"],
@@ -85,7 +86,7 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("get", "session", None, "ok ok ok ok ok ok ok ok"),
     ("post", "session", {"username": "nobody", "password": "wrong"}, "403 403 403 403 403 403 403 403"),
     ("delete", "session", None, "ok ok ok ok ok ok ok ok"),
-    ("post", "agents/enrol", {"token": "x", "name": "n"}, "401 401 401 401 401 401 401 401"),
+    ("post", "agents/enrol", ENROLS, "401 401 401 401 401 401 401 401"),
     ("post", "agents/outputs/{job}", {"files": []}, "401 401 401 401 401 401 401 401"),
     ("put", "agents/outputs/{job}/{number}", {}, "401 401 401 401 401 401 401 401"),
     ("post", "agents/outputs/{job}/end", {}, "401 401 401 401 401 401 401 401"),

@@ -85,11 +85,14 @@ class TestNodes:
         made = operator.api.post("/enrolment-tokens", {})
         assert made.status_code == 201
         token = made.json()["token"]
-        enrolled = Api().post("/agents/enrol", {"token": token, "name": "gpu-1"})
+        asks = {"token": token, "name": "gpu-1", "credential": "flxa_" + "x" * 43}
+        enrolled = Api().post("/agents/enrol", asks)
         assert enrolled.status_code == 201, enrolled.content
-        assert set(enrolled.json()) == {"node_id", "credential"}
-        assert Api().post("/agents/enrol", {"token": token, "name": "gpu-2"}).status_code == 401
-        assert Api().post("/agents/enrol", {"token": "flxe_nothing", "name": "gpu-2"}).status_code == 401
+        assert set(enrolled.json()) == {"node_id"}
+        assert Api().post("/agents/enrol", asks).json() == enrolled.json()
+        another = {**asks, "name": "gpu-2", "credential": "flxa_" + "y" * 43}
+        assert Api().post("/agents/enrol", another).status_code == 401
+        assert Api().post("/agents/enrol", {**another, "token": "flxe_nothing"}).status_code == 401
         assert Api().post("/agents/enrol", {"token": token}).status_code == 400
         assert AuditEntry.objects.filter(action="enrolment_token.created").count() == 1
 

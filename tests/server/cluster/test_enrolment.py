@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import timedelta
 
 import pytest
 
+from flexai.cluster import services
 from flexai.cluster.models import EnrolmentToken, Node, NodeEvent
 from flexai.cluster.services import (
     cordon_node,
     create_enrolment_token,
     declare_dead,
     drain_node,
-    enrol,
     node_for_credential,
     return_node,
     revoke_credential,
@@ -23,6 +24,12 @@ from flexai.tenancy.models import AuditEntry
 from tests.support.placed import PlacedWorld
 
 pytestmark = pytest.mark.django_db
+
+
+def enrol(token: str, name: str) -> tuple[Node, str]:
+    """The node, and the credential that its agent has made."""
+    credential = "flxa_" + secrets.token_urlsafe(32)
+    return services.enrol(token, name, credential), credential
 
 
 @pytest.fixture
@@ -40,6 +47,27 @@ def test_a_token_enrols_one_node_and_only_its_hash_is_kept(pool):
     with pytest.raises(Unauthenticated, match="used already"):
         enrol(secret, "gpu-2")
     assert not Node.objects.filter(name="gpu-2").exists()
+
+
+def test_whoever_asks_again_is_the_same_node_and_uses_no_token_up(pool):
+    """Its agent was stopped before the answer came, or the answer was lost."""
+    secret = create_enrolment_token(pool)
+    node, credential = enrol(secret, "gpu-1")
+    assert services.enrol(secret, "gpu-1", credential).pk == node.pk
+    assert EnrolmentToken.objects.get().uses_left == 0
+    assert AuditEntry.objects.filter(action="node.enrolled").count() == 1
+    with pytest.raises(Unauthenticated):
+        services.enrol(secret, "gpu-2", credential)
+    revoke_credential("user:ana", node, "lost laptop")
+    with pytest.raises(Unauthenticated, match="used already"):
+        services.enrol(secret, "gpu-1", credential)
+
+
+@pytest.mark.parametrize("credential", ["", "flxa_short", "a" * 48, "flxa_" + "x" * 101, "flxa_" + "ä" * 43])
+def test_a_credential_that_could_be_guessed_is_refused(pool, credential):
+    with pytest.raises(InvalidInput):
+        services.enrol(create_enrolment_token(pool), "gpu-1", credential)
+    assert EnrolmentToken.objects.get().uses_left == 1
 
 
 def test_an_expired_or_unknown_token_is_refused(pool):

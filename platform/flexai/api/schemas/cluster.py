@@ -255,13 +255,16 @@ class EnrolSerializer(serializers.Serializer[Any]):
 
     token = serializers.CharField()
     name = serializers.CharField(max_length=63)
+    credential = serializers.CharField(
+        max_length=128,
+        help_text="Made by the agent: `flxa_` and at least 43 letters, digits, dashes and underscores.",
+    )
 
 
 class EnrolledSerializer(serializers.Serializer[Any]):
-    """The agent's own credential, shown this once."""
+    """The agent's node, which has the credential that was sent."""
 
     node_id = serializers.CharField()
-    credential = serializers.CharField()
 
 
 class NewEnrolmentTokenSerializer(serializers.Serializer[Any]):

@@ -191,11 +191,15 @@ class EnrolView(View):
         responses=answers(shapes.EnrolledSerializer, 201),
     )
     def post(self, request: Request) -> Response:
-        """Trade an enrolment token for a credential of the node's own."""
+        """Trade an enrolment token for a node whose credential the agent has made; asked again, the same node."""
         body = body_of(request)
-        only_known(body, {"token", "name"})
-        node, credential = services.enrol(text_in(body, "token", most=128), text_in(body, "name", most=63))
-        return Response({"node_id": node.public_id, "credential": credential}, status=201)
+        only_known(body, {"token", "name", "credential"})
+        node = services.enrol(
+            text_in(body, "token", most=128),
+            text_in(body, "name", most=63),
+            text_in(body, "credential", most=128),
+        )
+        return Response({"node_id": node.public_id}, status=201)
 
 
 def _page(request: Request) -> tuple[list[Mapping[str, Any]], str | None]:
