@@ -194,7 +194,8 @@ class Decision:
     reservations: tuple[Reservation, ...] = ()
     """Every reservation that stands after this decision, kept or new (B1); rows not among them are gone."""
     promises: tuple[Id, ...] = ()
-    """Jobs whose promise still stands after this decision; promise rows of other jobs are gone (R6)."""
+    """Jobs whose promise stands after this decision, an earlier one or a new one; promise rows of other jobs are gone,
+    and so are earlier ones of who is `newly_promised` (R6)."""
     resizings: tuple[Resizing, ...] = ()
     """What goes on elsewhere (R8), each by itself; and elastic work that grows, and shrinks for each other and for who
     waits (E1), at most one for each team, priority and chip type."""
@@ -209,3 +210,18 @@ class Decision:
     due: int | None = None
     """S6: when to decide again if nothing is heard before: until then nothing new would be decided, however long one
     waits, once this is carried out. `now` where the cycle stopped at a bound, None where only news can change it."""
+
+    @property
+    def newly_promised(self) -> frozenset[Id]:
+        """Jobs that this decision itself promises chips. A promise that one of them had before has lapsed: the new one
+        comes in its place, never beside it (R6).
+        """
+        units = [unit for unit in self.units if unit.takings]
+        takings = (*self.relief, *(taking for unit in units for taking in unit.takings))
+        return frozenset(
+            (
+                *(unit.start.job for unit in units),
+                *(taking.job for taking in takings if taking.rung in (Rung.SHRINK, Rung.MOVE)),
+                *(job for resizing in self.resizings for job, _ in resizing.promised),
+            )
+        )

@@ -106,7 +106,9 @@ class Lending:
         recalls = {guest.id: ground for guest in room.staying() if (ground := self._lapsed(guest, room, now))}
         kept, withheld = self._make_way(decision.units, room, recalls)
         loans = self._let_in(decision, waiting, room, now)
-        promised = tuple(job for job in withheld if job in self._ledger.promises)
+        places = {unit.start.job: unit.start.placements for unit in decision.units}
+        promises = self._ledger.promises
+        promised = (job for job in withheld if job in promises and promises[job].placements == places[job])
         return replace(
             decision,
             units=kept,

@@ -28,6 +28,7 @@ from scheduler_core.model import (
     Node,
     Placement,
     Pool,
+    Promise,
     Remove,
     Request,
     Running,
@@ -307,6 +308,19 @@ def test_t3_a_guest_lives_by_its_owner_and_whoever_is_next_waits_for_it_to_go() 
     assert decided(leaving, Policy()).recalls == ()
     assert decided(leaving, Policy()).units == ()
     assert len(decided(replace(snapshot, running=()), Policy()).units) == 1
+
+
+def test_t3_r6_a_promise_stands_while_guests_go_and_a_lapsed_one_does_not() -> None:
+    """Who waits for guests to go keeps the promise of just that place, not one that can no longer hold."""
+    snapshot, guest = with_a_guest()
+    waiting = (replace(given(waiting=[a_job("next", preemptible=True)]).snapshot.jobs[0], id=7),)
+    free = replace(snapshot, running=(), jobs=waiting)
+    (unit,) = decided(free, Policy()).units
+    for places, stands in ((unit.start.placements, (7,)), ((), ())):
+        promise = Promise(7, places, ())
+        decision = decided(replace(free, running=(guest,), promises=(promise,)), Policy())
+        assert decision.verdicts[0].reasons[0].code == "chips_lent"
+        assert decision.promises == stands
 
 
 def test_t3_guests_never_keep_host_memory_from_who_starts_by_right() -> None:

@@ -11,6 +11,7 @@ from scheduler_core.decision import Ground, Rung
 from scheduler_core.model import Promise, Remove, Upsert
 from scheduler_core.reasons import ChipsPromised
 from tests.support.engine import a_gang, a_job, a_node, a_quota, a_team, given, live, reserved
+from tests.support.engine_laws import laws_hold
 
 OLD = 0
 YOUNG = 900_000
@@ -543,6 +544,33 @@ def test_r6_a_promise_that_can_no_longer_hold_lapses() -> None:
     )
     assert lost.decision.starts("urgent", on=["other"])
     assert lost.decision.raw.promises == ()
+
+
+def test_r6_whose_promise_has_lapsed_may_be_promised_others_in_its_place() -> None:
+    """A limit is lowered while a victim leaves: the team may not have both that one's chip and the one it has left."""
+    wide, narrow = a_quota(guaranteed=1, limit=2), a_quota(guaranteed=1, limit=1)
+    case = given(
+        nodes=[a_node("n", chips=2)],
+        teams=[a_team("vision", wide)],
+        running=[live(low("one"), ("n", [0])), live(low("other"), ("n", [1]))],
+        waiting=[a_job("urgent", priority=90)],
+    )
+    first = case.decision
+    (victim,) = first.takings_for("urgent").values()
+    promise = Promise(1, first.placements_of("urgent"), (victim.attempt,))
+    running = [replace(row, leaving=row.id == victim.attempt) for row in case.snapshot.running]
+    stands = case.but(running=tuple(running), promises=(promise,))
+    assert stands.decision.waits("urgent", because=ChipsPromised(1))
+    assert stands.decision.raw.newly_promised == set()
+    (team,) = case.snapshot.teams
+    lapsed = stands.but(teams=(replace(team, quotas=(narrow,)),))
+    assert lapsed.decision.started == ["urgent"]
+    (second,) = lapsed.decision.takings_for("urgent").values()
+    assert second.attempt != victim.attempt
+    assert lapsed.decision.raw.promises == (1,)
+    assert lapsed.decision.raw.newly_promised == {1}
+    with pytest.raises(AssertionError, match="beside a promise that holds"):
+        laws_hold(stands.snapshot, stands.policy, lapsed.decision.raw)
 
 
 def test_r6_the_victim_does_not_take_back() -> None:

@@ -11,24 +11,59 @@ from dataclasses import replace
 
 from scheduler_core import Decision, Policy, Snapshot, Unit
 from scheduler_core.decision import Ground, Rung, Taking
-from scheduler_core.model import ChipShare, Id, Job, Placement, Running
+from scheduler_core.model import ChipShare, Id, Job, Placement, Promise, Running
 from tests.support import engine_laws as plain
 
 
 def hold_promises(books: plain.Books, jobs: dict[Id, Job], decision: Decision) -> None:
-    """The promises of earlier cycles that still stand are charged, and what will not come back is held."""
+    """The promises of earlier cycles that still stand are charged, and what will not come back is held. Whoever is
+    promised other chips now had a promise that can hold no longer, if any: it is given up.
+    """
     running = {attempt.id: attempt for attempt in books.snapshot.running}
     gives: dict[tuple[Id, ...], Counter[tuple[str, Id]]] = {}
+    starts = {unit.start.job: unit.start.placements for unit in decision.units if not unit.takings}
+    served: list[tuple[Job, tuple[Placement, ...]]] = []
     for promise in sorted(books.snapshot.promises, key=lambda row: row.job):
         leaving = [running[a] for a in promise.attempts if a in running and departing(running[a])]
         job = jobs.get(promise.job) or next(
             (as_waiting(a, len(promise.placements)) for a in leaving if a.job == promise.job), None
         )
-        if job is None or not leaving or promise.job not in decision.promises:
+        if job is None:
+            continue
+        if job.id in decision.newly_promised:
+            left = copy(books)
+            for other, placements in served:
+                left.start(other, placements)
+            assert not _may_hold(left, job, promise, leaving), "a second one beside a promise that holds"
+            continue
+        stands = job.id in decision.promises
+        if not leaving and (stands or starts.get(job.id) == promise.placements):
+            served.append((job, promise.placements))
+        if not leaving or not stands:
             continue
         if promise.attempts not in gives:
             gives[promise.attempts] = what_comes([place for a in leaving for place in departing(a)])
         promise_to(books, job, promise.placements, gives[promise.attempts])
+
+
+def _may_hold(books: plain.Books, job: Job, promise: Promise, leaving: list[Running]) -> bool:
+    """Whether the job could start there once these have left, which are charged to nobody. They have left the books
+    afterwards.
+    """
+    for attempt in leaving:
+        for place in departing(attempt):
+            books.release(place, attempt.organization, attempt.isolation)
+    known = all(
+        place.node in books.nodes and all(share.chip in books.chips for share in place.chips)
+        for place in promise.placements
+    )
+    if books.capped(job) or books.budget_spent(job) or not promise.placements or not known:
+        return False
+    try:
+        plain._whole_and_as_asked(books, plain.as_started(books, job, promise.placements), promise.placements)
+    except AssertionError:
+        return False
+    return True
 
 
 def departing(attempt: Running) -> list[Placement]:

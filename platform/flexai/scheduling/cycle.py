@@ -194,10 +194,10 @@ def _remember(
     for its job may be promised other chips in the same decision.
     """
     taking = [unit for unit in decision.units if unit.takings]
-    anew = {unit.start.job for unit in taking} | {taken.job for unit in taking for taken in unit.takings}
-    anew |= {job for resizing in decision.resizings for job, _ in resizing.promised}
     served = {unit.start.job for unit in decision.units if not unit.takings}
-    forgotten = sorted(state.feed.promises().keys() - served - (set(decision.promises) - anew))
+    forgotten = sorted(
+        state.feed.promises().keys() - served - (set(decision.promises) - decision.newly_promised)
+    )
     kept = keep(cell_id, decision.reservations, state.feed.reservations(), forgotten)
     if kept:
         state.feed.applied(kept)
