@@ -197,12 +197,12 @@ def _by_array(cursor: Cursor, running: Sequence[_Running], at: int) -> dict[int,
         if task.is_first and task.step and task.stepping >= LEAST_STEPPING_MS:
             equals[task.set, task.kind].append(task)
     for some in equals.values():
-        members = {
-            task.pk: Member(task.pk, task.kind, task.step * 1_000_000 // task.stepping) for task in some
-        }
-        for task in some:
-            for lag in behind([*members.values()], task.policy.below):
-                if lag.id == task.pk:
+        by_pk = {task.pk: task for task in some}
+        members = [Member(task.pk, task.kind, task.step * 1_000_000 // task.stepping) for task in some]
+        for below in {task.policy.below for task in some}:
+            for lag in behind(members, below):
+                task = by_pk[lag.id]
+                if task.policy.below == below:
                     found[task.pk] = _seen_by_steps(task, lag)
     return found
 
