@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from flexai.jobs import quantities
 from flexai.jobs.spec_reader import Reader
-from scheduler_core.stragglers import BELOW, MOVES, WINDOW, Action
+from scheduler_core.stragglers import BELOW, MOVES, WINDOW, Action, Sign
 
 LEAST_WINDOW_MS: Final = 60_000
 """Six looks of ten seconds."""
 MOST_WINDOW_MS: Final = 86_400_000
 MOST_MOVES: Final = 100
 ACTIONS: Final = tuple(action.value for action in Action)
+SIGNS: Final = tuple(sign.value for sign in Sign)
 
 
 def read_stragglers(reader: Reader) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from flexai.api.schemas.common import (
 from flexai.api.schemas.spec import AFTER_CHOICES, OTHERWISE_CHOICES, JobSpecSerializer
 from flexai.jobs.moves import MAX_KEEP_MS
 from flexai.jobs.spec import IDLE_ACTIONS
-from scheduler_core.stragglers import Sign
+from flexai.jobs.spec_stragglers import SIGNS
 
 
 class TeamRefSerializer(serializers.Serializer[Any]):
@@ -54,7 +54,7 @@ class StragglerSerializer(serializers.Serializer[Any]):
 
     since = serializers.DateTimeField()
     sign = serializers.ChoiceField(
-        [(sign.value, sign.value) for sign in Sign],
+        [(sign, sign) for sign in SIGNS],
         help_text="clock: of a chip beside the job's others; steps and time: of a task beside its array's.",
     )
     sentence = serializers.CharField()
