@@ -21,7 +21,7 @@ from flexai.cli.specfiles import read_specs
 from flexai.client import Client
 from flexai.client.types import is_final
 from tests.e2e.test_elastic import replicas, resized_at_once, steps
-from tests.support.platform import LivePlatform, own_environment, wait_for
+from tests.support.platform import LivePlatform, own_environment, running_platform, wait_for
 
 __all__ = ["resized_at_once"]
 
@@ -37,6 +37,13 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not TORCH, reason=f"{SYSTEM_PYTHON} has no torch: apt-get install python3-torch"),
 ]
+
+
+@pytest.fixture
+def platform() -> Iterator[LivePlatform]:
+    """Of its own: a node that was there once stays known, and other tests count the chips of all nodes."""
+    with running_platform() as live:
+        yield live
 
 
 @pytest.fixture
