@@ -494,7 +494,5 @@ class LawBroken(Reason):
 
 
 def _plain(value: object) -> Fact:
-    assert isinstance(value, int | str | tuple), (
-        f"{value!r} is no whole number, no text, and no tuple of them"
-    )
+    assert isinstance(value, int | str | tuple), f"{value!r} is no whole number, text, or tuple of them"
     return list(value) if isinstance(value, tuple) else value

@@ -37,6 +37,7 @@ KIND_BY_FIELD = {
     "reserved": "job",
     "set": "set",
     "team": "team",
+    "unwanted": "node",
     "user": "user",
 }
 KIND_BY_CLASS = {
