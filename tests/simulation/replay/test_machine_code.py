@@ -28,9 +28,9 @@ from tests.simulation.replay.small import jobs, on_chips, played
 @pytest.mark.parametrize(
     "policy",
     [
-        InLine("easy", Manner(EASY, FGD, LEARNED_MEDIAN)),
-        Tiresias("tiresias", TIRESIAS_RELEASED),
-        Levels("levels"),
+        Levels("levels"),  # the way with most in it
+        pytest.param(InLine("easy", Manner(EASY, FGD, LEARNED_MEDIAN)), marks=pytest.mark.long),
+        pytest.param(Tiresias("tiresias", TIRESIAS_RELEASED), marks=pytest.mark.long),
     ],
     ids=lambda policy: policy.name,
 )
