@@ -14,9 +14,10 @@ from pathlib import Path
 
 import msgspec
 
+from node_agent.protocol import CREDENTIAL_PREFIX
+
 TIMEOUT_SECONDS = 15.0
 MAX_ANSWER_BYTES = 64 * 1024
-CREDENTIAL_PREFIX = "flxa_"
 
 
 class EnrolRefusedError(Exception):

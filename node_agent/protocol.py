@@ -15,6 +15,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 VERSION = 2
+CREDENTIAL_PREFIX = "flxa_"
+"""With which the credentials begin that agents make for themselves."""
 MAX_TEXT_FRAME = 4 * 1024 * 1024
 """Bytes; a larger frame from an agent closes its socket with code 1009."""
 MAX_BINARY_FRAME = 64 * 1024

@@ -34,12 +34,11 @@ from flexai.tenancy.models import AuditEntry
 from node_agent import protocol
 
 TOKEN_PREFIX = "flxe_"  # noqa: S105 - a prefix, not a secret
-CREDENTIAL_PREFIX = "flxa_"
 DEFAULT_TTL = timedelta(hours=1)
 MAX_TTL = timedelta(days=30)
 MAX_USES = 10_000
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
-_CREDENTIAL = re.compile(CREDENTIAL_PREFIX + r"[A-Za-z0-9_-]{43,100}")
+_CREDENTIAL = re.compile(protocol.CREDENTIAL_PREFIX + r"[A-Za-z0-9_-]{43,100}")
 _BOOT_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 MAX_LIVE = 100_000
 """Replicas that one Hello may list."""
@@ -75,7 +74,9 @@ def enrol(secret: str, name: str, credential: str) -> Node:
     """
     _check_name(name)
     if not _CREDENTIAL.fullmatch(credential):
-        message = f"must be {CREDENTIAL_PREFIX} and 43 to 100 letters, digits, dashes and underscores"
+        message = (
+            f"must be {protocol.CREDENTIAL_PREFIX} and 43 to 100 letters, digits, dashes and underscores"
+        )
         raise InvalidInput("The credential is refused.", errors=[FieldError("credential", message)])
     known = Node.objects.filter(
         name=name, credential_hash=_hash(credential), credential_revoked_at=None
@@ -150,7 +151,7 @@ def _not_a_credential() -> FlexaiError:
 
 
 def _looks_like_credential(secret: str) -> bool:
-    return secret.startswith(CREDENTIAL_PREFIX) and len(secret) <= 128
+    return secret.startswith(protocol.CREDENTIAL_PREFIX) and len(secret) <= 128
 
 
 def _whose(node: Node | None) -> Node | FlexaiError:

@@ -234,9 +234,12 @@ def _sentence(step: OfferStep) -> str:
     return f"It has used its chips for {duration_words(step.span)}, now {used}: they are lent no longer."
 
 
-_MATTERS = """
+_A_GUEST_WAITS = (
+    "EXISTS (SELECT 1 FROM jobs_job w WHERE w.cell_id = %(cell)s AND w.state = 'queued' AND w.preemptible)"
+)
+_MATTERS = f"""
 SELECT EXISTS (SELECT 1 FROM jobs_offer o WHERE o.cell_id = %(cell)s AND o.offered_at IS NOT NULL)
-    OR EXISTS (SELECT 1 FROM jobs_job w WHERE w.cell_id = %(cell)s AND w.state = 'queued' AND w.preemptible)"""
+    OR {_A_GUEST_WAITS}"""  # noqa: S608 - constants alone
 # Looked at is who offers, or, where somebody waits who may be a guest, whoever may lend.
 _OWNERS = f"""
 SELECT a.id, a.public_id, (j.effective_spec->'idle'->>'below_permille')::int,
@@ -252,7 +255,7 @@ WHERE a.cell_id = %(cell)s AND a.state IN ('running', 'checkpointing') AND a.run
   AND j.cancel_requested_at IS NULL
   AND (o.offered_at IS NOT NULL OR (
        j.effective_spec->>'lend' IN ('team', 'organization', 'any')
-       AND EXISTS (SELECT 1 FROM jobs_job w WHERE w.cell_id = %(cell)s AND w.state = 'queued' AND w.preemptible)))
+       AND {_A_GUEST_WAITS}))
 GROUP BY a.id, j.id, o.attempt_id, i.attempt_id, r.id ORDER BY a.id, r.index
 """  # noqa: S608 - constants alone
 _FORGET_ENDED = """
