@@ -23,6 +23,8 @@ from node_agent.runtimes.simulated import SimulatedExecutor
 
 log = logging.getLogger(__name__)
 
+SIMULATED_NICE = 5
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -90,8 +92,10 @@ def _delivery(enrolment: Enrolment) -> Delivery | None:
 
 
 async def _simulated(settings: Settings, data_dir: Path) -> list[asyncio.Task[None]]:
-    """A simulated node's replicas end with the agent: each start of it is a new boot."""
+    """A simulated node's replicas end with the agent: each start of it is a new boot. Where cores are scarce they step
+    back: real nodes take nothing of the machine that the platform is on."""
     assert settings.simulate is not None
+    os.nice(SIMULATED_NICE)
     await datadir.lock(data_dir)
     boot = str(uuid.uuid4())
     tasks = []
