@@ -424,7 +424,7 @@ class _Handler(BaseHTTPRequestHandler):
             "offline": 0,
             "mean_use_permille": 310,
         }
-        return 200, {"cell": "default", "nodes": {"ready": 1, "total": 1}, "chips": chips}
+        return 200, {"cell": "default", "nodes": {"ready": 1, "connected": 1, "total": 1}, "chips": chips}
 
     def get_usage(self, path: list[str], body: Any) -> tuple[int, Any]:
         amounts = {

@@ -1992,9 +1992,10 @@ export interface components {
             error: string | null;
             duration_ms: number | null;
         };
-        /** @description Nodes that take work, and all. */
+        /** @description Nodes that take work, those in contact with the platform whatever their state, and all that are not dead. */
         ClusterNodes: {
             ready: number;
+            connected: number;
             total: number;
         };
         /** @description Chips of one type. */

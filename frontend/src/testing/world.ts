@@ -252,6 +252,7 @@ export class World {
       cell: "default",
       nodes: {
         ready: this.nodes.filter((node) => node.state === "ready" && node.contact === "ok").length,
+        connected: this.nodes.filter((node) => node.contact === "ok").length,
         total: this.nodes.length,
       },
       chips: {

@@ -95,13 +95,13 @@ def cluster_summary(cell_pk: int) -> dict[str, Any]:
             for name, total, milli in cursor.fetchall()
         ]
         cursor.execute(_NODES, [cell_pk])
-        ready, total_nodes = cursor.fetchone() or (0, 0)
+        ready, connected, total_nodes = cursor.fetchone() or (0, 0, 0)
         cursor.execute(_CHIPS, [cell_pk])
         total, allocated, busy, idle, offline = cursor.fetchone() or (0, 0, 0, 0, 0)
     series = cluster_series(cell_pk)
     return {
         "cell": Cell.objects.filter(pk=cell_pk).values_list("name", flat=True).first() or "",
-        "nodes": {"ready": ready, "total": total_nodes},
+        "nodes": {"ready": ready, "connected": connected, "total": total_nodes},
         "chips": {
             "total": total,
             "allocated_milli": allocated,
@@ -167,7 +167,8 @@ WHERE c.cell_id = %s AND (c.present OR c.used_milli > 0)
 GROUP BY c.type ORDER BY c.type
 """
 _NODES = """
-SELECT count(*) FILTER (WHERE reachable AND state = 'ready'), count(*) FILTER (WHERE state <> 'dead')
+SELECT count(*) FILTER (WHERE reachable AND state = 'ready'), count(*) FILTER (WHERE reachable),
+       count(*) FILTER (WHERE state <> 'dead')
 FROM cluster_node WHERE cell_id = %s
 """
 _CHIPS = """

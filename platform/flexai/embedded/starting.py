@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from flexai.embedded.accounts import server_account
 from flexai.embedded.doors import Door
@@ -19,7 +20,7 @@ from flexai.embedded.home import Home, write_private
 from flexai.embedded.programs import Options, Programs
 from flexai.embedded.supervisor import StartError, Supervisor
 
-READY_SECONDS = 60
+READY_SECONDS = 180
 """How long any one part may take to answer; a loaded machine is the slow case."""
 BOOTSTRAP_SECONDS = 300
 """How long migrations may take; those of a large database are the slow case."""
@@ -250,28 +251,26 @@ class _Nodes:
         self._real = int(real)
         self._simulated = simulated
         self._next = 0.0
-        self._ready: list[dict[str, object]] = []
+        self._connected = self._chips = 0
 
     def are_ready(self) -> bool:
         if time.monotonic() < self._next:
             return False
-        self._next = time.monotonic() + 0.1
-        status, answer = _ask(self._door, "GET", "/nodes?limit=200", self._token)
+        self._next = time.monotonic() + 0.2
+        status, answer = _ask(self._door, "GET", "/cluster", self._token)
         if status != http.client.OK:
             return False
-        items = answer["items"]
-        assert isinstance(items, list)
-        self._ready = [node for node in items if node["contact"] == "ok"]
-        simulated = sum(1 for node in self._ready if node["simulated"])
-        return simulated >= min(self._simulated, 200) and len(self._ready) - simulated >= self._real
+        self._connected, self._chips = answer["nodes"]["connected"], answer["chips"]["total"]
+        return self._connected >= self._real + self._simulated
 
     def sentence(self) -> str:
-        chips = sum(len(node["chips"]) for node in self._ready if isinstance(node["chips"], list))
-        simulated = sum(1 for node in self._ready if node["simulated"])
-        note = f", {simulated} of them simulated" if simulated else ""
-        return (
-            f"{len(self._ready)} node{'s' * (len(self._ready) != 1)}{note}, {chips} chip{'s' * (chips != 1)}"
-        )
+        """Of all that are connected, whoever brought them."""
+        note = f", {self._simulated} of them simulated" if self._simulated else ""
+        return f"{_counted(self._connected, 'node')}{note}, {_counted(self._chips, 'chip')}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 class _Health:
@@ -285,13 +284,13 @@ class _Health:
         if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + 0.05
-        status, answer = _ask(self._door, "GET", "/health", "", seconds=0.5)
+        status, answer = _ask(self._door, "GET", "/health", "", seconds=2)
         return status == http.client.OK and answer.get("ok") is True
 
 
 def _ask(
     door: Door, method: str, path: str, token: str, *, body: object = None, seconds: float = REQUEST_SECONDS
-) -> tuple[int, dict[str, object]]:
+) -> tuple[int, dict[str, Any]]:
     """Status and JSON of one request; status 0 when nobody answered in time. Never raises for a failed
     request."""
     host = door.url.removeprefix("http://").rsplit(":", 1)[0].strip("[]")

@@ -19,6 +19,8 @@ from flexai.embedded.children import Child, Program
 from flexai.embedded.forking import Process, adopt_orphans, bury_strangers
 from flexai.embedded.home import Home
 
+SLOW_SECONDS = 20
+"""So long a part may take to start without a word about it."""
 HOUSEKEEPING_SECONDS = 5
 """Between looks at the size of the logs."""
 JOBS_STOP_SECONDS = 8
@@ -95,8 +97,12 @@ class Supervisor:
     def wait_until(self, ready: Callable[[], bool], *, what: str, seconds: float) -> None:
         """`ready()` was true. Meanwhile a child that ends is an error: nothing has worked yet. Raises
         `StartError`, also after `seconds`, and `StopAsked`."""
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
+        deadline, told_at = began + seconds, began + SLOW_SECONDS
         while not ready():
+            if time.monotonic() > told_at:
+                told_at = deadline + 1
+                self.say(f"{what} is slow to start; it has {seconds:.0f} s in all. Logs: {self.home.logs}")
             ended = next(
                 ((c, code) for c in self._children.values() if (code := c.has_ended()) is not None), None
             )

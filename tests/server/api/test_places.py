@@ -60,11 +60,17 @@ class TestNodes:
     def test_the_cluster_adds_up(self, tenant: Tenant) -> None:
         Node.objects.update(reachable=True)
         told = tenant.api.get("/cluster").json()
-        assert told["nodes"] == {"ready": 1, "total": 1}
+        assert told["nodes"] == {"ready": 1, "connected": 1, "total": 1}
         assert (told["chips"]["total"], told["chips"]["idle"]) == (8, 8)
         assert told["types"] == [{"type": "H100-80GB", "total": 8, "allocated_milli": 0}]
         assert told["cycle"] == {"last_at": None, "ok": True, "error": None, "duration_ms": None}
         assert tenant.api.get("/cycles").json() == {"items": [], "next_cursor": None}
+
+    def test_a_cordoned_node_is_connected_though_not_ready(self, tenant: Tenant) -> None:
+        Node.objects.update(reachable=True, state="cordoned")
+        a_node(chips=1)
+        Node.objects.filter(state="ready").update(reachable=False)
+        assert tenant.api.get("/cluster").json()["nodes"] == {"ready": 0, "connected": 1, "total": 2}
 
     def test_a_failed_cycle_is_told_and_its_traceback_only_to_operators(
         self, operator: Tenant, tenant: Tenant

@@ -119,9 +119,10 @@ class NodeListSerializer(serializers.Serializer[Any]):
 
 
 class ClusterNodesSerializer(serializers.Serializer[Any]):
-    """Nodes that take work, and all."""
+    """Nodes that take work, those in contact with the platform whatever their state, and all that are not dead."""
 
     ready = integer()
+    connected = integer()
     total = integer()
 
 
