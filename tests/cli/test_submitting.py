@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import threading
 import time
 from pathlib import Path
 
+from typer.main import get_command
+
+from flexai.cli.extensions import ELSEWHERE
+from flexai.cli.main import app
 from tests.cli.conftest import Shell
 from tests.support.http_stub import Stub
 
@@ -237,3 +242,17 @@ def test_files_that_hold_no_job_are_refused_with_their_name(
         assert name in done.err
     assert flexai("apply", "-f", "absent.yaml").code == 2
     assert stub.seen == []
+
+
+def test_who_says_it_as_another_system_does_is_told_our_word(flexai: Shell) -> None:
+    done = flexai("sbatch", "train.sh")
+    assert done.code == 2
+    assert "No such command 'sbatch'" in done.err
+    assert "`flexai run`" in done.err
+
+
+def test_the_words_of_others_lead_to_commands_that_exist_and_take_none_away() -> None:
+    ours = set(get_command(app).commands)  # type: ignore[attr-defined]
+    named = {found for told in ELSEWHERE.values() for found in re.findall(r"`flexai ([a-z-]+)", told)}
+    assert named <= ours
+    assert not ours & ELSEWHERE.keys()

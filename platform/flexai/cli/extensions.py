@@ -1,4 +1,5 @@
-"""Sub-commands that live in other parts of Flexai: found by entry point, imported when they are called."""
+"""Sub-commands that live in other parts of Flexai: found by entry point, imported when they are called; and what other
+systems call ours."""
 
 from __future__ import annotations
 
@@ -22,6 +23,19 @@ EXTENSIONS = {
 }
 """Name: the extra that brings it, and its line in the help (known without importing it)."""
 _OURS = ("flexai", "node_agent", "scheduler_core")
+_SUBMIT = "`flexai run` for a command, `flexai apply -f` for a file"
+_WORDS = {
+    _SUBMIT: ("submit", "create", "launch", "sbatch", "exec"),
+    "`flexai run --wait`": ("srun", "wait"),
+    "`flexai ps`": ("list", "ls", "jobs", "job", "get", "status", "queue", "squeue", "workloads"),
+    "`flexai stop`": ("cancel", "kill", "delete", "rm", "scancel", "suspend", "pause"),
+    "`flexai explain`": ("describe", "show", "why", "inspect", "events", "history"),
+    "`flexai nodes`": ("node", "sinfo"),
+    "`flexai top`": ("smi", "stat", "gpus", "watch"),
+    "`flexai usage`": ("sacct", "report", "cost"),
+}
+ELSEWHERE = {word: ours for ours, words in _WORDS.items() for word in words}
+"""What kubectl, Slurm, Run:ai and others call a command: what it is here."""
 
 
 class ExtendedGroup(TyperGroup):
@@ -31,6 +45,12 @@ class ExtendedGroup(TyperGroup):
         super().__init__(**attributes)
         for name, (extra, help_line) in EXTENSIONS.items():
             self.add_command(_Extension(name, extra, help_line))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As usual; who uses another system's word is told ours."""
+        if ours := ELSEWHERE.get(args[0].lower()):
+            ctx.fail(f"No such command {args[0]!r}. Here it is {ours}.")
+        return super().resolve_command(ctx, args)
 
 
 class _Extension(TyperCommand):
