@@ -14,7 +14,16 @@ from scheduler_core import Decision, Policy, Snapshot, decide
 from scheduler_core.backfill import awaited_part, free_part
 from scheduler_core.horizon import expected_end
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import Choose, Gang, Prediction, Request, Running
+from scheduler_core.model import (
+    WHOLE_CHIP,
+    ChipShare,
+    Choose,
+    Gang,
+    Placement,
+    Prediction,
+    Request,
+    Running,
+)
 from scheduler_core.ordering import Waiting
 from scheduler_core.policy import HOUR, MINUTE
 from scheduler_core.reasons import BetterSoon, NodesNotReady, NotEnoughNodes, TeamLimit, WouldDelay
@@ -188,6 +197,56 @@ def test_b2_quota_is_kept_too() -> None:
     assert other.decision.started == ["more"]
 
 
+def test_b2_q6_what_a_kept_chip_claims_of_the_host_is_not_kept_twice() -> None:
+    """Of 6 cores 2 are taken. Two of three chips are free, and each claims a core; what is asked beside them is kept
+    as far as the rest goes.
+    """
+    case = given(
+        nodes=[a_node("n", chips=3, cpu=6_000, host_cpu=1000)],
+        running=[live(a_job("old", cpu=1000), ("n", [0]))],
+    )
+    ledger = Ledger(case.snapshot)
+
+    def kept(cpu: int) -> tuple[int, int]:
+        shares = tuple(ChipShare(chip, WHOLE_CHIP, 40960) for chip in (1, 2, 3))
+        part = free_part(Placement(0, 1, cpu, 0, shares), ledger.states[1], ledger.chips)
+        return len(part.chips), part.cpu
+
+    assert kept(500) == (2, 500)
+    assert kept(3_000) == (2, 2_000)
+    ledger.shadow(Placement(0, 1, 3_000, 0, ()), by=tenant(1, None))
+    assert kept(500) == (2, 0), "a core is left for two chips: they are kept, and nothing beside them"
+
+
+def test_b2_of_a_slice_each_side_that_is_missing_is_awaited() -> None:
+    whole = Placement(0, 1, 0, 0, (ChipShare(7, 500, 8_000),))
+
+    def awaited(milli: int, memory: int) -> tuple[ChipShare, ...]:
+        return awaited_part(whole, replace(whole, chips=(ChipShare(7, milli, memory),))).chips
+
+    assert awaited(500, 8_000) == ()
+    assert awaited(500, 3_000) == (ChipShare(7, 0, 5_000),)
+    assert awaited(200, 8_000) == (ChipShare(7, 300, 0),)
+
+
+def test_b2_a_chip_is_kept_whose_host_cpu_is_still_in_use() -> None:
+    """Nobody else may take the chip meanwhile; who asks for nothing of the host's CPU is not kept out."""
+    case = given(
+        nodes=[a_node("n", chips=1, cpu=1000, host_cpu=1000, memory=100)],
+        running=[live(a_cpu_job("old", cpu=1000, runs=HOUR), ("n", []), started=NOW)],
+        waiting=[
+            a_job("head", runs=HOUR, submitted=NOW),
+            a_cpu_job("idle", cpu=0, memory=50, endless=True, submitted=NOW + 1),
+            a_slice("part", milli=100, endless=True, submitted=NOW + 2),
+        ],
+        now=NOW,
+    )
+    row = case.decision.reservation_of("head")
+    assert row is not None
+    assert row.at == NOW + HOUR
+    assert case.decision.started == ["idle"]
+
+
 def test_b1_who_has_no_quota_for_it_reserves_nothing() -> None:
     case = easy(a_job("long-run", runs=9 * HOUR), teams=[a_team("vision", a_quota(guaranteed=9, limit=4))])
     assert case.decision.reservation_of("head") is None
@@ -204,6 +263,21 @@ def test_b1_a_gang_that_waits_for_endless_work_reserves_nothing() -> None:
     )
     assert case.decision.raw.reservations == ()
     assert case.decision.started == ["next"]
+
+
+def test_b1_what_ends_on_a_node_out_of_service_makes_no_room() -> None:
+    case = given(
+        nodes=[a_node("away", chips=1, ready=False), a_node("n", chips=1)],
+        running=[
+            live(a_job("first", runs=HOUR), ("away", [0]), started=NOW),
+            live(a_job("second", runs=2 * HOUR), ("n", [0]), started=NOW),
+        ],
+        waiting=[a_job("head", runs=HOUR)],
+        now=NOW,
+    )
+    row = case.decision.reservation_of("head")
+    assert row is not None
+    assert (row.at, [placement.node for placement in row.placements]) == (NOW + 2 * HOUR, [2])
 
 
 def test_b1_a_reservation_is_sticky() -> None:
@@ -518,6 +592,28 @@ def test_p5_one_that_could_start_now_is_declined_for_one_that_finishes_earlier_b
     )
     barely = two_types(a_choice(Choose.EARLIEST_FINISH), busy_for=4 * HOUR)
     assert barely.decision.starts("choice", on=["slow"]), "10 / 9 < 1.2"
+
+
+def test_p5_b2_one_that_would_delay_a_reservation_cannot_start_now() -> None:
+    """Four A100 are free, and two of them are kept for the head: it has no other alternative to decline."""
+    case = given(
+        nodes=[a_node("fast", chips=2, type="H100", speed=2000), a_node("a", chips=2), a_node("b", chips=4)],
+        running=[
+            live(a_job("old", chips=2, runs=HOUR), ("fast", [0, 1]), started=NOW),
+            live(a_job("x", chips=2, runs=HOUR), ("a", [0, 1]), started=NOW),
+        ],
+        waiting=[
+            a_gang("head", replicas=3, chips=2, type="A100", spread=False, priority=60, submitted=NOW),
+            a_choice(Choose.EARLIEST_FINISH),
+        ],
+        now=NOW,
+    )
+    assert case.decision.waits("choice", because=WouldDelay(1, "head", NOW + HOUR))
+    short = tuple(
+        replace(job, prediction=Prediction(MINUTE, MINUTE)) if job.name == "choice" else job
+        for job in case.snapshot.jobs
+    )
+    assert case.but(jobs=short).decision.starts("choice", on=["b"]), "it will have ended by then"
 
 
 def test_p5_it_declines_only_for_the_policys_patience() -> None:

@@ -320,6 +320,12 @@ def test_r1_every_class_behind_the_first_has_its_turn_soon(left: int, step: int)
     assert met == set(range(left))
 
 
+def test_r1_a_quarter_of_the_searches_is_for_those_behind_the_first() -> None:
+    """One at least, and whole ones."""
+    shares = {searches: len(a_take_back(searches).whose_turn(range(9))) for searches in (1, 7, 8, 11, 400)}
+    assert shares == {1: 1, 7: 1, 8: 2, 11: 2, 400: 9}
+
+
 def a_take_back(searches: int) -> TakeBack:
     ledger = Ledger(behind(1).snapshot)
     return TakeBack(ledger, Placer(ledger), Policy(max_searches=searches))

@@ -339,6 +339,15 @@ def test_f5_a_user_holds_at_most_what_the_team_allows_each() -> None:
     )
 
 
+def test_f5_an_elastic_gang_grows_no_further_than_its_user_may() -> None:
+    case = given(
+        nodes=[a_node(chips=2) for _ in range(4)],
+        teams=[a_team("vision", user_caps=[UserCap("A100", 3000)])],
+        waiting=[a_gang("wide", replicas=(1, 4), chips=1)],
+    )
+    assert len(case.decision.placements_of("wide")) == 3
+
+
 def test_f5_a_cap_is_of_one_team_and_one_type() -> None:
     case = given(
         nodes=[a_node("a", chips=2), a_node("h", chips=2, type="H100")],

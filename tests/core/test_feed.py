@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, decide
+from scheduler_core.fairness import Sharing, fair_shares
+from scheduler_core.ledger import Ledger
 from scheduler_core.model import Chip, Job, Node, Pool, Remove, Running, Team, Upsert
 from tests.core.cells import attempt_of
 from tests.support.engine import Case, a_cpu_job, a_job, a_node, a_quota, a_slice, a_team, given, live
@@ -105,6 +107,25 @@ def test_s1_a_chip_measured_anew_changes_what_its_work_is_charged() -> None:
     decision = scheduler.decide(1)
     assert names(decision) == []
     assert decision.verdicts[0].reasons[0].facts()["used"] == 500
+
+
+def test_f2_s1_shares_follow_every_chip_that_comes_and_goes() -> None:
+    """Also where a team has changed since, which makes the shares anew too."""
+    case = given(nodes=[a_node("n", chips=2)], teams=[a_team("vision"), a_team("speech")])
+    ledger, asked = Ledger(case.snapshot), {(1, "A100"): 9_000, (2, "A100"): 9_000}
+    sharing, chip = Sharing(ledger), case.snapshot.chips[0]
+    team = replace(case.snapshot.teams[0], quotas=(a_quota(weight=2),))
+    events = (
+        Upsert(replace(chip, id=3, index=2)),
+        Remove(Chip, 3),
+        Upsert(replace(chip, healthy=False)),
+        Upsert(team),
+        Upsert(chip),
+    )
+    for event in events:
+        sharing.shares(asked)
+        ledger.note(event)
+        assert sharing.shares(asked) == fair_shares(ledger, asked)
 
 
 def test_q3_s1_a_pool_that_goes_takes_its_slice_step_with_it() -> None:

@@ -82,6 +82,24 @@ def test_r4_a_gang_that_is_not_whole_or_not_as_asked_is_dropped(law: str, placem
     assert laws_broken(case.snapshot, tampered(case, "train", placements=placements)) == [law]
 
 
+@pytest.mark.parametrize("named", [("A100",), ("A100", "H100"), ()])
+def test_p5_chips_are_of_one_type_and_of_one_that_the_job_named(named: tuple[str, ...]) -> None:
+    case = given(
+        nodes=[
+            a_node("one", chips=1),
+            a_node("two", chips=2, type="H100"),
+            a_node("three", chips=1, type="H100"),
+        ],
+        waiting=[a_gang("train", replicas=2, chips=1, type=named)],
+    )
+
+    def broken(*placements: Placement) -> list[str]:
+        return laws_broken(case.snapshot, Decision(0, (Unit(Start(1, 0, placements)),)))
+
+    assert broken(whole(0, 2, 2), whole(1, 3, 4)) == ([] if named != ("A100",) else ["as_asked"])
+    assert broken(whole(0, 1, 1), whole(1, 2, 2)) == ["as_asked"]
+
+
 def test_a_unit_for_a_job_that_does_not_wait_in_this_version_is_dropped() -> None:
     case = gang_case()
     assert laws_broken(case.snapshot, tampered(case, "train", version=7)) == ["waiting"]

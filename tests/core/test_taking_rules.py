@@ -8,9 +8,9 @@ import pytest
 
 from scheduler_core import Policy, Scheduler
 from scheduler_core.decision import Ground, Rung
-from scheduler_core.model import Promise, Remove, Upsert
+from scheduler_core.model import Isolation, Promise, Remove, Upsert
 from scheduler_core.reasons import ChipsPromised
-from tests.support.engine import a_gang, a_job, a_node, a_quota, a_team, given, live, reserved
+from tests.support.engine import a_gang, a_job, a_node, a_quota, a_slice, a_team, given, live, reserved
 from tests.support.engine_laws import laws_hold
 
 OLD = 0
@@ -80,6 +80,43 @@ def test_r1_who_shrinks_already_gives_more_before_another_one_shrinks() -> None:
     )
     (taking,) = case.decision.takings_for("urgent").values()
     assert (taking.rung, len(taking.keeps)) == (Rung.SHRINK, 1)
+
+
+@pytest.mark.parametrize("isolation", Isolation)
+def test_r1_p4_a_slice_that_is_taken_leaves_its_chip_to_nobody(isolation: Isolation) -> None:
+    """However it was kept apart from others: the whole chip is free then."""
+    part = a_slice("part", milli=500, isolation=isolation, preemptible=True, priority=10)
+    case = given(
+        nodes=[a_node("n", chips=1)],
+        running=[live(part, ("n", [0]))],
+        waiting=[a_job("urgent", priority=90)],
+    )
+    assert case.decision.takes("part", for_="urgent", ground=Ground.PRIORITY)
+
+
+def test_r1_who_shrank_for_one_replica_is_not_counted_again_for_the_next() -> None:
+    """All replicas need the host CPU. Elastic work gives its place on b to the first; for the second it has nothing
+    more there, and less is lost with `newer` on b than with `older` on c.
+    """
+    elastic = a_gang(
+        "elastic", replicas=(1, 2), chips=1, cpu=2000, preemptible=True, priority=10, checkpoint=True
+    )
+    case = given(
+        nodes=[
+            a_node("a", chips=1, pool="apart"),
+            a_node("b", chips=4, cpu=4000),
+            a_node("c", chips=2, cpu=2000),
+        ],
+        running=[
+            live(elastic, ("a", [0]), ("b", [0]), checkpointed=900_000),
+            live(low("newer", cpu=2000), ("b", [1]), started=600_000),
+            live(low("older", cpu=2000), ("c", [0]), started=500_000),
+        ],
+        waiting=[
+            a_gang("urgent", replicas=2, chips=1, cpu=2000, spread=False, pools=("default",), priority=90)
+        ],
+    )
+    assert sorted(case.decision.takings_for("urgent")) == ["elastic", "newer"]
 
 
 def test_r1_work_moves_before_it_is_suspended() -> None:

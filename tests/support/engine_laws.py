@@ -464,6 +464,7 @@ def _whole_and_as_asked(books: Books, job: Job, placements: tuple[Placement, ...
         assert close(first, books.nodes[placement.node], gang.within), "required topology"
     types = {books.chips[share.chip].type for placement in placements for share in placement.chips}
     assert len(types) <= 1
+    assert types <= set(gang.request.chip_types or types), "a type that the job named"
     further = Books(books.snapshot)
     _copy(books, further)
     for placement in placements:
