@@ -66,7 +66,7 @@ def _waited_for_lock(cell_id: int) -> bool:
     try:
         with transaction.atomic(), prepared_cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
-            cursor.execute("SELECT pg_advisory_lock(%s::int, %s::int)", [_LOCK_CLASS, cell_id])
+            cursor.execute(_WAIT_FOR_LOCK, {"class": _LOCK_CLASS, "cell": cell_id})
     except psycopg.errors.LockNotAvailable:
         return False
     return True
@@ -86,5 +86,7 @@ def _unlock(cell_id: int) -> None:
 _TRY_LOCK = """
 SELECT CASE WHEN pg_try_advisory_lock(%(class)s::int, %(cell)s::int)
             THEN set_config('plan_cache_mode', 'force_generic_plan', false) <> '' ELSE false END"""
+_WAIT_FOR_LOCK = """
+SELECT pg_advisory_lock(%(class)s::int, %(cell)s::int), set_config('plan_cache_mode', 'force_generic_plan', false)"""
 _UNLOCK = """
 SELECT pg_advisory_unlock(%(class)s::int, %(cell)s::int), set_config('plan_cache_mode', 'auto', false)"""

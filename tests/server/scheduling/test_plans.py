@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from flexai.scheduling import engine_state
+from flexai.scheduling import alone, engine_state
 from flexai.scheduling.cycle import run_cycle
 from tests.server.scheduling.world import World
 
@@ -18,6 +18,12 @@ def whole_reads_of_chips() -> int:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'cluster_chip'")
         return int(cursor.fetchone()[0])
+
+
+def plan_cache_mode() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW plan_cache_mode")
+        return str(cursor.fetchone()[0])
 
 
 def test_a_cell_that_has_grown_is_not_read_as_a_whole_for_each_start() -> None:
@@ -37,6 +43,17 @@ def test_a_cell_that_has_grown_is_not_read_as_a_whole_for_each_start() -> None:
         world.a_job(f"late-{number}", chips=1)
         assert run_cycle(world.cell.pk).started == 1
     assert whole_reads_of_chips() == before
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_plans_are_kept_while_the_lock_is_held_however_it_came(
+    waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if waits:
+        monkeypatch.setattr(alone, "_TRY_LOCK", "SELECT %(class)s::int = %(cell)s::int")
+    with alone.alone_in(7) as is_alone:
+        assert (is_alone, plan_cache_mode()) == (True, "force_generic_plan")
+    assert plan_cache_mode() == "auto"
 
 
 def test_plans_are_made_anew_when_as_many_rows_were_read_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
