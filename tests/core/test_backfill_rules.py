@@ -230,9 +230,9 @@ def test_b2_of_a_slice_each_side_that_is_missing_is_awaited() -> None:
 
 
 def test_b2_a_chip_is_kept_whose_host_cpu_is_still_in_use() -> None:
-    """Nobody else may take the chip meanwhile; who asks for nothing of the host's CPU is not kept out."""
+    """A part of it would find host CPU enough, and delay the head. Who asks for none is not kept out."""
     case = given(
-        nodes=[a_node("n", chips=1, cpu=1000, host_cpu=1000, memory=100)],
+        nodes=[a_node("n", chips=1, cpu=1100, host_cpu=1000, memory=100)],
         running=[live(a_cpu_job("old", cpu=1000, runs=HOUR), ("n", []), started=NOW)],
         waiting=[
             a_job("head", runs=HOUR, submitted=NOW),
@@ -245,6 +245,8 @@ def test_b2_a_chip_is_kept_whose_host_cpu_is_still_in_use() -> None:
     assert row is not None
     assert row.at == NOW + HOUR
     assert case.decision.started == ["idle"]
+    assert case.decision.waits("part", because=WouldDelay(1, "head", NOW + HOUR))
+    assert case.but(jobs=case.snapshot.jobs[1:]).decision.started == ["idle", "part"]
 
 
 def test_b1_who_has_no_quota_for_it_reserves_nothing() -> None:
