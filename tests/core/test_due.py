@@ -33,6 +33,7 @@ from tests.support.engine import (
     a_team,
     given,
     live,
+    reserved,
 )
 from tests.support.engine_laws import laws_hold
 from tests.support.lending_laws import guest_of
@@ -210,6 +211,25 @@ def test_s6_p5_patience_ends() -> None:
     assert slow != fast
     assert case.snapshot.jobs[0].choose is Choose.EARLIEST_FINISH
     assert first_change(case) == NOW - 1 + Policy().patience
+
+
+def test_s6_b5_p5_a_reserved_place_closes_to_who_declines_it() -> None:
+    """It keeps the four A100 while it waits for something better, until it would run into the drain there."""
+    last = NOW + MINUTE
+    fast = Gang(Request(chips=2, chip_types=("H100",)))
+    case = given(
+        nodes=[
+            a_node("slow", chips=4, drain_at=last + 10 * HOUR),
+            a_node("fast", chips=2, type="H100", speed=2000),
+        ],
+        running=[live(a_job("old", chips=2, runs=HOUR), ("fast", [0, 1]), started=NOW)],
+        waiting=[a_job("choice", chips=4, type="A100", others=(fast,), runs=10 * HOUR, submitted=NOW)],
+        reservations=[reserved("choice", NOW, ("slow", range(4)))],
+        now=NOW,
+    )
+    assert due_of(case) == last + 1
+    assert [row.placements[0].node for row in at(case, last).reservations] == [1]
+    assert [row.placements[0].node for row in at(case, last + 1).reservations] == [2]
 
 
 def test_s6_e1_elastic_work_has_kept_its_size_long_enough() -> None:

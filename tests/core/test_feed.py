@@ -9,9 +9,20 @@ import pytest
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, decide
 from scheduler_core.fairness import Sharing, fair_shares
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import Chip, Job, Node, Pool, Remove, Running, Team, Upsert
+from scheduler_core.model import Chip, Job, Node, Pool, Remove, Running, Team, Upsert, Window
 from tests.core.cells import attempt_of
-from tests.support.engine import Case, a_cpu_job, a_job, a_node, a_quota, a_slice, a_team, given, live
+from tests.support.engine import (
+    AWindow,
+    Case,
+    a_cpu_job,
+    a_job,
+    a_node,
+    a_quota,
+    a_slice,
+    a_team,
+    given,
+    live,
+)
 
 
 def a_case() -> Case:
@@ -114,18 +125,42 @@ def test_f2_s1_shares_follow_every_chip_that_comes_and_goes() -> None:
     case = given(nodes=[a_node("n", chips=2)], teams=[a_team("vision"), a_team("speech")])
     ledger, asked = Ledger(case.snapshot), {(1, "A100"): 9_000, (2, "A100"): 9_000}
     sharing, chip = Sharing(ledger), case.snapshot.chips[0]
-    team = replace(case.snapshot.teams[0], quotas=(a_quota(weight=2),))
-    events = (
-        Upsert(replace(chip, id=3, index=2)),
-        Remove(Chip, 3),
-        Upsert(replace(chip, healthy=False)),
-        Upsert(team),
-        Upsert(chip),
-    )
-    for event in events:
+    team = replace(case.snapshot.teams[0], quotas=(a_quota(weight=3),))
+    for event, vision, speech in (
+        (Upsert(replace(chip, id=3, index=2)), 1500, 1500),
+        (Remove(Chip, 3), 1000, 1000),
+        (Upsert(replace(chip, healthy=False)), 500, 500),
+        (Upsert(team), 750, 250),
+        (Upsert(chip), 1500, 500),
+    ):
         sharing.shares(asked)
         ledger.note(event)
-        assert sharing.shares(asked) == fair_shares(ledger, asked)
+        shares = sharing.shares(asked)
+        assert shares == fair_shares(ledger, asked)
+        assert shares.fair == {(1, "A100"): vision, (2, "A100"): speech}
+
+
+def test_s1_a_type_of_chips_is_gone_with_the_last_of_them() -> None:
+    case = given(nodes=[a_node("a", chips=1), a_node("h", chips=2, type="H100", speed=2000)])
+    ledger = Ledger(case.snapshot)
+    known = [ledger.chip_types()]
+    for chip in (2, 3):
+        ledger.note(Remove(Chip, chip))
+        known.append(ledger.chip_types())
+    assert known == [("H100", "A100"), ("H100", "A100"), ("A100",)]
+
+
+def test_b5_s1_a_window_that_is_called_off_keeps_nobody_out() -> None:
+    case = given(
+        nodes=[a_node("n", chips=1)],
+        teams=[a_team("vision"), a_team("speech")],
+        waiting=[a_job("j", endless=True)],
+        windows=[AWindow("speech", ("n",), 0, 2_000_000)],
+    )
+    kept = Scheduler(case.snapshot, case.policy)
+    assert names(kept.decide(1)) == []
+    kept.apply([Remove(Window, case.snapshot.windows[0].id)])
+    assert names(kept.decide(1)) == [1]
 
 
 def test_q3_s1_a_pool_that_goes_takes_its_slice_step_with_it() -> None:
