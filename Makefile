@@ -45,20 +45,26 @@ WHOLE := tests/e2e tests/chaos tests/agent
 test: setup frontend/node_modules/.package-lock.json ## Run all tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)
+	$(NPM) test
 else
 	@$(PY) -m pytest $(ALONE) > .tests-alone.out 2>&1 & alone=$$!; \
 	$(PY) -m pytest $(WHOLE) > .tests-whole.out 2>&1 & whole=$$!; trap "kill $$alone $$whole" INT TERM; \
 	$(PY) -m pytest $(addprefix --ignore=,$(ALONE) $(WHOLE)); failed=$$?; \
+	$(NPM) test || failed=1; \
 	wait $$whole || failed=1; wait $$alone || failed=1; \
 	cat .tests-whole.out .tests-alone.out; rm -f .tests-whole.out .tests-alone.out; exit $$failed
 endif
-	$(NPM) test
 
 test-fast: setup ## Run the tests that start no whole platform
 	$(PY) -m pytest -m "not slow and not long" $(ARGS)
 
-test-long: setup ## Run the tests that take minutes each: chaos, and many more random histories
+# What `make test` tries by some dozens of random cells and histories is tried by many more here.
+MANY := FLEXAI_TEST_EXAMPLES=400 FLEXAI_FAULT_SEEDS=0-9999
+test-long: setup ## Run the tests that take minutes each: chaos, and many more random cells and histories
 	$(PY) -m pytest -m long --timeout 3600 $(ARGS)
+ifndef ARGS
+	$(MANY) $(PY) -m pytest tests/core tests/faults --timeout 7200
+endif
 
 mutation: setup ## Put small faults into the engine and see which ones no test notices (ARGS="--sample 100 ledger")
 	@$(PY) -m pip install --quiet $(MUTATION)

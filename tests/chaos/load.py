@@ -15,7 +15,7 @@ from typing import Any
 from flexai.client import Client, FlexaiError
 from flexai.client.errors import NotReached, Problem
 from flexai.client.types import is_final
-from tests.support.platform import wait_for
+from tests.support.waiting import wait_for
 
 TICKS = 10
 STEPS = 40

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.agent.support.agents import Agent
-from tests.support.platform import LivePlatform, own_environment, wait_for
+from tests.support.platform import LivePlatform, own_environment
+from tests.support.waiting import wait_for
 
 
 @contextmanager

@@ -21,7 +21,8 @@ import pytest
 
 from tests.chaos.suffering import SEED, suffer
 from tests.e2e.test_taking_back import set_policy
-from tests.support.platform import LivePlatform, is_alive, running_platform, wait_for
+from tests.support.platform import LivePlatform, is_alive, running_platform
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 VICTIMS = ("postgres", "valkey", "forkserver", "web", "scheduler", "worker", "agent")

@@ -21,8 +21,9 @@ from tests.chaos.load import STEPS, Load, patiently
 from tests.chaos.nodes import own_agent
 from tests.chaos.suffering import SEED, suffer
 from tests.e2e.test_taking_back import set_policy
-from tests.support.platform import LivePlatform, new_data_dir, running_platform, wait_for
+from tests.support.platform import LivePlatform, new_data_dir, running_platform
 from tests.support.proxy import Proxy, Weather, proxied
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)

@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
 def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setattr("flexai.client.outputs.LONGEST_PAUSE_SECONDS", 0.01)
     server = Desk()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield server
     server.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import replace
 
@@ -630,7 +631,12 @@ def test_f2_a_waiting_job_asks_on_its_first_alternative_alone() -> None:
 
 # -- laws --------------------------------------------------------------------------------------------------
 
-laws = settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+laws = settings(
+    max_examples=int(os.environ.get("FLEXAI_TEST_EXAMPLES", "40")),
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 reserving = st.sampled_from([Policy(), Policy(reserve_age=0, max_reservations=4)])
 met: Counter[str] = Counter()
 

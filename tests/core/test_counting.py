@@ -19,12 +19,12 @@ from scheduler_core.shape import ChipState, NodeState, tenant
 from scheduler_core.slices import host_cpu_claim
 from scheduler_core.stamps import Stamps
 from tests.core.cells import cells, crowded_cells, troubled_cells
-from tests.core.test_properties import thorough
+from tests.core.test_properties import brisk
 from tests.support.engine import a_gang, a_node
 from tests.support.engine import given as a_case
 
 
-@thorough
+@brisk
 @given(st.one_of(cells(), crowded_cells(), troubled_cells()))
 def test_p1_the_count_is_what_the_filters_say_of_each_node(snapshot: Snapshot) -> None:
     ledger = Ledger(snapshot)

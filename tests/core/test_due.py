@@ -44,7 +44,7 @@ MOST_TURNS = 12
 """Decisions at one instant until one changes nothing; victims leave between them."""
 
 bounded = settings(
-    max_examples=int(os.environ.get("FLEXAI_TEST_EXAMPLES", "50")),
+    max_examples=int(os.environ.get("FLEXAI_TEST_EXAMPLES", "30")),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

@@ -23,12 +23,12 @@ from scheduler_core.recording import (
     replay,
 )
 from tests.core.cells import Mirror, cells, events, policies, troubled_cells
-from tests.core.test_properties import thorough
+from tests.core.test_properties import brisk
 from tests.support.engine import a_job, a_node
 from tests.support.engine import given as case_of
 
 
-@thorough
+@brisk
 @given(troubled_cells(), policies)
 def test_x3_a_recorded_cycle_is_decided_again_bit_for_bit(snapshot: Snapshot, policy: Policy) -> None:
     packed = record(snapshot, policy, decide(snapshot, policy))
@@ -39,7 +39,7 @@ def test_x3_a_recorded_cycle_is_decided_again_bit_for_bit(snapshot: Snapshot, po
     assert [cycle.same for cycle in replay(recording)] == [True]
 
 
-@thorough
+@brisk
 @given(st.data())
 def test_x3_a_keyframe_and_the_events_after_it_give_every_cycle_again(data: st.DataObject) -> None:
     snapshot = data.draw(cells(most_jobs=4))

@@ -33,7 +33,7 @@ from tests.support.engine import (
 from tests.support.engine_laws import laws_hold
 
 bounded = settings(
-    max_examples=int(os.environ.get("FLEXAI_TEST_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("FLEXAI_TEST_EXAMPLES", "50")),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

@@ -42,7 +42,7 @@ from scheduler_core.model import (
 from tests.core.taking_cells import POLICIES, Platform, contended_cells, jobs
 from tests.support.engine_laws import Books, laws_hold
 
-EXAMPLES = int(os.environ.get("FLEXAI_TEST_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("FLEXAI_TEST_EXAMPLES", "25"))
 STEPS = 20
 SEARCHED = 6
 """With more that waits, placements are not searched exhaustively; safety and truth are checked all the same."""

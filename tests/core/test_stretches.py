@@ -31,7 +31,7 @@ from tests.core.cells import (
     troubled_cells,
 )
 from tests.core.taking_cells import contended_cells
-from tests.core.test_properties import applied, thorough
+from tests.core.test_properties import applied, brisk
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -69,7 +69,7 @@ def in_both_ways(snapshot: Snapshot, policy: Policy) -> Decision:
     return turn_by_turn
 
 
-@thorough
+@brisk
 @given(st.one_of(cells(), troubled_cells(), crowded_cells()), policies)
 def test_any_cell_is_decided_alike(snapshot: Snapshot, policy: Policy) -> None:
     in_both_ways(snapshot, policy)
@@ -118,7 +118,7 @@ def alike_cells(draw: st.DrawFn) -> Snapshot:
     return replace(snapshot, jobs=tuple(waiting[split:]), running=running)
 
 
-@thorough
+@brisk
 @given(alike_cells(), policies)
 def test_a_cell_of_nodes_that_are_alike_is_decided_alike(snapshot: Snapshot, policy: Policy) -> None:
     decision = in_both_ways(snapshot, policy)
@@ -126,7 +126,7 @@ def test_a_cell_of_nodes_that_are_alike_is_decided_alike(snapshot: Snapshot, pol
     seen["verdicts"] += len(decision.verdicts)
 
 
-@thorough
+@brisk
 @given(st.data())
 def test_a_kept_scheduler_in_stretches_agrees_with_a_fresh_one_turn_by_turn(data: st.DataObject) -> None:
     snapshot = data.draw(st.one_of(alike_cells(), crowded_cells()))
@@ -146,14 +146,14 @@ def test_a_kept_scheduler_in_stretches_agrees_with_a_fresh_one_turn_by_turn(data
         kept.apply(happens)
 
 
-@thorough
+@brisk
 @given(contended_cells(), policies)
 def test_a_cell_in_which_chips_are_taken_back_is_decided_alike(snapshot: Snapshot, policy: Policy) -> None:
     decision = in_both_ways(snapshot, policy)
     seen["takings"] += sum(len(unit.takings) for unit in decision.units)
 
 
-@thorough
+@brisk
 @given(st.one_of(alike_cells(), cells()), st.data())
 def test_the_first_place_on_the_shelves_is_the_best_of_all_nodes(
     snapshot: Snapshot, data: st.DataObject

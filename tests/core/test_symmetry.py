@@ -24,7 +24,7 @@ from tests.support.engine import given as given_case
 from tests.support.renaming import Anew, named_anew, renamed, swapping
 
 thorough = settings(
-    max_examples=int(os.environ.get("FLEXAI_TEST_EXAMPLES", "150")),
+    max_examples=int(os.environ.get("FLEXAI_TEST_EXAMPLES", "60")),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

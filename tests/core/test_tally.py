@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scheduler_core import Decision, Policy, Snapshot, Start, decide, invariants, tally
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import ChipShare, Isolation, Placement, Quota
-from tests.core.test_properties import thorough
+from tests.core.test_properties import brisk
 from tests.core.test_stretches import alike_cells
 
 seen: Counter[str] = Counter()
@@ -87,7 +87,7 @@ def otherwise(draw: st.DrawFn, snapshot: Snapshot) -> Snapshot:
     return snapshot
 
 
-@thorough
+@brisk
 @given(alike_cells(), st.data())
 def test_all_starts_at_once_break_a_law_where_one_of_them_does(
     snapshot: Snapshot, data: st.DataObject

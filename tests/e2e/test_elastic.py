@@ -12,7 +12,8 @@ import pytest
 from flexai.client import Client
 from flexai.client.types import is_final
 from tests.e2e.test_taking_back import set_policy
-from tests.support.platform import LivePlatform, wait_for
+from tests.support.platform import LivePlatform
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

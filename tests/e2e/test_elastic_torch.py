@@ -21,7 +21,8 @@ from flexai.cli.specfiles import read_specs
 from flexai.client import Client
 from flexai.client.types import is_final
 from tests.e2e.test_elastic import replicas, resized_at_once, steps
-from tests.support.platform import LivePlatform, own_environment, running_platform, wait_for
+from tests.support.platform import LivePlatform, own_environment, running_platform
+from tests.support.waiting import wait_for
 
 __all__ = ["resized_at_once"]
 

@@ -14,7 +14,8 @@ import pytest
 
 from flexai.client import Client, FlexaiError
 from flexai.client.types import is_final
-from tests.support.platform import LivePlatform, processes_with, running_platform, wait_for
+from tests.support.platform import LivePlatform, processes_with, running_platform
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 JOBS = 6

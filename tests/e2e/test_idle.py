@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from flexai.client.types import is_final
-from tests.support.platform import LivePlatform, wait_for
+from tests.support.platform import LivePlatform
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

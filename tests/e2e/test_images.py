@@ -10,7 +10,8 @@ import pytest
 
 from flexai.client.types import is_final
 from tests.agent.support.registry import busybox_layer, is_required
-from tests.support.platform import LivePlatform, wait_for
+from tests.support.platform import LivePlatform
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 IMAGE = "localhost/lab/tiny:1"

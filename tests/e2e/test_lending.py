@@ -12,7 +12,8 @@ import pytest
 from flexai.client import Client
 from flexai.client.types import is_final
 from flexai.embedded import examples
-from tests.support.platform import COMMAND, LivePlatform, new_data_dir, own_environment, wait_for
+from tests.support.platform import COMMAND, LivePlatform, new_data_dir, own_environment
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

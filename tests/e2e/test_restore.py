@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from flexai.embedded import postgres
-from tests.support.platform import LivePlatform, new_data_dir, own_environment, running_platform, wait_for
+from tests.support.platform import LivePlatform, new_data_dir, own_environment, running_platform
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.platform import running_platform, wait_for
+from tests.support.platform import running_platform
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

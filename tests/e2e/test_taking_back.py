@@ -13,7 +13,8 @@ import pytest
 from flexai.cli.specfiles import read_specs
 from flexai.client import Client
 from flexai.client.types import is_final
-from tests.support.platform import LivePlatform, wait_for
+from tests.support.platform import LivePlatform
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 EXAMPLE = Path(__file__).parents[2] / "examples/checkpoint/pi.yaml"

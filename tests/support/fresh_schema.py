@@ -11,11 +11,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import django
 import psycopg
+from django.apps import apps
 from psycopg import sql
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +33,7 @@ _INSTANT = re.compile(r"'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?\+00'")
 _NUMBER = re.compile(r"(INSERT INTO public.django_migrations) \(id, (.* VALUES) \(\d+, ")
 _TRANSACTION = re.compile(r"(INSERT INTO public.cluster_pool .* VALUES \(1, 'default', 100), \d+")
 """Of the row's last change; a trigger sets it."""
+_NAMED = re.compile(r"INSERT INTO public.django_migrations .* VALUES \('(\w+)', '(\w+)', ")
 _DJANGOS = ("django_content_type", "auth_permission")
 """Django adds their rows after every run of `migrate`."""
 
@@ -81,16 +85,34 @@ def as_restored(url: str, schema: str) -> str:
         return fresh_schema(made)
 
 
+def with_digest(schema: str) -> str:
+    """The schema and, in its last line, what the files of the migrations that it names say at present."""
+    digest = sha256()
+    for app, name in _NAMED.findall(schema):
+        found = find_spec(f"{apps.get_app_config(app).name}.migrations.{name}")
+        assert found is not None
+        assert found.origin is not None
+        digest.update(Path(found.origin).read_bytes())
+    return f"{schema}-- Digest of the files of these migrations: {digest.hexdigest()}\n"
+
+
+def without_digest(written: str) -> str:
+    """What `with_digest` was given."""
+    return "".join(written.splitlines(keepends=True)[:-1])
+
+
 def main() -> None:
     """The file is written."""
     from tests.support.servers import TestServers
 
     servers = TestServers()
     servers.start()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flexai.config.settings")
+    django.setup()
     try:
         url = os.environ["DATABASE_URL"]
         with migrated(url, "step_by_step", "--step-by-step") as made:
-            SCHEMA.write_text(as_restored(url, fresh_schema(made)))
+            SCHEMA.write_text(with_digest(as_restored(url, fresh_schema(made))))
     finally:
         servers.stop()
     print(f"{SCHEMA.relative_to(ROOT)} is written.")

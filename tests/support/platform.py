@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from flexai.client import Client
+from tests.support.waiting import wait_for
 
 START_SECONDS = 120
 STOP_SECONDS = 60
@@ -162,15 +163,6 @@ def platform() -> Iterator[LivePlatform]:
     """One platform for the whole test session; leave it as you found it."""
     with running_platform() as live:
         yield live
-
-
-def wait_for(what: Callable[[], object], said: str, seconds: float = 30) -> None:
-    """`what()` was true. Fails, naming `said`, after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds:g} s in vain for {said}")
-        time.sleep(0.05)
 
 
 def is_alive(pid: int) -> bool:

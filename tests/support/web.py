@@ -21,6 +21,7 @@ from flexai.realtime.routing import route
 from flexai.realtime.websocket import AgentSocket
 from node_agent import protocol
 from tests.support.placed import credential_of
+from tests.support.waiting import wait_for
 
 T = TypeVar("T")
 
@@ -141,7 +142,4 @@ def heard_until(
 
 def eventually(holds: Callable[[], Any], timeout: float = 10) -> None:
     """Returns when it holds; fails when it has not within the time."""
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.01)
+    wait_for(holds, "it to hold", timeout)

@@ -2252,3 +2252,4 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '00
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0017_browser_sessions', now());
 SELECT pg_catalog.setval('public.cluster_cell_id_seq', 1, true);
 SELECT pg_catalog.setval('public.cluster_pool_id_seq', 1, true);
+-- Digest of the files of these migrations: 7e534a1bbc74398e41821e3f91f593d033b7707c278a95880da0e8cae3bbb5d6

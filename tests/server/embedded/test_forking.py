@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from flexai.embedded.forking import Forked, ForkServer, adopt_orphans, bury_strangers
-from tests.support.platform import is_alive, wait_for
+from tests.support.platform import is_alive
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 WITHOUT_LOADING = (

@@ -28,6 +28,7 @@ from flexai.scheduling.models import CellPolicy, Cycle, Promise, Removal
 from flexai.scheduling.records import forget_old_records
 from tests.server.scheduling.test_concurrency import nothing_is_half_done
 from tests.server.scheduling.world import World, end
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -70,9 +71,7 @@ def submit(world: World, **asks: Any) -> Job:
 
 def wait_until(true: Callable[[], bool], *, seconds: float = START_SECONDS) -> float:
     began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < seconds, "it did not come true"
-        time.sleep(0.001)
+    wait_for(true, "it to come true", seconds)
     return time.monotonic() - began
 
 
