@@ -352,8 +352,11 @@ def _sentence(what: Seen, step: Step, attempt: _Running, now: datetime) -> str:
     return f"{told}. It has been moved {times}, as often as its policy says."
 
 
-_ARRAY = "jsonb_typeof(j.effective_spec->'array') = 'object'"
+_ARRAY = "(j.set_id IS NOT NULL AND jsonb_typeof(j.effective_spec->'array') = 'object')"
 _LOOKED_AT = "coalesce(j.effective_spec->'stragglers'->>'action', '') <> 'never'"
+_WITH_EQUALS = """SELECT attempt_id FROM jobs_allocation WHERE active AND kind = 'owned'
+     GROUP BY attempt_id HAVING count(*) >= 4"""
+"""Asked first: most attempts hold a chip or two, and what of those is not looked at need not be gathered."""
 _RUNNING = f"""
 SELECT a.id, {milliseconds("a.running_at")}, (j.effective_spec->'stragglers')::text,
        CASE WHEN h.chips >= 4 THEN h.held END, (SELECT array_agg(DISTINCT r.node_id) FROM jobs_replica r
@@ -374,7 +377,7 @@ LEFT JOIN LATERAL (
     SELECT count(*)::int AS moves, max(s.moved_at) AS moved FROM jobs_attempt e
       JOIN jobs_straggler s ON s.attempt_id = e.id WHERE e.job_id = j.id AND s.moved_at IS NOT NULL) m ON true
 WHERE a.cell_id = %(cell)s AND a.state IN ('running', 'checkpointing') AND a.running_at IS NOT NULL
-  AND j.cancel_requested_at IS NULL AND {_LOOKED_AT} AND (h.chips >= 4 OR {_ARRAY})
+  AND j.cancel_requested_at IS NULL AND {_LOOKED_AT} AND (a.id IN ({_WITH_EQUALS}) OR {_ARRAY})
 ORDER BY a.id
 """  # noqa: S608 - constants alone
 _ENDED = """
