@@ -250,6 +250,26 @@ def test_b2_a_chip_is_kept_whose_host_cpu_is_still_in_use() -> None:
     assert case.but(jobs=case.snapshot.jobs[1:]).decision.started == ["idle", "part"]
 
 
+def test_f3_b2_what_is_reserved_does_not_put_a_team_back_in_line() -> None:
+    """Speech holds a chip, and vision none: what is kept for the head is no use of vision's yet."""
+    short = {"runs": MINUTE, "preemptible": True, "submitted": NOW + 1}
+    case = given(
+        nodes=[a_node("n", chips=3)],
+        running=[
+            live(a_job("old", team="music", runs=HOUR), ("n", [0]), started=NOW),
+            live(a_job("held", team="speech", runs=9 * HOUR), ("n", [1]), started=NOW),
+        ],
+        waiting=[
+            a_job("head", chips=2, priority=90, runs=HOUR, submitted=NOW),
+            a_job("theirs", team="speech", **short),
+            a_job("ours", **short),
+        ],
+        reservations=[reserved("head", NOW + HOUR, ("n", [0, 2]))],
+        now=NOW,
+    )
+    assert case.decision.started == ["ours"]
+
+
 def test_b1_who_has_no_quota_for_it_reserves_nothing() -> None:
     case = easy(a_job("long-run", runs=9 * HOUR), teams=[a_team("vision", a_quota(guaranteed=9, limit=4))])
     assert case.decision.reservation_of("head") is None

@@ -348,6 +348,25 @@ def test_f5_an_elastic_gang_grows_no_further_than_its_user_may() -> None:
     assert len(case.decision.placements_of("wide")) == 3
 
 
+def test_f5_gangs_of_one_cycle_count_together() -> None:
+    case = given(
+        nodes=[a_node(chips=2) for _ in range(2)],
+        teams=[a_team("vision", user_caps=[UserCap("A100", 3000)])],
+        waiting=[a_gang(name, replicas=2, chips=1) for name in ("first", "second")],
+    )
+    assert case.decision.started == ["first"]
+
+
+def test_f5_what_a_user_gives_up_is_no_longer_counted() -> None:
+    case = given(
+        nodes=[a_node("n", chips=1)],
+        teams=[a_team("vision", user_caps=[UserCap("A100", 1000)])],
+        running=[live(a_job("low", preemptible=True, priority=10), ("n", [0]))],
+        waiting=[a_job("urgent", priority=90)],
+    )
+    assert case.decision.takes("low", for_="urgent")
+
+
 def test_f5_a_cap_is_of_one_team_and_one_type() -> None:
     case = given(
         nodes=[a_node("a", chips=2), a_node("h", chips=2, type="H100")],

@@ -9,7 +9,20 @@ import pytest
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, decide
 from scheduler_core.fairness import Sharing, fair_shares
 from scheduler_core.ledger import Ledger
-from scheduler_core.model import Chip, Job, Node, Pool, Remove, Running, Team, Upsert, Window
+from scheduler_core.model import (
+    Chip,
+    Job,
+    Node,
+    Pool,
+    Promise,
+    Remove,
+    Reservation,
+    Running,
+    Seen,
+    Team,
+    Upsert,
+    Window,
+)
 from tests.core.cells import attempt_of
 from tests.support.engine import (
     AWindow,
@@ -70,7 +83,7 @@ def test_s1_the_same_event_twice_changes_nothing() -> None:
     assert once.decide(1) == twice.decide(1)
 
 
-@pytest.mark.parametrize("kind", [Job, Running, Node, Chip, Team, Pool])
+@pytest.mark.parametrize("kind", [Job, Running, Node, Chip, Team, Pool, Promise, Reservation, Window, Seen])
 def test_s1_removing_what_never_was_is_harmless(kind) -> None:
     case = a_case()
     scheduler = Scheduler(case.snapshot, case.policy)

@@ -568,6 +568,19 @@ def test_r6_promised_chips_are_kept_and_the_job_starts_on_them() -> None:
     assert served.decision.placements_of("urgent") == promise.placements
 
 
+def test_r6_f4_what_preemptible_work_is_promised_takes_nothing_from_the_guarantee() -> None:
+    case = given(
+        nodes=[a_node("n", chips=1), a_node("m", chips=2)],
+        teams=[a_team("vision", a_quota(guaranteed=2))],
+        running=[live(low("low"), ("n", [0]), leaving=True)],
+        waiting=[low("loose", priority=80, pools=("default",)), a_job("firm", chips=2)],
+    )
+    place = case.snapshot.running[0].placements
+    told = case.but(promises=(Promise(1, place, (1001,)),))
+    assert told.decision.started == ["firm"]
+    assert told.decision.raw.promises == (1,)
+
+
 def test_r6_a_promise_that_can_no_longer_hold_lapses() -> None:
     case = given(
         nodes=[a_node("n", chips=1), a_node("other", chips=1)],

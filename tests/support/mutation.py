@@ -23,14 +23,14 @@ ROOT = Path(__file__).parents[2]
 MADE = ROOT / "mutants" / "scheduler_core"
 STATS = ROOT / "mutants" / "mutmut-stats.json"
 FIRST = {
-    "ledger": ("feed", "fairness_rules", "taking_rules", "placement_rules"),
+    "ledger": ("feed", "fairness_rules", "taking_rules", "placement_rules", "backfill_rules"),
     "fairness": ("fair_shares", "fairness_rules"),
     "division": ("fair_shares",),
-    "backfill": ("backfill_rules",),
-    "takeback": ("taking_rules", "resizing"),
+    "backfill": ("backfill_rules", "answers", "due"),
+    "takeback": ("taking_rules", "resizing", "due"),
     "clearing": ("taking_rules",),
     "rights": ("taking_rules", "resizing"),
-    "placement": ("placement_rules", "topology_rules", "slices", "fair_shares"),
+    "placement": ("placement_rules", "topology_rules", "slices", "fair_shares", "valuing"),
 }
 """Module → the files of tests/core that speak of its rules: most mutants fall to one of these in a second."""
 QUICK = 1.0
