@@ -226,8 +226,8 @@ class Link:
 
 
 async def _moment_within(seconds: float) -> None:
-    """A moment of this node's own. After a restart of the server a thousand nodes are let in within the same tenths of a
-    second: all that they say at an interval would come together from then on, and what else is asked waits for it."""
+    """A moment of this node's own. After a restart of the server a thousand nodes are let in within the same tenths of
+    a second: all that they say at an interval would come together from then on, and what else is asked waits for it."""
     await asyncio.sleep(random.uniform(0, seconds))
 
 

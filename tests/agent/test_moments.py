@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,6 +82,4 @@ async def test_nodes_that_are_let_in_together_speak_at_moments_of_their_own(
     assert tenths == set(range(10))
     for said in nodes:
         assert said[0] <= period
-        assert [b - a for a, b in zip(said, said[1:], strict=False)] == pytest.approx(
-            [period] * (len(said) - 1)
-        )
+        assert [b - a for a, b in pairwise(said)] == pytest.approx([period] * (len(said) - 1))
