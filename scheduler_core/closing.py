@@ -35,7 +35,7 @@ class Closing:
         self._windows = sorted(
             (window for window in ledger.windows.values() if window.ends > now), key=lambda window: window.id
         )
-        reasons = {node: "drained" for node, row in ledger.nodes.items() if row.drain_at is not None}
+        reasons = dict.fromkeys(ledger.draining, "drained")
         for window in self._windows:
             reasons |= {node: "reserved" for node in window.nodes if node not in reasons}
         self.closed = {}

@@ -339,9 +339,7 @@ class Scheduler:
         others = settled - units.keys() if pending or living else frozenset[Id]()
         of_class = self._waiting.count_by_class(settled)
         if sum(of_class.values()) < len(self._waiting.jobs):
-            for cohort in self._waiting.cohorts():
-                self._placer.note_asked(cohort.kind)
-            self._placer.count_nodes()
+            self._placer.count_nodes(cohort.kind for cohort in self._waiting.cohorts())
         for cohort in self._waiting.cohorts():
             if not (count := of_class.get(cohort.kind, 0)):
                 left = tuple(cohort.jobs)

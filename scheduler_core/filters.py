@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -62,30 +61,37 @@ class Rejection(NamedTuple):
 class Census:
     """Every node of a cell that cannot take a replica, by why."""
 
+    __slots__ = (
+        "_nearest",
+        "_out",
+        "_reasons",
+        "_request",
+        "_table",
+        "counts",
+        "fitting",
+        "furthest",
+        "never",
+    )
+
     def __init__(
         self,
         request: Request,
-        sums: tuple[int, int, int],
-        counts: Ints,
+        sums: tuple[int, int, int, int, int],
+        counts: list[int],
+        table: Ints,
         out: Ints,
         reasons: Sequence[str],
     ) -> None:
-        """`counts` and `out` as `count_nodes` has them for one need; `reasons` for which nodes are out of service."""
-        self.fitting, self.never, furthest = sums
+        """`table` and `out` as `count_nodes` has them for one need; `reasons` for which nodes are out of service."""
+        self.fitting, self.never, furthest, *nearest = sums
         """Nodes that can take one, and that could not at any time, whatever is held of them and in service."""
         self.furthest = furthest if furthest >= 0 else len(Why)
         """How far a node came through the filters, as a number; beyond all of them where none was rejected."""
-        self._request, self._table, self._out, self._reasons = request, counts, out, reasons
-
-    @cached_property
-    def _counts(self) -> list[list[int]]:
-        counts: list[list[int]] = self._table.tolist()
-        return counts
-
-    @cached_property
-    def counts(self) -> list[int]:
+        self.counts = counts
         """How many nodes were rejected for each reason in their order, and last how many were not."""
-        return [row[COUNT] for row in self._counts]
+        self._nearest = nearest
+        """Of those that came furthest, the most of what is lacking, and what besides."""
+        self._request, self._table, self._out, self._reasons = request, table, out, reasons
 
     @property
     def not_ready(self) -> tuple[str, ...]:
@@ -93,26 +99,25 @@ class Census:
         told = zip(self._reasons, self._out[1:].tolist(), strict=True)
         return tuple(sorted(why for why, count in told if count))
 
-    @cached_property
+    @property
     def nearest(self) -> Rejection | None:
         """Of a node that came furthest through the filters, with the most of what is lacking."""
         if self.furthest == len(Why):
             return None
-        why = Why(self.furthest)
-        asked = 0
+        why, (most, also) = Why(self.furthest), self._nearest
         if why in (Why.HOST_CPU_TOO_SMALL, Why.CPU_BUSY):
-            asked = self._request.cpu
+            also += self._request.cpu
         elif why in (Why.HOST_MEMORY_TOO_SMALL, Why.MEMORY_BUSY):
-            asked = self._request.memory
-        return Rejection(why, self._counts[why][MOST], self._counts[why][ALSO] + asked)
+            also += self._request.memory
+        return Rejection(why, most, also)
 
     def most(self, why: Why) -> int:
         """The most that any node rejected for this has of what is lacking."""
-        return self._counts[why][MOST] if self._counts[why][COUNT] else 0
+        return int(self._table[why, MOST]) if self.counts[why] else 0
 
     def most_also(self, whys: Iterable[Why]) -> int:
         """The most that any node rejected for one of these has besides."""
-        return max((self._counts[why][MOST_ALSO] for why in whys if self._counts[why][COUNT]), default=0)
+        return max((int(self._table[why, MOST_ALSO]) for why in whys if self.counts[why]), default=0)
 
 
 def take_census(needs: Sequence[Need], numbers: tuple[Ints, Ints], columns: Columns) -> list[Census]:
@@ -124,15 +129,15 @@ def take_census(needs: Sequence[Need], numbers: tuple[Ints, Ints], columns: Colu
     tables = [*like_by_like(columns), asked, pools, counts, out_of_service]
     count = columns.over(count_nodes)
     count(columns.nodes, columns.chips, *(columns.readable(table) for table in tables))
-    fitting = counts[:, FITS, COUNT].tolist()
     met = counts[:, FITS - 1 :: -1, COUNT] > 0
-    furthest = np.where(met.any(axis=1), FITS - 1 - met.argmax(axis=1), -1).tolist()
-    never = counts[:, : Why.NOT_READY, COUNT].sum(axis=1).tolist()
+    furthest = np.where(met.any(axis=1), FITS - 1 - met.argmax(axis=1), -1)
+    never = counts[:, : Why.NOT_READY, COUNT].sum(axis=1)
+    nearest = counts[np.arange(len(needs)), furthest][:, [MOST, ALSO]]
+    sums = np.column_stack((counts[:, FITS, COUNT], never, furthest, nearest)).tolist()
+    told = zip(needs, sums, counts[:, :, COUNT].tolist(), counts, out_of_service, strict=True)
     return [
-        Census(need.request, sums, of_need, out, reasons)
-        for need, sums, of_need, out in zip(
-            needs, zip(fitting, never, furthest, strict=True), counts, out_of_service, strict=True
-        )
+        Census(need.request, of_need, how_many, table, out, reasons)
+        for need, of_need, how_many, table, out in told
     ]
 
 

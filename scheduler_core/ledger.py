@@ -82,6 +82,7 @@ class Ledger(Live):
         self.live_of_set: dict[Id, int] = {}
         self.live_of_job: dict[Id, int] = {}
         self.overdrawn: set[Id] = set()  # nodes of which more is held than they have
+        self.draining: set[Id] = set()  # nodes that are drained, or will be (B5)
         self.stamps = Stamps()
         """A number for all nodes and pools as they are now; a rewound trial leaves it as it was."""
         self._note_nothing()
@@ -289,6 +290,8 @@ class Ledger(Live):
         self._count_capacity(node_id, node)
         self.stamps.renew()
         self.overdrawn.discard(node_id)
+        drains = node is not None and node.drain_at is not None
+        (self.draining.add if drains else self.draining.discard)(node_id)
         if node is None:
             self.columns.forget_node(node_id)
             return

@@ -34,6 +34,9 @@ TeamPlace: TypeAlias = tuple[int, Share]
 
 DEFAULT: Final = Policy()
 
+FIRST: Final = 4
+"""Jobs of a class that are looked at in every cycle; in a full cell most classes start none."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobClass:
@@ -160,6 +163,8 @@ class Cohort:
     """The same by id alone."""
     apart: bool = False
     """Made for one job that stands in line by itself."""
+    _first: tuple[int, ...] | None = field(default=None, repr=False, compare=False)
+    """What `first` says, until somebody comes or goes."""
 
     @property
     def is_elastic(self) -> bool:
@@ -167,14 +172,23 @@ class Cohort:
 
     def enter(self, place: Place) -> None:
         """The job with this place is in it."""
-        at = bisect_left(self.places, place)
+        last = not self.places or self.places[-1] < place
+        at = len(self.places) if last else bisect_left(self.places, place)
         self.places.insert(at, place)
         self.jobs.insert(at, place[-1])
+        self._first = None
 
     def leave(self, place: Place) -> None:
         """It no longer is."""
         at = bisect_left(self.places, place)
         del self.places[at], self.jobs[at]
+        self._first = None
+
+    def first(self) -> tuple[int, ...]:
+        """When its first jobs were submitted and their ids, in order, one after another."""
+        if self._first is None:
+            self._first = tuple([number for place in self.places[:FIRST] for number in place[2:]])
+        return self._first
 
     def without(self, jobs: Set[Id], count: int) -> tuple[Id, ...]:
         """All but these of its jobs, in order; so many of them are its own. Costs little where they are its first ones,
@@ -194,6 +208,8 @@ class Waiting:
         self._cohort_of: dict[Id, Cohort] = {}
         self._elastic = 0
         """Classes whose gangs may have more than their minimum."""
+        self._kinds: dict[Facts, JobClass] = {}
+        """Of these and some that nobody is in any more: one class is one object, which is quick to find."""
         self._in_order: list[Cohort] | None = None
         """All of them, while nobody has come or gone since they were put in order."""
         self._capping: set[Id] = {team.id for team in teams if team.user_caps}
@@ -208,12 +224,20 @@ class Waiting:
         facts = self._facts_of(job)
         cohort = self._cohorts.get(facts)
         if cohort is None:
-            cohort = self._cohorts[facts] = Cohort(JobClass(*facts))
+            cohort = self._cohorts[facts] = Cohort(self._kind(facts))
             self._elastic += cohort.is_elastic
         cohort.enter(place_of(job, cohort.kind))
         self._in_order = None
         self.jobs[job.id] = job
         self._cohort_of[job.id] = cohort
+
+    def _kind(self, facts: Facts) -> JobClass:
+        kind = self._kinds.get(facts)
+        if kind is None:
+            if len(self._kinds) > 64 + 2 * len(self._cohorts):
+                self._kinds = {facts: cohort.kind for facts, cohort in self._cohorts.items()}
+            kind = self._kinds[facts] = JobClass(*facts)
+        return kind
 
     def forget(self, job_id: Id) -> None:
         """This job no longer waits; one that never did is left alone."""

@@ -64,8 +64,8 @@ class Placer:
         """The cell's chip types in this cycle."""
         self.forgotten = 0
         """How often rankings were forgotten: whoever keeps some asks for them anew then."""
-        self._counted: list[Ranking] = []
-        """Whose nodes were counted last; and what those need, in numbers."""
+        self._counted: dict[Ranking, None] = {}
+        """For whom nodes were counted last, and what those need, in numbers; some may not be asked for any more."""
         self._numbers = together([])
         self._cycle = 0
         self._made = 0
@@ -119,6 +119,8 @@ class Placer:
 
     def fits(self, kind: JobClass) -> bool:
         """Whether `place` would find placements. Nothing is held afterwards."""
+        if all(ranking.is_known_to_be_full for _, ranking in self.rankings_of(kind)):
+            return False
         return bool(self.nodes_for(kind))
 
     def nodes_for(self, kind: JobClass) -> frozenset[Id]:
@@ -179,15 +181,20 @@ class Placer:
             known = ranking.known[kind.gang] = len(placements), charged
         return known
 
-    def count_nodes(self) -> None:
-        """For every need asked for in this cycle it is known why nodes cannot take it (P1)."""
+    def count_nodes(self, kinds: Iterable[JobClass]) -> None:
+        """Why nodes cannot take what these classes, and others in this cycle, ask for is known (P1)."""
+        for kind in kinds:
+            self.note_asked(kind)
         asked = [ranking for ranking in self._rankings.values() if ranking.asked_in == self._cycle]
         if not asked:
             return
-        if asked != self._counted:
-            self._counted, self._numbers = asked, together([ranking.numbers for ranking in asked])
-        counted = take_census([ranking.need for ranking in asked], self._numbers, self._ledger.columns)
-        for ranking, census in zip(asked, counted, strict=True):
+        if len(self._counted) > 2 * len(asked) or not self._counted.keys() >= set(asked):
+            self._counted = dict.fromkeys(asked)
+            self._numbers = together([ranking.numbers for ranking in asked])
+        counted = take_census(
+            [ranking.need for ranking in self._counted], self._numbers, self._ledger.columns
+        )
+        for ranking, census in zip(self._counted, counted, strict=True):
             ranking.learn(census)
 
     def chip_types(self, request: Request) -> tuple[str, ...]:

@@ -74,8 +74,10 @@ class Ranking:
         self._known: dict[Hashable, Any] = {}
         self._known_at = {self._stamp: self._known}
         self._most_states = FEW_STATES
-        self._counted: tuple[int, int] | None = None
-        """Of the last census: as of which nodes, and how many could not take a replica at any time."""
+        self._counted: tuple[int, Census] | None = None
+        """The last census, and of which state of the nodes."""
+        self._never: tuple[int, int] | None = None
+        """As of which nodes, and how many of them could not take a replica at any time."""
         asked, pools = in_numbers([need], self._columns)
         seats, head = np.zeros((kept + BEHIND, SEAT_FIELDS), np.int64), np.zeros(HEAD_FIELDS, np.int64)
         self._arrays = asked, pools, seats, head
@@ -92,25 +94,26 @@ class Ranking:
     @property
     def is_known_to_be_full(self) -> bool:
         """Whether the nodes were counted as they are now, and none of them can take a replica."""
-        counted: Census | None = self.known.get("census")
-        return counted is not None and not counted.fitting
+        counted = self._counted
+        return counted is not None and counted[0] == self._ledger.stamps.now and not counted[1].fitting
 
     @property
     def census(self) -> Census:
         """Every other node, by why it cannot."""
-        counted: Census | None = self.known.get("census")
-        if counted is None:
-            (counted,) = take_census([self.need], self.numbers, self._columns)
-            self.learn(counted)
-        return counted
+        counted = self._counted
+        if counted is not None and counted[0] == self._ledger.stamps.now:
+            return counted[1]
+        (census,) = take_census([self.need], self.numbers, self._columns)
+        self.learn(census)
+        return census
 
     @property
     def ever(self) -> int:
         """How many nodes could take a replica at some time, whatever is held of them and in service now."""
-        if self._counted is None or self._counted[0] != self._columns.built:
+        if self._never is None or self._never[0] != self._columns.built:
             self.learn(self.census)
-        assert self._counted is not None
-        return len(self._columns.rows) - self._counted[1]
+        assert self._never is not None
+        return len(self._columns.rows) - self._never[1]
 
     @property
     def numbers(self) -> tuple[Ints, Ints]:
@@ -119,8 +122,8 @@ class Ranking:
 
     def learn(self, census: Census) -> None:
         """This is the census of the nodes as they are now."""
-        self.known["census"] = census
-        self._counted = self._columns.built, census.never
+        self._counted = self._ledger.stamps.now, census
+        self._never = self._columns.built, census.never
 
     @property
     def known(self) -> dict[Hashable, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from scheduler_core import stretch as s
 from scheduler_core.backfill import Backfill
-from scheduler_core.bulk import made
+from scheduler_core.bulk import lengths, made
 from scheduler_core.columns import CHIP_MEMORY, ID, Columns, Ints, Saved
 from scheduler_core.compiled import readable
 from scheduler_core.decision import Start, Unit
@@ -23,17 +23,15 @@ from scheduler_core.fairness import Standing, budget_spent, least_charge
 from scheduler_core.ledger import Ledger
 from scheduler_core.lineup import A_CHIPS, A_CPU, A_MEMORY, A_RUN_TIME, A_SLICED, Lineup
 from scheduler_core.model import WHOLE_CHIP, ChipShare, Id, Job, Placement
-from scheduler_core.ordering import Cohort, Turn, Waiting, place_of
+from scheduler_core.ordering import FIRST, Cohort, Turn, Waiting, place_of
 from scheduler_core.request import wants_chips
 from scheduler_core.seats import BEHIND, SEAT_FIELDS
 from scheduler_core.shape import Tenant
 
 MOST_AT_ONCE: Final = 1 << 14
 """Starts of one stretch at most: a few megabytes."""
-FIRST_LOADED: Final = 4
-"""Jobs of a class that are in the tables from the start; in a full cell most classes start none."""
-LOADED_MORE: Final = 32
-"""So many times as many are there when they have started."""
+LOADED_MORE: Final = 4
+"""So many times as many jobs of a class are in the tables when the first of them have started."""
 BOUND: Final = 1 << 31
 """Milli-chips below which two shares are compared exactly as a product of 63 bits: of two million chips."""
 
@@ -77,7 +75,7 @@ class Stretches:
         self._turn = -1
         """The class whose turn it is."""
         self._cohorts = list(waiting.cohorts())
-        self._rows = lineup.rows_of(self._cohorts)
+        self._row_of = np.array(lineup.rows_of(self._cohorts), np.int64)
         """Of each class its row in the lineup."""
         self._types = lineup.types
         self._by_machine = ledger.columns.by_machine
@@ -195,7 +193,7 @@ class Stretches:
         """The starts as units: the jobs, and each chip of which they hold a part, with who holds it."""
         columns = self._ledger.columns
         nodes, chips, *_ = columns.arrays
-        rows = np.array(self._rows, np.int64)[starts[:, s.START_CLASS]]
+        rows = self._row_of[starts[:, s.START_CLASS]]
         amounts, row = self._lineup.amounts[rows], starts[:, s.START_ROW]
         ids = self._jobs[starts[:, s.START_JOB], s.JOB_ID].tolist()
         jobs = list(map(self._waiting.jobs.__getitem__, ids))
@@ -321,9 +319,10 @@ class Stretches:
             if job in waiting.jobs:
                 kind = waiting.kind_of(job)
                 self._cohorts.append(Cohort(kind, [place_of(waiting.jobs[job], kind)], [job], apart=True))
-                self._rows.append(lineup.row_of[kind])
-        self._classes = lineup.classes[self._rows]
-        self._owes = lineup.owes[self._rows]
+        rows = [lineup.row_of[cohort.kind] for cohort in self._cohorts[simple:]]
+        self._row_of = np.append(self._row_of, np.array(rows, np.int64))
+        self._classes = lineup.classes[self._row_of]
+        self._owes = lineup.owes[self._row_of]
         self._classes[simple:, s.SIMPLE] = 0
         for team in {cohort.kind.team for cohort in self._cohorts}:
             if budget_spent(self._ledger, team) is not None:
@@ -341,8 +340,8 @@ class Stretches:
         """One class more, which is not in line."""
         which, row = len(self._classes), self._lineup.row_of[cohort.kind]
         self._cohorts.append(cohort)
-        self._rows.append(row)
-        self._loaded.append((0, FIRST_LOADED))
+        self._row_of = np.append(self._row_of, row)
+        self._loaded.append((0, FIRST))
         self._classes = np.concatenate((self._classes, self._lineup.classes[[row]]))
         self._owes = np.concatenate((self._owes, self._lineup.owes[[row]]))
         self._classes[which, s.SIMPLE] = 0
@@ -351,10 +350,9 @@ class Stretches:
 
     def _load_first(self) -> None:
         """Every class has its first jobs in the tables."""
-        first = [cohort.places[:FIRST_LOADED] for cohort in self._cohorts]
-        counts = np.array([len(places) for places in first], np.int64)
-        numbers = [number for places in first for place in places for number in place[2:]]
-        rows = np.array(numbers, np.int64).reshape(-1, 2)
+        first = [cohort.first() for cohort in self._cohorts]
+        counts = lengths(first) // 2
+        rows = np.fromiter(chain.from_iterable(first), np.int64, 2 * int(counts.sum())).reshape(-1, 2)
         of_class = np.repeat(np.arange(len(first)), counts)
         index = np.arange(len(rows)) - (np.cumsum(counts) - counts)[of_class]
         rows = np.column_stack((rows, index))
@@ -367,7 +365,7 @@ class Stretches:
         self._jobs[: len(rows)] = rows
         self._filled = len(rows)
         self._classes[:, s.NEXT], self._classes[:, s.LOADED] = np.append(0, ends[:-1]), ends
-        self._loaded = [(FIRST_LOADED, FIRST_LOADED * LOADED_MORE)] * len(self._cohorts)
+        self._loaded = [(FIRST, FIRST * LOADED_MORE)] * len(self._cohorts)
         for which in np.flatnonzero(self._classes[:, s.NEXT] == self._classes[:, s.LOADED]).tolist():
             self._load(which)
 

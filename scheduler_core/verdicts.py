@@ -93,13 +93,19 @@ class _Answer:
     ) -> None:
         """`kind`: one of these classes."""
         named = kind.gang.request.chip_types
-        if not named and not any(ranking.census.fitting for _, ranking in rankings):
-            rankings = [max(rankings, key=lambda each: each[1].census.furthest)]
+        if not named and len(rankings) > 1:
+            censuses = [ranking.census for _, ranking in rankings]
+            if not any(census.fitting for census in censuses):
+                furthest = [census.furthest for census in censuses]
+                rankings = [rankings[furthest.index(max(furthest))]]
         surveys = [_Survey(kind, *each, ledger, placer) for each in rankings]
         surveys.sort(key=lambda survey: survey.distance)
         self.enough_somewhere = any(survey.enough for survey in surveys)
         self._told = surveys if named else surveys[:1]
         """Every chip type that is named, the nearest first; where none is, the nearest alone."""
+        self._count = self._told[0].count_of_nodes()
+        told = [reason for survey in self._told for reason in survey.of_the_nodes]
+        self._of_the_nodes = (*told, *self._count) if len(self._told) == 1 else _once(told, self._count)
 
     def to(self, kind: JobClass, ledger: Ledger) -> tuple[Reason, ...]:
         """Why this class waits: its team's reasons, then the nodes'."""
@@ -110,12 +116,11 @@ class _Answer:
             return self._of_the_nodes
         pairs = zip(of_teams, self._told, strict=True)
         told = [reason for team, survey in pairs for reason in (*team, *survey.of_the_nodes)]
-        return tuple(dict.fromkeys((*told, *self._told[0].count_of_nodes)))
+        return _once(told, self._count)
 
-    @cached_property
-    def _of_the_nodes(self) -> tuple[Reason, ...]:
-        told = [reason for survey in self._told for reason in survey.of_the_nodes]
-        return tuple(dict.fromkeys((*told, *self._told[0].count_of_nodes)))
+
+def _once(told: Sequence[Reason], count: Sequence[Reason]) -> tuple[Reason, ...]:
+    return tuple(dict.fromkeys((*told, *count)))
 
 
 def bar_to(kind: JobClass, ledger: Ledger) -> Reason | None:
@@ -147,6 +152,8 @@ class _Survey:
         self.enough = self.replicas >= kind.gang.minimum
         self.name = chip_type if kind.gang.request.chip_types else ""
         """The type as the sentences say it: not at all where the job did not name one."""
+        self.of_the_nodes: list[Reason] = [] if self.enough else self._of_the_nodes()
+        """What keeps the gang from sitting anywhere."""
 
     @property
     def distance(self) -> tuple[int, int, int]:
@@ -165,21 +172,17 @@ class _Survey:
             return found[0].charge
         return least_charge(self.ledger, request, self.chip_type)
 
-    @cached_property
     def count_of_nodes(self) -> list[Reason]:
         """P1: every node by why it was rejected."""
         if self.enough or not self.ledger.states:
             return []
         counts = [(-count, name) for count, name in zip(self.census.counts, _NAMES, strict=True) if count]
-        told = tuple([(name, -count) for count, name in sorted(counts)])
-        return [NodesRejected(sum([count for _, count in told]), told)]
+        counts.sort()
+        return [NodesRejected(sum(self.census.counts), tuple([(name, -count) for count, name in counts]))]
 
-    @cached_property
-    def of_the_nodes(self) -> list[Reason]:
-        """What keeps the gang from sitting anywhere."""
-        if self.enough:
-            return []
-        if self.census.nearest is None and not self.census.fitting:
+    def _of_the_nodes(self) -> list[Reason]:
+        nearest = self.census.nearest if not self.census.fitting else None
+        if nearest is None and not self.census.fitting:
             return [NoNodes()]
         gang, reasons = self.kind.gang, list[Reason]()
         if gang.minimum > 1 and gang.within:
@@ -188,8 +191,8 @@ class _Survey:
         elif gang.minimum > 1:
             short = NotEnoughNodes if gang.spread else NotEnoughRoom
             reasons.append(short(gang.minimum, self.replicas, _each(self.kind, self.name)))
-        if self.census.nearest is not None and not self.census.fitting:
-            reasons.append(_CAUSES[self.census.nearest.why](self, self.census.nearest))
+        if nearest is not None:
+            reasons.append(_CAUSES[nearest.why](self, nearest))
         if self.census.counts[Why.NOT_READY] and not (reasons and isinstance(reasons[-1], NodesNotReady)):
             reasons.append(_not_ready(self, Rejection(Why.NOT_READY)))
         return reasons
