@@ -11,7 +11,7 @@ may matter to somebody at all, not whether it will.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -58,9 +58,9 @@ class Due:
         """This attempt is live, and is now so."""
         self._protected.note(attempt)
 
-    def forget(self, attempt: Id) -> None:
-        """It has ended."""
-        self._protected.forget(attempt)
+    def forget(self, attempts: Collection[Id]) -> None:
+        """They have ended."""
+        self._protected.forget(attempts)
 
     def after(self, now: int, units: Mapping[Id, Unit], *, relieves: bool, over: bool) -> int | None:
         """Before this instant, and with nothing heard but that these units were carried out, a decision would change
@@ -140,14 +140,15 @@ class Protected:
     def note(self, attempt: Running) -> None:
         """This attempt is live, and is now so."""
         if not _may_ever_be_taken(attempt):
-            self.forget(attempt.id)
+            self.forget([attempt.id])
         elif self._until.get(attempt.id) != (end := self._end(attempt)):
             self._until[attempt.id] = end
             heappush(self._next, (end, attempt.id))
 
-    def forget(self, attempt: Id) -> None:
-        """It has ended."""
-        self._until.pop(attempt, None)
+    def forget(self, attempts: Iterable[Id]) -> None:
+        """They have ended."""
+        for attempt in attempts:
+            self._until.pop(attempt, None)
 
     def next(self, now: int) -> int | None:
         """The first end after this instant."""

@@ -103,14 +103,10 @@ class Scheduler:
 
     def _note_ends(self, attempts: Collection[Id]) -> None:
         """These attempts live no longer, nor for that do the jobs that they were of."""
-        jobs = [live.job for attempt in attempts if (live := self._ledger.live(attempt)) is not None]
-        self._ledger.note_ends(attempts)
-        for attempt in attempts:
-            self._lending.forget(attempt)
-            self._horizon.forget(attempt)
-            self._levels.forget(attempt)
-            self._due.forget(attempt)
-        self._note_all_living(jobs)
+        ended = self._ledger.note_ends(attempts)
+        for keeper in (self._lending, self._horizon, self._levels, self._due):
+            keeper.forget(attempts)
+        self._note_all_living(live.job for live in ended)
 
     def _note_other(self, event: FeedEvent) -> None:
         jobs: list[Id] = []

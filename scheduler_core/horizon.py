@@ -100,18 +100,19 @@ class Horizon:
         if self._ends_of.get(attempt.id) == ends:
             return
         moves_on = attempt.id in self._moving
-        self.forget(attempt.id)
+        self.forget([attempt.id])
         if moves_on:
             self._moving.add(attempt.id)
         self._ends_of[attempt.id] = ends
         for end in ends:
             self._ends.add(end)
 
-    def forget(self, attempt_id: Id) -> None:
-        """This attempt has ended; one that never lived is left alone."""
-        for end in self._ends_of.pop(attempt_id, ()):
-            self._ends.remove(end)
-        self._moving.discard(attempt_id)
+    def forget(self, attempts: Collection[Id]) -> None:
+        """These attempts have ended; those that never lived are left alone."""
+        for attempt in attempts:
+            for end in self._ends_of.pop(attempt, ()):
+                self._ends.remove(end)
+        self._moving.difference_update(attempts)
 
     def turns(self, now: int) -> int | None:
         """The next instant at which an expected end is another, with nothing heard of its attempt (S6)."""

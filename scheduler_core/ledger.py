@@ -9,7 +9,7 @@ Promises: `note` costs time in proportion to the change. Leaves to others: every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from scheduler_core.columns import Columns
@@ -177,10 +177,11 @@ class Ledger(Live):
             self._forget(event.kind, event.id)
         self._settle()
 
-    def note_ends(self, attempts: Iterable[Id]) -> None:
-        """The same of many attempts that live no longer."""
-        self._end(attempts)
+    def note_ends(self, attempts: Collection[Id]) -> list[Running]:
+        """The same of many attempts that live no longer: those of them that lived until now."""
+        ended = self._end(attempts)
         self._settle()
+        return ended
 
     def _settle(self) -> None:
         """What was done so far stays."""

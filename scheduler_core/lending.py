@@ -18,7 +18,7 @@ Lending, and lending again, is always a decision; yielding is not: the rule goes
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heapreplace
 from typing import ClassVar, Final
@@ -84,9 +84,9 @@ class Lending:
         else:
             self._offering.discard(attempt.id)
 
-    def forget(self, attempt: Id) -> None:
-        """It has ended."""
-        self._offering.discard(attempt)
+    def forget(self, attempts: Collection[Id]) -> None:
+        """They have ended."""
+        self._offering.difference_update(attempts)
 
     def turns(self, now: int) -> Iterator[int]:
         """When owners who are back will have been so for as long as guests may stay (S6)."""

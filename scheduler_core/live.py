@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from scheduler_core.model import AllocationKind, Id, Placement, Running
@@ -109,13 +109,15 @@ class Live(Trial):
             self._move(placement, by, 1)
         self._charge_all(attempt, 1)
 
-    def _end(self, attempts: Iterable[Id]) -> None:
-        """These attempts live no longer; those that never did are left alone."""
-        ended = [self._strike(attempt) for attempt in attempts]
+    def _end(self, attempts: Collection[Id]) -> list[Running]:
+        """These attempts live no longer; those that never did are left alone. The others, guests first."""
+        guests = [self.guests.pop(attempt) for attempt in attempts if attempt in self.guests]
+        ended = [self.running.pop(attempt) for attempt in attempts if attempt in self.running]
+        for some in (self.elastic, self.spare, self.unsaved, self.roaming, self.restless):
+            some.difference_update(attempts)
         moves, sums = list[tuple[Placement, Tenant]](), Counter[Any]()
         for attempt in ended:
-            if attempt is None:
-                continue
+            self._unlist(attempt)
             by = tenant(attempt.organization, attempt.isolation)
             for placement in attempt.placements:
                 self._running_on[placement.node].discard(attempt.id)
@@ -127,18 +129,13 @@ class Live(Trial):
         self._give_back(moves)
         for ((team, user, preemptible), chip_type), milli in sums.items():
             self._charge(team, preemptible, chip_type, -milli, user)
+        for attempt in (*guests, *ended):
+            self._count_live(attempt.job, attempt.set, -1)
+        return [*guests, *ended]
 
-    def _strike(self, attempt_id: Id) -> Running | None:
-        """The attempt is among the live ones no longer, and still holds what it held; None if it held nothing."""
-        if (guest := self.guests.pop(attempt_id, None)) is not None:
-            self._count_live(guest.job, guest.set, -1)
-        attempt = self.running.pop(attempt_id, None)
-        if attempt is None:
-            return None
-        self._count_live(attempt.job, attempt.set, -1)
-        self._types_of.pop(attempt_id, None)
-        for some in (self.elastic, self.spare, self.unsaved, self.roaming, self.restless):
-            some.discard(attempt_id)
+    def _unlist(self, attempt: Running) -> None:
+        """The attempt is not among those to look at any more."""
+        self._types_of.pop(attempt.id, None)
         if attempt.preemptible and not attempt.departing:
             of_team = self.preemptible_of[attempt.team]
             listed = of_team[attempt.priority]
@@ -147,7 +144,6 @@ class Live(Trial):
                 del of_team[attempt.priority]
             if not of_team:
                 del self.preemptible_of[attempt.team]
-        return attempt
 
     def _give_back(self, moves: list[tuple[Placement, Tenant]]) -> None:
         """For good: nothing of it can be undone."""

@@ -7,6 +7,7 @@ its next threshold is known, so a cycle looks only at those that have reached on
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
 from scheduler_core.ledger import Ledger
@@ -50,14 +51,16 @@ class ServiceLevels:
     def note(self, attempt: Running) -> None:
         """This attempt is live, and is now so."""
         if self._policy.service_levels and attempt.preemptible:
-            self._look(attempt.id, attempt.started)
+            self._rise(attempt)
         else:
-            self.forget(attempt.id)
+            self.forget([attempt.id])
 
-    def forget(self, attempt: Id) -> None:
-        """It has ended."""
-        self._due.pop(attempt, None)
-        self._ledger.levels.pop(attempt, None)
+    def forget(self, attempts: Iterable[Id]) -> None:
+        """They have ended."""
+        due, levels = self._due, self._ledger.levels
+        for attempt in attempts:
+            due.pop(attempt, None)
+            levels.pop(attempt, None)
 
     def go_to(self, now: int) -> None:
         """`Ledger.levels` says the level that every live attempt has reached by now."""
