@@ -2,8 +2,8 @@
 
 Source: Alibaba cluster-trace-gpu-v2023 ("openb"), published with Weng et al., *Beware of Fragmentation:
 Scheduling GPU-Sharing Workloads with Fragmentation Gradient Descent*, USENIX ATC 2023; files from
-github.com/hkust-adsl/kubernetes-scheduler-simulator (Apache-2.0). Where the trace lies beside the checkout all
-of its pods are drawn from; elsewhere its 40 commonest requests, 7446 of 8152 pods, stand in for it.
+github.com/hkust-adsl/kubernetes-scheduler-simulator (Apache-2.0). Where the trace is (`traces_folder`) all of its
+pods are drawn from; elsewhere its 40 commonest requests, 7446 of 8152 pods, stand in for it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TypeAlias
 
-TRACE = Path(__file__).parents[2] / "shared" / "data" / "traces" / "openb"
+from scheduler_core.simulation.traces import traces_folder
+
+TRACE = traces_folder(None) / "openb"
 PODS = "openb_pod_list_default.csv.gz"
 NODES = "openb_node_list_gpu_node.csv"
 

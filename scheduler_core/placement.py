@@ -49,6 +49,11 @@ class Asked:
         self.answer: tuple[int, Any] = (-1, None)
         """Of which state of the nodes it was last said why they wait, and what."""
 
+    @property
+    def is_known_to_be_full(self) -> bool:
+        """Whether no node can take a replica, as the count of the nodes as they are now has told."""
+        return all(ranking.is_known_to_be_full for _, ranking in self.rankings)
+
 
 class Placer:
     """Finds placements on a ledger, and keeps its nodes in order for every need it was asked about."""
@@ -119,8 +124,6 @@ class Placer:
 
     def fits(self, kind: JobClass) -> bool:
         """Whether `place` would find placements. Nothing is held afterwards."""
-        if all(ranking.is_known_to_be_full for _, ranking in self.rankings_of(kind)):
-            return False
         return bool(self.nodes_for(kind))
 
     def nodes_for(self, kind: JobClass) -> frozenset[Id]:

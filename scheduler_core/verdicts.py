@@ -76,7 +76,8 @@ def _reasons_of_one(kind: JobClass, ledger: Ledger, placer: Placer) -> tuple[Rea
     as_of, answer = asked.answer
     if as_of != ledger.stamps.now:
         answer = None
-    if (answer is None or answer.enough_somewhere) and placer.fits(kind):
+    may_fit = not asked.is_known_to_be_full if answer is None else answer.enough_somewhere
+    if may_fit and placer.fits(kind):
         return ()
     if answer is None:
         answer = _Answer(kind, asked.rankings, ledger, placer)
@@ -148,7 +149,9 @@ class _Survey:
     ) -> None:
         self.kind, self.chip_type, self.ledger = kind, chip_type, ledger
         self.ranking, self.census = ranking, ranking.census
-        self.replicas, self.charged = placer.on_nodes_alone(kind, chip_type)
+        self.replicas, self.charged = (
+            placer.on_nodes_alone(kind, chip_type) if self.census.fitting else (0, 0)
+        )
         self.enough = self.replicas >= kind.gang.minimum
         self.name = chip_type if kind.gang.request.chip_types else ""
         """The type as the sentences say it: not at all where the job did not name one."""

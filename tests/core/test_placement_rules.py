@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from scheduler_core.model import Isolation, Pool, Quota
+from scheduler_core.ordering import Waiting
 from scheduler_core.reasons import (
     AskedWrongly,
     ChipsUnhealthy,
@@ -468,6 +471,23 @@ def test_p6_equal_jobs_share_one_verdict() -> None:
     case = given(nodes=[a_node(chips=4)], waiting=waiting)
     assert case.decision.started == ["j0", "j1"]
     assert [verdict.jobs for verdict in case.decision.raw.verdicts] == [(3, 4, 5)]
+
+
+def test_p6_a_class_that_all_have_left_is_known_again_for_a_while() -> None:
+    case = given(nodes=[a_node()], waiting=[a_job(f"j{n}", cpu=1000 * n + 1000) for n in range(200)])
+    first, *others = case.snapshot.jobs
+    waiting = Waiting([first])
+    kind = waiting.kind_of(first.id)
+    waiting.forget(first.id)
+    waiting.note(replace(first, id=1000))
+    assert waiting.kind_of(1000) is kind
+    waiting.forget(1000)
+    for job in others:
+        waiting.note(job)
+        waiting.forget(job.id)
+    waiting.note(first)
+    assert waiting.kind_of(first.id) == kind
+    assert waiting.kind_of(first.id) is not kind, "it is kept for good"
 
 
 def test_p6_a_class_that_does_not_fit_never_blocks_another() -> None:
