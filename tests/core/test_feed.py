@@ -153,6 +153,32 @@ def test_f2_s1_shares_follow_every_chip_that_comes_and_goes() -> None:
         assert shares.fair == {(1, "A100"): vision, (2, "A100"): speech}
 
 
+def test_f2_s1_shares_follow_a_node_and_a_team_that_change_together() -> None:
+    case = given(
+        nodes=[a_node("n", chips=2), a_node("m", chips=1)], teams=[a_team("vision"), a_team("speech")]
+    )
+    ledger, asked = Ledger(case.snapshot), {(1, "A100"): 9_000, (2, "A100"): 9_000}
+    sharing = Sharing(ledger)
+    assert sharing.shares(asked).fair == {(1, "A100"): 1500, (2, "A100"): 1500}
+    ledger.note(Upsert(replace(case.snapshot.nodes[1], ready=False)))
+    ledger.note(Upsert(replace(case.snapshot.teams[0], quotas=(a_quota(weight=3),))))
+    assert sharing.shares(asked).fair == {(1, "A100"): 1500, (2, "A100"): 500}
+
+
+def test_q4_the_fastest_type_comes_first_then_the_one_with_least_memory() -> None:
+    nodes = [
+        a_node(type=name, chips=1, speed=speed, chip_memory=memory)
+        for name, speed, memory in (
+            ("A", 1000, 80),
+            ("B", 1000, 40),
+            ("C", 2000, 90),
+            ("D", 500, 10),
+            ("D", 1000, 60),
+        )
+    ]
+    assert Ledger(given(nodes=nodes).snapshot).chip_types() == ("C", "B", "D", "A")
+
+
 def test_s1_a_type_of_chips_is_gone_with_the_last_of_them() -> None:
     case = given(nodes=[a_node("a", chips=1), a_node("h", chips=2, type="H100", speed=2000)])
     ledger = Ledger(case.snapshot)
