@@ -20,7 +20,7 @@ from tests.faults.network import Network, World
 from tests.faults.node import Node, Truth
 from tests.faults.server import JobRow, Server
 
-SEEDS = os.environ.get("FLEXAI_FAULT_SEEDS", "0-499")
+SEEDS = os.environ.get("FLEXAI_FAULT_SEEDS", "0-999")
 NODES, JOBS = 3, 7
 TROUBLE_MS = 150_000
 """So long things go wrong; then the network is calm and everybody is up."""
