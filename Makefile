@@ -38,23 +38,21 @@ demo: setup ## Start the platform, run the sample jobs, keep the dashboard open 
 up: setup ## Start the platform; Ctrl-C stops it
 	@$(VENV)/bin/flexai up $(ARGS)
 
-# Four lanes at once: much of the time of whole platforms and of agents is waiting, and the engine needs no test server.
-# The simulator comes first: others find the machine code that it made.
-ENGINE := tests/simulation tests/core tests/faults
-PLATFORM := tests/e2e
-AGENT := tests/agent tests/chaos
-LANE = $(PY) -m pytest $(1) > .tests-$(2).out 2>&1 &
+# Three lanes at once, of about the same length: much of the time of whole platforms and of agents is waiting, and the
+# engine needs no test server. The simulator comes first: others find the machine code that it made.
+ALONE := tests/simulation tests/core tests/faults
+WHOLE := tests/e2e tests/chaos tests/agent
 test: setup frontend/node_modules/.package-lock.json ## Run all tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)
 	$(NPM) test
 else
-	@$(call LANE,$(ENGINE),engine) lanes=$$!; $(call LANE,$(PLATFORM),platform) lanes="$$lanes $$!"; \
-	$(call LANE,$(AGENT),agent) lanes="$$lanes $$!"; trap "kill $$lanes" INT TERM; \
-	$(PY) -m pytest $(addprefix --ignore=,$(ENGINE) $(PLATFORM) $(AGENT)); failed=$$?; \
+	@$(PY) -m pytest $(ALONE) > .tests-alone.out 2>&1 & alone=$$!; \
+	$(PY) -m pytest $(WHOLE) > .tests-whole.out 2>&1 & whole=$$!; trap "kill $$alone $$whole" INT TERM; \
+	$(PY) -m pytest $(addprefix --ignore=,$(ALONE) $(WHOLE)); failed=$$?; \
 	$(NPM) test || failed=1; \
-	for lane in $$lanes; do wait $$lane || failed=1; done; \
-	for lane in agent platform engine; do cat .tests-$$lane.out; rm -f .tests-$$lane.out; done; exit $$failed
+	wait $$whole || failed=1; wait $$alone || failed=1; \
+	cat .tests-whole.out .tests-alone.out; rm -f .tests-whole.out .tests-alone.out; exit $$failed
 endif
 
 test-fast: setup ## Run the tests that start no whole platform

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from node_agent.link import MAX_SERVER_FRAME
-from node_agent.protocol import Refused
+from node_agent.protocol import Refused, Welcome
 from tests.agent.support.agents import Agent, a_replica
 from tests.agent.support.server import FakeServer
 
@@ -119,6 +119,8 @@ async def test_a_renewal_from_the_future_extends_no_lease(node: Node) -> None:
 
 async def test_an_oversized_frame_costs_the_connection_and_nothing_else(node: Node) -> None:
     server, agent = node
+    patient = Welcome(node="node-1", name="node-a", server_time=0, heartbeat_seconds=60)
+    await server.send(server.node, patient)  # such a frame takes seconds on a machine with much to do
     await server.want(a_replica("steady", "sleep 1; echo done"))
     await server.reached("steady", "running")
     await server.send_raw("x" * (MAX_SERVER_FRAME + 1))
