@@ -112,16 +112,13 @@ def refresh(cell_id: int, now: int) -> Refreshed:
     state.heard(len(changes.events))
     is_due = state.due is not None and state.due <= now
     news = changes.news or is_due or state.verdicts.due
-    if not news and cell_id in _unsettled:
-        _settle()
     return Refreshed(state, news)
 
 
 def forget(cell_id: int) -> None:
     """The next `refresh` builds the state anew."""
     _states.pop(cell_id, None)
-    if cell_id in _unsettled:
-        _settle()
+    settle(cell_id)
 
 
 _states: dict[int, EngineState] = {}
@@ -166,16 +163,19 @@ def _uncollected() -> Iterator[None]:
 
 def _keep_from_collector(cell_id: int) -> None:
     """What lives now, lives until a state is read anew: the collector of cycles looks at it no more. What the state
-    before it left is collected when there is nothing to decide, or else before the next: one of them is kept at most.
+    before it left is collected when it has been quiet (`settle`), or else before the next: one of them is kept at most.
     """
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     _unsettled.add(cell_id)
 
 
-def _settle() -> None:
-    """Nothing is left of states that were read anew. Takes a third of a second for 10,000 chips and as many attempts,
-    a seventh of a cycle from cold."""
+def settle(cell_id: int) -> None:
+    """Nothing is left of a state that was read anew. Takes a third of a second and more for 10,000 chips and as many
+    attempts: call it where nobody comes meanwhile. A read without news is no such place, there is one between any two
+    jobs of a steady stream."""
+    if cell_id not in _unsettled:
+        return
     gc.unfreeze()
     gc.collect()
     gc.freeze()

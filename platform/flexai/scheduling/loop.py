@@ -24,6 +24,7 @@ from flexai.common import clock
 from flexai.common.events import cycle_channel
 from flexai.scheduling.alone import give_back
 from flexai.scheduling.cycle import run_cycle
+from flexai.scheduling.engine_state import settle
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ VERDICT_SECONDS = 1.0
 """How long verdicts that were put off wait for their cycle."""
 BROKER_SECONDS = 1.0
 """Between two tries to reach a broker that is away."""
+QUIET_SECONDS = 0.5
+"""Without a word for so long, what takes time and nobody waits for is done."""
 STOP_SECONDS = 0.2
 """A loop that waits looks so often whether it is to end: a signal does not end the wait for a message. One that has
 waited so long in vain lets others run the cell."""
@@ -80,13 +83,15 @@ class Loop:
 
     def _sleep(self, seconds: float) -> None:
         """Until a hint comes, the time is over or the loop is to end. All that was heard until then is one reason."""
-        ends = time.monotonic() + seconds
-        heard = False
+        began = time.monotonic()
+        ends, heard = began + seconds, False
         while not (heard or self._stops):
             left = max(ends - time.monotonic(), 0)
             heard = self._hear(min(left, STOP_SECONDS)) or left <= STOP_SECONDS
             if not heard:
                 give_back(self._cell)
+                if time.monotonic() - began > QUIET_SECONDS:
+                    settle(self._cell)
 
     def _hear(self, seconds: float) -> bool:
         """Whether a hint came, or may have come before anybody listened."""

@@ -356,20 +356,22 @@ def test_a_large_decision_is_applied_in_parts_each_a_cycle_on_record(monkeypatch
     counters_agree(world.cell)
 
 
-def test_what_a_state_read_anew_leaves_behind_is_collected_once_there_is_nothing_to_decide(
+def test_what_a_state_read_anew_leaves_behind_is_collected_in_a_quiet_moment_and_not_between_two_jobs(
     monkeypatch, collector
 ):
     monkeypatch.setattr(engine_state, "LARGE_NODES", 1)
     world = World()
     world.a_node(chips=1)
     run_cycle(world.cell.pk)
-    run_cycle(world.cell.pk)
+    engine_state.settle(world.cell.pk)
     left = _knot_in_the_state_of(world)
     _read_anew(world)
     world.a_job(chips=1)
     assert engine_state.refresh(world.cell.pk, clock.to_ms(clock.now())).news
-    assert left() is not None, "it was collected though there was something to decide"
     run_cycle(world.cell.pk)
+    assert not engine_state.refresh(world.cell.pk, clock.to_ms(clock.now())).news
+    assert left() is not None, "it was collected between two jobs: the second would wait for it"
+    engine_state.settle(world.cell.pk)
     assert left() is None
     assert gc.get_freeze_count()
     left = _knot_in_the_state_of(world)

@@ -23,7 +23,7 @@ from flexai.common.events import cell_queue, cycle_channel, publish_on_commit
 from flexai.jobs.models import Attempt, Job
 from flexai.scheduling import tasks
 from flexai.scheduling.cycle import CycleReport, run_cycle
-from flexai.scheduling.loop import TICK_SECONDS, VERDICT_SECONDS, Loop
+from flexai.scheduling.loop import QUIET_SECONDS, TICK_SECONDS, VERDICT_SECONDS, Loop
 from flexai.scheduling.models import CellPolicy, Cycle, Promise, Removal
 from flexai.scheduling.records import forget_old_records
 from tests.server.scheduling.test_concurrency import nothing_is_half_done
@@ -156,6 +156,18 @@ def test_all_that_was_heard_during_a_cycle_is_one_reason_for_the_next(monkeypatc
     assert cycles == 5
     assert loop._hints is not None
     assert loop._hints.get_message(timeout=0.1) is None, "the fifty were heard together"
+
+
+def test_what_nobody_waits_for_is_done_when_it_has_been_quiet(monkeypatch):
+    loop, settled = Loop(World().cell.pk), []
+    monkeypatch.setattr("flexai.scheduling.loop.settle", settled.append)
+    monkeypatch.setattr(loop, "_hear", lambda seconds: time.sleep(seconds) or False)
+    loop._sleep(QUIET_SECONDS / 2)
+    assert not settled
+    loop._sleep(2 * QUIET_SECONDS)
+    assert settled
+    assert set(settled) == {loop._cell}
+    loop.close()
 
 
 def test_a_loop_that_waits_ends_with_its_worker():
