@@ -82,11 +82,11 @@ def _unlock(cell_id: int) -> None:
             connection.connection.close()
 
 
-# Planning the feed's statement takes longer than running it: while the lock is held, plans are made once.
-_TRY_LOCK = """
-SELECT CASE WHEN pg_try_advisory_lock(%(class)s::int, %(cell)s::int)
-            THEN set_config('plan_cache_mode', 'force_generic_plan', false) <> '' ELSE false END"""
-_WAIT_FOR_LOCK = """
-SELECT pg_advisory_lock(%(class)s::int, %(cell)s::int), set_config('plan_cache_mode', 'force_generic_plan', false)"""
+_KEEPS_PLANS = "set_config('plan_cache_mode', 'force_generic_plan', false)"
+"""Planning the feed's statement takes longer than running it: while the lock is held, plans are made once."""
+_TRY_LOCK = f"""
+SELECT CASE WHEN pg_try_advisory_lock(%(class)s::int, %(cell)s::int) THEN {_KEEPS_PLANS} <> '' ELSE false END"""
+_WAIT_FOR_LOCK = f"""
+SELECT pg_advisory_lock(%(class)s::int, %(cell)s::int), {_KEEPS_PLANS}"""
 _UNLOCK = """
 SELECT pg_advisory_unlock(%(class)s::int, %(cell)s::int), set_config('plan_cache_mode', 'auto', false)"""

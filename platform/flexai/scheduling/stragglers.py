@@ -26,6 +26,7 @@ from flexai.jobs.quantities import duration_words
 from flexai.scheduling.reading import milliseconds
 from scheduler_core.lifecycle import AT_WORK
 from scheduler_core.stragglers import (
+    MIN_EQUALS,
     Action,
     Lag,
     Member,
@@ -354,12 +355,14 @@ def _sentence(what: Seen, step: Step, attempt: _Running, now: datetime) -> str:
 
 _ARRAY = "(j.set_id IS NOT NULL AND jsonb_typeof(j.effective_spec->'array') = 'object')"
 _LOOKED_AT = "coalesce(j.effective_spec->'stragglers'->>'action', '') <> 'never'"
-_WITH_EQUALS = """SELECT attempt_id FROM jobs_allocation WHERE active AND kind = 'owned'
-     GROUP BY attempt_id HAVING count(*) >= 4"""
+_COMPARED = MIN_EQUALS + 1
+"""Chips of an attempt, from which on they are compared: one, and as many others as it takes."""
+_WITH_EQUALS = f"""SELECT attempt_id FROM jobs_allocation WHERE active AND kind = 'owned'
+     GROUP BY attempt_id HAVING count(*) >= {_COMPARED}"""  # noqa: S608 - constants alone
 """Asked first: most attempts hold a chip or two, and what of those is not looked at need not be gathered."""
 _RUNNING = f"""
 SELECT a.id, {milliseconds("a.running_at")}, (j.effective_spec->'stragglers')::text,
-       CASE WHEN h.chips >= 4 THEN h.held END, (SELECT array_agg(DISTINCT r.node_id) FROM jobs_replica r
+       CASE WHEN h.chips >= {_COMPARED} THEN h.held END, (SELECT array_agg(DISTINCT r.node_id) FROM jobs_replica r
          WHERE r.attempt_id = a.id), CASE WHEN {_ARRAY} THEN j.set_id END, coalesce(h.types, ''), a.number = 1,
        coalesce((extract(epoch FROM g.at - g.first_at) * 1000)::bigint, 0), coalesce(g.step, 0),
        j.preemptible AND (coalesce(j.effective_spec->>'checkpoint_path', '') <> '' OR {_ARRAY}),
