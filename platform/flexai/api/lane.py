@@ -179,7 +179,7 @@ class Lane:
         answers: list[Answer | None] = [None] * len(line)
         jobs = services.submit_together(list(asked.values()))
         accepted = [(place, job) for place, job in zip(asked, jobs, strict=True) if job is not None]
-        told = presenting.present_jobs([job for _, job in accepted])
+        told = presenting.present_created([job for _, job in accepted])
         for (place, _), body in zip(accepted, told, strict=True):
             answers[place] = self._answer(line[place], body)
         return answers

@@ -19,6 +19,7 @@ from flexai.common.errors import FieldError, InvalidInput
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 
+Item = TypeVar("Item")
 Row = TypeVar("Row", bound=Model)
 
 
@@ -46,13 +47,13 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[Row]):
-    """Some rows, and where the next page begins; None at the end."""
+class Page(Generic[Item]):
+    """Some rows, or their keys, and where the next page begins; None at the end."""
 
-    rows: list[Row]
+    rows: list[Item]
     next_cursor: str | None
 
-    def present(self, each: Callable[[list[Row]], Sequence[Any]]) -> dict[str, Any]:
+    def present(self, each: Callable[[list[Item]], Sequence[Any]]) -> dict[str, Any]:
         """The answer: {"items": […], "next_cursor": …}."""
         return {"items": each(self.rows), "next_cursor": self.next_cursor}
 
@@ -76,21 +77,31 @@ class OneOf:
         return rows.filter(**{f"{self.column}__in": self.values}) if self.values else rows
 
 
-def page_of(rows: QuerySet[Row], request: Request, order: Order, one_of: OneOf = OneOf("", ())) -> Page[Row]:
-    """The page that the request asks for. Raises InvalidInput for a limit out of bounds or a cursor not from
+def page_of(rows: QuerySet[Row], request: Request, order: Order) -> Page[Row]:
+    """The page, by id, that the request asks for. Raises InvalidInput for a limit out of bounds or a cursor not from
     here."""
+    limit, after = _asked(request, order)
+    found = list(_by_id(rows, order, after and after[1])[: limit + 1])
+    return _cut(found, [(None, row.pk) for row in found], limit, order)
+
+
+def keys_of(rows: QuerySet[Any], request: Request, order: Order, one_of: OneOf) -> Page[int]:
+    """The primary keys of the page, in any order; the rows are read once it is known which (ADR 0028). Raises as
+    `page_of`."""
+    limit, after = _asked(request, order)
+    is_gathered = one_of.are_rare and (order.column != "id" or len(one_of.values) > 1)
+    places = _first(one_of.narrow(rows), replace(order, is_gathered=is_gathered), after, limit + 1)
+    return _cut([pk for _, pk in places], places, limit, order)
+
+
+def _asked(request: Request, order: Order) -> tuple[int, tuple[Any, int] | None]:
     limit = whole_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
     cursor = request.query_params.get("cursor")
-    after = _read_cursor(cursor, order) if cursor else None
-    wanted = one_of.narrow(rows)
-    if order.column == "id" and len(one_of.values) < 2:
-        found = list(_by_id(wanted, order, after and after[1])[: limit + 1])
-        places: list[tuple[Any, int]] = [(None, row.pk) for row in found]
-    else:
-        places = _first(wanted, replace(order, is_gathered=one_of.are_rare), after, limit + 1)
-        read = rows.in_bulk([pk for _, pk in places[:limit]])
-        found = [read[pk] for _, pk in places if pk in read]
-    return Page(found[:limit], _write_cursor(places[limit - 1], order) if len(places) > limit else None)
+    return limit, _read_cursor(cursor, order) if cursor else None
+
+
+def _cut(rows: list[Item], places: Sequence[tuple[Any, int]], limit: int, order: Order) -> Page[Item]:
+    return Page(rows[:limit], _write_cursor(places[limit - 1], order) if len(places) > limit else None)
 
 
 def order_from(request: Request, default: str, known: dict[str, Order]) -> Order:

@@ -4,28 +4,13 @@ long."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Min
-
 from flexai.common import clock
 from flexai.jobs.dependencies import dependencies_of, dependents_of
-from flexai.jobs.models import (
-    Allocation,
-    Attempt,
-    AttemptProgress,
-    Event,
-    Guest,
-    IdleAttempt,
-    Job,
-    Offer,
-    Replica,
-    Schedule,
-    Straggler,
-)
-from flexai.jobs.queries_live import use_of_jobs
+from flexai.jobs.listing import JobRow, Place, Said, read, row_of
+from flexai.jobs.models import Allocation, Attempt, AttemptProgress, Event, Job, Replica, Schedule
 from flexai.tenancy.principals import Principal
 from scheduler_core.demand import Rung
 from scheduler_core.lifecycle import AT_WORK, JobState
@@ -33,32 +18,22 @@ from scheduler_core.lifecycle import AT_WORK, JobState
 _WAITS = {JobState.QUEUED, JobState.HELD, JobState.SUSPENDED}
 
 
-@dataclass(slots=True)
-class Whereabouts:
-    """The last attempt of a job: where it is or was, and what it holds or held."""
-
-    attempt: Attempt
-    first_running_at: datetime | None
-    nodes: list[str] = field(default_factory=list)
-    chips: list[tuple[str, int]] = field(default_factory=list)
-    """Type and milli."""
-    replicas: int = 0
-
-
-def present_jobs(jobs: Sequence[Job], *, now: datetime | None = None) -> list[dict[str, Any]]:
-    """Each job as a list shows it. The jobs come with team, user, set and verdict; at most five statements
-    more."""
+def present_jobs(job_pks: Sequence[int], *, now: datetime | None = None) -> list[dict[str, Any]]:
+    """Each job as a list shows it, in this order; one that is no more is left out. One round trip, and one for live
+    use where any of them runs."""
     at = now or clock.now()
-    places = _whereabouts_of(jobs)
-    live = (
-        use_of_jobs([pk for pk, place in places.items() if place.attempt.state != "ended"]) if places else {}
-    )
-    return [_job(job, places.get(job.pk), live.get(job.pk), at) for job in jobs]
+    return [_job(shown.job, shown.place, shown.use_permille, at) for shown in read(job_pks)]
 
 
 def present_job(job: Job) -> dict[str, Any]:
-    """One job as a list shows it."""
-    return present_jobs([job])[0]
+    """One job as a list shows it, as it is now."""
+    return present_jobs([job.pk])[0]
+
+
+def present_created(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """The same of jobs that were just made, without asking for them. They come with team, user and set."""
+    at = clock.now()
+    return [_job(row_of(job), None, None, at) for job in jobs]
 
 
 def present_attempts(job: Job) -> list[dict[str, Any]]:
@@ -162,20 +137,20 @@ def stamp(instant: datetime | None) -> str | None:
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _job(job: Job, place: Whereabouts | None, live_use: int | None, now: datetime) -> dict[str, Any]:
-    effective = job.effective_spec
+def _job(job: JobRow, place: Place | None, live_use: int | None, now: datetime) -> dict[str, Any]:
+    effective = job.effective
     return {
         "id": job.public_id,
         "name": job.name,
         "type": job.type,
         "status": job.status,
-        "sentence": _sentence(job),
-        "team": {"id": job.team.public_id, "name": job.team.name},
-        "user": job.user.username,
+        "sentence": job.sentence,
+        "team": {"id": job.team, "name": job.team_name},
+        "user": job.user,
         "priority": job.priority,
         "preemptible": job.preemptible,
-        "set": None if job.set is None else job.set.public_id,
-        "index": job.index,
+        "set": job.set,
+        "index": job.index_in_set,
         "labels": job.labels,
         "chips": _chips(effective, place),
         "cpu_milli": effective["resources"]["cpu_milli"],
@@ -189,39 +164,36 @@ def _job(job: Job, place: Whereabouts | None, live_use: int | None, now: datetim
         "ended_at": stamp(job.ended_at),
         "deadline": stamp(job.deadline),
         **_times(job, place, now),
-        "nodes": place.nodes if place else [],
-        "use_permille": place.attempt.use_permille if place and place.attempt.state == "ended" else live_use,
+        "nodes": list(dict.fromkeys(place.nodes)) if place else [],
+        "use_permille": place.use_permille if place and place.state == "ended" else live_use,
         "idle": _idle(job, place),
         "straggler": _straggler(place),
         "lending": _lending(place),
-        "progress": present_progress(place.attempt) if place else None,
-        "memory_peak_mib": place.attempt.memory_peak_mib or None if place else None,
+        "progress": _progress(place.said) if place and place.said else None,
+        "memory_peak_mib": place.memory_peak_mib or None if place else None,
         "version": job.version,
         "url": f"/jobs/{job.public_id}",
     }
 
 
-def _idle(job: Job, place: Whereabouts | None) -> dict[str, Any] | None:
+def _idle(job: JobRow, place: Place | None) -> dict[str, Any] | None:
     """That its chips have not been used for a while, and what its policy does about it; None while they are."""
-    if place is None or place.attempt.state not in AT_WORK:
+    if place is None or place.state not in AT_WORK or place.idle is None or place.idle.notified_at is None:
         return None
-    idle: IdleAttempt | None = getattr(place.attempt, "idle", None)
-    if idle is None or idle.notified_at is None:
-        return None
-    policy = job.effective_spec.get("idle") or {"action": Rung.NOTIFY.value}
+    policy = job.effective.get("idle") or {"action": Rung.NOTIFY.value}
     return {
-        "since": stamp(idle.since),
-        "use_permille": idle.use_permille,
+        "since": stamp(place.idle.since),
+        "use_permille": place.idle.use_permille,
         "action": policy["action"],
-        "acts_at": stamp(idle.acts_at),
+        "acts_at": stamp(place.idle.acts_at),
     }
 
 
-def _straggler(place: Whereabouts | None) -> dict[str, Any] | None:
+def _straggler(place: Place | None) -> dict[str, Any] | None:
     """What has held it back for a while, and when its policy moves it; None while nothing does."""
-    if place is None or place.attempt.state not in AT_WORK:
+    if place is None or place.state not in AT_WORK:
         return None
-    slow: Straggler | None = getattr(place.attempt, "straggler", None)
+    slow = place.slow
     if slow is None or slow.since is None or slow.told_at is None:
         return None
     return {
@@ -235,24 +207,24 @@ def _straggler(place: Whereabouts | None) -> dict[str, Any] | None:
     }
 
 
-def _lending(place: Whereabouts | None) -> dict[str, Any] | None:
+def _lending(place: Place | None) -> dict[str, Any] | None:
     """Whether it is a guest on chips of others, or offers its own; None where neither is so."""
-    if place is None or place.attempt.state == "ended":
+    if place is None or place.state == "ended":
         return None
-    guest: Guest | None = getattr(place.attempt, "guest", None)
-    if guest is not None:
-        return {"role": "guest", "since": stamp(place.attempt.placed_at), "halted_at": stamp(guest.paused_at)}
-    offer: Offer | None = getattr(place.attempt, "offer", None)
-    if offer is None or offer.offered_at is None:
+    if place.is_guest:
+        return {"role": "guest", "since": stamp(place.placed_at), "halted_at": stamp(place.halted_at)}
+    if place.offered_at is None:
         return None
-    return {"role": "owner", "since": stamp(offer.offered_at), "halted_at": stamp(offer.busy_at)}
+    return {"role": "owner", "since": stamp(place.offered_at), "halted_at": stamp(place.busy_at)}
 
 
 def present_progress(attempt: Attempt) -> dict[str, Any] | None:
     """What the attempt has said of itself; None where it said nothing. The attempt comes with its progress."""
     said: AttemptProgress | None = getattr(attempt, "progress", None)
-    if said is None:
-        return None
+    return None if said is None else _progress(said)
+
+
+def _progress(said: Said | AttemptProgress) -> dict[str, Any]:
     return {
         "at": stamp(said.at),
         "step": said.step,
@@ -264,57 +236,13 @@ def present_progress(attempt: Attempt) -> dict[str, Any] | None:
     }
 
 
-def _whereabouts_of(jobs: Sequence[Job]) -> dict[int, Whereabouts]:
-    """The last attempt of each job that has had one, by the job's primary key. At most four statements."""
-    tried = {job.pk: job for job in jobs if job.attempts_count}
-    if not tried:
-        return {}
-    numbers = {job.attempts_count for job in tried.values()}
-    attempts = [
-        attempt
-        for attempt in Attempt.objects.filter(job_id__in=tried, number__in=numbers).select_related(
-            "idle", "straggler", "progress", "guest", "offer"
-        )
-        if attempt.number == tried[attempt.job_id].attempts_count
-    ]
-    firsts = _first_runs([job.pk for job in tried.values() if job.attempts_count > 1])
-    found = {
-        attempt.pk: Whereabouts(attempt, firsts.get(attempt.job_id) or attempt.running_at)
-        for attempt in attempts
-    }
-    replicas = Replica.objects.filter(attempt_id__in=found).order_by("index")
-    for attempt_pk, node in replicas.values_list("attempt_id", "node__name"):
-        found[attempt_pk].replicas += 1
-        if node not in found[attempt_pk].nodes:
-            found[attempt_pk].nodes.append(node)
-    allocations = Allocation.objects.filter(attempt_id__in=found).order_by("id")
-    for attempt_pk, kind, milli in allocations.values_list("attempt_id", "chip__type", "milli"):
-        found[attempt_pk].chips.append((kind, milli))
-    return {place.attempt.job_id: place for place in found.values()}
-
-
-def _first_runs(job_pks: list[int]) -> dict[int, datetime | None]:
-    """When each job that was tried several times first ran."""
-    if not job_pks:
-        return {}
-    rows = Attempt.objects.filter(job_id__in=job_pks).order_by().values_list("job_id")
-    return dict(rows.annotate(first=Min("running_at")))
-
-
-def _sentence(job: Job) -> str:
-    """Why it is where it is; while it waits, the scheduler's verdict says it best, where it was read
-    along."""
-    verdict: Any = job._state.fields_cache.get("verdict") if job.state == JobState.QUEUED else None
-    return job.sentence if verdict is None else str(verdict.sentence)
-
-
-def _chips(effective: Mapping[str, Any], place: Whereabouts | None) -> dict[str, Any]:
+def _chips(effective: Mapping[str, Any], place: Place | None) -> dict[str, Any]:
     resources, asked_for = effective["resources"], effective["replicas"]
-    replicas = (place.replicas if place else 0) or asked_for["min"]
+    replicas = (len(place.nodes) if place else 0) or asked_for["min"]
     asked = [resources, *effective.get("alternatives", ())]
     milli = resources["chips"] * 1000 or resources["milli"]
-    held = sorted({kind for kind, _ in place.chips}) if place else []
-    total = sum(share for _, share in place.chips) if place else 0
+    held = sorted(place.chip_types) if place else []
+    total = place.milli if place else 0
     kind: str | None = None
     if milli or resources["chip_memory_mib"]:
         named = dict.fromkeys(kind for one in asked for kind in one["chip_types"])
@@ -330,7 +258,7 @@ def _chips(effective: Mapping[str, Any], place: Whereabouts | None) -> dict[str,
     }
 
 
-def _times(job: Job, place: Whereabouts | None, now: datetime) -> dict[str, int | None]:
+def _times(job: JobRow, place: Place | None, now: datetime) -> dict[str, int | None]:
     """wait: from submit to the first start; run: of the last attempt. Both in ms, both until now while they
     last."""
     first = place.first_running_at if place else None

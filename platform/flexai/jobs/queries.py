@@ -56,7 +56,8 @@ def visible_jobs(principal: Principal) -> QuerySet[Job]:
 
 def job_named(principal: Principal, public_id: str) -> Job:
     """The job with what an answer shows of it. Raises NotFound when the principal sees none of this id."""
-    job = with_relations(visible_jobs(principal)).filter(public_id=public_id).first()
+    related = ("team", "user", "set", "verdict")
+    job = visible_jobs(principal).select_related(*related).filter(public_id=public_id).first()
     if job is None:
         raise NotFound(f"There is no job {public_id[:40]!r} that you can see.")
     return job
@@ -65,11 +66,6 @@ def job_named(principal: Principal, public_id: str) -> Job:
 def version_of(principal: Principal, public_id: str) -> int | None:
     """Of the job; None when the principal sees none of this id."""
     return visible_jobs(principal).filter(public_id=public_id).values_list("version", flat=True).first()
-
-
-def with_relations(jobs: QuerySet[Job]) -> QuerySet[Job]:
-    """The rows with team, user, set and verdict, in the same statement."""
-    return jobs.select_related("team", "user", "set", "verdict")
 
 
 def jobs_matching(principal: Principal, wanted: JobFilter) -> QuerySet[Job]:

@@ -15,6 +15,7 @@ from django.db import connection
 from flexai.cluster.queries import NodeNow, cluster_summary, node_now, nodes_now
 from flexai.cluster.telemetry import latest, replica_samples
 from flexai.common import clock
+from flexai.common.database import as_numbers, prepared_cursor
 from node_agent.protocol import Telemetry, replica_key
 
 __all__ = ["chip_list", "cluster_summary", "job_usage", "node_detail", "node_list", "use_of_jobs"]
@@ -92,10 +93,14 @@ def use_of_jobs(job_pks: Collection[int]) -> dict[int, int]:
 
     Where cores are the chips, other processes of the host use them too: there the job's own processor time counts.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_CHIPS_OF_JOBS, [list(job_pks)])
-        rows = cursor.fetchall()
-    samples = latest(sorted({row[1] for row in rows}))
+    with prepared_cursor() as cursor:
+        rows = cursor.execute(CHIPS_OF_JOBS, {"jobs": as_numbers(job_pks)}).fetchall()
+    return use_of(rows)
+
+
+def use_of(rows: Collection[Sequence[Any]]) -> dict[int, int]:
+    """The same of what `CHIPS_OF_JOBS` answered."""
+    samples = latest(sorted({row[1] for row in rows})) if rows else {}
     used, held = defaultdict[int, int](int), defaultdict[int, int](int)
     for job_pk, node, by_core, attempt, index, milli, chips in rows:
         own = replica_key(attempt, index) if by_core else None
@@ -127,13 +132,14 @@ _CHIPS = """
 SELECT l.replica_id, c.public_id, c.type, c.index FROM jobs_allocation l JOIN cluster_chip c ON c.id = l.chip_id
 WHERE l.replica_id = ANY(%s) AND l.active ORDER BY c.index
 """
-_CHIPS_OF_JOBS = """
+CHIPS_OF_JOBS = """
 SELECT a.job_id, r.node_id, bool_and(c.driver = 'cpu'), a.public_id, r.index, sum(l.milli)::int, array_agg(c.index)
 FROM jobs_attempt a JOIN jobs_replica r ON r.attempt_id = a.id
 JOIN jobs_allocation l ON l.replica_id = r.id AND l.active JOIN cluster_chip c ON c.id = l.chip_id
-WHERE a.job_id = ANY(%s) AND a.state <> 'ended'
+WHERE a.job_id = ANY(%(jobs)s::bigint[]) AND a.state <> 'ended'
 GROUP BY a.job_id, r.id, a.public_id
 """
+"""What each replica of running jobs holds."""
 _ON_CHIPS = """
 SELECT DISTINCT ON (l.chip_id) l.chip_id, j.organization_id, j.public_id, j.name
 FROM jobs_allocation l JOIN jobs_attempt a ON a.id = l.attempt_id JOIN jobs_job j ON j.id = a.job_id

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flexai.api import waiting
-from flexai.api.pagination import OneOf, Order, order_from, page_of
+from flexai.api.pagination import OneOf, Order, keys_of, order_from
 from flexai.api.renderers import JSONParser, YAMLParser
 from flexai.api.schemas import jobs as shapes
 from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers, public_id
@@ -88,9 +88,9 @@ class JobsView(View):
     def get(self, request: Request) -> Response:
         """Jobs, newest first unless sorted otherwise."""
         wanted = filter_from(request)
-        matching = queries.with_relations(queries.jobs_of_any_status(principal_of(request), wanted))
+        matching = queries.jobs_of_any_status(principal_of(request), wanted)
         order = order_from(request, "-submitted_at", ORDERS)
-        page = page_of(matching, request, order, OneOf("status", wanted.statuses, queries.LIVE))
+        page = keys_of(matching, request, order, OneOf("status", wanted.statuses, queries.LIVE))
         return Response(page.present(presenting.present_jobs))
 
     @extend_schema(
@@ -126,8 +126,10 @@ class JobsView(View):
         made = services.submit(
             principal, request.data, idempotency_key=request.headers.get("Idempotency-Key")
         )
-        jobs = [_with_team(principal, job) for job in made.jobs] if made.created else list(made.jobs)
-        told = presenting.present_jobs(jobs)
+        if made.created:
+            told = presenting.present_created([_with_team(principal, job) for job in made.jobs])
+        else:
+            told = presenting.present_jobs([job.pk for job in made.jobs])
         body: Any = told[0]
         if made.set is not None:
             body = {"set": made.set.public_id, "count": made.set.size, "jobs": told}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import select
+from datetime import UTC, datetime
+from functools import cache
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -10,7 +12,9 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.psycopg_any import BaseTzLoader
 from psycopg import Connection
+from psycopg.adapt import AdaptersMap
 from psycopg_pool import ConnectionPool
 
 
@@ -33,8 +37,24 @@ class Pool(ConnectionPool[Connection[Any]]):
             self.putconn(lent)
 
 
+class Instants(BaseTzLoader):  # type: ignore[misc]  # untyped by the stubs
+    """Reads what the server writes in UTC, as Django's connections ask it to, in an eighth of the time that psycopg's
+    pattern takes in Python: its compiled one cannot be told Django's time zone. What Python has no instant for is
+    read, and refused, by psycopg."""
+
+    timezone = UTC
+
+    def load(self, data: bytes) -> datetime:
+        """The instant; raises psycopg.DataError where there is none."""
+        try:
+            return datetime.fromisoformat(str(data, "ascii"))
+        except ValueError:
+            return super().load(data)  # type: ignore[no-any-return]
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Differs from Django's in its pool, and in that a thread may keep what the pool lent it (`keep_connection`)."""
+    """Differs from Django's in its pool, in how it reads instants, and in that a thread may keep what the pool lent it
+    (`keep_connection`)."""
 
     _connection_pools: ClassVar[dict[str, Pool]] = {}
     is_kept = False
@@ -44,6 +64,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().connect()
         if self.is_kept:
             self.close_at = None
+
+    def get_connection_params(self) -> dict[str, Any]:
+        """As Django's, but for how instants are read (`Instants`)."""
+        params = super().get_connection_params()
+        if self.timezone == UTC:
+            params["context"] = _reading_instants(params["context"])
+        return params
 
     def close_if_unusable_or_obsolete(self) -> None:
         """A kept connection stays for the next request, unless the server has closed it meanwhile."""
@@ -66,6 +93,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
             )
             self._connection_pools.setdefault(self.alias, made)
         return self._connection_pools[self.alias]
+
+
+@cache
+def _reading_instants(template: AdaptersMap) -> AdaptersMap:
+    adapters = AdaptersMap(template)
+    adapters.register_loader("timestamptz", Instants)
+    return adapters
 
 
 def keep_connection() -> None:
