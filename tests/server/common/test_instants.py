@@ -14,7 +14,8 @@ from flexai.common.postgresql.base import Instants
 
 pytestmark = pytest.mark.django_db
 
-INSTANTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(lambda at: at.replace(tzinfo=UTC))
+FIRST = datetime.min.replace(tzinfo=UTC)
+INSTANTS = st.timedeltas(timedelta(), datetime.max.replace(tzinfo=UTC) - FIRST).map(FIRST.__add__)
 
 
 @given(st.lists(INSTANTS, max_size=20))
