@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -123,7 +124,7 @@ def read(job_pks: Sequence[int]) -> list[Shown]:
         return []
     asked = {"jobs": as_numbers(job_pks)}
     with prepared_cursor() as cursor, at_once(cursor) as send:
-        jobs, attempts, chips = send(_JOBS, asked), send(_LAST_ATTEMPTS, asked), send(CHIPS_OF_JOBS, asked)
+        jobs, attempts, chips = send(_jobs(), asked), send(_LAST_ATTEMPTS, asked), send(CHIPS_OF_JOBS, asked)
     found = {row[0]: _job_of(row) for row in jobs}
     places = {row[0]: _place_of(row) for row in attempts}
     use = use_of(list(chips))
@@ -164,6 +165,12 @@ def _place_of(row: Sequence[Any]) -> Place:
     return Place._make((*own, *parts, *rest))
 
 
+@cache
+def _jobs() -> str:
+    """The statement of the jobs; verdicts are of an app above, which hangs them on jobs."""
+    return _JOBS.format(verdicts=Job._meta.get_field("verdict").related_model._meta.db_table)
+
+
 _JOBS = """
 SELECT j.id, j.public_id, j.name, j.type, j.state, j.status,
     CASE WHEN j.state = 'queued' THEN coalesce(v.sentence, j.sentence) ELSE j.sentence END,
@@ -171,7 +178,7 @@ SELECT j.id, j.public_id, j.name, j.type, j.state, j.status,
     j.attempts_count, j.exit_code, j.outcome, j.reason_code, j.submitted_at, j.started_at, j.ended_at, j.deadline,
     j.version
 FROM jobs_job j JOIN tenancy_team t ON t.id = j.team_id JOIN tenancy_user u ON u.id = j.user_id
-LEFT JOIN jobs_jobset s ON s.id = j.set_id LEFT JOIN scheduling_verdict v ON v.job_id = j.id
+LEFT JOIN jobs_jobset s ON s.id = j.set_id LEFT JOIN {verdicts} v ON v.job_id = j.id
 WHERE j.id = ANY (%(jobs)s::bigint[])
 """
 _LAST_ATTEMPTS = """
