@@ -13,6 +13,7 @@ import msgspec
 import psycopg
 
 from flexai.common.database import prepared_cursor
+from flexai.scheduling.claims import WAITS
 from flexai.scheduling.rows import (
     AttemptRow,
     ChipRow,
@@ -68,7 +69,7 @@ def read_since(cell_id: int, since: int) -> Read:
     Rows above the snapshot's xmin are read too, and read again by the next call: that is harmless, and
     nothing waits for a long transaction.
     """
-    return _read(_CHANGES, [cell_id, since])
+    return _read(_CHANGES, [cell_id, since, WAITS])
 
 
 def milliseconds(instant: str) -> str:
@@ -76,7 +77,7 @@ def milliseconds(instant: str) -> str:
     return f"floor(extract(epoch FROM {instant}) * 1000)::bigint"
 
 
-def _read(statement: str, parameters: list[int]) -> Read:
+def _read(statement: str, parameters: list[int | str]) -> Read:
     """Parameters are named as PostgreSQL does, $1 and $2: in a statement of this length others would be searched for
     anew each time."""
     with prepared_cursor() as cursor:
@@ -143,9 +144,9 @@ _ENDLESS = "j.type <> 'task'"
 """Services and workspaces end when somebody ends them (B1)."""
 
 
-def _rows(changed: str, teams: str) -> str:
-    """The part that both statements share; `changed` narrows a table by its alias, `teams` all teams at
-    once."""
+def _rows(changed: str, teams: str, waits: str) -> str:
+    """The part that both statements share; `changed` narrows a table by its alias, `teams` all teams at once, and
+    `waits` is the state of jobs that wait."""
     return f"""
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_postmaster_start_time()::text,
 coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = $1), '{{}}'),
@@ -177,7 +178,7 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = $
         j.effective_spec->'alternatives', j.effective_spec->>'choose', {_SPEEDS}, j.restart_ms, {_IMAGE})
         ORDER BY j.id)::text
    FROM jobs_job j LEFT JOIN jobs_jobset s ON s.id = j.set_id
-  WHERE j.cell_id = $1 AND j.state = 'queued' {changed.format("j")} AND NOT {_QUARANTINED.format("j")}),
+  WHERE j.cell_id = $1 AND j.state = {waits} {changed.format("j")} AND NOT {_QUARANTINED.format("j")}),
 (SELECT json_agg(json_build_array(a.id, a.changed, a.job_id, j.team_id, a.organization_id, j.priority,
         j.preemptible, {milliseconds("coalesce(a.running_at, a.placed_at)")}, j.set_id,
         j.effective_spec->'min_runtime_ms', j.effective_spec->'max_duration_ms',
@@ -207,7 +208,7 @@ coalesce((SELECT y.values::text FROM scheduling_cellpolicy y WHERE y.cell_id = $
    FROM scheduling_mix m WHERE m.cell_id = $1 {changed.format("m")})"""  # noqa: S608 - constants alone
 
 
-_EVERYTHING = _rows(changed="", teams="")
+_EVERYTHING = _rows(changed="", teams="", waits=f"'{WAITS}'")
 _MARKS_OF_CHANGES = f""",
 (SELECT json_agg(json_build_array(j.id, j.changed))::text FROM jobs_job j
   WHERE j.cell_id = $1 AND j.changed {_SINCE}
@@ -222,4 +223,7 @@ _TEAMS_IF_ANY_CHANGED = f"""
      OR EXISTS (SELECT 1 FROM scheduling_pastuse x WHERE x.cell_id = $1 AND x.changed {_SINCE})
      OR EXISTS (SELECT 1 FROM scheduling_removal x
                  WHERE x.changed {_SINCE} AND x.kind IN ('team', 'quota'))"""  # noqa: S608 - constants alone
-_CHANGES = _rows(changed=f"AND {{}}.changed {_SINCE}", teams=_TEAMS_IF_ANY_CHANGED) + _MARKS_OF_CHANGES
+_CHANGES = (
+    _rows(changed=f"AND {{}}.changed {_SINCE}", teams=_TEAMS_IF_ANY_CHANGED, waits="$3::text")
+    + _MARKS_OF_CHANGES
+)

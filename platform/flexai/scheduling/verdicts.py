@@ -18,6 +18,7 @@ from django.db import transaction
 
 from flexai.common.database import as_rows, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
+from flexai.scheduling.claims import WAITS
 from flexai.scheduling.models import Verdict as VerdictRecord
 from scheduler_core.decision import Verdict
 
@@ -139,6 +140,7 @@ def _write(verdicts: Sequence[Verdict], due: Sequence[_Due]) -> None:
         written = cursor.execute(
             _WRITE,
             {
+                "waits": WAITS,
                 "verdicts": _texts(verdicts, {one.verdict for one in due}),
                 "jobs": as_rows(
                     [{"job": one.job, "verdict": one.verdict, "since": one.since} for one in due]
@@ -175,7 +177,7 @@ WITH due AS (
 written AS (
     INSERT INTO scheduling_verdict (job_id, since, code, sentence, reasons)
     SELECT due.job, due.since, due.code, due.sentence, due.reasons
-      FROM due JOIN jobs_job j ON j.id = due.job AND j.state = 'queued' ORDER BY due.job
+      FROM due JOIN jobs_job j ON j.id = due.job AND j.state = %(waits)s ORDER BY due.job
         ON CONFLICT (job_id) DO UPDATE
        SET since = excluded.since, code = excluded.code, sentence = excluded.sentence,
            reasons = excluded.reasons

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from flexai.scheduling import alone, engine_state
+from flexai.common.database import plan_anew
+from flexai.scheduling import alone, cycle, engine_state
 from flexai.scheduling.cycle import run_cycle
 from tests.server.scheduling.world import World
 
@@ -69,3 +70,29 @@ def test_plans_are_made_anew_when_as_many_rows_were_read_as_before(monkeypatch: 
     for _ in range(200):
         state.heard(10)
     assert made == [200, 400, 800, 1600]
+
+
+def reads_of_the_queue() -> int:
+    """Entries read in the index of jobs that wait."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute("SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'job_queued'")
+        return int(cursor.fetchone()[0])
+
+
+def test_a_burst_that_comes_when_nobody_waited_is_not_read_again_for_each_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, burst = World(), 300
+    monkeypatch.setattr(cycle, "PART", 50)
+    world.a_node(chips=2 * burst, cpu=10_000_000, memory=10_000_000)
+    world.jobs(burst, chips=1, cpu=10)
+    assert run_cycle(world.cell.pk, keeps_lock=True).started == burst
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE jobs_job")
+    plan_anew()
+    world.jobs(burst, chips=1, cpu=10)
+    before = reads_of_the_queue()
+    assert run_cycle(world.cell.pk, keeps_lock=True).started == burst
+    assert reads_of_the_queue() - before <= 2 * burst
+    alone.give_back(world.cell.pk)
