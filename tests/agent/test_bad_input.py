@@ -28,7 +28,7 @@ async def test_a_line_of_a_hundred_megabytes_keeps_memory_and_log_bounded(node: 
         a_replica("line", "head -c 104857600 /dev/zero | tr '\\0' 'x'; echo; echo end", log_limit=limit),
         a_replica("other", "echo fine"),
     )
-    end = await server.ended("line", seconds=30)
+    end = await server.ended("line")
     log = server.log("line")
     assert end.outcome == "succeeded"
     assert end.log_size == len(log) <= limit

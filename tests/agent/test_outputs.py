@@ -248,11 +248,9 @@ async def test_what_the_server_does_not_take_holds_up_nothing_else(node: Node) -
         await server.want(a_replica(attempt, f"echo {attempt} > x", outputs=wanted("x")))
         await server.ended(attempt)
     brought = server.desk.brought
-    await server.until(lambda: "fine" in brought and brought["fine"].complete, seconds=30, what="the others")
+    await server.until(lambda: "fine" in brought and brought["fine"].complete, what="the others")
     del server.desk.closed["later"]
-    await server.until(
-        lambda: "later" in brought and brought["later"].complete, seconds=60, what="a later try"
-    )
+    await server.until(lambda: "later" in brought and brought["later"].complete, what="a later try")
     await server.until(lambda: not list((agent.data_dir / "outputs").iterdir()), what="no copy left")
     assert server.desk.turned_away.count("never") == 1, "what is refused is not tried again"
 
@@ -296,7 +294,7 @@ async def test_outputs_outlive_the_agent_and_the_jobs_next_attempt(
     server.desk.is_open = True
     agent.start()
     for attempt in ("first", "second"):
-        await server.until(lambda: attempt in server.desk.brought, seconds=40, what=f"outputs of {attempt}")  # noqa: B023
+        await server.until(lambda: attempt in server.desk.brought, what=f"outputs of {attempt}")  # noqa: B023
         await server.until(lambda: server.desk.brought[attempt].complete, what=f"all of {attempt}")  # noqa: B023
         assert server.desk.brought[attempt].files == {"x": f"{attempt}\n".encode()}
 
@@ -314,7 +312,7 @@ async def test_a_wish_outlives_an_agent_that_is_killed_while_the_job_runs(
     agent.kill()
     (agent.data_dir / "jobs" / "job-runs" / "go").touch()
     agent.start()
-    await server.ended("runs", seconds=30)
+    await server.ended("runs")
     await server.until(
         lambda: "runs" in server.desk.brought and server.desk.brought["runs"].complete, what="outputs"
     )

@@ -270,7 +270,7 @@ async def test_a_script_longer_than_one_argument_runs(node: Node) -> None:
 async def test_the_log_grows_while_the_job_runs(node: Node) -> None:
     server, _ = node
     await server.want(a_replica("grows", "echo first; sleep 30"))
-    await server.until(lambda: server.log("grows") == b"first\n", what="a log before the end", seconds=3)
+    await server.until(lambda: server.log("grows") == b"first\n", what="a log before the end")
     assert "ended" not in server.states("grows")
     await server.want(a_replica("grows", "echo first; sleep 30", desired="stop"))
     await server.ended("grows")
@@ -282,7 +282,7 @@ async def test_a_stop_gives_time_and_carries_its_outcome(node: Node) -> None:
     await server.want(a_replica("polite", script, grace_ms=5000))
     await server.until(lambda: server.log("polite") == b"up\n", what="up")
     await server.want(a_replica("polite", script, desired="stop", stop_outcome="preempted", grace_ms=5000))
-    end = await server.ended("polite", seconds=4)
+    end = await server.ended("polite")
     assert (end.outcome, end.exit_code) == ("preempted", 0)
     assert server.log("polite").endswith(b"saved\n")
     assert server.states("polite") == ["starting", "running", "stopping", "ended"]
@@ -307,7 +307,7 @@ async def test_a_job_that_ignores_sigterm_is_killed_after_its_grace(node: Node) 
     await server.want(a_replica("deaf", script, grace_ms=400))
     await server.until(lambda: server.log("deaf") == b"up\n", what="up")
     await server.want(a_replica("deaf", script, desired="stop", grace_ms=400))
-    end = await server.ended("deaf", seconds=5)
+    end = await server.ended("deaf")
     assert (end.outcome, end.exit_code) == ("cancelled", 137)
 
 
@@ -323,7 +323,7 @@ async def test_a_stop_in_the_same_breath_as_the_start_is_not_lost(node: Node) ->
     server, _ = node
     await server.want(a_replica("brief", "sleep 61"))
     await server.want(a_replica("brief", "sleep 61", desired="stop"))
-    assert (await server.ended("brief", seconds=5)).outcome == "cancelled"
+    assert (await server.ended("brief")).outcome == "cancelled"
 
 
 async def test_a_replica_that_is_not_wanted_any_more_is_stopped(node: Node) -> None:
@@ -331,14 +331,14 @@ async def test_a_replica_that_is_not_wanted_any_more_is_stopped(node: Node) -> N
     await server.want(a_replica("fenced", "sleep 62"))
     await server.reached("fenced", "running")
     await server.unwant("fenced")
-    assert (await server.ended("fenced", seconds=5)).outcome == "cancelled"
+    assert (await server.ended("fenced")).outcome == "cancelled"
     assert not processes_with("sleep\x0062")
 
 
 async def test_time_is_up(node: Node) -> None:
     server, _ = node
     await server.want(a_replica("slow", "sleep 63", max_duration_ms=300))
-    end = await server.ended("slow", seconds=5)
+    end = await server.ended("slow")
     assert (end.outcome, end.exit_code) == ("timed_out", 143)
     assert end.sentence == "Stopped after its max_duration of 0.3 s."
 
@@ -347,7 +347,7 @@ async def test_what_a_job_leaves_running_ends_with_it(node: Node) -> None:
     server, _ = node
     daemon = "(setsid sh -c 'trap \"\" TERM HUP; sleep 6411' >/dev/null 2>&1 &) ; setsid sleep 6412 & sleep 0.1; exit 3"
     await server.want(a_replica("daemons", daemon))
-    end = await server.ended("daemons", seconds=5)
+    end = await server.ended("daemons")
     assert (end.outcome, end.exit_code) == ("exit", 3)
     assert not processes_with("6411")
     assert not processes_with("6412")
@@ -360,7 +360,7 @@ async def test_daemons_that_ignore_sigterm_end_with_a_stop(node: Node) -> None:
     await server.want(a_replica("escape", script, grace_ms=300))
     await server.until(lambda: server.log("escape") == b"up\n", what="up")
     await server.want(a_replica("escape", script, desired="stop", grace_ms=300))
-    await server.ended("escape", seconds=5)
+    await server.ended("escape")
     assert not processes_with("6511")
     assert not processes_with("6512")
 
@@ -448,7 +448,7 @@ async def test_two_hundred_jobs_in_one_wanted_state(node: Node) -> None:
     frames = server.node.frames
     await server.want(*(a_replica(f"many-{n}", f"echo {n}", job=f"many-{n}") for n in range(200)))
     for n in range(200):
-        assert (await server.ended(f"many-{n}", seconds=30)).outcome == "succeeded"
+        assert (await server.ended(f"many-{n}")).outcome == "succeeded"
         assert server.log(f"many-{n}") == f"{n}\n".encode()
     assert server.node.frames - frames < 400
     await server.until(lambda: not agent.spooled(), what="an empty spool")

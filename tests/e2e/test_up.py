@@ -237,24 +237,6 @@ def test_kill_9_leaves_nothing_behind_and_the_next_start_is_clean(data_dir: Path
         wait_for(lambda: client.jobs.get(job["id"])["status"] == "cancelled", "the job to stop")
 
 
-def test_a_data_directory_with_a_path_too_long_for_sockets_works(data_dir: Path) -> None:
-    long = data_dir / ("a" * 60) / ("b" * 60)
-    long.mkdir(parents=True)
-    with running_platform("--no-agent", data_dir=long) as live:
-        assert health(live.url) == 200
-        assert not list(long.rglob("*.sock"))
-
-
-def test_simulated_nodes_are_added_and_said_to_be_simulated(data_dir: Path) -> None:
-    with running_platform("--simulate", "3x4:H100-80GB", data_dir=data_dir) as live:
-        nodes = list(live.client().nodes.list())
-        simulated = [node for node in nodes if node["simulated"]]
-        assert len(nodes) == 4
-        assert len(simulated) == 3
-        assert {len(node["chips"]) for node in simulated} == {4}
-        assert "3 of them simulated" in live.output
-
-
 def test_servers_that_exist_are_used_instead(data_dir: Path) -> None:
     database, broker = os.environ["DATABASE_URL"], os.environ["REDIS_URL"].replace("db=0", "db=7")
     with running_platform("--no-agent", data_dir=data_dir, DATABASE_URL=database, REDIS_URL=broker) as live:
@@ -264,7 +246,34 @@ def test_servers_that_exist_are_used_instead(data_dir: Path) -> None:
         assert live.client().me()["user"]["username"] == "admin"
 
 
-def test_two_platforms_find_ports_of_their_own(platform: LivePlatform, data_dir: Path) -> None:
-    with running_platform("--no-agent", data_dir=data_dir) as other:
-        assert other.url != platform.url
-        assert health(other.url) == health(platform.url) == 200
+# --- a second platform beside the first -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def second(platform: LivePlatform) -> Iterator[LivePlatform]:
+    """With simulated nodes, and data at a path too long for sockets. Starting one costs more than all of its tests."""
+    folder = new_data_dir()
+    long = folder / ("a" * 60) / ("b" * 60)
+    long.mkdir(parents=True)
+    with running_platform("--simulate", "3x4:H100-80GB", data_dir=long) as live:
+        yield live
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_two_platforms_find_ports_of_their_own(platform: LivePlatform, second: LivePlatform) -> None:
+    assert second.url != platform.url
+    assert health(second.url) == health(platform.url) == 200
+
+
+def test_a_data_directory_with_a_path_too_long_for_sockets_works(second: LivePlatform) -> None:
+    assert health(second.url) == 200
+    assert not list(second.data_dir.rglob("*.sock"))
+
+
+def test_simulated_nodes_are_added_and_said_to_be_simulated(second: LivePlatform) -> None:
+    nodes = list(second.client().nodes.list())
+    simulated = [node for node in nodes if node["simulated"]]
+    assert len(nodes) == 4
+    assert len(simulated) == 3
+    assert {len(node["chips"]) for node in simulated} == {4}
+    assert "3 of them simulated" in second.output

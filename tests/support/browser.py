@@ -37,7 +37,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 expect.set_options(timeout=20_000)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """The machine's Chromium or Chrome; in CI its absence is an error, elsewhere it is said."""
     path = next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
@@ -51,7 +51,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def session(chromium: Browser, platform: LivePlatform) -> StorageState:
     """The cookies of somebody who signed in by the page."""
     context = chromium.new_context(base_url=platform.url)

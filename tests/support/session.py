@@ -1,4 +1,5 @@
-"""Starts the servers before Django's settings are read, unless only tests that need none were asked for.
+"""Starts the servers before Django's settings are read, unless only tests that need none were asked for. Says where
+machine code is kept, and that it need not be fast.
 
 Named in `addopts` with `-p`: plugins are loaded before pytest-django looks at the
 settings, conftest files after.
@@ -55,6 +56,10 @@ def _stop(owner: int) -> None:
 
 
 os.environ.setdefault("FLEXAI_SECRET_KEY", "only-for-tests-" * 4)
+# At its highest level the compiler takes two thirds longer, which the short runs of tests never earn back. What it
+# makes here is not kept where commands and benchmarks would find it.
+_level = os.environ.setdefault("NUMBA_OPT", "1")
+os.environ.setdefault("NUMBA_CACHE_DIR", str(_ROOT / ".pytest_cache" / f"machine-code-{_level}"))
 if _asked_for_servers(sys.argv[1:]):
     _start()
 

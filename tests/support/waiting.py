@@ -11,7 +11,7 @@ SHARE = 8
 """What comes is seen later by at most this part of the time that it took, or by the shortest pause."""
 
 
-def wait_for(what: Callable[[], object], said: str, seconds: float = 30) -> None:
+def wait_for(what: Callable[[], object], said: str, seconds: float = 60) -> None:
     """`what()` was true. Fails, naming `said`, after `seconds`. To ask may cost a request: the longer it takes, the
     less often it is asked.
     """

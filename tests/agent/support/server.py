@@ -36,6 +36,8 @@ from tests.agent.support.desk import Desk
 
 TOKEN = "one-time-token"
 OUTPUTS = "/api/v1/agents/outputs/"
+PATIENCE_SECONDS = 60.0
+"""What has not come by then does not come: a busy machine takes ten times as long as a quiet one."""
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -171,7 +173,9 @@ class FakeServer:
         key = "text" if isinstance(data, str) else "bytes"
         await self.node.send({"type": "websocket.send", key: data})
 
-    async def until(self, condition: Callable[[], Any], *, seconds: float = 15.0, what: str = "") -> Any:
+    async def until(
+        self, condition: Callable[[], Any], *, seconds: float = PATIENCE_SECONDS, what: str = ""
+    ) -> Any:
         """The first true value of the condition. Raises `AssertionError` when it never came."""
         deadline = time.monotonic() + seconds
         while True:
@@ -195,13 +199,15 @@ class FakeServer:
         found: NodeState = await self.until(ready, what="a connected node")
         return found
 
-    async def ended(self, attempt: str, replica: int = 0, *, seconds: float = 15.0) -> ReplicaReport:
+    async def ended(
+        self, attempt: str, replica: int = 0, *, seconds: float = PATIENCE_SECONDS
+    ) -> ReplicaReport:
         """The report of its end."""
         await self.reached(attempt, "ended", replica, seconds=seconds)
         return self.node.moves[attempt, replica][-1]
 
     async def reached(
-        self, attempt: str, state: str, replica: int = 0, *, seconds: float = 15.0
+        self, attempt: str, state: str, replica: int = 0, *, seconds: float = PATIENCE_SECONDS
     ) -> ReplicaReport:
         def moved() -> ReplicaReport | None:
             moves = self.node.moves.get((attempt, replica), [])
