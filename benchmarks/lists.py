@@ -169,7 +169,7 @@ def _fill() -> dict[str, str]:
     """The rows are there, and analysed as autovacuum does it; a token for each who asks."""
     with empty(*_TABLES) as cursor:
         values = _places() | {"jobs": JOBS, "effective": json.dumps(_effective())}
-        for statement in (_JOBS, *_ATTEMPTS.split(";")):
+        for statement in (_JOBS, *_OTHERS.split(";")):
             cursor.execute(statement, values)
     return _tokens()
 
@@ -252,7 +252,14 @@ def _tokens() -> dict[str, str]:
     return tokens
 
 
-_TABLES = ("jobs_job", "jobs_attempt", "jobs_replica", "jobs_allocation", "scheduling_verdict")
+_TABLES = (
+    "jobs_job",
+    "jobs_jobname",
+    "jobs_attempt",
+    "jobs_replica",
+    "jobs_allocation",
+    "scheduling_verdict",
+)
 _JOBS = """
 INSERT INTO jobs_job (id, public_id, organization_id, team_id, cell_id, user_id, set_id, schedule_id, index, name,
     type, state, status, reason_code, sentence, priority, preemptible, spec, effective_spec, spec_version, labels,
@@ -286,7 +293,7 @@ CROSS JOIN LATERAL (SELECT
     FROM (SELECT CASE part %% 10 WHEN 9 THEN 2 + part / 10 %% 10 ELSE 1 END AS place) p) of
 """
 """Teams are of very different size; a tenth of the jobs is of ten small organizations."""
-_ATTEMPTS = """
+_OTHERS = """
 INSERT INTO jobs_attempt (id, public_id, organization_id, cell_id, job_id, number, state, outcome, contact_ok,
     stop_outcome, reason_code, sentence, placed_at, running_at, ended_at, cpu_time_ms, memory_peak_mib, use_permille,
     version, changed)
@@ -302,7 +309,8 @@ INSERT INTO jobs_allocation (id, attempt_id, replica_id, chip_id, kind, milli, m
 SELECT id, id, id, (%(chips)s::bigint[])[1 + id %% 2000], 'owned', 1000, 81559, 1000, 0, state <> 'ended'
 FROM jobs_attempt;
 INSERT INTO scheduling_verdict (job_id, since, code, sentence, reasons)
-SELECT id, submitted_at, 'busy', 'All chips that it could use are taken.', '[]' FROM jobs_job WHERE state = 'queued'
+SELECT id, submitted_at, 'busy', 'All chips that it could use are taken.', '[]' FROM jobs_job WHERE state = 'queued';
+INSERT INTO jobs_jobname (organization_id, name) SELECT DISTINCT organization_id, name FROM jobs_job
 """
 
 

@@ -1,4 +1,5 @@
-"""New jobs as rows, many at once: jobs, their first events and the audit in one statement, however many they are.
+"""New jobs as rows, many at once: jobs, their names, their first events and the audit in one statement, however many
+they are.
 
 Specs that are equal but for the name travel once (a *template*): ten thousand tasks of an array are one template
 and ten thousand short lines.
@@ -41,7 +42,7 @@ class Template(msgspec.Struct, frozen=True):
     schedule: int | None = None
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     """One job to be: its public id, its template, and what is its own."""
 
     n: int
@@ -104,10 +105,16 @@ WITH t AS MATERIALIZED (
             ELSE t.effective || jsonb_build_object('name', l.name) || CASE WHEN l.own IS NULL THEN '{}'::jsonb ELSE
                 jsonb_build_object('matrix', l.own, 'env', (t.effective->'env') || l.own,
                     'labels', t.labels || l.own) END END,
-        1, t.labels || coalesce(l.own, '{}'::jsonb), l.key, l.hash, t.at, t.start_after, t.deadline,
+        1, t.labels || coalesce(l.own, '{}'::jsonb), l.key, coalesce(l.hash, ''), t.at, t.start_after, t.deadline,
         0, 0, '', 1, pg_current_xact_id()::text::bigint
     FROM lines l JOIN t USING (t) ORDER BY l.n
     RETURNING id, public_id, organization_id, state, reason_code, sentence
+), named AS (
+    INSERT INTO jobs_jobname (organization_id, name)
+    SELECT DISTINCT t.organization, l.name FROM lines l JOIN t USING (t) WHERE NOT EXISTS (
+        SELECT FROM jobs_jobname k WHERE k.organization_id = t.organization AND k.name = l.name)
+    ORDER BY t.organization, l.name
+    ON CONFLICT DO NOTHING
 ), told AS (
     INSERT INTO jobs_event (
         at, organization_id, job_id, kind, from_state, to_state, reason_code, sentence, facts, actor, cause)

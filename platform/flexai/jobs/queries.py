@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet, Subquery
 
 from flexai.common.errors import FieldError, InvalidInput, NotFound
-from flexai.jobs.models import Attempt, Event, Job, JobSet, Schedule
+from flexai.jobs.models import Attempt, Event, Job, JobName, JobSet, Schedule
 from flexai.jobs.vocabulary import nearest
 from flexai.tenancy.models import User
 from flexai.tenancy.principals import Principal
@@ -24,6 +24,7 @@ MAX_SEARCH = 200
 """Characters of a search."""
 LEAST_PART = 3
 """A shorter search is for a whole name."""
+MANY_NAMES = 1000
 ID_PREFIX = "job-"
 
 
@@ -102,7 +103,7 @@ def jobs_of_any_status(principal: Principal, wanted: JobFilter) -> QuerySet[Job]
             jobs.filter(labels__has_key=key) if value is None else jobs.filter(labels__contains={key: value})
         )
     if wanted.search:
-        jobs = jobs.filter(_named_like(wanted.search[:MAX_SEARCH]))
+        jobs = jobs.filter(_named_like(principal, wanted.search[:MAX_SEARCH]))
     return jobs
 
 
@@ -111,11 +112,14 @@ def _one(rows: QuerySet[Any]) -> Subquery:
     return Subquery(rows.values("pk")[:1])
 
 
-def _named_like(text: str) -> Q:
-    """What an index finds: parts of names of three characters and more, the whole of shorter ones."""
+def _named_like(principal: Principal, text: str) -> Q:
+    """Names with this part of three characters and more, or the whole of a shorter one. Where many names have it so
+    have many jobs, and they are met soon in any order."""
     if len(text) < LEAST_PART:
         return Q(name=text)
-    found = Q(name__icontains=text)
+    known = JobName.objects.filter(organization=principal.organization, name__icontains=text)
+    names = list(known.values_list("name", flat=True)[: MANY_NAMES + 1])
+    found = Q(name__in=names) if len(names) <= MANY_NAMES else Q(name__icontains=text)
     return found | Q(public_id__startswith=text) if text.startswith(ID_PREFIX) else found
 
 

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from flexai.cluster.models import Node
 from flexai.common import clock
 from flexai.common.database import prepared_cursor
-from flexai.jobs import usage
+from flexai.jobs import queries, usage
 from flexai.jobs.models import Attempt, AttemptMinute, Event, Job, LogPiece, Replica
 from flexai.scheduling import engine_state
 from flexai.scheduling.cycle import run_cycle
@@ -157,6 +157,14 @@ class TestList:
         assert names(tenant.api.get("/jobs", q=by_name["train"])) == ["train"]
         assert len(names(tenant.api.get("/jobs", q=by_name["train"][:8]))) == 3
         assert names(tenant.api.get("/jobs", q="%_n")) == []
+
+    def test_a_part_that_many_names_have_is_found_too(self, tenant: Tenant, monkeypatch: Any) -> None:
+        for name in ("train-a", "eval", "train-b", "train-a"):
+            submit(tenant, name=name)
+        few = names(tenant.api.get("/jobs", q="RAIN")), names(tenant.api.get("/jobs", q="RAIN", sort="name"))
+        monkeypatch.setattr(queries, "MANY_NAMES", 1)
+        many = names(tenant.api.get("/jobs", q="RAIN")), names(tenant.api.get("/jobs", q="RAIN", sort="name"))
+        assert few == many == (["train-a", "train-b", "train-a"], ["train-a", "train-a", "train-b"])
 
     def test_a_set_is_a_filter(self, tenant: Tenant) -> None:
         made = tenant.api.post("/jobs", a_spec(array="0-4")).json()

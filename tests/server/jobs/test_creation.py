@@ -10,7 +10,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 
 from flexai.common import clock, events
 from flexai.jobs import services
-from flexai.jobs.models import Event, Job, Schedule
+from flexai.jobs.models import Event, Job, JobName, Schedule
 from flexai.tenancy.models import AuditEntry
 from tests.support.tenants import Api, Tenant, a_cell, a_node, a_spec, a_tenant
 
@@ -47,6 +47,18 @@ def test_a_create_costs_two_statements_and_no_transaction_around_them(
         monkeypatch.setattr(kind, "execute", noted)
     assert lab.api.post("/jobs", a_spec(), **{"Idempotency-Key": "k"}).status_code == 201
     assert sent == ["SELECT", "WITH"]
+
+
+def test_each_name_is_known_once_however_its_jobs_were_made(lab: Tenant) -> None:
+    services.submit(lab.principal, a_spec(name="one"))
+    services.submit_batch(lab.principal, [a_spec(name=name) for name in ("two", "one", "two", "three")])
+    services.submit(lab.principal, a_spec(name="array", array="0-3"))
+    services.submit(lab.principal, a_spec(name="one"))
+    elsewhere = a_tenant("elsewhere")
+    services.submit(elsewhere.principal, a_spec(name="one"))
+    known = sorted(JobName.objects.values_list("organization_id", "name"))
+    assert known == sorted(set(Job.objects.values_list("organization_id", "name")))
+    assert len(known) == 5
 
 
 def test_what_begins_held_asks_for_no_cycle(lab: Tenant, cells: list[int | None]) -> None:

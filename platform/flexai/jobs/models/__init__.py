@@ -24,6 +24,7 @@ from flexai.jobs.models.history import AttemptUse as AttemptUse
 from flexai.jobs.models.history import Event as Event
 from flexai.jobs.models.jobs import Dependency as Dependency
 from flexai.jobs.models.jobs import Job as Job
+from flexai.jobs.models.jobs import JobName as JobName
 from flexai.jobs.models.jobs import JobSet as JobSet
 from flexai.jobs.models.jobs import Notice as Notice
 from flexai.jobs.models.jobs import Schedule as Schedule

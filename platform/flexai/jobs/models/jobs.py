@@ -165,7 +165,6 @@ class Job(models.Model):
             models.Index(fields=["organization", "ended_at", "id"], name="job_by_end"),
             models.Index(fields=["team", "-id"], name="job_by_team"),
             models.Index(fields=["user", "-id"], name="job_by_user"),
-            GinIndex(OpClass(Upper("name"), "gin_trgm_ops"), name="job_name_parts"),
             GinIndex(fields=["labels"], name="job_labels", condition=~Q(labels={})),
             models.Index(
                 fields=["start_after"], name="job_held_until", condition=Q(state="held", start_after__isnull=False)
@@ -185,6 +184,22 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return self.public_id
+
+
+class JobName(models.Model):
+    """A name that jobs of an organization have or had. Parts of names are looked for here: names are few, and do not
+    move as jobs do (ADR 0035)."""
+
+    organization = models.ForeignKey(
+        "tenancy.Organization", models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="job_name_of_organization")
+        ]
+        indexes = [GinIndex(OpClass(Upper("name"), "gin_trgm_ops"), name="job_name_parts")]
 
 
 class Dependency(models.Model):

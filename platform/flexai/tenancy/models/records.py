@@ -48,7 +48,7 @@ class AuditEntry(models.Model):
 
     at = models.DateTimeField(auto_now_add=True)
     organization = models.ForeignKey(
-        Organization, models.SET_NULL, null=True, related_name="+", db_constraint=False
+        Organization, models.SET_NULL, null=True, related_name="+", db_index=False, db_constraint=False
     )
     actor_kind = models.CharField(max_length=16)
     """user, token, agent, scheduler, platform"""
