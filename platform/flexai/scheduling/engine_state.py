@@ -142,9 +142,9 @@ def _rebuild(cell_id: int, now: int, why: str) -> Refreshed:
             recorder=Recorder(cell_id, policy, snapshot),
             lacks_code=machine_from > LONG,
         )
+        if len(snapshot.nodes) >= LARGE_NODES:
+            _keep_from_collector(cell_id)
     _states[cell_id] = state
-    if len(snapshot.nodes) >= LARGE_NODES:
-        _keep_from_collector(cell_id)
     return Refreshed(state, news=True, rebuilt=why)
 
 
@@ -162,8 +162,9 @@ def _uncollected() -> Iterator[None]:
 
 
 def _keep_from_collector(cell_id: int) -> None:
-    """What lives now, lives until a state is read anew: the collector of cycles looks at it no more. What the state
-    before it left is collected when it has been quiet (`settle`), or else before the next: one of them is kept at most.
+    """What lives now, lives until a state is read anew: the collector of cycles looks at it no more, and not once if it
+    was off until now. What the state before it left is collected when it has been quiet (`settle`), or else before the
+    next: one of them is kept at most.
     """
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

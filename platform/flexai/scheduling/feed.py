@@ -87,14 +87,26 @@ class Feed:
 
     def begin(self, now: int) -> Snapshot:
         """The whole cell at this instant (`now` in ms since the epoch); the next `read` continues from it."""
-        read = read_all(self.cell_id)
-        self.since, self._database_started, self._own = read.xmin, read.database_started, set()
-        self._started = {}
-        self._policy = read.policy
         self._predictions = learned(self.cell_id)
-        self._pools = {pool.name: pool.id for pool in read.pools}
-        self._sleeping = {row.id: row for row in read.waiting if not row.is_due(now)}
-        rows: dict[type[Row], Iterable[Row]] = {
+        self._own, self._started, self._sleeping = set(), {}, {}
+        self._mirror = {kind: {} for kind in (*KINDS.values(), Team, Seen)}
+        for part in read_all(self.cell_id):
+            self.since, self._database_started, self._policy = part.xmin, part.database_started, part.policy
+            self._pools |= {pool.name: pool.id for pool in part.pools}
+            self._sleeping |= {row.id: row for row in part.waiting if not row.is_due(now)}
+            for kind, rows in self._rows_of(part, now).items():
+                self._mirror[kind] |= {row.id: row for row in rows}
+        snapshot = self.snapshot(now)
+        found = tuple(contradictions(snapshot))
+        if not found:
+            return snapshot
+        self.contradictions, self._aside = found[:MOST_TOLD], set_aside(found, snapshot)
+        for some_rows in self._mirror.values():
+            some_rows.update({row.id: self._aside.of(row) for row in some_rows.values()})
+        return self.snapshot(now)
+
+    def _rows_of(self, read: Read, now: int) -> dict[type[Row], Iterable[Row]]:
+        return {
             Pool: (row.as_engine() for row in read.pools),
             Node: (row.as_engine() for row in read.nodes),
             Chip: (row.as_engine() for row in read.chips if row.counts),
@@ -105,15 +117,6 @@ class Feed:
             Reservation: (row.as_engine() for row in read.reservations),
             Seen: read.mix.as_engine() if read.mix is not None else (),
         }
-        self._mirror = {kind: {row.id: row for row in some} for kind, some in rows.items()}
-        snapshot = self.snapshot(now)
-        found = tuple(contradictions(snapshot))
-        if not found:
-            return snapshot
-        self.contradictions, self._aside = found[:MOST_TOLD], set_aside(found, snapshot)
-        for some_rows in self._mirror.values():
-            some_rows.update({row.id: self._aside.of(row) for row in some_rows.values()})
-        return self.snapshot(now)
 
     def without_mix(self, now: int) -> Snapshot:
         """The cell as the feed has told it, but for the mix; of that nothing is said any more."""

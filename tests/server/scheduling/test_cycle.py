@@ -381,6 +381,24 @@ def test_what_a_state_read_anew_leaves_behind_is_collected_in_a_quiet_moment_and
     assert left() is None, "no quiet moment came, and two states are kept beside the one that lives"
 
 
+def test_a_large_cell_is_read_without_a_single_collection(monkeypatch, collector):
+    monkeypatch.setattr(engine_state, "LARGE_NODES", 1)
+    world = World()
+    world.a_node(chips=8)
+    world.jobs(1000, chips=1)
+    engine_state.forget(world.cell.pk)
+    collections = []
+    gc.callbacks.append(noted := lambda phase, told: collections.append((phase, told)))
+    try:
+        gc.enable()
+        gc.collect()
+        del collections[:]
+        _read_anew(world)
+    finally:
+        gc.callbacks.remove(noted)
+    assert not collections
+
+
 def _read_anew(world):
     engine_state.forget(world.cell.pk)
     engine_state.refresh(world.cell.pk, clock.to_ms(clock.now()))
