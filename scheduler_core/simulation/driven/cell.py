@@ -6,13 +6,27 @@ one difference that the figures' protocol makes: who is told to leave has left a
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from scheduler_core import Decision, Policy, Scheduler, Snapshot, Unit
 from scheduler_core.compiled import LONG
 from scheduler_core.decision import Resizing, Rung, Taking
-from scheduler_core.model import FeedEvent, Id, Job, Promise, Remove, Reservation, Running, Upsert
+from scheduler_core.model import (
+    FeedEvent,
+    Id,
+    Job,
+    Node,
+    Promise,
+    Remove,
+    Reservation,
+    Row,
+    Running,
+    Seen,
+    Upsert,
+)
 from scheduler_core.simulation.driven.rows import attempt_row, job_again, milli_of
 
 MOST_DECISIONS_AT_ONCE = 16
@@ -29,6 +43,20 @@ class Hooks:
 
     began: Callable[[Running], None]
     taken: Callable[[Running, bool], None]
+
+
+_TOLD: dict[type[Row], str] = {
+    Job: "jobs",
+    Running: "running",
+    Promise: "promises",
+    Reservation: "reservations",
+    Seen: "seen",
+}
+"""The rows that a driven cell tells of, and where a snapshot has them; of nodes it has all."""
+
+
+def _key_of(row: Row) -> Id:
+    return row.job if isinstance(row, Promise | Reservation) else row.id
 
 
 class Cell:
@@ -51,6 +79,9 @@ class Cell:
         self._promises: set[Id] = set()
         self._reservations: set[Id] = set()
         self._told: list[FeedEvent] = []
+        self._empty, self._policy, self._machine_from = empty, policy, machine_from
+        self._rows: dict[tuple[type[Row], Id], Row] = {}
+        """Those told and not removed since; what a scheduler would have to be told anew."""
         self._serial = 0
         self._free = {chip.id: 1000 for chip in empty.chips}
         self._nodes = {node.id: node for node in empty.nodes}
@@ -58,26 +89,26 @@ class Cell:
     def come(self, job: Job) -> None:
         """The job waits."""
         self.waiting[job.id] = job
-        self._told.append(Upsert(job))
+        self._tell(Upsert(job))
 
     def see(self, news: list[FeedEvent]) -> None:
         """What is asked for of the cell is now so (P3)."""
-        self._told += news
+        self._tell(*news)
 
     def tell(self, attempt: Running) -> None:
         """The attempt's row is now so; it holds what it held."""
         if self.running[attempt.id] != attempt:
             self.running[attempt.id] = attempt
-            self._told.append(Upsert(attempt))
+            self._tell(Upsert(attempt))
 
     def end(self, attempt: Running) -> None:
         """The attempt has ended and its job is done."""
         self._release(attempt)
-        self._told.append(Remove(Running, attempt.id))
+        self._tell(Remove(Running, attempt.id))
 
     def lose(self, node: Id) -> list[Running]:
         """The node is gone, with every attempt on it; they are the caller's to put back in line."""
-        self._told.append(Upsert(replace(self._nodes[node], ready=False, unready_because="lost")))
+        self._tell(Upsert(replace(self._nodes[node], ready=False, unready_because="lost")))
         on_it = [
             attempt
             for attempt in self.running.values()
@@ -85,17 +116,42 @@ class Cell:
         ]
         for attempt in on_it:
             self._release(attempt)
-            self._told.append(Remove(Running, attempt.id))
+            self._tell(Remove(Running, attempt.id))
         return on_it
 
     def restore(self, node: Id) -> None:
         """The node is back as it was."""
-        self._told.append(Upsert(self._nodes[node]))
+        self._tell(Upsert(self._nodes[node]))
 
     def come_back(self, attempt: Running, now: int, *, taken: bool) -> None:
         """The job of an attempt that has left waits where it stood."""
         served = milli_of(attempt.placements) * (now - attempt.started) // 1000
         self.come(job_again(attempt, served, taken=taken))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the scheduler, which is made anew of the rows: it decides as this one would (S1)."""
+        return {name: value for name, value in self.__dict__.items() if name != "scheduler"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.scheduler, self._told = Scheduler(self.snapshot(), self._policy, self._machine_from), []
+
+    def snapshot(self) -> Snapshot:
+        """The cell as its scheduler knows it, with what has not been told yet."""
+        of_kind = defaultdict[type[Row], dict[Id, Row]](dict)
+        for (kind, key), row in self._rows.items():
+            of_kind[kind][key] = row
+        rows: Any = {name: tuple(of_kind[kind].values()) for kind, name in _TOLD.items()}
+        rows["nodes"] = tuple((self._nodes | of_kind[Node]).values())
+        return replace(self._empty, **rows)
+
+    def _tell(self, *events: FeedEvent) -> None:
+        self._told += events
+        for event in events:
+            if isinstance(event, Upsert):
+                self._rows[type(event.row), _key_of(event.row)] = event.row
+            else:
+                self._rows.pop((event.kind, event.id), None)
 
     def decide(self, now: int) -> None:
         """The engine decides and the cell carries it out, until no promise is left to be served."""
@@ -126,10 +182,10 @@ class Cell:
             self._resize(resizing, now)
         for job in self._promises - set(decision.promises):
             self._promises.discard(job)
-            self._told.append(Remove(Promise, job))
+            self._tell(Remove(Promise, job))
         standing = {row.job for row in decision.reservations}
-        self._told += [Remove(Reservation, job) for job in sorted(self._reservations - standing)]
-        self._told += [Upsert(row) for row in decision.reservations]
+        self._tell(*(Remove(Reservation, job) for job in sorted(self._reservations - standing)))
+        self._tell(*map(Upsert, decision.reservations))
         self._reservations = standing
         return bool(takings or decision.resizings)
 
@@ -140,7 +196,7 @@ class Cell:
         self._hold(attempt, 1)
         self.running[attempt.id] = attempt
         self._promises.discard(job.id)
-        self._told += [Upsert(attempt), Remove(Job, job.id), Remove(Promise, job.id)]
+        self._tell(Upsert(attempt), Remove(Job, job.id), Remove(Promise, job.id))
         self._hooks.began(attempt)
 
     def _promise(self, unit: Unit) -> None:
@@ -152,7 +208,7 @@ class Cell:
 
     def _write(self, promise: Promise) -> None:
         self._promises.add(promise.job)
-        self._told.append(Upsert(promise))
+        self._tell(Upsert(promise))
 
     def _resize(self, resizing: Resizing, now: int) -> None:
         """All its attempts have left; each of its jobs has a promise of its place."""
@@ -175,7 +231,7 @@ class Cell:
     def _leave(self, attempt: Running, now: int, *, taken: bool) -> None:
         """The attempt has left; its job waits where it stood."""
         self._release(attempt)
-        self._told += [Upsert(replace(attempt, leaving=True)), Remove(Running, attempt.id)]
+        self._tell(Upsert(replace(attempt, leaving=True)), Remove(Running, attempt.id))
         self.come_back(attempt, now, taken=taken)
 
     def _release(self, attempt: Running) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -13,6 +14,7 @@ from scheduler_core import Policy
 from scheduler_core.compiled import LONG
 from scheduler_core.model import Running, Snapshot
 from scheduler_core.simulation.driven.cell import Cell, Hooks
+from scheduler_core.simulation.driven.keeping import Keeping
 from scheduler_core.simulation.driven.learned import LearnedMix, LearnedTimes
 from scheduler_core.simulation.driven.rows import Quotas, empty_cell, gang_of, job_row, milli_of
 from scheduler_core.simulation.replay.clock import NodeLoss
@@ -32,6 +34,8 @@ class Engine:
 
     name: str
     policy: Policy
+    keep_in: Path | None = None
+    """A folder for what a cut run goes on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +71,29 @@ def drive(
     losses: tuple[NodeLoss, ...] = (),
     quotas: Quotas = MappingProxyType({}),
     tells_mix: bool = False,
+    keeping: Keeping | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Driven:
     """Play the workload to its last end, or to `until` ms; nodes are lost and back as `losses` say. Chips are
     free from the instant a run ends, and given away at the next round. The engine decides in every round in which
     something has happened or time alone may have changed the answer (S6); after a decision that changed nothing, for
     time alone only every `quiet_rounds`. Raises `RuntimeError` where the engine breaks a law or leaves jobs waiting for
-    ever. `tells_mix`: the engine learns what is asked for, as it does in the platform (P3).
+    ever. `tells_mix`: the engine learns what is asked for, as it does in the platform (P3). `keeping`: where the run is
+    kept from time to time, and goes on from if it was cut; the same is decided then.
     """
-    empty = empty_cell(work, cluster, quotas)
-    mix = LearnedMix() if tells_mix else None
-    driving = _Driving(work, cluster, policy, empty, sliced=sliced, restart_ms=restart_ms, mix=mix)
-    driving.expect(losses)
-    now = 0
+    kept = None if keeping is None else keeping.found()
+    if kept is None:
+        empty = empty_cell(work, cluster, quotas)
+        mix = LearnedMix() if tells_mix else None
+        driving = _Driving(work, cluster, policy, empty, sliced=sliced, restart_ms=restart_ms, mix=mix)
+        driving.expect(losses)
+        now = rounds = 0
+    else:
+        driving, now, rounds = kept
     while (then := driving.next_event()) is not None:
+        if keeping is not None and rounds and rounds % keeping.every == 0:
+            keeping.keep((driving, now, rounds))
+        rounds += 1
         due = -(-then // round_ms) * round_ms
         if (wakes_at := _wakes_at(driving.cell, now, round_ms, quiet_rounds)) is not None:
             due = min(due, wakes_at)
@@ -90,6 +103,8 @@ def drive(
         progress(driving.go_to(now))
     if until is None and driving.cell.waiting:
         raise RuntimeError(f"the engine leaves {len(driving.cell.waiting)} jobs waiting for ever")
+    if keeping is not None:
+        keeping.end()
     return driving.result(until)
 
 

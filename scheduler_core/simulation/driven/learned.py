@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict, deque
+from functools import partial
 from typing import Final
 
 from scheduler_core.mix import LATEST_JOBS, MOST_OF_ONE, as_rows, has_moved, mix_of
@@ -46,7 +47,7 @@ class LearnedTimes:
 
     def __init__(self) -> None:
         self._bounds: list[int] = bucket_bounds().tolist()
-        self._counts: defaultdict[tuple[int, ...], list[int]] = defaultdict(lambda: [0] * BUCKETS)
+        self._counts: defaultdict[tuple[int, ...], list[int]] = defaultdict(partial(list, [0] * BUCKETS))
 
     def note_end(self, groups: tuple[tuple[int, ...], ...], runtime: int) -> None:
         """A job of these groups ended after so many ms."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from scheduler_core.simulation.driven import Engine, drive
+from scheduler_core.simulation.driven import Engine, Keeping, drive
 from scheduler_core.simulation.replay import metrics
 from scheduler_core.simulation.replay.in_line import EASY
 from scheduler_core.simulation.replay.metrics import Summary
@@ -123,8 +123,11 @@ def _row(
 ) -> Row:
     cluster = equal_nodes(chips // NODE_CHIPS, NODE_CHIPS)
     if isinstance(policy, Engine):
+        title = f"{work.name}, {len(work)} jobs, {chips} chips"
+        folder = policy.keep_in
+        kept = None if folder is None else Keeping(folder / f"{work.name}-{chips}.run", title)
         tell = partial(progress, policy.name)
-        outcome = drive(work, cluster, policy.policy, progress=tell).outcome
+        outcome = drive(work, cluster, policy.policy, keeping=kept, progress=tell).outcome
     else:
         outcome = replay(work, cluster, policy, progress=partial(progress, policy.name))
     return Row(metrics.summary(outcome), incentives(outcome, alone))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from scheduler_core import Policy
 from scheduler_core.simulation import traces
-from scheduler_core.simulation.driven import drive
+from scheduler_core.simulation.driven import Keeping, drive
+from scheduler_core.simulation.driven.keeping import KEEP_HELP
 from scheduler_core.simulation.progress import Progress
 from scheduler_core.simulation.replay.in_line import EASY, STRICT
 from scheduler_core.simulation.replay.policies import LEARNED_MEDIAN, TRUE_RUNTIME, InLine, Manner
@@ -71,6 +72,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="store_true",
         help="the engine is told what the latest jobs asked for, as the platform tells it, and values nodes by it",
     )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help=KEEP_HELP)
     parser.add_argument("--policies", default=",".join(NAMES), help="names joined by commas")
     parser.add_argument("--json", action="store_true", help="last line: the table as one JSON object")
     parser.set_defaults(run=run)
@@ -110,6 +112,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+_OF_THE_RUN = ("seed", "load", "every", "days", "round", "max_searches", "mix")
+"""Arguments of which a run is another with other values."""
+
+
 def play(work: Workload, cell: Cell, name: str, args: argparse.Namespace) -> Line:
     """One policy on the whole backlog, judged from the second day to the last."""
     until = args.days * DAY_MS
@@ -120,6 +126,8 @@ def play(work: Workload, cell: Cell, name: str, args: argparse.Namespace) -> Lin
         runs = np.column_stack([began, outcome.first_start[began], outcome.finished[began]])
         held = runs
     else:
+        told = {key: value for key, value in vars(args).items() if key in _OF_THE_RUN}
+        kept = None if args.keep is None else Keeping(args.keep / f"slices-{name}.run", str(told), every=200)
         driven = drive(
             work,
             cell.cluster,
@@ -128,6 +136,7 @@ def play(work: Workload, cell: Cell, name: str, args: argparse.Namespace) -> Lin
             until=until,
             round_ms=1000 * args.round,
             tells_mix=args.mix,
+            keeping=kept,
             progress=partial(Progress(len(work), work.name), name),
         )
         outcome = driven.outcome
