@@ -191,6 +191,17 @@ def test_apply_takes_several_documents_and_reads_local_files(
     assert [job["name"] for job in done.json] == ["three"]
 
 
+def test_files_are_named_with_or_without_an_option(flexai: Shell, stub: Stub, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(f"name: {name}\ncommands: [x]\n")
+    done = flexai("apply", "a.yaml", "-f", "b.yaml")
+    assert [stub.jobs[line]["spec"]["name"] for line in done.out.split()] == ["a", "b"]
+    done = flexai("apply")
+    assert (done.code, done.out) == (2, "")
+    assert "flexai apply job.yaml" in done.err
+    assert len(stub.jobs) == 2
+
+
 def test_jobs_of_a_file_wait_for_exactly_those_that_stand_before_them(
     flexai: Shell, stub: Stub, tmp_path: Path
 ) -> None:

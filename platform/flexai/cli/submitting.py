@@ -142,9 +142,11 @@ def run(
 
 
 def apply(
-    file: Annotated[
-        list[str], typer.Option("--file", "-f", help="YAML or JSON, several documents too; - is stdin.")
-    ],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE...", help="YAML or JSON, several documents too; - is stdin."),
+    ] = None,
+    file: Annotated[list[str] | None, typer.Option("--file", "-f", help="The same.")] = None,
     wait: Wait = False,
     timeout: Timeout = None,
     download: Download = None,
@@ -153,7 +155,11 @@ def apply(
     as_json: options.Json = False,
 ) -> None:
     """Submit the jobs that files describe. When one of several is wrong, none is submitted."""
-    specs = [spec for source in file for spec in read_specs(source)]
+    sources = [*(files or ()), *(file or ())]
+    if not sources:
+        hint = "Give a file: flexai apply job.yaml, or - for standard input."
+        raise Refusal("Nothing was submitted: no file is named.", hint=hint, exit_code=USAGE, code="usage")
+    specs = [spec for source in sources for spec in read_specs(source)]
     ordering.check_order(specs)
     seconds = _timeout(timeout, wait)
     _check_download(download, wait, [spec for _, spec in specs])
