@@ -66,6 +66,7 @@ test-fast: setup ## Run the tests that start no whole platform
 
 # What `make test` tries by some dozens of random cells and histories is tried by many more here.
 MANY := FLEXAI_TEST_EXAMPLES=400 FLEXAI_FAULT_SEEDS=0-9999
+test-long: export NUMBA_OPT := 3
 test-long: setup ## Run the tests that take minutes each: chaos, and many more random cells and histories
 	$(PY) -m pytest -m long --timeout 3600 $(ARGS)
 ifndef ARGS

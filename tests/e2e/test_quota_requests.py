@@ -32,7 +32,7 @@ def maintainer(chromium: Browser, platform: LivePlatform, page: Page) -> Iterato
     )  # fmt: skip
     context = chromium.new_context(base_url=platform.url, viewport={"width": 1440, "height": 900})
     made = context.new_page()
-    made.set_default_timeout(20_000)
+    made.set_default_timeout(60_000)
     made.goto("/login")
     made.get_by_label("User name").fill("mia")
     made.get_by_label("Password", exact=True).fill(PASSWORD)

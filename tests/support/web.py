@@ -112,7 +112,7 @@ class Agent:
         """Send one message."""
         self.socket.send(protocol.encode(message).decode(), text=True)
 
-    def hear(self, kind: type[T], timeout: float = 10) -> T:
+    def hear(self, kind: type[T], timeout: float = 60) -> T:
         """The next message of this kind; others before it are passed over."""
         deadline = time.monotonic() + timeout
         while True:
@@ -130,7 +130,7 @@ class Agent:
 
 
 def heard_until(
-    socket: ClientConnection, until: Callable[[dict[str, Any]], bool], timeout: float = 10
+    socket: ClientConnection, until: Callable[[dict[str, Any]], bool], timeout: float = 60
 ) -> dict[str, Any]:
     """The first message to a browser of which this holds."""
     deadline = time.monotonic() + timeout
@@ -140,6 +140,6 @@ def heard_until(
             return message
 
 
-def eventually(holds: Callable[[], Any], timeout: float = 10) -> None:
+def eventually(holds: Callable[[], Any], timeout: float = 60) -> None:
     """Returns when it holds; fails when it has not within the time."""
     wait_for(holds, "it to hold", timeout)

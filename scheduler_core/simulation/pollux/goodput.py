@@ -177,7 +177,7 @@ def step_seconds(
     """What the model expects one whole step to take, accumulations included."""
     kind = ACROSS if across_nodes else WITHIN if replicas > 1 else ALONE
     compute = model.compute + model.compute_each * local_batch
-    network = _network_seconds.machine(np.array(astuple(model)), kind, max(replicas - 2, NOTHING))
+    network = _network_seconds.machine(np.array(astuple(model)), kind, max(float(replicas - 2), NOTHING))
     overlapped: float = (compute**model.overlap + network**model.overlap) ** (1 / model.overlap)
     return accumulations * compute + overlapped
 
@@ -205,15 +205,12 @@ def fit(measurements: list[Measurement], before: StepModel | None = None) -> Ste
     kinds = np.array([_kind(row) for row in measurements])
     columns = np.array(
         [
-            [
-                max(row.replicas - 2, NOTHING),
-                row.local_batch,
-                math.log(row.compute_seconds),
-                math.log(row.step_seconds),
-            ]
-            for row in measurements
+            [max(row.replicas - 2, NOTHING) for row in measurements],
+            [row.local_batch for row in measurements],
+            [math.log(row.compute_seconds) for row in measurements],
+            [math.log(row.step_seconds) for row in measurements],
         ]
-    ).T
+    )  # by columns as it is: turned round it would be of another kind to the compiler, but for a single row
     start, free = _start(kinds, columns, before)
     values = [float(value) for value in _descended.machine(start, free, kinds, columns)]
     if not (kinds == ACROSS).any():

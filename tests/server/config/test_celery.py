@@ -22,7 +22,7 @@ def test_a_message_that_is_never_acknowledged_holds_up_nothing():
             consumer.qos(prefetch_count=1)
             consumer.on_message = taken.append
             while len(taken) < 3:
-                reading.drain_events(timeout=5)
+                reading.drain_events(timeout=60)
             assert consumer.channel.qos.can_consume()
             assert not consumer.channel.client.exists("unacked", "unacked_index")
             taken[0].ack()

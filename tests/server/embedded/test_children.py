@@ -28,7 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def a_life(child: Child, clock: Clock, seconds: float) -> float:
     """It is started, lives so long and ends; after how long it is started again."""
-    child.start().wait(10)
+    child.start().wait(60)
     clock.now += seconds
     return child.plan_restart()
 

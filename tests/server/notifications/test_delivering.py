@@ -322,7 +322,7 @@ def test_a_worker_tells_what_is_due(tenant: Tenant, receiver: Receiver) -> None:
         wait_until(lambda: only(hook).state == "delivered", seconds=90)
     finally:
         worker.send_signal(signal.SIGKILL)
-        worker.wait(20)
+        worker.wait(60)
     assert len(receiver.got) == 1
 
 

@@ -118,7 +118,7 @@ def test_a_loop_killed_at_any_moment_leaves_nothing_half_applied():
             time.sleep(0.001)
         time.sleep(moments.random() * 0.15)
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
         nothing_is_half_done(world)
         killed_midway += Job.objects.filter(state="queued").exists()
         engine_state.forget(world.cell.pk)

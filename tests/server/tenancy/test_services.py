@@ -234,7 +234,7 @@ class TestQuotas:
 
         def ask(team: Team) -> str:
             try:
-                together.wait(10)
+                together.wait(60)
                 set_quotas(tenant.principal, team, [H100(5000)])
             except InvalidInput:
                 return "refused"
