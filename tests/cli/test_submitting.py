@@ -196,7 +196,7 @@ def test_files_are_named_with_or_without_an_option(flexai: Shell, stub: Stub, tm
         (tmp_path / f"{name}.yaml").write_text(f"name: {name}\ncommands: [x]\n")
     done = flexai("apply", "a.yaml", "-f", "b.yaml")
     assert [stub.jobs[line]["spec"]["name"] for line in done.out.split()] == ["a", "b"]
-    done = flexai("apply")
+    done = flexai("apply", "--wait")
     assert (done.code, done.out) == (2, "")
     assert "flexai apply job.yaml" in done.err
     assert len(stub.jobs) == 2

@@ -144,7 +144,7 @@ def run(
 def apply(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE...", help="YAML or JSON, several documents too; - is stdin."),
+        typer.Argument(metavar="FILE", help="YAML or JSON, several documents too; - is stdin."),
     ] = None,
     file: Annotated[list[str] | None, typer.Option("--file", "-f", help="The same.")] = None,
     wait: Wait = False,
