@@ -185,10 +185,14 @@ class Columns:
         self.ids_of_chips[row, : len(ordered)] = self.chip_ids[row]
         self._which[row] = [(chip.index, chip.id) for chip in ordered]
         self._untouched[row] = [as_new(chip) for chip in ordered]
-        for at, (chip, state) in enumerate(zip(ordered, self._untouched[row], strict=True)):
-            self.places[chip.id] = row, at
-            numbers = map(int, state[1:8])
-            self._chip_array[row, at] = (self.type_code(chip.type), *numbers, 0, NOBODY, NOBODY, NOBODY)
+        self.places |= {chip.id: (row, at) for at, chip in enumerate(ordered)}
+        self._chip_array[row, : len(ordered)] = np.array(
+            [
+                (self.type_code(state.type), *map(int, state[1:8]), 0, NOBODY, NOBODY, NOBODY)
+                for state in self._untouched[row]
+            ],
+            np.int64,
+        ).reshape(len(ordered), CHIP_FIELDS)
         types = 0
         for code in {self.type_code(chip.type) for chip in ordered}:
             types |= 1 << code % MASKS

@@ -108,8 +108,7 @@ class Ledger(Live):
             self._list_chip(chip)
         for node in self.nodes:
             self._clear_node(node)
-        for attempt in snapshot.running:
-            self._start(attempt)
+        self._start_all(snapshot.running)
         self._settle()
 
     # -- what is known ------------------------------------------------------------------------------------

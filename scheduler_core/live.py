@@ -1,19 +1,19 @@
 """The part of the books that live attempts fill: what they hold and are charged, and in which order to look at them.
 
-An attempt that begins is noted alone. Attempts end many at a time, and what they held goes back in one loop over rows,
-what they were charged in one sum for each team.
+An attempt that begins is noted alone. Those that live when the books are opened, and those that end, are many at a
+time: what they hold moves in one loop over rows, what they are charged in one sum for each team.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from scheduler_core.model import AllocationKind, Id, Placement, Running
 from scheduler_core.ordered import Ordered
-from scheduler_core.returned import give_back
+from scheduler_core.returned import move_all
 from scheduler_core.shape import Tenant, tenant
 from scheduler_core.trial import MOVED, Trial
 
@@ -21,7 +21,7 @@ Listed = tuple[int, int, Id]
 """A live attempt among those to look at (R1): (-service level if it saves its state, else 0; -saved; id)."""
 
 FEW = 4
-"""Placements up to which it is as quick to give them back one by one."""
+"""Placements up to which it is as quick to move them one by one."""
 
 
 class Live(Trial):
@@ -83,10 +83,23 @@ class Live(Trial):
             listed.add(after)
 
     def _start(self, attempt: Running) -> None:
+        if not self._enter(attempt):
+            return
+        by = tenant(attempt.organization, attempt.isolation)
+        for placement in attempt.placements:
+            self._move(placement, by, 1)
+        self._charge_all(attempt, 1)
+
+    def _start_all(self, attempts: Iterable[Running]) -> None:
+        """For good: nothing of it can be undone."""
+        self._hold_all([attempt for attempt in attempts if self._enter(attempt)], 1)
+
+    def _enter(self, attempt: Running) -> bool:
+        """The attempt is among those to look at. Whether it holds anything: a guest is in no sum."""
         self._count_live(attempt.job, attempt.set, 1)
         if attempt.kind is AllocationKind.GUEST:
             self.guests[attempt.id] = attempt
-            return
+            return False
         self.running[attempt.id] = attempt
         if attempt.gang is not None and attempt.gang.minimum < attempt.gang.maximum:
             self.elastic.add(attempt.id)
@@ -103,11 +116,9 @@ class Live(Trial):
             if attempt.priority not in of_team:
                 of_team[attempt.priority] = Ordered()
             of_team[attempt.priority].add(self._listed(attempt))
-        by = tenant(attempt.organization, attempt.isolation)
         for placement in attempt.placements:
             self._running_on.setdefault(placement.node, set()).add(attempt.id)
-            self._move(placement, by, 1)
-        self._charge_all(attempt, 1)
+        return True
 
     def _end(self, attempts: Collection[Id]) -> list[Running]:
         """These attempts live no longer; those that never did are left alone. The others, guests first."""
@@ -115,20 +126,11 @@ class Live(Trial):
         ended = [self.running.pop(attempt) for attempt in attempts if attempt in self.running]
         for some in (self.elastic, self.spare, self.unsaved, self.roaming, self.restless):
             some.difference_update(attempts)
-        moves, sums = list[tuple[Placement, Tenant]](), Counter[Any]()
         for attempt in ended:
             self._unlist(attempt)
-            by = tenant(attempt.organization, attempt.isolation)
             for placement in attempt.placements:
                 self._running_on[placement.node].discard(attempt.id)
-                moves.append((placement, by))
-            staying = (attempt.team, attempt.user, attempt.preemptible)
-            for placement in attempt.staying:
-                for chip_type, milli in self.charges(placement):
-                    sums[staying, chip_type] += milli
-        self._give_back(moves)
-        for ((team, user, preemptible), chip_type), milli in sums.items():
-            self._charge(team, preemptible, chip_type, -milli, user)
+        self._hold_all(ended, -1)
         for attempt in (*guests, *ended):
             self._count_live(attempt.job, attempt.set, -1)
         return [*guests, *ended]
@@ -145,14 +147,28 @@ class Live(Trial):
             if not of_team:
                 del self.preemptible_of[attempt.team]
 
-    def _give_back(self, moves: list[tuple[Placement, Tenant]]) -> None:
-        """For good: nothing of it can be undone."""
+    def _hold_all(self, attempts: Iterable[Running], sign: int) -> None:
+        """They hold what they hold and are charged for it, or with sign -1 no longer. For good: nothing of it can be
+        undone."""
+        moves, sums = list[tuple[Placement, Tenant]](), Counter[Any]()
+        for attempt in attempts:
+            by = tenant(attempt.organization, attempt.isolation)
+            moves += [(placement, by) for placement in attempt.placements]
+            staying = (attempt.team, attempt.user, attempt.preemptible)
+            for placement in attempt.staying:
+                for chip_type, milli in self.charges(placement):
+                    sums[staying, chip_type] += milli
+        self._move_all(moves, sign)
+        for ((team, user, preemptible), chip_type), milli in sums.items():
+            self._charge(team, preemptible, chip_type, sign * milli, user)
+
+    def _move_all(self, moves: list[tuple[Placement, Tenant]], sign: int) -> None:
         if len(moves) <= FEW:
             for placement, by in moves:
-                self._move(placement, by, -1)
+                self._move(placement, by, sign)
             return
         self.stamps.renew()
-        for node, overdrawn in give_back(self.columns, moves):
+        for node, overdrawn in move_all(self.columns, moves, sign):
             (self.overdrawn.add if overdrawn else self.overdrawn.discard)(node)
 
     def _listed(self, attempt: Running) -> Listed:

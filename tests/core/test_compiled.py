@@ -84,7 +84,8 @@ def _largest(values: Ints) -> int:
 def test_a_loop_that_begins_with_a_constant_is_compiled_once() -> None:
     """Numba takes a constant for a type of its own, until it has seen the whole of the caller."""
     assert _largest(np.arange(LONG)) == LONG - 1
-    assert [len(loop.machine.signatures) for loop in (_largest, _larger)] == [1, 1]
+    assert len(_largest.machine.signatures) == 1
+    assert len(_larger.machine.signatures) <= 1  # none where the caller was kept from before
 
 
 def test_a_small_cell_is_decided_without_the_compiler() -> None:
@@ -111,7 +112,7 @@ def test_machine_code_made_ahead_is_all_that_a_large_cell_needs() -> None:
         "best_seat",
         "count_nodes",
         "sum_up",
-        "put_back_all",
+        "put_all",
         "value_seats",
     } <= made.keys()
     snapshot = a_large_cell()
