@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -108,30 +109,18 @@ WITH t AS MATERIALIZED (
         1, t.labels || coalesce(l.own, '{}'::jsonb), l.key, coalesce(l.hash, ''), t.at, t.start_after, t.deadline,
         0, 0, '', 1, pg_current_xact_id()::text::bigint
     FROM lines l JOIN t USING (t) ORDER BY l.n
-    RETURNING id, public_id, organization_id, state, reason_code, sentence
+    RETURNING id, public_id, organization_id, name, state, reason_code, sentence
 ), named AS (
     INSERT INTO jobs_jobname (organization_id, name)
-    SELECT DISTINCT t.organization, l.name FROM lines l JOIN t USING (t) WHERE NOT EXISTS (
-        SELECT FROM jobs_jobname k WHERE k.organization_id = t.organization AND k.name = l.name)
-    ORDER BY t.organization, l.name
-    ON CONFLICT DO NOTHING
+    SELECT DISTINCT organization_id, name FROM made ORDER BY organization_id, name
+    ON CONFLICT (organization_id, name) DO NOTHING
 ), told AS (
     INSERT INTO jobs_event (
         at, organization_id, job_id, kind, from_state, to_state, reason_code, sentence, facts, actor, cause)
     SELECT t.at, made.organization_id, made.id, 'job.submitted', '', made.state, made.reason_code, made.sentence,
         '{}'::jsonb, t.actor, t.cause
     FROM made JOIN lines USING (public_id) JOIN t USING (t) ORDER BY made.id
-), waiting AS (
-    INSERT INTO jobs_dependency (job_id, on_job_id, on_set_id, after, otherwise)
-    SELECT made.id, w.on_job, w.on_set, w.after, w.otherwise
-    FROM json_to_recordset(%s::json) AS w(t int, on_job bigint, on_set bigint, after text, otherwise text)
-    JOIN lines USING (t) JOIN made USING (public_id)
-), noticed AS (
-    INSERT INTO jobs_notice (job_id, "on", users, hook_id)
-    SELECT made.id, n."on", n.users, n.hook
-    FROM json_to_recordset(%s::json) AS n(t int, "on" text[], users bigint[], hook bigint)
-    JOIN lines USING (t) JOIN made USING (public_id)
-), audited AS (
+){waiting}{noticed}, audited AS (
     INSERT INTO tenancy_auditentry (
         at, organization_id, actor_kind, actor, action, object_kind, object_id, before, after, reason,
         request_id, address)
@@ -142,6 +131,26 @@ WITH t AS MATERIALIZED (
 )
 SELECT public_id, id FROM made
 """
+_WAITING = """, waiting AS (
+    INSERT INTO jobs_dependency (job_id, on_job_id, on_set_id, after, otherwise)
+    SELECT made.id, w.on_job, w.on_set, w.after, w.otherwise
+    FROM json_to_recordset(%s::json) AS w(t int, on_job bigint, on_set bigint, after text, otherwise text)
+    JOIN lines USING (t) JOIN made USING (public_id)
+)"""
+_NOTICED = """, noticed AS (
+    INSERT INTO jobs_notice (job_id, "on", users, hook_id)
+    SELECT made.id, n."on", n.users, n.hook
+    FROM json_to_recordset(%s::json) AS n(t int, "on" text[], users bigint[], hook bigint)
+    JOIN lines USING (t) JOIN made USING (public_id)
+)"""
+
+
+@cache
+def _insert(waits: bool, told: bool) -> str:
+    """The statement, without what most jobs have not: the server sets up each part of it anew every time."""
+    return _INSERT.replace("{waiting}", _WAITING if waits else "").replace(
+        "{noticed}", _NOTICED if told else ""
+    )
 
 
 def insert_jobs(
@@ -158,9 +167,10 @@ def insert_jobs(
     psycopg's UniqueViolation when an idempotency key is taken, and NotNullViolation when a team or a user has gone
     (ADR 0014); a set or a schedule that is named is made or locked by the caller's transaction.
     """
+    parts = [templates, lines, *filter(None, (waits, told)), entries]
     with prepared_cursor() as cursor:
         rows = cursor.execute(
-            _INSERT, [as_rows(part) for part in (templates, lines, waits, told, entries)], prepare=True
+            _insert(bool(waits), bool(told)), [as_rows(part) for part in parts], prepare=True
         )
         return dict(rows.fetchall())
 
