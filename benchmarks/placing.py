@@ -88,10 +88,18 @@ def cluster() -> Iterator[tuple[Live, Client, Placings]]:
             placings.close()
 
 
+WANTED_SECONDS = 15
+"""After so long machine code was made before, and nobody saw who looked for it."""
+
+
 def warm_up(live: Live, client: Client, spec: Spec) -> None:
     """The engine's machine code is made, as it is once after an installation or an upgrade; a few such jobs have run,
     so that what is loaded at first use is there."""
-    until(lambda: any(map(_makes_machine_code, live.processes())), "machine code to be wanted")
+    begun = time.monotonic()
+    until(
+        lambda: time.monotonic() - begun > WANTED_SECONDS or any(map(_makes_machine_code, live.processes())),
+        "machine code to be wanted",
+    )
     until(lambda: not any(map(_makes_machine_code, live.processes())), "machine code to be made", 1.0)
     ids = client.jobs.batch([{**spec, "env": {"FLEXAI_SIMULATE_SECONDS": "0"}}] * WARM_UP)
     until(lambda: client.jobs.counts().get("succeeded", 0) == len(ids), "the first jobs")
