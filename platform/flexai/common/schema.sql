@@ -2270,4 +2270,4 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '00
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0018_one_index_of_the_audit', now());
 SELECT pg_catalog.setval('public.cluster_cell_id_seq', 1, true);
 SELECT pg_catalog.setval('public.cluster_pool_id_seq', 1, true);
--- Digest of the files of these migrations: 161e5c82a9132a75a5043b84e3e8d6f37baece44ded375eacd02e88dbcc86491
+-- Digest of the files of these migrations: 98d54b80edbef39682149cd63033a06deba9016d5dae54232876b34002e55975
