@@ -269,10 +269,10 @@ async def test_a_script_longer_than_one_argument_runs(node: Node) -> None:
 
 async def test_the_log_grows_while_the_job_runs(node: Node) -> None:
     server, _ = node
-    await server.want(a_replica("grows", "echo first; sleep 30"))
+    await server.want(a_replica("grows", "echo first; sleep 300"))
     await server.until(lambda: server.log("grows") == b"first\n", what="a log before the end")
     assert "ended" not in server.states("grows")
-    await server.want(a_replica("grows", "echo first; sleep 30", desired="stop"))
+    await server.want(a_replica("grows", "echo first; sleep 300", desired="stop"))
     await server.ended("grows")
 
 
@@ -302,13 +302,21 @@ async def test_children_get_the_whole_grace_even_if_the_shell_goes_first(node: N
 
 
 async def test_a_job_that_ignores_sigterm_is_killed_after_its_grace(node: Node) -> None:
-    server, _ = node
-    script = "trap '' TERM; echo up; while :; do sleep 0.1; done"
-    await server.want(a_replica("deaf", script, grace_ms=400))
-    await server.until(lambda: server.log("deaf") == b"up\n", what="up")
-    await server.want(a_replica("deaf", script, desired="stop", grace_ms=400))
+    """Its own: another one that was told at the same moment, and has longer, is still there then."""
+    server, agent = node
+    script = "trap '' TERM; echo up; while ! [ -e go ]; do sleep 0.1; done"
+    graces = {"deaf": 400, "patient": 600_000}
+    await server.want(*(a_replica(name, script, grace_ms=grace) for name, grace in graces.items()))
+    for name in graces:
+        await server.until(lambda: server.log(name) == b"up\n", what="up")  # noqa: B023
+    await server.want(
+        *(a_replica(name, script, desired="stop", grace_ms=grace) for name, grace in graces.items())
+    )
     end = await server.ended("deaf")
     assert (end.outcome, end.exit_code) == ("cancelled", 137)
+    assert server.states("patient")[-1] in ("running", "stopping")
+    (agent.data_dir / "jobs" / "job-patient" / "go").touch()
+    await server.ended("patient")
 
 
 async def test_a_stop_before_the_start_starts_nothing(node: Node) -> None:

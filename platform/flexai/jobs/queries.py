@@ -25,6 +25,7 @@ MAX_SEARCH = 200
 LEAST_PART = 3
 """A shorter search is for a whole name."""
 MANY_NAMES = 1000
+"""Names with a part of them, up to which a search asks for each by its index."""
 ID_PREFIX = "job-"
 
 

@@ -88,7 +88,7 @@ class Feed:
     def begin(self, now: int) -> Snapshot:
         """The whole cell at this instant (`now` in ms since the epoch); the next `read` continues from it."""
         self._predictions = learned(self.cell_id)
-        self._own, self._started, self._sleeping = set(), {}, {}
+        self._own, self._started, self._sleeping, self._pools = set(), {}, {}, {}
         self._mirror = {kind: {} for kind in (*KINDS.values(), Team, Seen)}
         for part in read_all(self.cell_id):
             self.since, self._database_started, self._policy = part.xmin, part.database_started, part.policy

@@ -6,7 +6,6 @@ one difference that the figures' protocol makes: who is told to leave has left a
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -76,11 +75,9 @@ class Cell:
         """What its decisions thought with (S4)."""
         self.milli_held = 0
         self._hooks = hooks
-        self._promises: set[Id] = set()
-        self._reservations: set[Id] = set()
         self._told: list[FeedEvent] = []
         self._empty, self._policy, self._machine_from = empty, policy, machine_from
-        self._rows: dict[tuple[type[Row], Id], Row] = {}
+        self._rows: dict[type[Row], dict[Id, Row]] = {kind: {} for kind in (Node, *_TOLD)}
         """Those told and not removed since; what a scheduler would have to be told anew."""
         self._serial = 0
         self._free = {chip.id: 1000 for chip in empty.chips}
@@ -138,20 +135,17 @@ class Cell:
 
     def snapshot(self) -> Snapshot:
         """The cell as its scheduler knows it, with what has not been told yet."""
-        of_kind = defaultdict[type[Row], dict[Id, Row]](dict)
-        for (kind, key), row in self._rows.items():
-            of_kind[kind][key] = row
-        rows: Any = {name: tuple(of_kind[kind].values()) for kind, name in _TOLD.items()}
-        rows["nodes"] = tuple((self._nodes | of_kind[Node]).values())
+        rows: Any = {name: tuple(self._rows[kind].values()) for kind, name in _TOLD.items()}
+        rows["nodes"] = tuple((self._nodes | self._rows[Node]).values())
         return replace(self._empty, **rows)
 
     def _tell(self, *events: FeedEvent) -> None:
         self._told += events
         for event in events:
             if isinstance(event, Upsert):
-                self._rows[type(event.row), _key_of(event.row)] = event.row
+                self._rows[type(event.row)][_key_of(event.row)] = event.row
             else:
-                self._rows.pop((event.kind, event.id), None)
+                self._rows[event.kind].pop(event.id, None)
 
     def decide(self, now: int) -> None:
         """The engine decides and the cell carries it out, until no promise is left to be served."""
@@ -180,13 +174,10 @@ class Cell:
             self._take(taking, now)
         for resizing in decision.resizings:
             self._resize(resizing, now)
-        for job in self._promises - set(decision.promises):
-            self._promises.discard(job)
-            self._tell(Remove(Promise, job))
+        self._tell(*(Remove(Promise, job) for job in self._rows[Promise].keys() - set(decision.promises)))
         standing = {row.job for row in decision.reservations}
-        self._tell(*(Remove(Reservation, job) for job in sorted(self._reservations - standing)))
+        self._tell(*(Remove(Reservation, job) for job in sorted(self._rows[Reservation].keys() - standing)))
         self._tell(*map(Upsert, decision.reservations))
-        self._reservations = standing
         return bool(takings or decision.resizings)
 
     def _start(self, unit: Unit, now: int) -> None:
@@ -195,7 +186,6 @@ class Cell:
         attempt = attempt_row(job, self._serial, unit.start.placements, now)
         self._hold(attempt, 1)
         self.running[attempt.id] = attempt
-        self._promises.discard(job.id)
         self._tell(Upsert(attempt), Remove(Job, job.id), Remove(Promise, job.id))
         self._hooks.began(attempt)
 
@@ -207,7 +197,6 @@ class Cell:
         self._write(Promise(unit.start.job, unit.start.placements, attempts))
 
     def _write(self, promise: Promise) -> None:
-        self._promises.add(promise.job)
         self._tell(Upsert(promise))
 
     def _resize(self, resizing: Resizing, now: int) -> None:
