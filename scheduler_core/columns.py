@@ -184,23 +184,17 @@ class Columns:
         self.chip_memories[row] = [chip.memory for chip in ordered]
         self.ids_of_chips[row, : len(ordered)] = self.chip_ids[row]
         self._which[row] = [(chip.index, chip.id) for chip in ordered]
-        self._untouched[row] = [as_new(chip) for chip in ordered]
+        new = self._untouched[row] = [as_new(chip) for chip in ordered]
         self.places |= {chip.id: (row, at) for at, chip in enumerate(ordered)}
-        self._chip_array[row, : len(ordered)] = np.array(
-            [
-                (self.type_code(state.type), *map(int, state[1:8]), 0, NOBODY, NOBODY, NOBODY)
-                for state in self._untouched[row]
-            ],
-            np.int64,
-        ).reshape(len(ordered), CHIP_FIELDS)
+        nobody = (0, NOBODY, NOBODY, NOBODY)
+        fields = [(self.type_code(chip.type), *map(int, chip[1:8]), *nobody) for chip in new]
+        self._chip_array[row, : len(ordered)] = np.array(fields, np.int64).reshape(-1, CHIP_FIELDS)
         types = 0
         for code in {self.type_code(chip.type) for chip in ordered}:
             types |= 1 << code % MASKS
-        alike, like = len(set(self._untouched[row])) == 1, UNLIKE
+        alike, like = len(set(new)) == 1, UNLIKE
         if alike:
-            what = (
-                node.pool, slice_step, node.cpu, node.memory, node.images, self._untouched[row][0], len(ordered)
-            )  # fmt: skip
+            what = (node.pool, slice_step, node.cpu, node.memory, node.images, new[0], len(new))
             like = self._like_codes.setdefault(what, len(self._like_codes))
         unready = None if node.ready else node.unready_because or "not ready"
         self._node_array[row] = (

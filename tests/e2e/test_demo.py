@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,6 @@ def test_shooting_every_process_during_the_demo_loses_no_job_and_runs_none_twice
             os.kill(pid, signal.SIGKILL)
             shots.append(name)
             live.wait_restarted(name, pid)
-            time.sleep(2)
 
     wait_for(lambda: process.poll() is not None or is_demo_running(data_dir), "the first jobs to run", 120)
     shooter = threading.Thread(target=shoot)

@@ -71,8 +71,7 @@ class Cell:
         """Whether the last decision changed nothing."""
         self.due: int | None = None
         """When to decide again if nothing happens before (S6)."""
-        self.efforts: set[int] = set()
-        """What its decisions thought with (S4)."""
+        self._efforts: set[int] = set()
         self.milli_held = 0
         self._hooks = hooks
         self._told: list[FeedEvent] = []
@@ -147,6 +146,11 @@ class Cell:
             else:
                 self._rows[event.kind].pop(event.id, None)
 
+    @property
+    def efforts(self) -> tuple[int, int]:
+        """The least and the most that its decisions thought with (S4)."""
+        return min(self._efforts, default=0), max(self._efforts, default=0)
+
     def decide(self, now: int) -> None:
         """The engine decides and the cell carries it out, until no promise is left to be served."""
         for turn in range(MOST_DECISIONS_AT_ONCE):
@@ -154,7 +158,7 @@ class Cell:
             self._told = []
             decision = self.scheduler.decide(now)
             self.decisions += 1
-            self.efforts.add(decision.effort)
+            self._efforts.add(decision.effort)
             self.due = decision.due
             if decision.broken:
                 raise LawBroken(decision.broken[0].sentence)

@@ -36,6 +36,8 @@ class Engine:
     policy: Policy
     keep_in: Path | None = None
     """A folder for what a cut run goes on from."""
+    tells_mix: bool = False
+    """Whether it learns what is asked for, as it does in the platform (P3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +85,10 @@ def drive(
     """
     kept = None if keeping is None else keeping.found()
     if kept is None:
-        empty = empty_cell(work, cluster, quotas)
-        mix = LearnedMix() if tells_mix else None
-        driving = _Driving(work, cluster, policy, empty, sliced=sliced, restart_ms=restart_ms, mix=mix)
-        driving.expect(losses)
-        now = rounds = 0
-    else:
-        driving, now, rounds = kept
+        empty, mix = empty_cell(work, cluster, quotas), LearnedMix() if tells_mix else None
+        begun = _Driving(work, cluster, policy, empty, losses, sliced=sliced, restart_ms=restart_ms, mix=mix)
+        kept = begun, 0, 0
+    driving, now, rounds = kept
     while (then := driving.next_event()) is not None:
         if keeping is not None and rounds and rounds % keeping.every == 0:
             keeping.keep((driving, now, rounds))
@@ -125,6 +124,7 @@ class _Driving:
         cluster: Cluster,
         policy: Policy,
         empty: Snapshot,
+        losses: tuple[NodeLoss, ...],
         *,
         sliced: bool,
         restart_ms: int,
@@ -142,15 +142,13 @@ class _Driving:
         self._finished, self._first = np.full(len(work), -1), np.full(len(work), -1)
         self._runs_of = np.zeros(len(work), np.int64)
         self._ends: list[tuple[int, int]] = []
-        self._changes: list[tuple[int, int, bool]] = []
+        self._changes = sorted(
+            [(loss.at, loss.node, False) for loss in losses]
+            + [(loss.until, loss.node, True) for loss in losses]
+        )
         self._runs: list[Run] = []
         self._came = self._evicted = self._moved = self._lost = self._held = self._stranded = 0
         self._at = self._done = self._interrupted = 0
-
-    def expect(self, losses: tuple[NodeLoss, ...]) -> None:
-        """These nodes will be lost, and back."""
-        rows = [(loss.at, loss.node, False) for loss in losses]
-        self._changes = sorted(rows + [(loss.until, loss.node, True) for loss in losses])
 
     def next_event(self) -> int | None:
         """When the next job comes, the next run ends or a node changes; None where nothing is left to happen."""
@@ -193,8 +191,7 @@ class _Driving:
             evictions=self._evicted, moves=self._moved, interrupted=self._interrupted, rejected=0,
             decisions=self.cell.decisions,
         )  # fmt: skip
-        efforts = self.cell.efforts or {0}
-        return Driven(outcome, self._runs, (min(efforts), max(efforts)))
+        return Driven(outcome, self._runs, self.cell.efforts)
 
     def _groups(self, index: int) -> tuple[tuple[int, ...], ...]:
         """The narrowest first: team and size, size, all."""

@@ -11,6 +11,9 @@ from scheduler_core.mix import LATEST_JOBS, MOST_OF_ONE, as_rows, has_moved, mix
 from scheduler_core.model import FeedEvent, Gang, Prediction, Remove, Request, Seen, Upsert
 from scheduler_core.simulation.replay.predictions import BUCKETS, ENOUGH, bucket_bounds
 
+MIX_HELP: Final = (
+    "the engine is told what the latest jobs asked for, as the platform tells it, and values nodes by it"
+)
 MIX_MS: Final = 300_000
 """How often the mix is looked at: as the platform does."""
 

@@ -24,6 +24,7 @@ class Tiresias:
     """Two queues by attained service, fixed chips and batch."""
 
     fixed_batch = True
+    efforts = None
 
     def __init__(self) -> None:
         self._queues: tuple[list[str], list[str]] = ([], [])
@@ -56,6 +57,7 @@ class Optimus:
     """The next chip goes where it shortens the remaining time most; the batch is fixed."""
 
     fixed_batch = True
+    efforts = None
 
     def allocate(self, now: int, jobs: Sequence[TrainingJob], held: Mapping[str, Allocation]) -> Allocations:
         left = NODES * CHIPS_A_NODE

@@ -28,6 +28,10 @@ class RoundPolicy(Protocol):
     fixed_batch: bool
     """Whether jobs train at the batch they were submitted with."""
 
+    @property
+    def efforts(self) -> tuple[int, int] | None:
+        """The least and the most that the engine's decisions thought with (S4); None of another's."""
+
     def allocate(self, now: int, jobs: Sequence[TrainingJob], held: Mapping[str, Allocation]) -> Allocations:
         """Chips of every job that is to have some. `jobs` are those submitted and not completed, `now` in seconds."""
         ...
@@ -42,6 +46,8 @@ class Outcome:
     makespan: int
     restarts: int
     chip_seconds: int
+    efforts: tuple[int, int] | None
+    """The least and the most that the engine's decisions thought with (S4); None of another's."""
 
 
 def simulate(jobs: Sequence[TrainingJob], policy: RoundPolicy) -> Outcome:
@@ -55,7 +61,7 @@ def simulate(jobs: Sequence[TrainingJob], policy: RoundPolicy) -> Outcome:
         if active:
             held = _reallocate(now, active, held, policy)
         elif all(job.completed_at is not None for job in jobs):
-            return _outcome(jobs)
+            return _outcome(jobs, policy)
     raise RuntimeError(f"not everything was completed after {MOST_ROUNDS} rounds")
 
 
@@ -83,7 +89,7 @@ def placement_of(chips: Allocation) -> Placement:
     return tuple(counts.values())
 
 
-def _outcome(jobs: Sequence[TrainingJob]) -> Outcome:
+def _outcome(jobs: Sequence[TrainingJob], policy: RoundPolicy) -> Outcome:
     ended = {job.submission.name: job.completed_at for job in jobs}
     submitted = {job.submission.name: job.submission.at for job in jobs}
     return Outcome(
@@ -91,4 +97,5 @@ def _outcome(jobs: Sequence[TrainingJob]) -> Outcome:
         max(at for at in ended.values() if at is not None) - min(submitted.values()),
         sum(max(job.restarts, 0) for job in jobs),
         sum(job.chip_seconds for job in jobs),
+        policy.efforts,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import Pool
 from pathlib import Path
 from statistics import fmean, quantiles
@@ -47,6 +47,8 @@ class Figures:
     restarts: float | None
     """Changes of chips after the first, of the average job."""
     workloads: dict[str, float]
+    efforts: tuple[int, int] | None = None
+    """The least and the most that the engine's decisions thought with (S4)."""
 
 
 def register(commands: Any) -> None:
@@ -100,11 +102,11 @@ def outcome_of(run: tuple[Path, str, int, str]) -> Outcome:
 def figures(outcomes: dict[int, Outcome]) -> Figures:
     """Of one policy, by workload."""
     times = {f"workload-{number}": list(found.completion.values()) for number, found in outcomes.items()}
-    return _figures(
-        times,
-        fmean(found.makespan for found in outcomes.values()) / HOUR,
-        fmean(found.restarts / len(found.completion) for found in outcomes.values()),
-    )
+    makespan = fmean(found.makespan for found in outcomes.values()) / HOUR
+    restarts = fmean(found.restarts / len(found.completion) for found in outcomes.values())
+    efforts = [effort for found in outcomes.values() for effort in found.efforts or ()]
+    thought = (min(efforts), max(efforts)) if efforts else None
+    return replace(_figures(times, makespan, restarts), efforts=thought)
 
 
 def _published(folder: Path, policy: str, load: str, workloads: Sequence[int]) -> Figures | None:
@@ -126,11 +128,12 @@ def _figures(
 
 def _table(load: str, ours: dict[str, Figures], published: dict[str, Figures]) -> Table:
     table = Table(title=f"Pollux workloads, load {load}: completion time in hours")
-    for column in ("policy", "mean", "p50", "p99", "makespan", "restarts a job"):
+    for column in ("policy", "mean", "p50", "p99", "makespan", "restarts a job", "effort (S4)"):
         table.add_column(column, justify="left" if column == "policy" else "right")
     rows = list(ours.items()) + [(f"{policy}, published", found) for policy, found in published.items()]
     for name, found in rows:
         more = [f"{value:.2f}" if value is not None else "–" for value in (found.makespan, found.restarts)]
+        more.append("–" if found.efforts is None else "{} to {}".format(*found.efforts))
         table.add_row(name, f"{found.mean:.4f}", f"{found.p50:.3f}", f"{found.p99:.2f}", *more)
     return table
 

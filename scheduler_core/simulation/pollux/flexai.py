@@ -31,6 +31,11 @@ class Flexai:
         self._cell = Cell(_empty_cell(), Policy(), Hooks(lambda attempt: None, lambda attempt, moves: None))
         self._ids: dict[str, Id] = {}
 
+    @property
+    def efforts(self) -> tuple[int, int]:
+        """The least and the most that its decisions thought with (S4)."""
+        return self._cell.efforts
+
     def allocate(self, now: int, jobs: Sequence[TrainingJob], held: Mapping[str, Allocation]) -> Allocations:
         """Tell the engine who has come, ended and learned, let it decide, and read off who sits where."""
         cell, ms = self._cell, now * 1000

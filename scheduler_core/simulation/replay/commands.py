@@ -11,6 +11,7 @@ from scheduler_core import Policy as EnginePolicy
 from scheduler_core.simulation import traces
 from scheduler_core.simulation.driven import Engine
 from scheduler_core.simulation.driven.keeping import KEEP_HELP
+from scheduler_core.simulation.driven.learned import MIX_HELP
 from scheduler_core.simulation.progress import Progress
 from scheduler_core.simulation.replay.levels import Levels
 from scheduler_core.simulation.replay.policies import Policy, baselines
@@ -37,6 +38,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         parser.add_argument("--load", type=whole_numbers, default=[60, 75, 90], help="percent, e.g. 60,75,90")
         parser.add_argument("--policies", default="all", help=POLICIES_HELP)
         parser.add_argument("--first", type=int, help="only so many jobs of the trace")
+        parser.add_argument("--mix", action="store_true", help=MIX_HELP)
         parser.add_argument("--keep", type=Path, metavar="FOLDER", help=KEEP_HELP)
         parser.add_argument("--csv", type=Path, help="write the table to this file too")
         parser.add_argument("--json", action="store_true", help="last line: the tables as one JSON object")
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     tables = []
     for load in args.load:
         progress = Progress(len(work), f"{work.name} {load} %")
-        table = study(work, load, chosen(args.policies, args.keep), progress=progress)
+        table = study(work, load, chosen(args.policies, args.keep, tells_mix=args.mix), progress=progress)
         progress.clear()
         print(text_of(table) + "\n", flush=True)
         tables.append(table)
@@ -68,13 +70,14 @@ def write_files(args: argparse.Namespace, tables: list[Table]) -> None:
         write_csv(args.csv, tables)
 
 
-def chosen(names: str, keep_in: Path | None = None) -> list[Policy | Engine]:
-    """The policies of these names; the engine is kept in this folder. Exits with a sentence where there is none of a
-    name."""
+def chosen(names: str, keep_in: Path | None = None, *, tells_mix: bool = False) -> list[Policy | Engine]:
+    """The policies of these names; the engine is kept in this folder, and told the mix or not. Exits with a sentence
+    where there is none of a name.
+    """
     known: dict[str, Policy | Engine] = {policy.name: policy for policy in (*baselines(), Levels("levels"))}
     if names == "all":
         return list(known.values())
-    known["flexai"] = Engine("flexai", EnginePolicy(), keep_in)
+    known["flexai"] = Engine("flexai", EnginePolicy(), keep_in, tells_mix)
     unknown = [name for name in names.split(",") if name not in known]
     if unknown:
         raise SystemExit(f"no policy is called {', '.join(unknown)}; there are {', '.join(known)}")

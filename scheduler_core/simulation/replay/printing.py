@@ -46,6 +46,9 @@ def text_of(table: Table) -> str:
             "levels is the prototype of a rule, played on the simulator's tables; it is not the engine"
         )
     for row in table.rows:
+        if row.efforts is not None:
+            least, most = row.efforts
+            said.append(f"{row.summary.policy}: effort {least} to {most} (S4)")
         said.extend(
             f"sharing incentive, {row.summary.policy}: team {one.team} {one.shared:.2f} h shared, "
             f"{one.alone:.2f} h in {one.guarantee} chips of its own ({one.jobs} jobs)"

@@ -28,6 +28,8 @@ class Row:
 
     summary: Summary
     incentives: list[Incentive]
+    efforts: tuple[int, int] | None = None
+    """The least and the most effort of the engine's decisions (S4)."""
 
     @property
     def violations(self) -> list[Incentive]:
@@ -71,6 +73,7 @@ class Table:
             "rows": [
                 {
                     **asdict(row.summary),
+                    "efforts": row.efforts,
                     "incentive_violations": [
                         {
                             "team": one.team,
@@ -123,11 +126,12 @@ def _row(
 ) -> Row:
     cluster = equal_nodes(chips // NODE_CHIPS, NODE_CHIPS)
     if isinstance(policy, Engine):
-        title = f"{work.name}, {len(work)} jobs, {chips} chips"
+        title = f"{work.name}, {len(work)} jobs, {chips} chips" + (", mix told" if policy.tells_mix else "")
         folder = policy.keep_in
         kept = None if folder is None else Keeping(folder / f"{work.name}-{chips}.run", title)
         tell = partial(progress, policy.name)
-        outcome = drive(work, cluster, policy.policy, keeping=kept, progress=tell).outcome
+        driven = drive(work, cluster, policy.policy, tells_mix=policy.tells_mix, keeping=kept, progress=tell)
+        outcome, efforts = driven.outcome, driven.efforts
     else:
-        outcome = replay(work, cluster, policy, progress=partial(progress, policy.name))
-    return Row(metrics.summary(outcome), incentives(outcome, alone))
+        outcome, efforts = replay(work, cluster, policy, progress=partial(progress, policy.name)), None
+    return Row(metrics.summary(outcome), incentives(outcome, alone), efforts)

@@ -15,6 +15,7 @@ from scheduler_core import Policy
 from scheduler_core.simulation import traces
 from scheduler_core.simulation.driven import Keeping, drive
 from scheduler_core.simulation.driven.keeping import KEEP_HELP
+from scheduler_core.simulation.driven.learned import MIX_HELP
 from scheduler_core.simulation.progress import Progress
 from scheduler_core.simulation.replay.in_line import EASY, STRICT
 from scheduler_core.simulation.replay.policies import LEARNED_MEDIAN, TRUE_RUNTIME, InLine, Manner
@@ -42,13 +43,16 @@ NAMES = (*WHOLE_CHIP, "flexai-whole", "flexai")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One policy: useful utilisation and the chip-time held in the window, in percent; jobs done by its end."""
+    """One policy: useful utilisation and the chip-time held in the window, in percent; jobs done by its end; of the
+    engine's decisions the least and the most effort (S4).
+    """
 
     policy: str
     useful: float
     held: float
     done: int
     moves: int
+    efforts: tuple[int, int] | None
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,11 +71,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=Policy().max_searches,
         help="of the engine's policy: searches a decision for something to take or move (0: nothing moves)",
     )
-    parser.add_argument(
-        "--mix",
-        action="store_true",
-        help="the engine is told what the latest jobs asked for, as the platform tells it, and values nodes by it",
-    )
+    parser.add_argument("--mix", action="store_true", help=MIX_HELP)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help=KEEP_HELP)
     parser.add_argument("--policies", default=",".join(NAMES), help="names joined by commas")
     parser.add_argument("--json", action="store_true", help="last line: the table as one JSON object")
@@ -100,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
         lines.append(line)
         print(
             f"{name:14} useful {line.useful:6.2f} %  held {line.held:6.2f} %  "
-            f"done {line.done:6}  moves {line.moves}",
+            f"done {line.done:6}  moves {line.moves}"
+            + ("" if line.efforts is None else f"  effort {line.efforts[0]} to {line.efforts[1]}"),
             flush=True,
         )
     for said in against(lines):
@@ -118,7 +119,7 @@ _OF_THE_RUN = ("seed", "load", "every", "days", "round", "max_searches", "mix")
 
 def play(work: Workload, cell: Cell, name: str, args: argparse.Namespace) -> Line:
     """One policy on the whole backlog, judged from the second day to the last."""
-    until = args.days * DAY_MS
+    until, efforts = args.days * DAY_MS, None
     window, chips = (DAY_MS, until), cell.cluster.chips
     if name in WHOLE_CHIP:
         outcome = replay(work, cell.cluster, InLine(name, WHOLE_CHIP[name]))
@@ -139,14 +140,13 @@ def play(work: Workload, cell: Cell, name: str, args: argparse.Namespace) -> Lin
             keeping=kept,
             progress=partial(Progress(len(work), work.name), name),
         )
-        outcome = driven.outcome
+        outcome, efforts = driven.outcome, driven.efforts
         runs = np.array([(run.job, run.useful, run.ended) for run in driven.runs], np.int64).reshape(-1, 3)
         held = np.array([(run.job, run.began, run.ended) for run in driven.runs], np.int64).reshape(-1, 3)
     done = int(((outcome.finished >= 0) & (outcome.finished <= until)).sum())
     useful = useful_share(work, chips, runs, window)
-    return Line(
-        name, useful, held_share(work, chips, held, window, sliced=name == "flexai"), done, outcome.moves
-    )
+    share = held_share(work, chips, held, window, sliced=name == "flexai")
+    return Line(name, useful, share, done, outcome.moves, efforts)
 
 
 def held_share(
