@@ -156,6 +156,12 @@ def count_nodes(
 
 
 @compiled
+def could_take(nodes: Ints, chips: Ints, row: int, asked: Ints, pools: Ints) -> bool:
+    """Whether the node could take a replica at some time, whatever is held of it and in service now."""
+    return bool(_filter(nodes, chips, row, asked, pools, 0)[0] > _MEMORY_SMALL)
+
+
+@compiled
 def _asked_of(nodes: Ints, chips: Ints, row: int, asked: Ints, need: int) -> tuple[int, int]:
     """The milli-chips of a slice on these chips, and the millicores that what is asked for claims (Q3, Q6)."""
     if asked[need, KIND] == HOST:

@@ -76,6 +76,7 @@ class Clearing:
         self._job, self._kind, self._chip_type, self._rung = job, kind, chip_type, rung
         self._ledger, self._placer, self._rights = ledger, placer, rights
         self._most_nodes = most_nodes(kind, policy)
+        self._could_take = placer.ranking(kind, chip_type).could_take
         self._gone: Gone = {}
         self._grounds: dict[Id, Ground | None] = {}
         self._by_right: dict[Sort, Ground | None] | None = None
@@ -214,12 +215,11 @@ class Clearing:
     # -- who ----------------------------------------------------------------------------------------------
 
     def _nodes(self) -> list[Id]:
-        """The nodes to look at: those of the attempts with the least to lose."""
+        """The nodes to look at, of those that could take a replica: those of the attempts with the least to lose."""
         nodes: dict[Id, None] = {}
-        there = self._ledger.states
-        most = min(self._most_nodes, len(there))
+        most = min(self._most_nodes, len(self._ledger.states))
         for attempt in self._candidates():
-            nodes.update(dict.fromkeys([place.node for place in attempt.placements if place.node in there]))
+            nodes.update(dict.fromkeys([p.node for p in attempt.placements if self._could_take(p.node)]))
             if len(nodes) >= most:
                 break
         return list(nodes)[: self._most_nodes]

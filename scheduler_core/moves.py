@@ -7,7 +7,7 @@ what it costs is the way since the last checkpoint and a restart, and that is wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Hashable, Iterator
 from heapq import merge
 from itertools import islice
 
@@ -15,7 +15,6 @@ from scheduler_core.clearing import LOOKS_PER_NODE, Found, may_free_enough
 from scheduler_core.decision import Ground, Rung, Taking
 from scheduler_core.invariants_takings import job_of
 from scheduler_core.ledger import Ledger
-from scheduler_core.live import Listed
 from scheduler_core.model import WHOLE_CHIP, Id, Placement, Running
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
@@ -24,29 +23,66 @@ from scheduler_core.rights import Rights
 from scheduler_core.shape import tenant
 
 
-class Kinds:
-    """The class in which each live attempt's job would wait, kept from search to search."""
+class Movers:
+    """What is known of live work that may move, kept from search to search: in which class its job would wait, which
+    classes have another place, and on which nodes it sits.
+    """
 
-    def __init__(self) -> None:
-        self._of: dict[Id, tuple[Running, JobClass]] = {}
-        self._known: dict[JobClass, JobClass] = {}
+    def __init__(self, ledger: Ledger, placer: Placer) -> None:
+        self._ledger, self._placer = ledger, placer
+        self._kind_of: dict[Id, tuple[Running, JobClass]] = {}
+        self._kinds: dict[JobClass, JobClass] = {}
         """Each class once: it is quicker to see that two are the same than that they are equal."""
+        self._placed: dict[JobClass, tuple[int, bool]] = {}
+        """Whether a class had a place, and in which state of the nodes."""
+        self._nodes: dict[Hashable, tuple[Id, ...]] = {}
 
-    def of(self, attempt: Running) -> JobClass:
+    def begin_cycle(self) -> None:
+        """Other work may move than in the cycle before; who lives no longer is forgotten, now and then."""
+        self._nodes.clear()
+        running = self._ledger.running
+        if len(self._kind_of) > 64 + 2 * len(running):
+            self._kind_of = {attempt: known for attempt, known in self._kind_of.items() if attempt in running}
+            self._kinds = {kind: kind for _, kind in self._kind_of.values()}
+            self._placed.clear()
+
+    def kind_of(self, attempt: Running) -> JobClass:
         """Its class, as long as its row is this one."""
-        known = self._of.get(attempt.id)
+        known = self._kind_of.get(attempt.id)
         if known is None or known[0] is not attempt:
             job = job_of(attempt)
             assert job is not None, "only work whose request is known moves"
             kind = JobClass.of(job)
-            known = self._of[attempt.id] = attempt, self._known.setdefault(kind, kind)
+            known = self._kind_of[attempt.id] = attempt, self._kinds.setdefault(kind, kind)
         return known[1]
 
-    def keep(self, running: Collection[Id]) -> None:
-        """Who lives no longer is forgotten, now and then."""
-        if len(self._of) > 64 + 2 * len(running):
-            self._of = {attempt: known for attempt, known in self._of.items() if attempt in running}
-            self._known = {kind: kind for _, kind in self._of.values()}
+    def have_a_place(self, kind: JobClass) -> bool:
+        """Whether one more gang of this class would fit on what is free, whatever its team may be charged."""
+        stamps, placer, gang = self._ledger.stamps, self._placer, kind.gang
+        since, had = self._placed.get(kind, (-1, False))
+        if since == stamps.now or (not had and stamps.only_less_room_since(since)):
+            return had
+        types = placer.chip_types(gang.request)
+        has = any(placer.on_nodes_alone(kind, chip_type)[0] >= gang.minimum for chip_type in types)
+        self._placed[kind] = stamps.now, has
+        return has
+
+    def nodes(self, rights: Rights, looks: int) -> tuple[Id, ...]:
+        """The nodes of work that may move, as much of it as so many looks find: first where it was saved last."""
+        key = looks, rights.barred, len(rights.taken)
+        known = self._nodes.get(key)
+        if known is None:
+            running, by_team = self._ledger.running, self._ledger.preemptible_of
+            lists = [rights.listed(team, priority, looks) for team in by_team for priority in by_team[team]]
+            looked_at = islice(merge(*[each.entries for each in lists]), looks)
+            movable = [a for *_, attempt in looked_at if may_move(a := running[attempt], rights)]
+            known = self._nodes[key] = tuple(dict.fromkeys(p.node for a in movable for p in a.placements))
+        return known
+
+
+def may_move(attempt: Running, rights: Rights) -> bool:
+    """Whether it is work that goes on elsewhere from where it was saved, and this cycle may move it."""
+    return attempt.checkpoint and attempt.gang is not None and rights.may_be_taken(attempt)
 
 
 class Consolidation:
@@ -60,14 +96,15 @@ class Consolidation:
         placer: Placer,
         rights: Rights,
         policy: Policy,
-        kinds: Kinds,
+        movers: Movers,
         budget: int,
     ) -> None:
         self._kind, self._chip_type, self._budget = kind, chip_type, budget
         self._ledger, self._placer, self._rights, self._policy = ledger, placer, rights, policy
         self._moves: dict[Id, tuple[Placement, ...]] = {}
-        self._kind_of = kinds.of
-        self._takes = placer.ranking(kind, chip_type).takes
+        self._movers = movers
+        ranking = placer.ranking(kind, chip_type)
+        self._takes, self._could_take = ranking.takes, ranking.could_take
         self._stuck: set[JobClass] = set()
         """Classes of work for which there is no new place at all."""
 
@@ -107,7 +144,7 @@ class Consolidation:
 
     def _move(self, attempt: Running, new: tuple[Placement, ...]) -> None:
         self._ledger.lift(attempt, attempt.placements)
-        kind = self._kind_of(attempt)
+        kind = self._movers.kind_of(attempt)
         for placement in new:
             self._placer.hold(kind, placement)
 
@@ -157,10 +194,8 @@ class Consolidation:
     def _fewest(self, node: Id) -> list[Running] | None:
         """Those on this node that have to move, the dearest kept where it can be; None where it never fits."""
         ledger, mark = self._ledger, self._ledger.mark()
-        movable = [attempt for attempt in ledger.running_on(node) if self._may_move(attempt)]
+        movable = [a for a in ledger.running_on(node) if self._may_move(a) and self._may_find_a_place(a)]
         if not movable or not may_free_enough(node, self._kind.gang.request, movable, ledger):
-            return None
-        if self._stuck and all(self._kind_of(attempt) in self._stuck for attempt in movable):
             return None
         movers: list[Running] = []
         for attempt in sorted(movable, key=lambda attempt: self._loss(attempt.id)):
@@ -194,34 +229,27 @@ class Consolidation:
 
     def _new_place(self, attempt: Running) -> tuple[Placement, ...]:
         """A complete new place on what is free now, held; its team is charged once, not twice."""
-        kind = self._kind_of(attempt)
+        kind = self._movers.kind_of(attempt)
         self._ledger.bill(
             attempt.staying, team=attempt.team, preemptible=attempt.preemptible, sign=-1, user=attempt.user
         )
-        new = () if kind in self._stuck else self._placer.place(kind)
+        new = self._placer.place(kind)
         if not new:
             self._stuck.add(kind)
         return new
 
     def _may_move(self, attempt: Running) -> bool:
-        movable = attempt.checkpoint and attempt.gang is not None and attempt.id not in self._moves
-        return movable and self._rights.may_be_taken(attempt)
+        return attempt.id not in self._moves and may_move(attempt, self._rights)
 
-    def _nodes(self) -> list[Id]:
-        """The nodes to look at: those whose work was saved last."""
-        policy, ledger = self._policy, self._ledger
-        nodes: dict[Id, None] = {}
-        looks = LOOKS_PER_NODE * policy.max_nodes_searched
-        for *_, attempt_id in islice(merge(*self._lists(looks)), looks):
-            if len(nodes) >= policy.max_nodes_searched:
-                break
-            if self._may_move(attempt := ledger.running[attempt_id]):
-                nodes.update(dict.fromkeys(place.node for place in attempt.placements))
-        return list(nodes)[: policy.max_nodes_searched]
+    def _may_find_a_place(self, attempt: Running) -> bool:
+        kind = self._movers.kind_of(attempt)
+        return kind not in self._stuck and self._movers.have_a_place(kind)
 
-    def _lists(self, looks: int) -> Iterator[list[Listed]]:
-        for team, by_priority in self._ledger.preemptible_of.items():
-            yield from (self._rights.listed(team, priority, looks).entries for priority in by_priority)
+    def _nodes(self) -> Iterator[Id]:
+        """The nodes to look at, of those that could take a replica: those whose work was saved last."""
+        most = self._policy.max_nodes_searched
+        nodes = self._movers.nodes(self._rights, LOOKS_PER_NODE * most)
+        return islice(filter(self._could_take, nodes), most)
 
     def _loss(self, attempt: Id) -> tuple[int, Id]:
         return self._rights.reckoned(self._ledger.running[attempt]), attempt

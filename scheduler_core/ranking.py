@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from scheduler_core.census import could_take
 from scheduler_core.columns import Ints
 from scheduler_core.filters import Census, in_numbers, take_census
 from scheduler_core.fit import Need
@@ -78,6 +79,9 @@ class Ranking:
         """The last census, and of which state of the nodes."""
         self._never: tuple[int, int] | None = None
         """As of which nodes, and how many of them could not take a replica at any time."""
+        self._could: dict[Id, bool] = {}
+        """Of nodes that were asked about, whether they could; and as of which nodes that is known."""
+        self._could_as_of = -1
         asked, pools = in_numbers([need], self._columns)
         seats, head = np.zeros((kept + BEHIND, SEAT_FIELDS), np.int64), np.zeros(HEAD_FIELDS, np.int64)
         self._arrays = asked, pools, seats, head
@@ -239,6 +243,19 @@ class Ranking:
         asked, pools, *_ = self._readable()
         look = columns.over(has_a_seat)
         return bool(look(columns.nodes, columns.chips, row, asked, pools, self._tables[ONE_SEAT]))
+
+    def could_take(self, node: Id) -> bool:
+        """Whether a replica could sit on just this node at some time, whatever is held of it and in service now."""
+        columns = self._columns
+        if self._could_as_of != columns.built:
+            self._could, self._could_as_of = {}, columns.built
+        known = self._could.get(node)
+        if known is None:
+            asked, pools, *_ = self._readable()
+            row, look = columns.rows.get(node), columns.over(could_take)
+            known = row is not None and bool(look(columns.nodes, columns.chips, row, asked, pools))
+            self._could[node] = known
+        return known
 
     def nodes(self) -> list[Id]:
         """Every node that can take a replica, in no order."""

@@ -20,7 +20,7 @@ from scheduler_core.fairness import FairShares
 from scheduler_core.invariants_takings import job_of
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Id, Job, Running
-from scheduler_core.moves import Consolidation, Kinds
+from scheduler_core.moves import Consolidation, Movers
 from scheduler_core.ordering import JobClass
 from scheduler_core.placement import Placer
 from scheduler_core.policy import SECOND, Policy, next_beat
@@ -53,7 +53,7 @@ class TakeBack:
         """Classes for whom this cycle has searched."""
         self._left_out = False
         """Whether there are others for whom it might have."""
-        self._kinds = Kinds()
+        self._movers = Movers(ledger, placer)
         self._in_vain: set[Hashable] = set()
         """What this cycle has searched for and not found, each in which state of the nodes."""
 
@@ -65,7 +65,7 @@ class TakeBack:
         self.rights = Rights(self._ledger, self._policy, now, shares)
         self.promised = []
         self._in_vain.clear()
-        self._kinds.keep(self._ledger.running)
+        self._movers.begin_cycle()
 
     @property
     def is_done(self) -> bool:
@@ -143,7 +143,7 @@ class TakeBack:
             left = policy.max_moves - self._moves
             self._cut_short |= left < policy.max_moves
             return Consolidation(
-                kind, chip_type, ledger, placer, self.rights, policy, self._kinds, left
+                kind, chip_type, ledger, placer, self.rights, policy, self._movers, left
             ).run()
         return Clearing(job, kind, chip_type, rung, ledger, placer, self.rights, policy).run()
 

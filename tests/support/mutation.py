@@ -27,7 +27,7 @@ FIRST = {
     "fairness": ("fair_shares", "fairness_rules"),
     "division": ("fair_shares",),
     "backfill": ("backfill_rules", "answers", "due"),
-    "takeback": ("taking_rules", "resizing", "due"),
+    "takeback": ("taking_rules", "moving_rules", "resizing", "due"),
     "clearing": ("taking_rules",),
     "rights": ("taking_rules", "resizing"),
     "placement": ("placement_rules", "topology_rules", "slices", "fair_shares", "valuing"),

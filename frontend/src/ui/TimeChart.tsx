@@ -3,9 +3,8 @@
 import { useComputedColorScheme } from "@mantine/core";
 import { useEffect, useRef } from "react";
 import type uPlot from "uplot";
+import type { Line } from "./chart";
 import classes from "./TimeChart.module.css";
-
-export type Line = { label: string; colour: string; fill?: boolean; dash?: number[] };
 
 type Props = {
   label: string;

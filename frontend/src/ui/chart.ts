@@ -2,7 +2,8 @@
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import type { Line } from "./TimeChart";
+
+export type Line = { label: string; colour: string; fill?: boolean; dash?: number[] };
 
 /** A chart of shares in permille over time, as wide as `element`. */
 export function draw(element: HTMLElement, data: (number | null)[][], lines: Line[], height: number): uPlot {
