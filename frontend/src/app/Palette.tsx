@@ -17,6 +17,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { query } from "../api/client";
+import { jobName } from "../ui/jobName";
 import { StatusBadge } from "../ui/StatusBadge";
 
 const PAGES = [
@@ -61,7 +62,7 @@ export default function Palette() {
         {(text.length > 1 ? (found.data?.items ?? []) : []).map((job) => (
           <Spotlight.Action
             key={job.id}
-            label={job.name}
+            label={jobName(job)}
             description={`${job.id} · ${job.team.name} / ${job.user}`}
             rightSection={<StatusBadge status={job.status} plain />}
             onClick={() => void navigate({ to: "/jobs/$id", params: { id: job.id } })}

@@ -39,6 +39,18 @@ test("an older version of a job is ignored by the page", async () => {
   expect(within(row).getByTestId("status").textContent).toBe("running");
 });
 
+test("a window is called by its page, and a task by its array's name and its index", async () => {
+  const { world } = showPage("/jobs");
+  await waitFor(() => expect(document.title).toBe("Jobs · Flexai"));
+  const task = Object.assign(world.jobs[0]!, { name: "tune", index: 3 });
+  const page = showPage(`/jobs/${task.id}`, world);
+  await waitFor(() => expect(document.title).toBe("tune[3] · Flexai"));
+  expect((await screen.findByRole("heading", { level: 1, name: /tune\[3\]/ })).textContent).toContain(
+    "tune[3]",
+  );
+  page.unmount();
+});
+
 test("no match, empty and error are three different faces", async () => {
   const first = showPage("/jobs?q=there-is-no-such-job");
   await screen.findByText("Nothing matches these filters");

@@ -1,4 +1,4 @@
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect } from "react";
 import classes from "./Panel.module.css";
 
 type Props = { title?: ReactNode; aside?: ReactNode; children: ReactNode; flush?: boolean; label?: string };
@@ -18,11 +18,21 @@ export function Panel({ title, aside, children, flush = false, label }: Props) {
   );
 }
 
-export function PageHead(props: { title: ReactNode; sub?: ReactNode; children?: ReactNode }) {
+type HeadProps = { title: ReactNode; name?: string; sub?: ReactNode; children?: ReactNode };
+
+/** The page's heading. The window is called by `name`, or by the title where that is text. */
+export function PageHead({ title, name, ...props }: HeadProps) {
+  const called = name ?? (typeof title === "string" ? title : "");
+  useEffect(() => {
+    document.title = called ? `${called} · Flexai` : "Flexai";
+    return () => {
+      document.title = "Flexai";
+    };
+  }, [called]);
   return (
     <header className={classes.page}>
       <div className={classes.titles}>
-        <h1>{props.title}</h1>
+        <h1>{title}</h1>
         {props.sub && <div className={classes.sub}>{props.sub}</div>}
       </div>
       {props.children && <div className={classes.actions}>{props.children}</div>}

@@ -1,13 +1,16 @@
 """What people type for things, and things in the order that people expect: jobs by id or name (the newest of that
-name; `set-…` is all its jobs), nodes and teams by name."""
+name; `name[3]` is a task of an array, `set-…` is all its jobs), nodes and teams by name."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from flexai.cli.exits import NOT_FOUND, Refusal
 from flexai.client import Client
 from flexai.client.types import Chip, Job, Node, Team, is_final
+
+_TASK = re.compile(r"(?P<name>.+)\[(?P<index>\d{1,9})\]")
 
 
 def job_id_of(client: Client, reference: str) -> str:
@@ -17,6 +20,10 @@ def job_id_of(client: Client, reference: str) -> str:
     for job in client.jobs.list(name=reference, limit=1):
         if job["name"] == reference:
             return job["id"]
+    if task := _TASK.fullmatch(reference):
+        for job in client.jobs.list(name=task["name"]):
+            if job["index"] == int(task["index"]):
+                return job["id"]
     raise _none("job", reference, "`flexai ps` lists them")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from flexai.cli import output
 from flexai.cli.exits import NOT_STARTED, OK, exit_code_of_job
 from flexai.cli.references import jobs_of_set
+from flexai.cli.tables import job_name
 from flexai.client import Client, Conflict
 from flexai.client.types import Job, Submitted, is_final
 
@@ -65,8 +66,7 @@ def wait_for_set(client: Client, made: Submitted, *, timeout: float | None) -> i
 def tell_end(job: Job) -> None:
     """One line on stderr: how the job ended, after how long, and why."""
     line = output.status_text(job["status"])
-    name = output.printable(job["name"]) + ("" if job["index"] is None else f"[{job['index']}]")
-    line.append(f"  {job['id']}  {name}  {output.duration(job['run_ms'])}", style="default")
+    line.append(f"  {job['id']}  {job_name(job)}  {output.duration(job['run_ms'])}", style="default")
     if job["status"] != "succeeded" and job["sentence"]:
         line.append(f"\n  {output.printable(job['sentence'])}", style="default")
     output.err().print(line)

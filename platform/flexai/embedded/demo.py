@@ -207,7 +207,7 @@ _LAST_WORDS: Mapping[str, str] = {
 
 
 def _title(job: Job) -> str:
-    return job["name"] if job["index"] is None else f"{job['name']} [{job['index']}]"
+    return job["name"] if job["index"] is None else f"{job['name']}[{job['index']}]"
 
 
 def _look_closer(story: Story, client: Client) -> None:

@@ -13,6 +13,7 @@ import { useTranslation } from "react-i18next";
 import { asProblem } from "../../api/problem";
 import type { Action, JobDetail } from "../../api/types";
 import { duration } from "../../ui/format";
+import { jobName } from "../../ui/jobName";
 import { ButtonLink } from "../../ui/links";
 import { TypedConfirm } from "../../ui/TypedConfirm";
 import { useAct } from "./queries";
@@ -38,7 +39,7 @@ export function Actions({ job }: { job: JobDetail }) {
     setBusy(action);
     try {
       await act(job.id, action);
-      notifications.show({ message: t(`job.did.${action}`, { name: job.name }) });
+      notifications.show({ message: t(`job.did.${action}`, { name: jobName(job) }) });
     } catch (error) {
       notifications.show({ color: "red", title: t("job.refused"), message: asProblem(error).message });
     }
@@ -74,7 +75,7 @@ export function Actions({ job }: { job: JobDetail }) {
       )}
       {stopping && (
         <TypedConfirm
-          title={t("job.stopTitle", { name: job.name })}
+          title={t("job.stopTitle", { name: jobName(job) })}
           word={ran_ms > TYPE_NAME_AFTER_MS ? job.name : undefined}
           reasonLabel={t("job.reason")}
           confirmLabel={t("job.stopConfirm")}

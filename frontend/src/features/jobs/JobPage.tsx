@@ -15,6 +15,7 @@ import { useJobFeed, useTopic } from "../../api/live";
 import type { JobDetail } from "../../api/types";
 import { Failed, Loading } from "../../ui/Faces";
 import { duration, percent, timeOfDay } from "../../ui/format";
+import { jobName } from "../../ui/jobName";
 import { TextLink } from "../../ui/links";
 import { PageHead, Panel } from "../../ui/Panel";
 import { StatusBadge } from "../../ui/StatusBadge";
@@ -57,7 +58,7 @@ function JobView({ job }: { job: JobDetail }) {
       <TextLink to="/jobs" className={classes.back}>
         <IconChevronLeft size={15} aria-hidden /> {t("jobs.title")}
       </TextLink>
-      <PageHead title={<Title job={job} />} sub={<Subtitle job={job} />}>
+      <PageHead name={jobName(job)} title={<Title job={job} />} sub={<Subtitle job={job} />}>
         <Actions job={job} />
       </PageHead>
       <Panel label={t("job.phases")}>
@@ -169,7 +170,7 @@ function Lending({ lending }: { lending: NonNullable<JobDetail["lending"]> }) {
 function Title({ job }: { job: JobDetail }) {
   return (
     <span className={classes.title}>
-      {job.name} <StatusBadge status={job.status} />
+      {jobName(job)} <StatusBadge status={job.status} />
     </span>
   );
 }

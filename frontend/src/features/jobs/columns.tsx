@@ -3,6 +3,7 @@ import { useTranslation } from "react-i18next";
 import { isEnded, type Job } from "../../api/types";
 import type { Column } from "../../ui/DataTable";
 import { ago, dateTime, duration, milli, NOTHING } from "../../ui/format";
+import { jobName } from "../../ui/jobName";
 import { TextLink } from "../../ui/links";
 import { Meter } from "../../ui/Meter";
 import { StatusBadge } from "../../ui/StatusBadge";
@@ -75,8 +76,7 @@ function Name({ job }: { job: Job }) {
   return (
     <span className={classes.name}>
       <TextLink to="/jobs/$id" params={{ id: job.id }} fw={600} c="var(--text)" fz={14}>
-        {job.name}
-        {job.index !== null && <span className="quiet"> #{job.index}</span>}
+        {jobName(job)}
       </TextLink>
       <span className="mono quiet">{job.id}</span>
     </span>

@@ -4,6 +4,7 @@ import { query } from "../../api/client";
 import { usePolling } from "../../api/live";
 import { Failed, Loading } from "../../ui/Faces";
 import { ago } from "../../ui/format";
+import { jobName } from "../../ui/jobName";
 import { TextLink } from "../../ui/links";
 import { Panel } from "../../ui/Panel";
 import { StatusBadge } from "../../ui/StatusBadge";
@@ -46,7 +47,7 @@ export function JobList({ title, filters, empty }: { title: string; filters: Fil
               <StatusBadge status={job.status} />
               <span className={classes.what}>
                 <TextLink to="/jobs/$id" params={{ id: job.id }} fw={600} c="var(--text)" fz={14}>
-                  {job.name}
+                  {jobName(job)}
                 </TextLink>
                 <small className="quiet">{job.sentence}</small>
               </span>
