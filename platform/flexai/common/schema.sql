@@ -524,6 +524,10 @@ CREATE TABLE public.jobs_attemptprogress (
     problem character varying(200) NOT NULL,
     CONSTRAINT jobs_attemptprogress_replica_check CHECK ((replica >= 0))
 );
+CREATE TABLE public.jobs_batch (
+    job_id bigint NOT NULL,
+    ids character varying(32)[] NOT NULL
+);
 CREATE TABLE public.jobs_dependency (
     id bigint NOT NULL,
     after character varying(12) NOT NULL,
@@ -1596,6 +1600,8 @@ ALTER TABLE ONLY public.jobs_attemptminute
     ADD CONSTRAINT jobs_attemptminute_pkey PRIMARY KEY (attempt_id, at);
 ALTER TABLE ONLY public.jobs_attemptprogress
     ADD CONSTRAINT jobs_attemptprogress_pkey PRIMARY KEY (attempt_id);
+ALTER TABLE ONLY public.jobs_batch
+    ADD CONSTRAINT jobs_batch_pkey PRIMARY KEY (job_id);
 ALTER TABLE ONLY public.jobs_dependency
     ADD CONSTRAINT jobs_dependency_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.jobs_event
@@ -1836,13 +1842,13 @@ CREATE INDEX event_by_job ON public.jobs_event USING btree (job_id, id);
 CREATE INDEX job_by_deadline ON public.jobs_job USING btree (deadline) WHERE ((deadline IS NOT NULL) AND ((state)::text = ANY (ARRAY[('held'::character varying)::text, ('queued'::character varying)::text, ('suspended'::character varying)::text, ('active'::character varying)::text])));
 CREATE INDEX job_by_end ON public.jobs_job USING btree (organization_id, ended_at, id);
 CREATE INDEX job_by_name ON public.jobs_job USING btree (organization_id, name, id);
-CREATE INDEX job_by_organization ON public.jobs_job USING btree (organization_id, id DESC);
+CREATE INDEX job_by_organization ON public.jobs_job USING btree (organization_id, id);
 CREATE INDEX job_by_priority ON public.jobs_job USING btree (organization_id, priority, id);
 CREATE INDEX job_by_schedule ON public.jobs_job USING btree (schedule_id, id DESC) WHERE (schedule_id IS NOT NULL);
 CREATE INDEX job_by_start ON public.jobs_job USING btree (organization_id, started_at, id);
 CREATE INDEX job_by_status ON public.jobs_job USING btree (organization_id, status, id);
-CREATE INDEX job_by_team ON public.jobs_job USING btree (team_id, id DESC);
-CREATE INDEX job_by_user ON public.jobs_job USING btree (user_id, id DESC);
+CREATE INDEX job_by_team ON public.jobs_job USING btree (team_id, id);
+CREATE INDEX job_by_user ON public.jobs_job USING btree (user_id, id);
 CREATE INDEX job_changed ON public.jobs_job USING btree (cell_id, changed);
 CREATE INDEX job_held_by_dependency ON public.jobs_job USING btree (id) WHERE (((reason_code)::text = ANY (ARRAY[('dependency'::character varying)::text, ('dependency_never'::character varying)::text])) AND ((state)::text = 'held'::text));
 CREATE INDEX job_held_until ON public.jobs_job USING btree (start_after) WHERE ((start_after IS NOT NULL) AND ((state)::text = 'held'::text));
@@ -2021,6 +2027,8 @@ ALTER TABLE ONLY public.django_admin_log
     ADD CONSTRAINT django_admin_log_user_id_c564eba6_fk_tenancy_user_id FOREIGN KEY (user_id) REFERENCES public.tenancy_user(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.jobs_attemptprogress
     ADD CONSTRAINT jobs_attemptprogress_attempt_id_e7a6a1eb_fk_jobs_attempt_id FOREIGN KEY (attempt_id) REFERENCES public.jobs_attempt(id) DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE ONLY public.jobs_batch
+    ADD CONSTRAINT jobs_batch_job_id_e07f34d3_fk_jobs_job_id FOREIGN KEY (job_id) REFERENCES public.jobs_job(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.jobs_dependency
     ADD CONSTRAINT jobs_dependency_job_id_482469db_fk_jobs_job_id FOREIGN KEY (job_id) REFERENCES public.jobs_job(id) DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE ONLY public.jobs_dependency
@@ -2240,6 +2248,7 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0023_
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0024_marks_where_missing', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0025_stragglers', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0026_job_names', now());
+INSERT INTO public.django_migrations (app, name, applied) VALUES ('jobs', '0027_batches', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('notifications', '0001_initial', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0001_initial', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0002_removals', now());
@@ -2270,4 +2279,4 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '00
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0018_one_index_of_the_audit', now());
 SELECT pg_catalog.setval('public.cluster_cell_id_seq', 1, true);
 SELECT pg_catalog.setval('public.cluster_pool_id_seq', 1, true);
--- Digest of the files of these migrations: 98d54b80edbef39682149cd63033a06deba9016d5dae54232876b34002e55975
+-- Digest of the files of these migrations: 505555d358a02d0351eb3a6a2429697d5c8673010de40353c9c9bb2903869bc1

@@ -17,10 +17,11 @@ from django.db import connection, transaction
 
 from flexai.common import clock, source
 from flexai.common.events import Hint, publish_on_commit
-from flexai.common.ids import new_id, new_ids
+from flexai.common.ids import new_ids
 from flexai.jobs import deadlines
 from flexai.jobs.dependencies import WAITS, Found, first_sentence, settle_on_commit
 from flexai.jobs.insertion import Line, Template, Told, Wait, as_raw, insert_jobs
+from flexai.jobs.listing import JobRow
 from flexai.jobs.models import Job, JobSet
 from flexai.jobs.notifying import Noticed
 from flexai.jobs.spec_matrix import Task
@@ -88,20 +89,6 @@ class Key:
     key: str
     hash: str
 
-    def of_place(self, place: int) -> Key:
-        """That of one job of a batch, whose first has the key itself; none that a client sends is like the others."""
-        return self if place == 0 else Key(f"{self.key}\n{place}", self.hash)
-
-
-def create_one(principal: Principal, named: Named, key: Key | None) -> Submission:
-    """The job exists and is announced. Raises psycopg's UniqueViolation when the key is taken."""
-    prepared, now = named.prepared, clock.now()
-    new = _new(Asked(principal, named, key, source.current()), now)
-    with transaction.atomic() if prepared.waits_for else _savepoint():
-        [pk] = _write([new])
-        _settle_if_held(prepared, [pk])
-    return Submission((_as_job(prepared, new.template, new.line, pk, principal, None, now),), None, True)
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -113,40 +100,48 @@ class Asked:
     source: source.Source
 
 
-def create_together(asked: Sequence[Asked]) -> list[Job]:
-    """The jobs exist, each as by `create_one`, and are announced; they know their teams. For plain jobs, outside a
-    transaction. Raises psycopg's DataError or IntegrityError when one of them cannot be: then none is there."""
+def create_one(principal: Principal, named: Named, key: Key | None) -> Submission:
+    """The job exists and is announced. Raises psycopg's UniqueViolation when the key is taken."""
+    prepared, now = named.prepared, clock.now()
+    with transaction.atomic() if prepared.waits_for else _savepoint():
+        [(public_id, pk, template)] = _write([Asked(principal, named, key, source.current())], now)
+        _settle_if_held(prepared, [pk])
+    return Submission((_as_job(named, template, public_id, pk, principal, now, key=key),), None, True)
+
+
+def create_together(asked: Sequence[Asked]) -> list[JobRow]:
+    """The jobs exist, each as by `create_one`, and are announced. For plain jobs, outside a transaction. Raises
+    psycopg's DataError or IntegrityError when one of them cannot be: then none is there."""
     now = clock.now()
-    new = [_new(one, now) for one in asked]
-    pks = _write(new)
-    jobs = []
-    for one, made, pk in zip(asked, new, pks, strict=True):
-        job = _as_job(one.named.prepared, made.template, made.line, pk, one.principal, None, now)
-        job.team = one.named.prepared.team.as_team(one.principal.organization)
-        jobs.append(job)
-    return jobs
+    return [
+        _as_row(one, template, public_id, pk, now)
+        for one, (public_id, pk, template) in zip(asked, _write(asked, now), strict=True)
+    ]
 
 
 @transaction.atomic
 def create_set(principal: Principal, named: Named, key: Key | None) -> Submission:
     """The set and its jobs exist and are announced. Raises psycopg's UniqueViolation when the key is taken."""
     prepared, now = named.prepared, clock.now()
-    template = _template(principal, prepared, 0, now)
     made, indices = _set_of(principal, named)
+    template = msgspec.structs.replace(_template(principal, named, 0, now), set=made.pk)
+    ids = new_ids("job", made.size)
     lines = [
-        Line(n, 0, public_id, named.name, named.given, made.pk, index, own=own)
-        for n, (public_id, (index, own)) in enumerate(zip(new_ids("job", made.size), indices, strict=True))
+        Line(n, 0, public_id, index=index, own=own)
+        for n, (public_id, (index, own)) in enumerate(zip(ids, indices, strict=True))
     ]
     lines[0] = _with_key(lines[0], key)
     after = {"name": named.name, "team": prepared.team.pk, "count": made.size}
     entry = audit.entry(principal, "set.submitted", made, after=after)
     pks = insert_jobs([template], lines, [entry], _waits(prepared, template), _told(prepared, template))
-    _settle_if_held(prepared, pks.values())
+    _settle_if_held(prepared, pks)
     jobs = tuple(
-        _as_job(prepared, template, line, pks[line.public_id], principal, made, now)
-        for line in lines[:SHOWN_OF_A_SET]
+        _as_job(named, template, public_id, pk, principal, now, made, index, own, key if place == 0 else None)
+        for place, (public_id, pk, (index, own)) in enumerate(
+            zip(ids[:SHOWN_OF_A_SET], pks, indices, strict=False)
+        )
     )
-    _announce({prepared.team.public_id}, _cells_with_work([template]), [line.public_id for line in lines])
+    _announce({prepared.team.public_id}, _cells_with_work([template]), ids)
     return Submission(jobs, made, True)
 
 
@@ -154,18 +149,9 @@ def create_batch(principal: Principal, named: Sequence[Named], key: Key | None =
     """All jobs exist and are announced, or none; their public ids in order. Raises psycopg's UniqueViolation when the
     key is taken."""
     now = clock.now()
-    distinct = {id(item.prepared): item.prepared for item in named}
-    templates = {
-        key: _template(principal, prepared, number, now)
-        for number, (key, prepared) in enumerate(distinct.items())
-    }
-    ids = new_ids("job", len(named))
-    lines = [
-        Line(n, templates[id(item.prepared)].t, public_id, item.name, item.given)
-        for n, (item, public_id) in enumerate(zip(named, ids, strict=True))
-    ]
-    if key is not None:
-        lines = [_with_key(line, key.of_place(line.n)) for line in lines]
+    new = _new([(principal, item) for item in named], now)
+    ids = [line.public_id for line in new.lines]
+    new.lines[0] = _with_key(new.lines[0], key)
     entry = audit.entry(
         principal,
         "jobs.submitted",
@@ -173,55 +159,71 @@ def create_batch(principal: Principal, named: Sequence[Named], key: Key | None =
         object_id=ids[0],
         after={"count": len(ids), "last": ids[-1]},
     )
-    waits = [wait for key, prepared in distinct.items() for wait in _waits(prepared, templates[key])]
-    told = [one for key, prepared in distinct.items() for one in _told(prepared, templates[key])]
-    with transaction.atomic() if waits else _savepoint():
-        pks = insert_jobs(list(templates.values()), lines, [entry], waits, told)
-        for item, public_id in zip(named, ids, strict=True):
-            _settle_if_held(item.prepared, [pks[public_id]])
-        teams = {prepared.team.public_id for prepared in distinct.values()}
-        _announce(teams, _cells_with_work(templates.values()), ids)
+    is_batch = key is not None and len(ids) > 1
+    with transaction.atomic() if new.waits else _savepoint():
+        pks = insert_jobs(new.templates, new.lines, [entry], new.waits, new.told, is_batch=is_batch)
+        if new.waits:
+            settle_on_commit([pk for pk, item in zip(pks, named, strict=True) if item.prepared.waits_for])
+        teams = {item.prepared.team.public_id for item in new.first}
+        _announce(teams, _cells_with_work(new.templates), ids)
     return ids
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _New:
-    """One job to be, with its audit entry, the public id of its team, what it waits for, and whom it tells."""
+    """Jobs to be, what they share, what they wait for, and whom they tell."""
 
-    template: Template
-    line: Line
-    entry: audit.Entry
-    team: str
-    waits: Sequence[Wait] = ()
-    told: Sequence[Told] = ()
+    first: list[Named]
+    """The first job of each template."""
+    templates: list[Template]
+    lines: list[Line]
+    waits: list[Wait]
+    told: list[Told]
 
 
-def _new(asked: Asked, now: datetime) -> _New:
-    principal, named, prepared = asked.principal, asked.named, asked.named.prepared
-    with source.asked_from(asked.source.request_id, asked.source.address):
-        template = _template(principal, prepared, 0, now)
-        line = _with_key(Line(0, 0, new_id("job"), named.name, named.given), asked.key)
-        entry = audit.entry(
-            principal,
+def _new(asked: Sequence[tuple[Principal, Named]], now: datetime) -> _New:
+    first: dict[int, tuple[int, Principal, Named]] = {}
+    of = [first.setdefault(id(named.prepared), (len(first), principal, named)) for principal, named in asked]
+    templates = [_template(principal, named, place, now) for place, principal, named in first.values()]
+    lines = [
+        Line(n, place, public_id)
+        if named is its_first or (named.name == its_first.name and named.given == its_first.given)
+        else Line(n, place, public_id, named.name, named.given)
+        for n, (public_id, (_, named), (place, _, its_first)) in enumerate(
+            zip(new_ids("job", len(asked)), asked, of, strict=True)
+        )
+    ]
+    firsts = [named for _, _, named in first.values()]
+    pairs = [(named.prepared, template) for named, template in zip(firsts, templates, strict=True)]
+    waits = [wait for prepared, template in pairs for wait in _waits(prepared, template)]
+    return _New(firsts, templates, lines, waits, [told for pair in pairs for told in _told(*pair)])
+
+
+def _write(asked: Sequence[Asked], now: datetime) -> list[tuple[str, int, Template]]:
+    """They exist and are announced; public id, primary key and template of each, in order."""
+    new = _new([(one.principal, one.named) for one in asked], now)
+    lines = [
+        _with_key(msgspec.structs.replace(line, cause=one.source.request_id), one.key)
+        for line, one in zip(new.lines, asked, strict=True)
+    ]
+    entries = [
+        audit.entry(
+            one.principal,
             "job.submitted",
             object_kind="job",
             object_id=line.public_id,
-            after={"name": named.name, "team": prepared.team.pk},
+            after={"name": one.named.name, "team": one.named.prepared.team.pk},
+            asked=one.source,
         )
-    waits, told = _waits(prepared, template), _told(prepared, template)
-    return _New(template, line, entry, prepared.team.public_id, waits, told)
-
-
-def _write(new: Sequence[_New]) -> list[int]:
-    """They exist and are announced; primary keys, in order."""
-    templates = [msgspec.structs.replace(one.template, t=place) for place, one in enumerate(new)]
-    lines = [msgspec.structs.replace(one.line, n=place, t=place) for place, one in enumerate(new)]
-    waits = [msgspec.structs.replace(wait, t=place) for place, one in enumerate(new) for wait in one.waits]
-    told = [msgspec.structs.replace(item, t=place) for place, one in enumerate(new) for item in one.told]
-    pks = insert_jobs(templates, lines, [one.entry for one in new], waits, told)
-    hints = [Hint("job", one.line.public_id, 1, one.team) for one in new]
-    _publish(hints, _cells_with_work(templates))
-    return [pks[line.public_id] for line in lines]
+        for one, line in zip(asked, lines, strict=True)
+    ]
+    pks = insert_jobs(new.templates, lines, entries, new.waits, new.told)
+    hints = [
+        Hint("job", line.public_id, 1, one.named.prepared.team.public_id)
+        for one, line in zip(asked, lines, strict=True)
+    ]
+    _publish(hints, _cells_with_work(new.templates))
+    return [(line.public_id, pk, new.templates[line.t]) for line, pk in zip(lines, pks, strict=True)]
 
 
 @contextmanager
@@ -255,11 +257,14 @@ def _set_of(principal: Principal, named: Named) -> tuple[JobSet, list[tuple[int,
     return made, sorted(indices, key=lambda one: one[0])
 
 
-def _template(principal: Principal, prepared: Prepared, number: int, now: datetime) -> Template:
-    effective = prepared.effective
+def _template(principal: Principal, named: Named, place: int, now: datetime) -> Template:
+    prepared = named.prepared
+    effective = prepared.effective | {"name": named.name}
     state, reason_code, sentence = _first_state(prepared, now)
     return Template(
-        t=number,
+        t=place,
+        name=named.name,
+        given=named.given,
         organization=principal.organization.pk,
         team=prepared.team.pk,
         cell=prepared.cell,
@@ -312,49 +317,61 @@ def _settle_if_held(prepared: Prepared, pks: Iterable[int]) -> None:
 
 
 def _as_job(
-    prepared: Prepared,
+    named: Named,
     template: Template,
-    line: Line,
+    public_id: str,
     pk: int,
     principal: Principal,
-    made_set: JobSet | None,
     now: datetime,
+    made_set: JobSet | None = None,
+    index: int | None = None,
+    own: Task | None = None,
+    key: Key | None = None,
 ) -> Job:
     """The row that was just written, without reading it."""
-    start_after = template.start_after
-    effective = prepared.effective | {"name": line.name}
-    labels = template.labels | (line.own or {})
-    if line.own is not None:
-        effective |= {"matrix": line.own, "env": effective["env"] | line.own, "labels": labels}
+    effective = named.prepared.effective | {"name": named.name}
+    labels = template.labels | (own or {})
+    if own is not None:
+        effective |= {"matrix": own, "env": effective["env"] | own, "labels": labels}
     known = {
         "id": pk,
-        "public_id": line.public_id,
+        "public_id": public_id,
         "organization_id": template.organization,
         "team_id": template.team,
         "cell_id": template.cell,
         "user_id": template.user,
         "schedule_id": template.schedule,
-        "index": line.index,
-        "name": line.name,
+        "index": index,
+        "name": named.name,
         "state": template.state,
         "status": template.state,
         "reason_code": template.reason_code,
         "sentence": template.sentence,
         "priority": template.priority,
         "preemptible": template.preemptible,
-        "spec": msgspec.json.decode(template.spec) | ({} if line.given is None else {"name": line.given}),
+        "spec": msgspec.json.decode(template.spec) | ({} if named.given is None else {"name": named.given}),
         "effective_spec": effective,
         "labels": labels,
-        "idempotency_key": line.key,
-        "idempotency_hash": line.hash,
+        "idempotency_key": None if key is None else key.key,
+        "idempotency_hash": "" if key is None else key.hash,
         "submitted_at": now,
-        "start_after": None if start_after is None else datetime.fromisoformat(start_after),
+        "start_after": None if template.start_after is None else datetime.fromisoformat(template.start_after),
         "deadline": template.deadline,
         "version": 1,
     }
     job = partial_row(Job, **_new_columns() | known)
     job.organization, job.user, job.set = principal.organization, principal.user, made_set
     return job
+
+
+def _as_row(asked: Asked, template: Template, public_id: str, pk: int, now: datetime) -> JobRow:
+    """The same as answers show it: of a plain job, which is in no set."""
+    prepared, name = asked.named.prepared, asked.named.name
+    return JobRow(
+        pk, public_id, name, "task", template.state, template.state, template.sentence, prepared.team.public_id,
+        prepared.team.name, asked.principal.user.username, template.priority, template.preemptible, None, None,
+        template.labels, prepared.effective, 0, None, "", template.reason_code, now, None, None, template.deadline, 1,
+    )  # fmt: skip
 
 
 @cache

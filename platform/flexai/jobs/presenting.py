@@ -9,7 +9,7 @@ from typing import Any
 
 from flexai.common import clock
 from flexai.jobs.dependencies import dependencies_of, dependents_of
-from flexai.jobs.listing import JobRow, Place, Said, read, row_of
+from flexai.jobs.listing import JobRow, Place, Said, read
 from flexai.jobs.models import Allocation, Attempt, AttemptProgress, Event, Job, Replica, Schedule
 from flexai.tenancy.principals import Principal
 from scheduler_core.demand import Rung
@@ -30,10 +30,10 @@ def present_job(job: Job) -> dict[str, Any]:
     return present_jobs([job.pk])[0]
 
 
-def present_created(jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """The same of jobs that were just made, without asking for them. They come with team, user and set."""
+def present_created(jobs: Sequence[JobRow]) -> list[dict[str, Any]]:
+    """The same of jobs that were just made, without asking for them."""
     at = clock.now()
-    return [_job(row_of(job), None, None, at) for job in jobs]
+    return [_job(job, None, None, at) for job in jobs]
 
 
 def present_attempts(job: Job) -> list[dict[str, Any]]:

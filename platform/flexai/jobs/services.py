@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg.errors
@@ -39,6 +39,7 @@ from flexai.jobs.creation import (
     create_set,
     create_together,
 )
+from flexai.jobs.listing import JobRow
 from flexai.jobs.models import Job
 from flexai.jobs.moves import (
     allowed_actions,
@@ -101,24 +102,24 @@ def submit(principal: Principal, raw_spec: object, *, idempotency_key: str | Non
     return _submit(principal, raw_spec, _key(principal, raw_spec, idempotency_key))
 
 
-def submit_together(asked: Sequence[Request]) -> list[Job | None]:
+def submit_together(asked: Sequence[Request]) -> list[JobRow | None]:
     """Each is submitted as by `submit`, by one statement for all. None for what has to be submitted by itself, of which
     nothing was written: it is refused, makes a set, waits for other jobs, is long, or its key may be known.
 
     Raises psycopg's other errors, after which nobody knows what was written.
     """
-    made: dict[int, dict[bytes, Prepared]] = {}
+    read: dict[int, _Read] = {}
     ready: dict[int, Asked] = {}
     for place, one in enumerate(asked):
         with suppress(Exception):  # whatever is wrong with it, those beside it are not; by itself it is told
             named = _prepare_once(
-                one.principal, one.spec, made.setdefault(id(one.principal), {}), arrays=False
+                one.principal, one.spec, read.setdefault(id(one.principal), _Read()), arrays=False
             )
             prepared = named.prepared
             if not prepared.waits_for and len(prepared.raw) <= ALONE_BYTES:
                 key = _key(one.principal, one.spec, one.key)
                 ready[place] = Asked(one.principal, named, key, one.source)
-    jobs: list[Job | None] = [None] * len(asked)
+    jobs: list[JobRow | None] = [None] * len(asked)
     if ready:
         with suppress(psycopg.DataError, psycopg.IntegrityError):
             for place, job in zip(ready, create_together(list(ready.values())), strict=True):
@@ -145,7 +146,7 @@ def _submit(
     change: Callable[[Prepared], Prepared] = lambda prepared: prepared,
 ) -> Submission:
     try:
-        named = _prepare_once(principal, raw_spec, {})
+        named = _prepare_once(principal, raw_spec, _Read())
         named = replace(named, prepared=change(named.prepared))
         if not named.prepared.makes_a_set:
             return create_one(principal, named, key)
@@ -159,7 +160,7 @@ def _submit(
 
 def prepare(principal: Principal, raw_spec: object) -> Prepared:
     """The spec read, its team found and its request admitted; nothing is written. Raises as `submit` does."""
-    return _prepare_once(principal, raw_spec, {}).prepared
+    return _prepare_once(principal, raw_spec, _Read()).prepared
 
 
 def effective_of(raw_spec: object) -> dict[str, Any]:
@@ -178,13 +179,13 @@ def submit_batch(
     if not 1 <= len(raw_specs) <= MAX_BATCH:
         raise InvalidInput(f"A batch has 1 to {MAX_BATCH} jobs, not {len(raw_specs)}.")
     key = _key(principal, raw_specs, idempotency_key)
-    known = _batch_before(principal, key, len(raw_specs))
+    known = _batch_before(principal, key)
     if known:
         return known, False
     try:
         return create_batch(principal, _prepare_all(principal, raw_specs), key), True
     except (FlexaiError, psycopg.errors.UniqueViolation):
-        known = _batch_before(principal, key, len(raw_specs))
+        known = _batch_before(principal, key)
         if not known:
             raise
         return known, False
@@ -233,11 +234,11 @@ def _paying_team(principal: Principal, name: str) -> TeamSeat:
 def _prepare_all(principal: Principal, raw_specs: Sequence[object]) -> list[Named]:
     errors: list[FieldError] = []
     never = False
-    made: dict[bytes, Prepared] = {}
+    read = _Read()
     named: list[Named] = []
     for place, raw in enumerate(raw_specs):
         try:
-            named.append(_prepare_once(principal, raw, made, arrays=False))
+            named.append(_prepare_once(principal, raw, read, arrays=False))
         except (InvalidInput, NeverFits, NotFound, Forbidden) as error:
             never = never or isinstance(error, NeverFits)
             errors += _placed(error, place)
@@ -250,26 +251,42 @@ def _prepare_all(principal: Principal, raw_specs: Sequence[object]) -> list[Name
     return named
 
 
-def _prepare_once(
-    principal: Principal, raw: object, made: dict[bytes, Prepared], *, arrays: bool = True
+@dataclass(slots=True)
+class _Read:
+    """Specs of one principal that were read, by their JSON: whole, and without the name."""
+
+    whole: dict[bytes, Named] = field(default_factory=dict)
+    nameless: dict[bytes, Prepared] = field(default_factory=dict)
+
+
+def _prepare_once(principal: Principal, raw: object, read: _Read, *, arrays: bool = True) -> Named:
+    """The spec, and what it shares with the equal ones in `read`; the first of its kind is put there."""
+    encoded = spec.encoded(raw)
+    named = read.whole.get(encoded)
+    if named is None:
+        named = read.whole[encoded] = _prepare(principal, raw, encoded, read.nameless, arrays)
+    return named
+
+
+def _prepare(
+    principal: Principal, raw: object, encoded: bytes, read: dict[bytes, Prepared], arrays: bool
 ) -> Named:
-    """The spec, and what it shares with the equal ones in `made`; the first of its kind is put there."""
     given = raw.get("name") if isinstance(raw, Mapping) else None
-    rest = {key: raw[key] for key in raw if key != "name"} if isinstance(raw, Mapping) and given else raw
-    encoded = spec.encoded(rest)
-    found = made.get(encoded)
+    if isinstance(raw, Mapping) and given:
+        encoded = spec.encoded({key: raw[key] for key in raw if key != "name"})
+    found = read.get(encoded)
     if found is not None:
         name = spec.parse_name({"name": given} if given else {})
         return Named(found, name, given or None)
-    read = spec.parse(raw)
-    if not arrays and (read.tasks or read.spec["array"] is not None):
-        field = "matrix" if read.tasks else "array"
+    parsed = spec.parse(raw)
+    if not arrays and (parsed.tasks or parsed.spec["array"] is not None):
+        where = "matrix" if parsed.tasks else "array"
         raise InvalidInput(
-            f"`{field}` makes a set of its own; submit it by itself.",
-            errors=[FieldError(field, "does not go into a batch", "submit it by itself")],
+            f"`{where}` makes a set of its own; submit it by itself.",
+            errors=[FieldError(where, "does not go into a batch", "submit it by itself")],
         )
-    found = made[encoded] = _admitted(principal, raw, read, encoded)
-    return Named(found, read.spec["name"], given or None)
+    found = read[encoded] = _admitted(principal, raw, parsed, encoded)
+    return Named(found, parsed.spec["name"], given or None)
 
 
 def _placed(error: FlexaiError, place: int) -> list[FieldError]:
@@ -284,8 +301,7 @@ def _key(principal: Principal, raw_spec: object, given: str | None) -> Key | Non
         return None
     if not 1 <= len(given) <= MAX_KEY or not given.isprintable():
         raise InvalidInput(f"An Idempotency-Key has 1 to {MAX_KEY} printable characters.")
-    body = spec.encoded(raw_spec, order="deterministic")
-    return Key(f"{principal.user.pk}:{given}", hashlib.sha256(body).hexdigest())
+    return Key(f"{principal.user.pk}:{given}", hashlib.sha256(spec.canonical(raw_spec)).hexdigest())
 
 
 def _made_before(principal: Principal, key: Key | None) -> Submission | None:
@@ -306,19 +322,21 @@ def _made_before(principal: Principal, key: Key | None) -> Submission | None:
     return Submission(tuple(of_set[:SHOWN_OF_A_SET]), found.set, False)
 
 
-def _batch_before(principal: Principal, key: Key | None, count: int) -> list[str]:
-    """Public ids of what the key made of so many specs; empty where it made nothing. Raises Conflict when that was for
+def _batch_before(principal: Principal, key: Key | None) -> list[str]:
+    """Public ids of what the key made; empty where it made nothing. Raises Conflict when that was for
     another body."""
     if key is None:
         return []
-    jobs = Job.objects.filter(organization=principal.organization)
-    first = jobs.filter(idempotency_key=key.key).values_list("idempotency_hash", flat=True).first()
+    first = (
+        Job.objects.filter(organization=principal.organization, idempotency_key=key.key)
+        .values_list("public_id", "idempotency_hash", "batch__ids")
+        .first()
+    )
     if first is None:
         return []
-    _check_body(first, key)
-    keys = [key.of_place(place).key for place in range(count)]
-    made = dict(jobs.filter(idempotency_key__in=keys).values_list("idempotency_key", "public_id"))
-    return [made[one] for one in keys]
+    public_id, known, ids = first
+    _check_body(known, key)
+    return ids or [public_id]
 
 
 def _check_body(known: str, key: Key) -> None:

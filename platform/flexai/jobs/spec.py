@@ -113,17 +113,25 @@ def parse_name(raw: Mapping[str, Any]) -> str:
     return name
 
 
-def encoded(raw: object, *, order: Literal["deterministic"] | None = None) -> bytes:
-    """What was submitted as JSON, the same for the same body. Raises TooLarge above the bound, InvalidInput for
-    what JSON cannot carry."""
-    try:
-        made = msgspec.json.encode(raw, order=order)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        raise InvalidInput("The spec holds something that JSON cannot carry.") from None
+def encoded(raw: object) -> bytes:
+    """What was submitted as JSON. Raises TooLarge above the bound, InvalidInput for what JSON cannot carry."""
+    made = _as_json(raw)
     if len(made) > MAX_SPEC_BYTES:
         size = len(made) // 1024
         raise TooLarge(f"The spec has {size} KiB; at most {MAX_SPEC_BYTES // 1024} KiB are accepted.")
     return made
+
+
+def canonical(raw: object) -> bytes:
+    """One spec or many as JSON, the same for the same body. Raises InvalidInput for what JSON cannot carry."""
+    return _as_json(raw, "deterministic")
+
+
+def _as_json(raw: object, order: Literal["deterministic"] | None = None) -> bytes:
+    try:
+        return msgspec.json.encode(raw, order=order)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        raise InvalidInput("The spec holds something that JSON cannot carry.") from None
 
 
 def _read(reader: Reader) -> dict[str, Any]:

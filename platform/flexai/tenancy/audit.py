@@ -50,9 +50,11 @@ def entry(
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
     reason: str = "",
+    asked: source.Source | None = None,
 ) -> Entry:
     """What `record` writes, for a statement that writes it along with what it tells of. The object is a row, or a
-    kind and an id."""
+    kind and an id; it was asked where this thread was, if nothing else is said."""
+    asked = asked or source.current()
     return Entry(
         at=clock.now(),
         organization=actor.organization.pk,
@@ -64,8 +66,8 @@ def entry(
         before=before,
         after=after,
         reason=reason,
-        request_id=source.request_id(),
-        address=source.address(),
+        request_id=asked.request_id,
+        address=asked.address,
     )
 
 

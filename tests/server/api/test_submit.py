@@ -306,6 +306,16 @@ class TestBatch:
         own = colleague.post("/jobs/batch", {"jobs": specs}, **{"Idempotency-Key": "k"})
         assert own.status_code == 201
 
+    def test_a_key_bounds_the_specs_and_not_the_batch(self, tenant: Tenant) -> None:
+        long = a_spec(files={"data": "x" * 500_000})
+        made = tenant.api.post("/jobs/batch", {"jobs": [long] * 3}, **{"Idempotency-Key": "k"})
+        assert made.status_code == 201
+        longer = a_spec(files=dict.fromkeys("abc", "x" * 500000))
+        refused = tenant.api.post("/jobs/batch", {"jobs": [longer]}, **{"Idempotency-Key": "l"})
+        assert refused.status_code == 413
+        assert "1024 KiB" in refused.json()["detail"]
+        assert Job.objects.count() == 3
+
     def test_a_key_of_one_job_is_none_for_a_batch(self, tenant: Tenant) -> None:
         assert tenant.api.post("/jobs", a_spec(), **{"Idempotency-Key": "k"}).status_code == 201
         batch = tenant.api.post("/jobs/batch", {"jobs": [a_spec()]}, **{"Idempotency-Key": "k"})

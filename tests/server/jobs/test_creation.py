@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import psycopg
@@ -10,7 +11,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 
 from flexai.common import clock, events
 from flexai.jobs import services
-from flexai.jobs.models import Event, Job, JobName, Schedule
+from flexai.jobs.models import Batch, Event, Job, JobName, Schedule
 from flexai.tenancy.models import AuditEntry
 from tests.support.tenants import Api, Tenant, a_cell, a_node, a_spec, a_tenant
 
@@ -59,6 +60,40 @@ def test_each_name_is_known_once_however_its_jobs_were_made(lab: Tenant) -> None
     known = sorted(JobName.objects.values_list("organization_id", "name"))
     assert known == sorted(set(Job.objects.values_list("organization_id", "name")))
     assert len(known) == 5
+
+
+def test_a_batch_keeps_its_order_and_its_names_and_its_first_job_has_the_key(lab: Tenant) -> None:
+    specs = [
+        a_spec(name=name, priority=n % 3) for n, name in enumerate(["one", "two", "two", "three", "one"])
+    ]
+    specs[3].pop("name")
+    ids, _ = services.submit_batch(lab.principal, specs, idempotency_key="k")
+    jobs = list(Job.objects.order_by("id"))
+    assert [job.public_id for job in jobs] == ids
+    assert [job.name for job in jobs] == ["one", "two", "two", "job", "one"]
+    assert [job.spec for job in jobs] == specs
+    assert [job.effective_spec["name"] for job in jobs] == [job.name for job in jobs]
+    assert [job.priority for job in jobs] == [0, 1, 2, 0, 1]
+    assert [job.idempotency_key is not None for job in jobs] == [True, False, False, False, False]
+    assert Batch.objects.get().ids == ids
+    assert services.submit_batch(lab.principal, specs, idempotency_key="k") == (ids, False)
+    assert list(Event.objects.order_by("id").values_list("job_id", flat=True)) == [job.pk for job in jobs]
+
+
+def test_a_batch_of_a_platform_before_is_known_again(lab: Tenant) -> None:
+    """Its jobs had a key each, of which the migration makes what is remembered now."""
+    ids, _ = services.submit_batch(lab.principal, [a_spec()] * 3, idempotency_key="k")
+    one = services.submit_batch(lab.principal, [a_spec()], idempotency_key="one")[0]
+    Batch.objects.all().delete()
+    jobs = list(Job.objects.order_by("id"))
+    for place, job in enumerate(jobs[1:3], 1):
+        key = f"{jobs[0].idempotency_key}\n{place}"
+        Job.objects.filter(pk=job.pk).update(idempotency_key=key, idempotency_hash=jobs[0].idempotency_hash)
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("flexai.jobs.migrations.0027_batches").KNOWN)
+    assert services.submit_batch(lab.principal, [a_spec()] * 3, idempotency_key="k") == (ids, False)
+    assert services.submit_batch(lab.principal, [a_spec()], idempotency_key="one") == (one, False)
+    assert Job.objects.count() == 4
 
 
 def test_what_begins_held_asks_for_no_cycle(lab: Tenant, cells: list[int | None]) -> None:

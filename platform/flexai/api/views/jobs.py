@@ -20,6 +20,7 @@ from flexai.api.views.base import View, body_of, only_known, principal_of
 from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput, NeverFits
 from flexai.jobs import presenting, queries, services
+from flexai.jobs.listing import row_of
 from flexai.jobs.models import Job
 from flexai.jobs.sizing import advice_of
 from flexai.jobs.spec import MAX_SPEC_BYTES
@@ -127,7 +128,7 @@ class JobsView(View):
             principal, request.data, idempotency_key=request.headers.get("Idempotency-Key")
         )
         if made.created:
-            told = presenting.present_created([_with_team(principal, job) for job in made.jobs])
+            told = presenting.present_created([row_of(_with_team(principal, job)) for job in made.jobs])
         else:
             told = presenting.present_jobs([job.pk for job in made.jobs])
         body: Any = told[0]

@@ -22,6 +22,7 @@ from flexai.jobs.models.history import AttemptHour as AttemptHour
 from flexai.jobs.models.history import AttemptMinute as AttemptMinute
 from flexai.jobs.models.history import AttemptUse as AttemptUse
 from flexai.jobs.models.history import Event as Event
+from flexai.jobs.models.jobs import Batch as Batch
 from flexai.jobs.models.jobs import Dependency as Dependency
 from flexai.jobs.models.jobs import Job as Job
 from flexai.jobs.models.jobs import JobName as JobName

@@ -157,14 +157,14 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["cell", "changed"], name="job_changed"),
             models.Index(fields=["cell"], condition=Q(state="queued"), name="job_queued"),
-            models.Index(fields=["organization", "-id"], name="job_by_organization"),
+            models.Index(fields=["organization", "id"], name="job_by_organization"),
             models.Index(fields=["organization", "status", "id"], name="job_by_status"),
             models.Index(fields=["organization", "name", "id"], name="job_by_name"),
             models.Index(fields=["organization", "priority", "id"], name="job_by_priority"),
             models.Index(fields=["organization", "started_at", "id"], name="job_by_start"),
             models.Index(fields=["organization", "ended_at", "id"], name="job_by_end"),
-            models.Index(fields=["team", "-id"], name="job_by_team"),
-            models.Index(fields=["user", "-id"], name="job_by_user"),
+            models.Index(fields=["team", "id"], name="job_by_team"),
+            models.Index(fields=["user", "id"], name="job_by_user"),
             GinIndex(fields=["labels"], name="job_labels", condition=~Q(labels={})),
             models.Index(
                 fields=["start_after"], name="job_held_until", condition=Q(state="held", start_after__isnull=False)
@@ -227,6 +227,14 @@ class Dependency(models.Model):
             models.Index(fields=["on_job"], condition=Q(on_job__isnull=False), name="dependency_on_job"),
             models.Index(fields=["on_set"], condition=Q(on_set__isnull=False), name="dependency_on_set"),
         ]
+
+
+class Batch(models.Model):
+    """What an idempotency key made of a batch: it is its first job's."""
+
+    job = models.OneToOneField(Job, models.CASCADE, primary_key=True, related_name="batch")
+    ids = ArrayField(models.CharField(max_length=32))
+    """Public ids, in order."""
 
 
 class Notice(models.Model):
