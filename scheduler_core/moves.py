@@ -36,10 +36,13 @@ class Movers:
         self._placed: dict[JobClass, tuple[int, bool]] = {}
         """Whether a class had a place, and in which state of the nodes."""
         self._nodes: dict[Hashable, tuple[Id, ...]] = {}
+        self._movable_on: dict[Id, tuple[Hashable, list[Running]]] = {}
+        """By node, with what else that depends on."""
 
     def begin_cycle(self) -> None:
         """Other work may move than in the cycle before; who lives no longer is forgotten, now and then."""
         self._nodes.clear()
+        self._movable_on.clear()
         running = self._ledger.running
         if len(self._kind_of) > 64 + 2 * len(running):
             self._kind_of = {attempt: known for attempt, known in self._kind_of.items() if attempt in running}
@@ -56,16 +59,15 @@ class Movers:
             known = self._kind_of[attempt.id] = attempt, self._kinds.setdefault(kind, kind)
         return known[1]
 
-    def have_a_place(self, kind: JobClass) -> bool:
-        """Whether one more gang of this class would fit on what is free, whatever its team may be charged."""
-        stamps, placer, gang = self._ledger.stamps, self._placer, kind.gang
-        since, had = self._placed.get(kind, (-1, False))
-        if since == stamps.now or (not had and stamps.only_less_room_since(since)):
-            return had
-        types = placer.chip_types(gang.request)
-        has = any(placer.on_nodes_alone(kind, chip_type)[0] >= gang.minimum for chip_type in types)
-        self._placed[kind] = stamps.now, has
-        return has
+    def movable_on(self, node: Id, rights: Rights) -> list[Running]:
+        """The work on this node that may move, and has another place as things are now."""
+        key = self._ledger.stamps.now, rights.barred, len(rights.taken)
+        known = self._movable_on.get(node)
+        if known is None or known[0] != key:
+            here = [attempt for attempt in self._ledger.running_on(node) if may_move(attempt, rights)]
+            known = key, [attempt for attempt in here if self._has_a_place(self.kind_of(attempt))]
+            self._movable_on[node] = known
+        return known[1]
 
     def nodes(self, rights: Rights, looks: int) -> tuple[Id, ...]:
         """The nodes of work that may move, as much of it as so many looks find: first where it was saved last."""
@@ -78,6 +80,17 @@ class Movers:
             movable = [a for *_, attempt in looked_at if may_move(a := running[attempt], rights)]
             known = self._nodes[key] = tuple(dict.fromkeys(p.node for a in movable for p in a.placements))
         return known
+
+    def _has_a_place(self, kind: JobClass) -> bool:
+        """Whether one more gang of this class would fit on what is free, whatever its team may be charged."""
+        stamps, placer, gang = self._ledger.stamps, self._placer, kind.gang
+        since, had = self._placed.get(kind, (-1, False))
+        if since == stamps.now or (not had and stamps.only_less_room_since(since)):
+            return had
+        types = placer.chip_types(gang.request)
+        has = any(placer.on_nodes_alone(kind, chip_type)[0] >= gang.minimum for chip_type in types)
+        self._placed[kind] = stamps.now, has
+        return has
 
 
 def may_move(attempt: Running, rights: Rights) -> bool:
@@ -194,7 +207,9 @@ class Consolidation:
     def _fewest(self, node: Id) -> list[Running] | None:
         """Those on this node that have to move, the dearest kept where it can be; None where it never fits."""
         ledger, mark = self._ledger, self._ledger.mark()
-        movable = [a for a in ledger.running_on(node) if self._may_move(a) and self._may_find_a_place(a)]
+        movable = [
+            attempt for attempt in self._movers.movable_on(node, self._rights) if self._is_left(attempt)
+        ]
         if not movable or not may_free_enough(node, self._kind.gang.request, movable, ledger):
             return None
         movers: list[Running] = []
@@ -238,12 +253,9 @@ class Consolidation:
             self._stuck.add(kind)
         return new
 
-    def _may_move(self, attempt: Running) -> bool:
-        return attempt.id not in self._moves and may_move(attempt, self._rights)
-
-    def _may_find_a_place(self, attempt: Running) -> bool:
-        kind = self._movers.kind_of(attempt)
-        return kind not in self._stuck and self._movers.have_a_place(kind)
+    def _is_left(self, attempt: Running) -> bool:
+        """Whether it has neither moved nor turned out to have no place."""
+        return attempt.id not in self._moves and self._movers.kind_of(attempt) not in self._stuck
 
     def _nodes(self) -> Iterator[Id]:
         """The nodes to look at, of those that could take a replica: those whose work was saved last."""
