@@ -17,7 +17,7 @@ T = TypeVar("T", bound=Any)
 
 LONGEST: Final = 1024
 """Entries of a part from which on it is cut in two."""
-SWEEP_EVERY: Final = 128
+SWEEP_EVERY: Final = 256
 """Entries that go before the next part is rid of what has gone: a quarter of a list in parts of 512 at most is passed
 over."""
 
