@@ -228,8 +228,15 @@ class UserConsole(OperatorsOnly, UserAdmin, ModelAdmin):  # type: ignore[type-ar
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[User], change: bool) -> None:
         super().save_model(request, obj, form, change)
         named = [name for name in form.changed_data if "password" not in name]
+        before = {name: str(form.initial.get(name)) for name in named} if change else None
         after = {name: str(form.cleaned_data.get(name)) for name in named}
-        record(request, "user.changed" if change else "user.created", obj, None, after)
+        record(request, "user.changed" if change else "user.created", obj, before, after)
+
+    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        """The page of a password saves by itself and tells nobody but this."""
+        if request.resolver_match and request.resolver_match.url_name == "auth_user_password_change":
+            record(request, "user.password_set", obj, None, None)
+        return super().log_change(request, obj, message)
 
 
 @admin.register(Token)
@@ -368,8 +375,14 @@ def _set_budget(request: HttpRequest, team: Team, formset: Any) -> None:
 def _record_rows(request: HttpRequest, formset: Any, parent: Any) -> None:
     """Members added, changed and removed by this form."""
     kind = formset.model._meta.model_name
-    done = [("added", row) for row in formset.new_objects]
-    done += [("changed", row) for row, _ in formset.changed_objects]
-    done += [("removed", row) for row in formset.deleted_objects]
-    for what, row in done:
-        record(request, f"{kind}.{what}", parent, None, {"user": row.user.username, "role": row.role})
+    roles = {form.instance.pk: form.initial.get("role") for form in formset.initial_forms}
+    for row in formset.new_objects:
+        record(request, f"{kind}.added", parent, None, _seat(row, row.role))
+    for row, _ in formset.changed_objects:
+        record(request, f"{kind}.changed", parent, _seat(row, roles.get(row.pk)), _seat(row, row.role))
+    for row in formset.deleted_objects:
+        record(request, f"{kind}.removed", parent, _seat(row, row.role), None)
+
+
+def _seat(row: Membership | TeamMember, role: str | None) -> dict[str, Any]:
+    return {"user": row.user.username, "role": role}

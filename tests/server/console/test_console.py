@@ -278,6 +278,31 @@ def test_a_user_and_an_organization_are_made(browser: Browser) -> None:
     assert "pass phrase" not in str([(entry.before, entry.after) for entry in entries])
 
 
+def test_passwords_operators_and_roles_are_recorded_with_what_was_before(
+    browser: Browser, rows: dict[str, Any]
+) -> None:
+    ana, acme = User.objects.get(username="ana"), rows["team"].organization
+    page, new = f"/console/tenancy/user/{ana.pk}", "another pass phrase"
+    form = {"password1": new, "password2": new, "usable_password": "true"}
+    assert browser.post(f"{page}/password/", form).status_code == 302
+    form = {"username": "ana", "is_active": "on", "is_staff": "on"}
+    assert browser.post(f"{page}/change/", form).status_code == 302
+    values = {"id": Membership.objects.get().pk, "organization": acme.pk, "user": ana.pk, "role": "viewer"}
+    seat = {f"memberships-0-{key}": value for key, value in values.items()}
+    form = {"name": acme.name, "slug": acme.slug, **_management("memberships", 1, 1), **seat}
+    assert browser.post(f"/console/tenancy/organization/{acme.pk}/change/", form).status_code == 302
+    form = {"old_password": "a long pass phrase", "new_password1": new, "new_password2": new}
+    assert browser.post("/console/password_change/", form).status_code == 302
+    entries = AuditEntry.objects.exclude(action="organization.changed").order_by("id")
+    before, after = {"user": "ana", "role": "owner"}, {"user": "ana", "role": "viewer"}
+    assert list(entries.values_list("action", "object_id", "before", "after")) == [
+        ("user.password_set", str(ana.pk), None, None),
+        ("user.changed", str(ana.pk), {"is_staff": "False"}, {"is_staff": "True"}),
+        ("membership.changed", acme.public_id, before, after),
+        ("user.password_set", str(User.objects.get(username="olga").pk), None, None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("form", "said"),
     [
