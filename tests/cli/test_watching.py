@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from datetime import UTC, datetime
 
+import pytest
+
+from flexai.cli import output
 from tests.cli.conftest import Shell
 from tests.support.http_stub import Stub
 
@@ -41,6 +46,20 @@ def test_tenant_text_cannot_move_the_cursor(flexai: Shell, stub: Stub) -> None:
     done = flexai("ps")
     assert "\x1b" not in done.out
     assert "[bold]x[/bold]" in done.out
+
+
+def test_a_log_colours_a_terminal_and_steers_it_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    log = "\x1b[1;31mred\x1b[0m\t1\r\n\x1b[2J\x1b]0;title\x07\x1b]52;c;cm0=\x1b\\\x9b2J\x08\x1bcend \x1b["
+    monkeypatch.setattr(sys, "stdout", shown := Terminal())
+    output.write_log(log)
+    assert shown.getvalue() == "\x1b[1;31mred\x1b[0m\t1\r\n2Jcend ["
+    monkeypatch.setattr(sys, "stdout", kept := io.StringIO())
+    output.write_log(log)
+    assert kept.getvalue() == log, "a file has it as it was"
 
 
 def test_logs_by_name_take_the_newest(flexai: Shell, stub: Stub) -> None:

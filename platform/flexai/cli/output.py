@@ -60,6 +60,11 @@ _LIGHT: Mapping[str, str] = {
     "cancelled": "#5b6472",
 }
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_STEERING = re.compile(
+    r"\x1b\[[0-9;?]*[A-Za-ln-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b(?!\[[0-9;]*m)"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]"
+)
+"""All that steers a terminal but colours, ends of lines, tabs and going back to the line's begin."""
 
 
 @cache
@@ -98,6 +103,12 @@ def complain(sentence: str, hint: str = "") -> None:
 def printable(text: object) -> str:
     """Somebody's text without control characters: it cannot move the cursor or recolour the screen."""
     return _CONTROL.sub("�", str(text))
+
+
+def write_log(text: str) -> None:
+    """What a job logged: as it is into a file or a pipe; a terminal is coloured by it, and steered by nothing else."""
+    sys.stdout.write(_STEERING.sub("", text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
 
 
 def hue(name: str) -> str:

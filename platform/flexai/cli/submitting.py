@@ -249,7 +249,7 @@ def _after_submit(
 
 def _wait_for_all(client: Client, made: list[Submitted], timeout: float | None, as_json: bool) -> int:
     """The first exit code that is not 0, in the order of the specs."""
-    write = _to_stderr if as_json else _to_stdout
+    write = _to_stderr if as_json else output.write_log
     codes = []
     try:
         for submitted in made:
@@ -384,11 +384,6 @@ def _list(text: str) -> tuple[str, str]:
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
     """Without what was not given: the server knows the defaults."""
     return {key: value for key, value in fields.items() if value is not None and value not in ("", {}, [])}
-
-
-def _to_stdout(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def _to_stderr(text: str) -> None:

@@ -92,8 +92,7 @@ def logs(
                 fields = ("attempt", "replica", "offset", "next_offset", "text")
                 output.emit_json({field: getattr(piece, field) for field in fields})
             else:
-                sys.stdout.write(piece.text)
-                sys.stdout.flush()
+                output.write_log(piece.text)
 
 
 def explain(
