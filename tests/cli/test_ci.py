@@ -119,6 +119,7 @@ def test_the_github_action_runs_a_job(runner: dict[str, str], tmp_path: Path) ->
         "inputs.start-within": ACTION["inputs"]["start-within"]["default"], "github.repository": "acme/models",
         "inputs.trust-rule": "", "inputs.download": "my files", "runner.temp": str(tmp_path),
         "github.run_id": str(uuid.uuid4()), "github.run_attempt": "1", "github.job": "test",
+        "strategy.job-index": "0",
     }  # fmt: skip
     given = {
         name: re.sub(r"\$\{\{ (\S+) \}\}", lambda found: known[found[1]], value)
@@ -127,6 +128,10 @@ def test_the_github_action_runs_a_job(runner: dict[str, str], tmp_path: Path) ->
     done = ran(["bash", "-e", "-c", step["run"]], {**runner, **given}, tmp_path)
     assert (done.returncode, done.stdout) == (3, "from the action\n"), done.stderr
     assert (tmp_path / "my files" / "x").read_text() == "x\n"
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump({"name": "ci-other", "commands": ["echo beside"]}))
+    beside = {"SPEC": "other.yaml", "DOWNLOAD": ""}
+    done = ran(["bash", "-e", "-c", step["run"]], {**runner, **given, **beside}, tmp_path)
+    assert (done.returncode, done.stdout) == (0, "beside\n"), "another step of the same job runs another spec"
 
 
 def test_the_gitlab_template_runs_a_job(runner: dict[str, str], tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_the_github_action_needs_no_secret(pipeline: Pipeline) -> None:
         "inputs.spec": "job.yaml", "inputs.start-within": "1s", "runner.temp": str(pipeline.home / "temp"),
         "github.repository": "acme/train", "github.run_id": str(uuid.uuid4()), "github.run_attempt": "1",
         "github.job": "test",
+        "strategy.job-index": "0",
     }  # fmt: skip
     given = {
         name: re.sub(r"\$\{\{ (\S+) \}\}", lambda found: known[found[1]], value)
