@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from flexai.api import throttling
-from flexai.cluster.models import Node
+from flexai.cluster.models import Chip, Node
 from flexai.scheduling import alternatives
 from flexai.tenancy.models import Token
 from tests.support.tenants import a_cell, a_node, a_spec, a_tenant
@@ -71,10 +71,14 @@ def world(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]
     hook = tenant.api.post("/webhooks", {"name": "ci", "url": "https://ci.example", "events": []}).json()[
         "id"
     ]
+    schedule = tenant.api.post("/schedules", a_spec(schedule={"cron": "0 3 * * *"})).json()["id"]
+    asked = {"team": tenant.team.name, "chip_type": "H100", "guaranteed_milli": 1000, "reason": "more"}
+    request = tenant.api.post("/quota-requests", asked).json()["id"]
     ids = {
         "jobs": job, "nodes": Node.objects.get().public_id, "teams": tenant.team.public_id,
         "tokens": Token.objects.get().public_id, "service-accounts": account, "recordings": "1",
-        "trust-rules": trust, "webhooks": hook,
+        "trust-rules": trust, "webhooks": hook, "schedules": schedule, "quota-requests": request,
+        "chips": Chip.objects.get().public_id,
     }  # fmt: skip
     for signal in (signals.request_started, signals.request_finished):
         signal.disconnect(close_old_connections)
@@ -113,6 +117,8 @@ def _check(operation: Any, world: dict[str, Any], examples: int) -> None:
             answer = case.call(headers=headers)
             transaction.set_rollback(True)
         case.validate_response(answer, checks=CHECKS)
+        documented = set(operation.responses.status_codes)
+        assert answer.status_code >= 400 or str(answer.status_code) in documented, "`default` is a problem"
 
     tried()
 

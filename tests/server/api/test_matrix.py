@@ -6,6 +6,7 @@ without a row fails.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -240,6 +241,20 @@ CONSOLE = {
     "scheduling.mix": "list", "scheduling.verdict": "list", "scheduling.quarantine": "list",
 }  # fmt: skip
 """What an operator may do with each model by forms; nobody else enters at all."""
+FORMS = {
+    "changelist": "",
+    "add": "add/",
+    "change": "1/change/",
+    "delete": "1/delete/",
+    "history": "1/history/",
+}
+OTHER_PAGES = {
+    "index": "", "app_list": "tenancy/", "logout": "logout/", "search": "search/", "autocomplete": "autocomplete/",
+    "jsi18n": "jsi18n/", "view_on_site": "r/1/1/", "password_change": "password_change/",
+    "password_change_done": "password_change/done/", "auth_user_password_change": "tenancy/user/1/password/",
+    "tenancy_quota_tree": "tenancy/team/quotas/",
+}  # fmt: skip
+"""The console's pages that are of no model's forms."""
 
 
 @dataclass
@@ -413,15 +428,28 @@ def test_a_topic_is_heard_by_each_role_as_written(matrix: Matrix) -> None:
 def test_the_console_is_the_operators_alone(matrix: Matrix) -> None:
     registered = {model._meta.label_lower for model in admin.site._registry}
     assert registered == set(CONSOLE), "every model of the console has a row"
-    paths = [*(f"/console/{_place(label)}/{page}" for label in CONSOLE for page in ("", "add/", "1/change/",
-               "1/delete/", "1/history/")), "/console/",
-             "/console/tenancy/team/quotas/", "/console/jsi18n/", "/console/autocomplete/"]  # fmt: skip
+    forms = [f"{_place(label)}/{page}" for label in CONSOLE for page in FORMS.values()]
     for actor in ("nobody", "viewer", "member", "maintainer", "owner", "stranger"):
         browser = Browser(HTTP_HOST="localhost")
         if actor != "nobody":
             browser.force_login(matrix.users[actor])
-        for path in paths if actor in ("nobody", "owner") else paths[-4:]:
-            assert browser.get(path).status_code == 302, (actor, path)
+        for path in (*forms, *OTHER_PAGES.values()):
+            assert browser.get(f"/console/{path}").status_code == 302, (actor, path)
+
+
+def test_every_page_of_the_console_has_its_row() -> None:
+    forms = {f"{label.replace('.', '_')}_{form}" for label in CONSOLE for form in FORMS}
+    assert set(_names(admin.site.urls[0])) - {"login"} == forms | set(OTHER_PAGES), (
+        "the way in is open to all"
+    )
+
+
+def _names(entries: list[Any]) -> Iterator[str]:
+    for entry in entries:
+        if hasattr(entry, "url_patterns"):
+            yield from _names(entry.url_patterns)
+        elif entry.name is not None:
+            yield entry.name
 
 
 def test_an_operator_does_in_the_console_what_is_written(matrix: Matrix) -> None:
