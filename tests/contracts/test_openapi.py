@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import is_typeddict
 
 from flexai.api.schema import document
+from flexai.client import types
 
 COMMITTED = Path(__file__).parents[2] / "frontend" / "openapi.json"
 
@@ -20,6 +22,14 @@ def test_the_committed_description_is_what_the_server_says() -> None:
     )
     assert not differ, "run `make types` and commit frontend/openapi.json and frontend/src/api/schema.d.ts"
     assert said == kept
+
+
+def test_the_clients_types_have_what_the_schema_has() -> None:
+    schemas = document()["components"]["schemas"]
+    both = {name: kind for name, kind in vars(types).items() if is_typeddict(kind) and name in schemas}
+    assert len(both) > 20
+    keys = {(name, key) for name in both for key in schemas[name].get("properties", ())}
+    assert not {(name, key) for name, key in keys if key not in both[name].__annotations__}
 
 
 def _part(document: dict, kind: str, name: str) -> object:  # type: ignore[type-arg]

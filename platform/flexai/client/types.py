@@ -362,6 +362,7 @@ class Chip(TypedDict):
     type: str
     memory_mib: int
     healthy: bool
+    present: bool
     health: int
     health_note: str
     part_of: int | None
@@ -390,10 +391,12 @@ class Node(TypedDict):
     pool: str
     state: str
     status: str
+    state_reason: str
     contact: str
     simulated: bool
     images: bool
     trust: str
+    notes: list[str]
     cpu_milli: int
     used_cpu_milli: int
     memory_mib: int
@@ -402,6 +405,7 @@ class Node(TypedDict):
     topology: list[str]
     agent_version: str
     last_seen_at: str | None
+    version: int
     chips: list[Chip]
 
 
@@ -476,12 +480,33 @@ class Member(TypedDict):
     role: str
 
 
+class UserCap(TypedDict):
+    chip_type: str
+    limit_milli: int
+
+
+class Budget(TypedDict):
+    """None bounds nothing; money in millionths of the currency. `state`: ok, warned, spent."""
+
+    period: str
+    since: str
+    chip_hours: int | None
+    money_micro: int | None
+    soft_percent: int
+    hard: bool
+    spent_chip_ms: int
+    spent_micro: int
+    state: str
+
+
 class Team(TypedDict):
     id: str
     name: str
     organization: Any
     role: str
     quotas: list[Quota]
+    user_caps: list[UserCap]
+    budget: Budget | None
     members: list[Member]
 
 
@@ -491,8 +516,10 @@ class Token(TypedDict):
     id: str
     name: str
     scopes: list[str]
+    team: str | None
     created_at: str
     expires_at: str
+    revoked_at: str | None
     last_used_at: str | None
     token: NotRequired[str]
 
