@@ -16,7 +16,7 @@ from flexai.jobs.requests import gangs_from
 from flexai.scheduling.lateness import Run, run_of, warnings_of
 from flexai.scheduling.trials import Starts, Trial
 from flexai.tenancy.askable import money_of
-from flexai.tenancy.models import Quota, TeamUse
+from flexai.tenancy.models import Quota, Team, TeamUse, UserCap
 from flexai.tenancy.prices import all_prices
 from flexai.tenancy.principals import Principal, TeamSeat
 
@@ -111,7 +111,7 @@ def outlook_of(principal: Principal, prepared: Prepared, now: datetime, trial: T
         run,
         costs_of(effective, run, now.date()),
         tuple(_holdings(principal, prepared, asked)),
-        tuple(warnings_of(prepared, starts, run, now)),
+        (*warnings_of(prepared, starts, run, now), *_bounded(principal, prepared, asked)),
     )
 
 
@@ -149,14 +149,30 @@ def _costs(asked: Mapping[str, int], run: Run, today: date) -> Iterator[Cost]:
         yield Cost(chip_type, milli, hourly, known)
 
 
-def _holdings(principal: Principal, prepared: Prepared, asked: Mapping[str, int]) -> Iterator[Holding]:
-    """Of the team that pays, and of those above it as far as the principal sees them."""
+def _line(principal: Principal, team: TeamSeat) -> list[TeamSeat]:
+    """The team that pays, and those above it as far as the principal sees them."""
     seats = {seat.pk: seat for seat in principal.teams}
     line: list[TeamSeat] = []
-    seat: TeamSeat | None = prepared.team
+    seat: TeamSeat | None = team
     while seat is not None and seat not in line:
         line.append(seat)
         seat = seats.get(seat.parent) if seat.parent is not None else None
+    return line
+
+
+def _bounded(principal: Principal, prepared: Prepared, asked: Mapping[str, int]) -> Iterator[str]:
+    """Which budget is spent, and what of it a single user may never hold (F5)."""
+    teams = [one.pk for one in _line(principal, prepared.team)] if asked else []
+    for team in Team.objects.filter(pk__in=teams, budget__hard=True, budget__is_spent=True).order_by("pk"):
+        yield f"The budget of team {team.name} is spent: nothing with chips starts in it."
+    for cap in UserCap.objects.filter(team=prepared.team.pk, cell=prepared.cell, chip_type__in=list(asked)):
+        if asked[cap.chip_type] > cap.limit_milli:
+            yield f"Team {prepared.team.name} lets a user hold {_chips(cap.limit_milli)} {cap.chip_type} at most."
+
+
+def _holdings(principal: Principal, prepared: Prepared, asked: Mapping[str, int]) -> Iterator[Holding]:
+    """Of the team that pays, and of those above it."""
+    line = _line(principal, prepared.team)
     of_them = {"team__in": [one.pk for one in line], "cell": prepared.cell, "chip_type__in": list(asked)}
     uses = {(one.team_id, one.chip_type): one.used_milli for one in TeamUse.objects.filter(**of_them)}
     quotas = {(one.team_id, one.chip_type): one for one in Quota.objects.filter(**of_them)}

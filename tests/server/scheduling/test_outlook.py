@@ -11,7 +11,7 @@ import pytest
 from flexai.common import clock
 from flexai.jobs.models import Job
 from flexai.scheduling.outlook import start_in_words
-from flexai.tenancy.models import Price, Quota, Team, TeamUse
+from flexai.tenancy.models import Budget, Price, Quota, Team, TeamUse, UserCap
 from tests.support.tenants import Tenant, a_cell, a_node, a_spec, a_tenant
 
 pytestmark = pytest.mark.django_db
@@ -137,6 +137,20 @@ def test_quotas_are_told_of_the_team_and_of_those_above(
     }  # fmt: skip
     assert f"Team above {said}" in told["sentences"]
     assert f"Team {tenant.team.name} would hold 2 {TYPE}; it has no quota." in told["sentences"]
+
+
+def test_a_spent_budget_and_a_cap_are_told(tenant: Tenant) -> None:
+    above = Team.objects.create(organization=tenant.organization, name="above")
+    Team.objects.filter(pk=tenant.team.pk).update(parent=above)
+    Budget.objects.create(team=above, since="2026-01-01", chip_hours=1, is_spent=True)
+    UserCap.objects.create(team=tenant.team, cell_id=1, chip_type=TYPE, limit_milli=500)
+    spec = a_spec(team=tenant.team.name)
+    chips = {"resources": {"accelerators": f"{TYPE}:1"}}
+    assert tenant.api.post("/jobs?dry_run=1", spec | chips).json()["warnings"] == [
+        "The budget of team above is spent: nothing with chips starts in it.",
+        f"Team {tenant.team.name} lets a user hold 0.5 {TYPE} at most.",
+    ]
+    assert tenant.api.post("/jobs?dry_run=1", spec).json()["warnings"] == [], "it asks for no chips"
 
 
 def test_what_never_fits_has_no_outlook(tenant: Tenant) -> None:
