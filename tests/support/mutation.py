@@ -26,7 +26,7 @@ FIRST = {
     "ledger": ("feed", "fairness_rules", "taking_rules", "placement_rules", "backfill_rules"),
     "fairness": ("fair_shares", "fairness_rules"),
     "division": ("fair_shares",),
-    "backfill": ("backfill_rules", "answers", "due"),
+    "backfill": ("backfill_rules", "alternatives_rules", "answers", "due"),
     "takeback": ("taking_rules", "moving_rules", "resizing", "due"),
     "clearing": ("taking_rules",),
     "rights": ("taking_rules", "resizing"),

@@ -153,8 +153,6 @@ _NOTICED = """, noticed AS (
     FROM json_to_recordset(%s::json) AS n(t int, "on" text[], users bigint[], hook bigint)
     JOIN lines USING (t)
 )"""
-
-
 _BATCHED = """, batched AS (
     INSERT INTO jobs_batch (job_id, ids)
     SELECT (SELECT id FROM lines ORDER BY n LIMIT 1), ARRAY(SELECT public_id FROM lines ORDER BY n)

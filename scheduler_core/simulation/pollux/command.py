@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing import Pool
 from pathlib import Path
 from statistics import fmean, quantiles
@@ -47,7 +47,7 @@ class Figures:
     restarts: float | None
     """Changes of chips after the first, of the average job."""
     workloads: dict[str, float]
-    efforts: tuple[int, int] | None = None
+    efforts: tuple[int, int] | None
     """The least and the most that the engine's decisions thought with (S4)."""
 
 
@@ -106,7 +106,7 @@ def figures(outcomes: dict[int, Outcome]) -> Figures:
     restarts = fmean(found.restarts / len(found.completion) for found in outcomes.values())
     efforts = [effort for found in outcomes.values() for effort in found.efforts or ()]
     thought = (min(efforts), max(efforts)) if efforts else None
-    return replace(_figures(times, makespan, restarts), efforts=thought)
+    return _figures(times, makespan, restarts, thought)
 
 
 def _published(folder: Path, policy: str, load: str, workloads: Sequence[int]) -> Figures | None:
@@ -114,16 +114,21 @@ def _published(folder: Path, policy: str, load: str, workloads: Sequence[int]) -
     if expected is None:
         return None
     times = {f"workload-{number}": list(expected[f"workload-{number}"].values()) for number in workloads}
-    return _figures(times, None, None)
+    return _figures(times, None, None, None)
 
 
 def _figures(
-    times: dict[str, list[float]] | dict[str, list[int]], makespan: float | None, restarts: float | None
+    times: dict[str, list[float]] | dict[str, list[int]],
+    makespan: float | None,
+    restarts: float | None,
+    efforts: tuple[int, int] | None,
 ) -> Figures:
     every = [time for found in times.values() for time in found]
     cuts = quantiles(every, n=100, method="inclusive")
     means = {workload: fmean(found) / HOUR for workload, found in times.items()}
-    return Figures(fmean(means.values()), cuts[49] / HOUR, cuts[98] / HOUR, makespan, restarts, means)
+    return Figures(
+        fmean(means.values()), cuts[49] / HOUR, cuts[98] / HOUR, makespan, restarts, means, efforts
+    )
 
 
 def _table(load: str, ours: dict[str, Figures], published: dict[str, Figures]) -> Table:
