@@ -79,7 +79,8 @@ def test_logs_by_name_take_the_newest(flexai: Shell, stub: Stub) -> None:
 def test_a_task_is_found_by_the_name_that_ps_shows(flexai: Shell, stub: Stub) -> None:
     tasks = [stub.add_job("tune", set="set-1", index=index) for index in range(3)]
     assert "tune[1]" in flexai("ps").out
-    assert tasks[1]["id"] in flexai("stop", "tune[1]", "--json").out
+    stopped = flexai("stop", "tune[1]")
+    assert f"{tasks[1]['id']}  tune[1]" in stopped.out + stopped.err
     missing = flexai("explain", "tune[7]")
     assert (missing.code, "There is no job 'tune[7]'" in missing.err) == (4, True)
 

@@ -9,6 +9,7 @@ import { World } from "./world";
 
 test("the overview shows my jobs and leads to them", async () => {
   const { world } = showPage("/");
+  await waitFor(() => expect(document.title).toBe("Overview · Flexai"));
   const mine = world.jobs.filter((job) => job.user === "ana" && job.status === "running").length;
   const tile = await screen.findByRole("link", { name: new RegExp(`My running jobs\\s*${mine}`) });
   expect(tile.getAttribute("href")).toContain("user=ana");

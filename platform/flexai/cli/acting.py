@@ -12,6 +12,7 @@ from flexai.cli import options, output
 from flexai.cli.exits import FAILED, Refusal
 from flexai.cli.references import job_id_of, live_job_ids
 from flexai.cli.session import connect
+from flexai.cli.tables import job_name
 from flexai.client import Client, Problem
 from flexai.client.types import Job
 
@@ -73,9 +74,7 @@ def _each(job_ids: list[str], change: Callable[[str], Job], as_json: bool) -> No
             continue
         changed.append(job)
         output.err().print(
-            Text.assemble(
-                output.status_text(job["status"]), f"  {job['id']}  ", output.printable(job["name"])
-            )
+            Text.assemble(output.status_text(job["status"]), f"  {job['id']}  ", job_name(job))
         )
     if as_json:
         output.emit_json(changed)

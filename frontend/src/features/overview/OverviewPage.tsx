@@ -29,7 +29,11 @@ export function OverviewPage() {
   const me = useMe();
   return (
     <>
-      <PageHead title={t("overview.title", { name: me.user.username })} sub={me.organization.name}>
+      <PageHead
+        name={t("nav.overview")}
+        title={t("overview.title", { name: me.user.username })}
+        sub={me.organization.name}
+      >
         <ButtonLink to="/submit" leftSection={<IconPlus size={17} />}>
           {t("nav.submit")}
         </ButtonLink>
