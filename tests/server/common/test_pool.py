@@ -92,6 +92,18 @@ class TestKept:
         thread.submit(close_old_connections).result(20)
         assert thread.submit(_server_process).result(20) != before
 
+    def test_one_whose_loss_was_heard_where_django_did_not_see_it_is_another_in_the_next_request(
+        self, thread: ThreadPoolExecutor
+    ) -> None:
+        """A COPY, a pipeline and whatever else speaks to psycopg itself hear of the end first."""
+        before = thread.submit(_server_process).result(20)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [before])
+        with pytest.raises(psycopg.OperationalError):
+            thread.submit(lambda: connection.connection.execute("SELECT 1")).result(20)
+        thread.submit(close_old_connections).result(20)
+        assert thread.submit(_server_process).result(20) != before
+
     def test_others_give_theirs_back(self) -> None:
         with ThreadPoolExecutor(1) as thread:
             thread.submit(_server_process).result(20)

@@ -111,11 +111,13 @@ def keep_connection() -> None:
 
 
 def is_still_open(connection: Connection[Any]) -> bool:
-    """False when the server has closed the connection.
+    """False when the server has closed the connection, whether or not that was heard before.
 
     A server that ends, by a crash too, closes its sockets, and the end of a stream shows without asking. Something
     to read on an idle connection may also be a notice: then the server is asked.
     """
+    if connection.closed:
+        return False
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if not poll.poll(0):
