@@ -36,6 +36,8 @@ class Stub:
     nodes: list[dict[str, Any]] = field(default_factory=list)
     teams: list[dict[str, Any]] = field(default_factory=list)
     tokens: list[dict[str, Any]] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=dict)
+    """Of the first team: values by name."""
     seen: list[tuple[str, str, Any, dict[str, str]]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     """Done to the next requests, in order: `drop` (after handling), `refuse` (503), `page` (HTML)."""
@@ -437,12 +439,35 @@ class _Handler(BaseHTTPRequestHandler):
             "rows": [{"team": "vision\x1b[31m", **amounts}], "total": amounts,
         }  # fmt: skip
 
+    def _secrets(self, names: list[str], body: Any) -> tuple[int, Any]:
+        if self.command == "PUT":
+            self.state.secrets[names[0]] = body["value"]
+        elif self.command == "DELETE" and self.state.secrets.pop(names[0], None) is None:
+            raise Refused(404, "not_found", f"There is no secret {names[0]}.")
+        at = "2026-01-02T03:04:05+00:00"
+        shown = [
+            {"id": "secret-1", "name": name, "team": "vision", "set_by": "ana", "set_at": at, "used_at": None}
+            for name in self.state.secrets
+        ]
+        if self.command == "DELETE":
+            return 204, None
+        return (
+            self._list(shown) if not names else (200, next(one for one in shown if one["name"] == names[0]))
+        )
+
+    def delete_teams(self, path: list[str], body: Any) -> tuple[int, Any]:
+        return self._secrets(path[2:], body)
+
     def get_teams(self, path: list[str], body: Any) -> tuple[int, Any]:
+        if path[1:2] == ["secrets"]:
+            return self._secrets(path[2:], body)
         if path:
             return 200, next(team for team in self.state.teams if team["id"] == path[0])
         return self._list(self.state.teams)
 
     def put_teams(self, path: list[str], body: Any) -> tuple[int, Any]:
+        if path[1] == "secrets":
+            return self._secrets(path[2:], body)
         team = next(team for team in self.state.teams if team["id"] == path[0])
         team["quotas"] = [{"used_milli": 0, "over_quota_weight": 1, **quota} for quota in body["quotas"]]
         return 200, team

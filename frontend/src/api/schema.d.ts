@@ -1360,6 +1360,45 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/teams/{id}/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * @description The team's own secrets and those of the teams above it, as they came to be; of two with one name the nearer.
+         *     For members of the team, not its viewers.
+         */
+        get: operations["team_secrets_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/teams/{id}/secrets/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Who set it and when, and when it was last used. Its value nobody is told. */
+        get: operations["team_secret_read"];
+        /** @description Set it, or replace its value: maintainers, owners and operators. Attempts that start from now on have it. */
+        put: operations["team_secret_set"];
+        post?: never;
+        /** @description Remove it. What runs keeps it; what would start with it fails, and says so. */
+        delete: operations["team_secret_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/teams/{id}/user-caps": {
         parameters: {
             query?: never;
@@ -3868,6 +3907,33 @@ export interface components {
         TeamRef: {
             id: string;
             name: string;
+        };
+        /** @description A secret, without its value. */
+        TeamSecret: {
+            id: string;
+            /** @description By which jobs name it. */
+            name: string;
+            /** @description Name of the team whose secret it is: the one asked for, or one above it. */
+            team: string;
+            /** @description Who set the value that holds now. */
+            set_by: string;
+            /** Format: date-time */
+            set_at: string;
+            /**
+             * Format: date-time
+             * @description When a job was last given it, to the minute.
+             */
+            used_at: string | null;
+        };
+        /** @description A page of secrets. */
+        TeamSecretList: {
+            items: components["schemas"]["TeamSecret"][];
+            next_cursor: string | null;
+        };
+        /** @description The value to be. */
+        TeamSecretValueRequest: {
+            /** @description At most 64 KiB of UTF-8 without NUL, kept as it is, line ends included. No answer ever holds it. */
+            value: string;
         };
         /** @description A token, without its secret. */
         Token: {
@@ -7604,6 +7670,168 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Team"];
                 };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    team_secrets_list: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Rows of a page, 1 to 200; 50 when left out. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamSecretList"];
+                };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    team_secret_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+                /** @description Of the secret: HF_TOKEN */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description Tag of this answer. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamSecret"];
+                };
+            };
+            /** @description You have it: `If-None-Match` named its tag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    team_secret_set: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+                /** @description Of the secret: HF_TOKEN */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TeamSecretValueRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamSecret"];
+                };
+            };
+            /** @description Refused. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    team_secret_remove: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `ETag` of what you have read at this address: when it is another by now, nothing is changed (412). */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Public id of the team. */
+                id: string;
+                /** @description Of the secret: HF_TOKEN */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             default: {

@@ -20,6 +20,7 @@ from flexai.cli import (
     savings,
     schedules,
     second_factor,
+    secrets,
     spending,
     submitting,
     trust,
@@ -53,6 +54,7 @@ app.command(rich_help_panel=_JOBS, no_args_is_help=True)(acting.resume)
 app.command(rich_help_panel=_JOBS, no_args_is_help=True)(acting.keep)
 app.command(rich_help_panel=_JOBS, no_args_is_help=True)(acting.requeue)
 app.add_typer(schedules.schedule, name="schedule", rich_help_panel=_JOBS)
+app.add_typer(secrets.secrets, name="secrets", rich_help_panel=_JOBS)
 app.command(rich_help_panel=_PLACES)(watching.top)
 app.add_typer(places.nodes, name="nodes", rich_help_panel=_PLACES)
 app.add_typer(chips.chips, name="chips", rich_help_panel=_PLACES)

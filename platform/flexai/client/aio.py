@@ -32,6 +32,7 @@ from flexai.client.places import (
     Nodes,
     QuotaRequests,
     Quotas,
+    Secrets,
     Teams,
     Tokens,
     TrustRules,
@@ -193,6 +194,15 @@ class AsyncQuotas(_Group):
     set = _call(Quotas.set)
 
 
+class AsyncSecrets(_Group):
+    """As `Secrets`."""
+
+    list = _each(Secrets.list)
+    get = _call(Secrets.get)
+    set = _call(Secrets.set)
+    remove = _call(Secrets.remove)
+
+
 class AsyncQuotaRequests(_Group):
     """As `QuotaRequests`."""
 
@@ -257,6 +267,7 @@ class AsyncClient:
         self.teams = AsyncTeams(self._plain.teams)
         self.quotas = AsyncQuotas(self._plain.quotas)
         self.quota_requests = AsyncQuotaRequests(self._plain.quota_requests)
+        self.secrets = AsyncSecrets(self._plain.secrets)
         self.tokens = AsyncTokens(self._plain.tokens)
         self.trust = AsyncTrustRules(self._plain.trust)
         self.webhooks = AsyncWebhooks(self._plain.webhooks)

@@ -15,6 +15,7 @@ from flexai.client.places import (
     Nodes,
     QuotaRequests,
     Quotas,
+    Secrets,
     Teams,
     Tokens,
     TrustRules,
@@ -46,6 +47,7 @@ class Client:
         self.teams = Teams(self._transport)
         self.quotas = Quotas(self._transport)
         self.quota_requests = QuotaRequests(self._transport)
+        self.secrets = Secrets(self._transport)
         self.tokens = Tokens(self._transport)
         self.trust = TrustRules(self._transport)
         self.webhooks = Webhooks(self._transport)

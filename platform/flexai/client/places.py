@@ -1,4 +1,4 @@
-"""Where jobs run and who pays: nodes, chips, the cluster, teams, quotas, tokens, trust."""
+"""Where jobs run and who pays: nodes, chips, the cluster, teams, quotas, secrets, tokens, trust."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from flexai.client.types import (
     Quota,
     QuotaRequest,
     Team,
+    TeamSecret,
     Token,
     TrustRule,
 )
@@ -103,6 +104,30 @@ class Quotas:
         return cast(
             "Team", self._transport.send("PUT", f"/teams/{team_id}/quotas", body=body, repeatable=True)
         )
+
+
+class Secrets:
+    """What teams keep for their jobs, by name. A value is written and never read."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, team_id: str) -> Iterator[TeamSecret]:
+        """What jobs of the team may name: its own and those of the teams above it. Needs a member."""
+        return self._transport.pages(f"/teams/{team_id}/secrets")
+
+    def get(self, team_id: str, name: str) -> TeamSecret:
+        """One of the team's own, without its value. Raises NotFound."""
+        return cast("TeamSecret", self._transport.get(f"/teams/{team_id}/secrets/{name}"))
+
+    def set(self, team_id: str, name: str, value: str) -> TeamSecret:
+        """Attempts that start from now on have this value. Needs a maintainer."""
+        path = f"/teams/{team_id}/secrets/{name}"
+        return cast("TeamSecret", self._transport.send("PUT", path, body={"value": value}, repeatable=True))
+
+    def remove(self, team_id: str, name: str) -> None:
+        """What would start with it fails from now on. Raises NotFound. Needs a maintainer."""
+        self._transport.send("DELETE", f"/teams/{team_id}/secrets/{name}")
 
 
 class QuotaRequests:

@@ -524,6 +524,17 @@ class Token(TypedDict):
     token: NotRequired[str]
 
 
+class TeamSecret(TypedDict):
+    """What a team keeps for its jobs, without its value."""
+
+    id: str
+    name: str
+    team: str
+    set_by: str
+    set_at: str
+    used_at: str | None
+
+
 class TrustRule(TypedDict):
     """Whose identities act as which service account."""
 

@@ -63,6 +63,7 @@ UNFOLD: dict[str, Any] = {
                     _link("Quota requests", "contact_support", "tenancy_quotarequest"),
                     _link("Users", "person", "tenancy_user"),
                     _link("Job policies", "policy", "tenancy_jobpolicy"),
+                    _link("Secrets", "password", "tenancy_secret"),
                     _link("Prices", "payments", "tenancy_price"),
                     _link("Service accounts", "smart_toy", "tenancy_serviceaccount"),
                     _link("Trust rules", "handshake", "tenancy_trustrule"),

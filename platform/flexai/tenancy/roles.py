@@ -44,6 +44,8 @@ class Action(StrEnum):
     SET_TOP_BUDGETS = "set the budget of a team that stands below no other"
     SET_JOB_POLICY = "set policies for jobs"
     SEE_USAGE = "see usage"
+    SEE_SECRETS = "see which secrets jobs may name"
+    SET_SECRETS = "set and remove secrets"
     # in an organization
     MANAGE_ACCOUNTS = "manage service accounts"
     MANAGE_HOOKS = "manage webhooks"
@@ -83,6 +85,8 @@ TABLE: Final[Mapping[Action, frozenset[str]]] = {
     Action.SET_TOP_BUDGETS: _row("-      -       -           -      x"),
     Action.SET_JOB_POLICY:  _row("-      -       -           x      x"),
     Action.SEE_USAGE:       _row("x      x       x           x      x"),
+    Action.SEE_SECRETS:     _row("-      x       x           x      x"),
+    Action.SET_SECRETS:     _row("-      -       x           x      x"),
     Action.MANAGE_ACCOUNTS: _row("-      -       x           x      x"),
     Action.MANAGE_HOOKS:    _row("-      -       x           x      x"),
     Action.EXPORT_HISTORY:  _row("-      -       -           x      x"),

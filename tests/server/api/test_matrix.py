@@ -67,6 +67,7 @@ NAMES = (
     "zebra-seated",
     "zebra-news",
     "zebra-hook",
+    "ZEBRA_TOKEN",
 )
 """What a stranger learns from no answer, but what it said itself."""
 
@@ -208,6 +209,12 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("get", "teams/{team}/job-policy", None, "401 ok ok ok ok ok 404 404"),
     ("put", "teams/{team}/job-policy", {"bounds": {"priority": 60}}, "401 403 403 403 ok ok 404 404"),
     ("delete", "teams/{team}/job-policy", None, "401 403 403 403 ok ok 404 404"),
+    ("get", "teams/{team}/secrets", None, "401 403 ok ok ok ok 404 404"),
+    ("get", "teams/{team}/secrets/ZEBRA_TOKEN", None, "401 403 ok ok ok ok 404 404"),
+    ("get", "teams/{below}/secrets/ZEBRA_TOKEN", None, "401 403 404 404 404 404 404 404"),
+    ("put", "teams/{team}/secrets/ZEBRA_TOKEN", {"value": "x"}, "401 403 403 ok ok ok 404 404"),
+    ("put", "teams/{below}/secrets/NEW", {"value": "x"}, "401 403 403 ok ok ok 404 404"),
+    ("delete", "teams/{team}/secrets/ZEBRA_TOKEN", None, "401 403 403 ok ok ok 404 404"),
     ("get", "usage", None, EVERYBODY),
     ("get", "usage.csv", None, EVERYBODY),
     ("get", "history", None, "401 403 403 403 ok ok ok 403"),
@@ -232,7 +239,7 @@ SOCKETS = [
 CONSOLE = {
     "tenancy.organization": "list add change", "tenancy.team": "list add change", "tenancy.user": "list add change",
     "tenancy.token": "list", "tenancy.auditentry": "list", "tenancy.serviceaccount": "list",
-    "tenancy.trustrule": "list add",
+    "tenancy.trustrule": "list add", "tenancy.secret": "list add",
     "tenancy.announcement": "list add",
     "tenancy.price": "list add", "tenancy.jobpolicy": "list add change delete", "tenancy.quotarequest": "list",
     "notifications.webhook": "list", "notifications.delivery": "list",
@@ -333,6 +340,7 @@ def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
         matrix.apis["maintainer"].post("/quota-requests", {**MONEY, "team": one.public_id}).json()["id"]
         for one in (team, below)
     ]
+    matrix.apis["owner"].put(f"/teams/{team.public_id}/secrets/ZEBRA_TOKEN", {"value": "x"})
     JobPolicy.objects.create(organization=zebra, team=team)
     JobPolicy.objects.create(organization=zebra)
     now = clock.now()
@@ -406,7 +414,10 @@ def test_every_endpoint_has_its_row() -> None:
 def _pattern(path: str) -> str:
     """The path with every id as a star."""
     path = path.partition("?")[0]
-    parts = [("*" if part[:1] in "{<" or before == "members" else part) for before, part in _pairs(path)]
+    parts = [
+        ("*" if part[:1] in "{<" or before in ("members", "secrets") else part)
+        for before, part in _pairs(path)
+    ]
     return "/".join(parts)
 
 

@@ -23,6 +23,7 @@ from flexai.tenancy.models import (
     Price,
     Quota,
     Role,
+    Secret,
     ServiceAccount,
     Team,
     Token,
@@ -30,6 +31,7 @@ from flexai.tenancy.models import (
     User,
     UserCap,
 )
+from flexai.tenancy.team_secrets import unsealed
 from node_agent.protocol import ChipSample, Telemetry, pack_telemetry
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +39,7 @@ pytestmark = pytest.mark.django_db
 PAGES = [
     "tenancy/organization", "tenancy/team", "tenancy/user", "tenancy/token", "tenancy/auditentry",
     "tenancy/serviceaccount", "tenancy/trustrule", "tenancy/price", "tenancy/jobpolicy", "tenancy/quotarequest",
-    "tenancy/announcement",
+    "tenancy/announcement", "tenancy/secret",
     "notifications/webhook", "notifications/delivery",
     "cluster/pool", "cluster/node", "cluster/chip", "cluster/nodeevent", "jobs/job", "jobs/attempt", "jobs/event",
     "scheduling/cycle", "scheduling/mix", "scheduling/verdict", "scheduling/quarantine",
@@ -108,7 +110,8 @@ def test_every_list_and_object_opens(browser: Browser, rows: dict[str, Any], pag
         answer = browser.get(f"/console/{page}/{found.pk}/change/")
         assert answer.status_code == 200
         assert b"<script>alert(1)" not in answer.content
-        assert b"secret" not in answer.content
+        assert b"secret-hash" not in answer.content
+        assert b"of-a-secret" not in answer.content
     assert browser.get(f"/console/{page}/?q=x").status_code == 200
 
 
@@ -409,6 +412,28 @@ def test_a_trust_rule_is_made_and_removed_through_the_service(browser: Browser, 
     assert not TrustRule.objects.exists()
     entries = AuditEntry.objects.filter(object_kind="trustrule").order_by("id")
     assert [entry.action for entry in entries] == ["trust.created", "trust.removed"]
+
+
+def test_a_secret_is_set_replaced_and_removed_and_never_shown(browser: Browser, rows: dict[str, Any]) -> None:
+    page, value = "/console/tenancy/secret/add/", "hunter2-hunter2\r\nand more"
+    wrong = browser.post(page, {"team": rows["team"].pk, "name": "not a name", "value": value})
+    assert b"is no name of a secret" in wrong.content
+    assert b"hunter2" not in wrong.content
+    for _ in range(2):
+        made = browser.post(page, {"team": rows["team"].pk, "name": "HF_TOKEN", "value": value})
+        assert made.status_code == 302, made.context["adminform"].form.errors
+    secret = Secret.objects.get()
+    assert unsealed([secret.pk]) == {secret.pk: "hunter2-hunter2\nand more"}
+    for shown in ("", f"{secret.pk}/change/", f"{secret.pk}/history/"):
+        answer = browser.get(f"/console/tenancy/secret/{shown}")
+        assert answer.status_code == 200
+        assert b"hunter2" not in answer.content
+        assert secret.sealed.encode() not in answer.content
+    _act(browser, "tenancy/secret", "remove", secret.pk)
+    assert not Secret.objects.exists()
+    entries = AuditEntry.objects.filter(object_kind="secret").order_by("id")
+    assert [entry.action for entry in entries] == ["secret.set", "secret.set", "secret.removed"]
+    assert "hunter2" not in str(list(AuditEntry.objects.values()))
 
 
 def test_the_page_of_quotas_marks_its_own_entry_alone(browser: Browser, rows: dict[str, Any]) -> None:

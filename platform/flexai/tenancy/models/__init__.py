@@ -36,6 +36,8 @@ from flexai.tenancy.models.quotas import _request_id as _request_id
 from flexai.tenancy.models.records import Announcement as Announcement
 from flexai.tenancy.models.records import AuditEntry as AuditEntry
 from flexai.tenancy.models.records import _announcement_id as _announcement_id
+from flexai.tenancy.models.secrets import Secret as Secret
+from flexai.tenancy.models.secrets import _secret_id as _secret_id
 from flexai.tenancy.models.usage import Price as Price
 from flexai.tenancy.models.usage import UsageAmounts as UsageAmounts
 from flexai.tenancy.models.usage import UsageDay as UsageDay

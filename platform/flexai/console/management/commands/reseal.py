@@ -10,10 +10,11 @@ from django.db.models import Model
 
 from flexai.common.sealing import NotReadable, reseal
 from flexai.notifications.models import Webhook
-from flexai.tenancy.models import SecondFactor
+from flexai.tenancy.models import SecondFactor, Secret
 
 SEALED: Final[tuple[tuple[type[Model], str], ...]] = (
     (SecondFactor, "secret"),
+    (Secret, "sealed"),
     (Webhook, "secret"),
     (Webhook, "former_secret"),
 )
@@ -52,7 +53,7 @@ def _reseal(model: type[Model], column: str) -> tuple[int, list[str]]:
             found = list(rows.filter(pk__gt=last).select_for_update(no_key=True)[:ROWS_AT_ONCE])
             for row in found:
                 try:
-                    setattr(row, column, reseal(getattr(row, column)))
+                    setattr(row, column, reseal(getattr(row, column), bound_to=getattr(row, "place", "")))
                 except NotReadable:
                     lost.append(f"{model._meta.model_name}.{column} {row.pk}")
                     continue
