@@ -16,6 +16,7 @@ from flexai.jobs.models import Allocation, Attempt, Job, Replica
 from flexai.tenancy.models import Organization, Role, Team, User
 from flexai.tenancy.principals import Principal, principal_for_user
 from flexai.tenancy.services import DEFAULT_CELL, add_member, create_team, create_token
+from tests.support.told import as_told
 
 PASSWORD = "correct-horse-battery"
 _numbers = itertools.count(1)
@@ -56,7 +57,7 @@ class Tenant:
 
 
 class Api:
-    """A client of the API with a bearer token; answers are Django's responses."""
+    """A client of the API with a bearer token; answers are Django's responses, each as its operation is described."""
 
     def __init__(self, token: str = "", **headers: str) -> None:
         self.token = token
@@ -66,7 +67,7 @@ class Api:
         self._client.handler = _handler
 
     def get(self, path: str, /, **query: Any) -> Any:
-        return self._client.get(f"/api/v1{path}", query_params=query or None, headers=self._headers)
+        return as_told(self._client.get(f"/api/v1{path}", query_params=query or None, headers=self._headers))
 
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return self._send("post", path, body, headers)
@@ -78,14 +79,16 @@ class Api:
         return self._send("patch", path, body, {})
 
     def delete(self, path: str) -> Any:
-        return self._client.delete(f"/api/v1{path}", headers=self._headers)
+        return as_told(self._client.delete(f"/api/v1{path}", headers=self._headers))
 
     def _send(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
-        return getattr(self._client, method)(
-            f"/api/v1{path}",
-            body if body is not None else {},
-            content_type="application/json",
-            headers={**self._headers, **headers},
+        return as_told(
+            getattr(self._client, method)(
+                f"/api/v1{path}",
+                body if body is not None else {},
+                content_type="application/json",
+                headers={**self._headers, **headers},
+            )
         )
 
 

@@ -2,13 +2,17 @@
 
 import type { Problem } from "./types";
 
+/** A word of the server's registry, or one of ours where it said none. */
+type Code = Problem["code"] | "unreachable" | "unknown";
+type Told = Partial<Omit<Problem, "code">> & { status: number; code?: Code };
+
 /** A refused or failed request. `status` is 0 when the server could not be reached. */
 export class ApiProblem extends Error {
   readonly status: number;
-  readonly code: string;
+  readonly code: Code;
   readonly errors: { field: string; message: string; hint?: string | null }[];
 
-  constructor(problem: Partial<Problem> & { status: number }) {
+  constructor(problem: Told) {
     super(problem.detail || problem.title || `The server answered ${problem.status}.`);
     this.name = "ApiProblem";
     this.status = problem.status;

@@ -21,7 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from flexai.common.errors import FlexaiError
+from flexai.common.errors import Code, FlexaiError
 
 API: Final = "/api/"
 WRITES: Final = ("put", "patch", "delete")
@@ -37,8 +37,7 @@ _ETAG: Final = {"schema": {"type": "string"}, "description": "Tag of this answer
 class Stale(FlexaiError):  # noqa: N818 - named for what is so
     """What the caller wants to change is not as the caller saw it."""
 
-    status = 412
-    code = "precondition_failed"
+    code = Code.PRECONDITION_FAILED
 
 
 class Tags(ConditionalGetMiddleware):

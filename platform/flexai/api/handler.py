@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import IO, Any, cast
 
-import msgspec
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
@@ -24,8 +23,9 @@ from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
 from flexai.api.lane import Lane, Plain
-from flexai.api.problems import CONTENT_TYPE, answer_to, problem
+from flexai.api.problems import answer_to
 from flexai.api.waiting import Answer, News, Receive, Scope, Send, Unchanged, Waits, awaited_by
+from flexai.common.errors import TooLarge
 from flexai.common.postgresql.base import keep_connection
 
 THREADS = 16
@@ -165,8 +165,6 @@ async def _send_whole(send: Send, answer: Answer) -> None:
 
 def _too_large() -> HttpResponse:
     detail = f"The body is larger than the {MAX_BODY_BYTES // 1024} KiB that this server accepts."
-    answer = HttpResponse(
-        msgspec.json.encode(problem(413, "too_large", detail)), status=413, content_type=CONTENT_TYPE
-    )
+    answer = answer_to(TooLarge(detail), "")
     answer.headers["Connection"] = "close"
     return answer

@@ -19,23 +19,26 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from flexai.api.pages import not_found_page
-from flexai.common.errors import FieldError, FlexaiError
+from flexai.common.errors import Code, FieldError, FlexaiError
 
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
-_CODES: Mapping[int, str] = {
-    400: "bad_request",
-    401: "unauthenticated",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    406: "not_acceptable",
-    409: "conflict",
-    413: "too_large",
-    415: "unsupported_media_type",
-    429: "too_many_requests",
+_CODES: Mapping[int, Code] = {
+    code.status: code
+    for code in (
+        Code.BAD_REQUEST,
+        Code.UNAUTHENTICATED,
+        Code.FORBIDDEN,
+        Code.NOT_FOUND,
+        Code.METHOD_NOT_ALLOWED,
+        Code.TOO_LARGE,
+        Code.UNSUPPORTED_MEDIA_TYPE,
+        Code.TOO_MANY_REQUESTS,
+        Code.INTERNAL_ERROR,
+    )
 }
+"""What the frameworks refuse by a status alone."""
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
@@ -43,27 +46,29 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     500."""
     set_rollback()
     request_id = _request_id(context.get("request"))
-    status, code, detail, errors, headers = _describe(error, request_id)
-    body = problem(status, code, detail, errors=errors, request_id=request_id)
-    return Response(body, status=status, headers=headers, content_type=CONTENT_TYPE)
+    code, detail, errors, headers = _describe(error, request_id)
+    body = problem(code, detail, errors=errors, request_id=request_id)
+    return Response(body, status=code.status, headers=headers, content_type=CONTENT_TYPE)
 
 
 def answer_to(error: Exception, request_id: str) -> HttpResponse:
     """The same where there is no view."""
-    status, code, detail, errors, headers = _describe(error, request_id)
-    body = problem(status, code, detail, errors=errors, request_id=request_id)
-    return HttpResponse(msgspec.json.encode(body), status=status, headers=headers, content_type=CONTENT_TYPE)
+    code, detail, errors, headers = _describe(error, request_id)
+    body = problem(code, detail, errors=errors, request_id=request_id)
+    return HttpResponse(
+        msgspec.json.encode(body), status=code.status, headers=headers, content_type=CONTENT_TYPE
+    )
 
 
 def problem(
-    status: int, code: str, detail: str, *, errors: Sequence[FieldError] = (), request_id: str = ""
+    code: Code, detail: str, *, errors: Sequence[FieldError] = (), request_id: str = ""
 ) -> dict[str, Any]:
     """The body of one problem."""
     return {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
+        "title": HTTPStatus(code.status).phrase,
+        "status": code.status,
+        "code": code.value,
         "detail": detail,
         "errors": [_field(error) for error in errors],
         "request_id": request_id,
@@ -72,60 +77,52 @@ def problem(
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 400, for what never reached a view."""
-    return _plain(request, 400, "The request is not one this server accepts.")
+    return _plain(request, Code.BAD_REQUEST, "The request is not one this server accepts.")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 403, for what never reached a view."""
-    return _plain(request, 403, str(exception) or "This is not allowed.")
+    return _plain(request, Code.FORBIDDEN, str(exception) or "This is not allowed.")
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403 for a write by session without the page's CSRF token."""
     detail = "Send the header X-CSRFToken with the value of the cookie flexai_csrf, which every page sets."
-    return _plain(request, 403, detail)
+    return _plain(request, Code.FORBIDDEN, detail)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 404: an API path that does not exist, or a page."""
     if not request.path.startswith("/api/"):
         return not_found_page(request)
-    return _plain(request, 404, f"There is nothing at {request.path}.")
+    return _plain(request, Code.NOT_FOUND, f"There is nothing at {request.path}.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's 500, for what failed outside a view."""
-    return _plain(request, 500, _unexpected(_request_id(request)))
+    return _plain(request, Code.INTERNAL_ERROR, _unexpected(_request_id(request)))
 
 
-def _describe(
-    error: Exception, request_id: str
-) -> tuple[int, str, str, Sequence[FieldError], dict[str, str]]:
+def _describe(error: Exception, request_id: str) -> tuple[Code, str, Sequence[FieldError], dict[str, str]]:
     match error:
         case FlexaiError():
             headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-            return error.status, error.code, error.detail, error.errors, headers
-        case exceptions.APIException():
-            return (
-                error.status_code,
-                _CODES.get(error.status_code, "error"),
-                _told(error),
-                (),
-                _headers(error),
-            )
+            return error.code, error.detail, error.errors, headers
+        case exceptions.APIException() if error.status_code in _CODES:
+            return _CODES[error.status_code], _told(error), (), _headers(error)
         case Http404():
-            return 404, "not_found", "There is nothing here.", (), {}
+            return Code.NOT_FOUND, "There is nothing here.", (), {}
         case PermissionDenied():
-            return 403, "forbidden", str(error) or "This is not allowed.", (), {}
+            return Code.FORBIDDEN, str(error) or "This is not allowed.", (), {}
         case RequestDataTooBig():
-            return 413, "too_large", "The body is larger than this server accepts.", (), {}
+            return Code.TOO_LARGE, "The body is larger than this server accepts.", (), {}
         case OperationalError() | InterfaceError() | psycopg.OperationalError() | PoolTimeout():
             log.warning("request %s: the database is not reached: %s", request_id, error)
-            return 503, "unavailable", "The database is not reached; try again.", (), {"Retry-After": "1"}
+            return Code.UNAVAILABLE, "The database is not reached; try again.", (), {"Retry-After": "1"}
         case SuspiciousOperation():
-            return 400, "bad_request", "The request is not one this server accepts.", (), {}
+            return Code.BAD_REQUEST, "The request is not one this server accepts.", (), {}
     log.error("request %s failed", request_id, exc_info=error)
-    return 500, "internal_error", _unexpected(request_id), (), {}
+    return Code.INTERNAL_ERROR, _unexpected(request_id), (), {}
 
 
 def _told(error: exceptions.APIException) -> str:
@@ -155,10 +152,9 @@ def _field(error: FieldError) -> dict[str, str]:
     return {**described, "hint": error.hint} if error.hint else described
 
 
-def _plain(request: HttpRequest, status: int, detail: str) -> HttpResponse:
-    code = _CODES.get(status, "internal_error")
-    body = problem(status, code, detail, request_id=_request_id(request))
-    return HttpResponse(msgspec.json.encode(body), status=status, content_type=CONTENT_TYPE)
+def _plain(request: HttpRequest, code: Code, detail: str) -> HttpResponse:
+    body = problem(code, detail, request_id=_request_id(request))
+    return HttpResponse(msgspec.json.encode(body), status=code.status, content_type=CONTENT_TYPE)
 
 
 def _request_id(request: Any) -> str:

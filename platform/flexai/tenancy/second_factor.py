@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils.crypto import constant_time_compare
 
 from flexai.common import clock
-from flexai.common.errors import Conflict, Forbidden, Unauthenticated
+from flexai.common.errors import Code, Conflict, Forbidden, Unauthenticated
 from flexai.common.sealing import NotReadable, seal, unseal
 from flexai.tenancy import audit
 from flexai.tenancy.models import RecoveryCode, SecondFactor, User
@@ -36,7 +36,7 @@ SESSION_MARK = "second_factor"
 class SecondFactorNeeded(Unauthenticated):
     """The password is right, and a code has to be sent with it."""
 
-    code = "second_factor"
+    code = Code.SECOND_FACTOR
 
 
 @dataclass(frozen=True, slots=True)

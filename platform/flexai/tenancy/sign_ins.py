@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from flexai.common import clock
-from flexai.common.errors import Conflict, FieldError, FlexaiError, InvalidInput, NotFound, Unavailable
+from flexai.common.errors import Code, Conflict, FieldError, FlexaiError, InvalidInput, NotFound, Unavailable
 from flexai.tenancy import audit
 from flexai.tenancy.models import SignInRequest, Token
 from flexai.tenancy.principals import Principal, principal_in
@@ -43,25 +43,25 @@ USUAL_SCOPES = ("read", "write")
 class NotYet(FlexaiError):
     """Nobody has decided; ask again."""
 
-    code = "authorization_pending"
+    code = Code.AUTHORIZATION_PENDING
 
 
 class TooOften(NotYet):
     """Asked again too soon; leave more time between."""
 
-    code = "slow_down"
+    code = Code.SLOW_DOWN
 
 
 class Denied(FlexaiError):
     """Somebody refused."""
 
-    code = "access_denied"
+    code = Code.ACCESS_DENIED
 
 
 class Over(FlexaiError):
     """Unknown, expired, or fetched before."""
 
-    code = "expired_token"
+    code = Code.EXPIRED_TOKEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
-"""Shapes that every part of the API uses: problems, lists, references."""
+"""Shapes that every part of the API uses: lists, references, reasons."""
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema_field
 from rest_framework import serializers
 
 from flexai.jobs.queries import STATUSES
@@ -41,29 +41,6 @@ def integer(text: str = "", **options: Any) -> serializers.IntegerField:
     return serializers.IntegerField(help_text=text, **options)
 
 
-class ProblemFieldSerializer(serializers.Serializer[Any]):
-    """One wrong field: where, what, and what would be right."""
-
-    field = serializers.CharField(help_text="Path with dots, such as resources.memory.")
-    message = serializers.CharField()
-    hint = serializers.CharField(required=False)
-
-
-class ProblemSerializer(serializers.Serializer[Any]):
-    """Why a request was refused (RFC 9457)."""
-
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    code = serializers.CharField(
-        help_text="Stable word for programs: invalid, not_found, forbidden, unauthenticated, conflict, "
-        "too_large, never_fits, too_many_requests, …"
-    )
-    detail = serializers.CharField(help_text="One sentence for people.")
-    errors = ProblemFieldSerializer(many=True)  # type: ignore[assignment]  # a field, as the API names it
-    request_id = serializers.CharField(help_text="Name it to the operators.")
-
-
 class ReasonTextSerializer(serializers.Serializer[Any]):
     """Why, in the caller's words."""
 
@@ -75,25 +52,6 @@ class ReasonTextSerializer(serializers.Serializer[Any]):
 class NothingSerializer(serializers.Serializer[Any]):
     """An empty object."""
 
-
-PROBLEM_EXAMPLE = OpenApiExample(
-    "A wrong spec",
-    value={
-        "type": "about:blank",
-        "title": "Bad Request",
-        "status": 400,
-        "code": "invalid",
-        "detail": "The spec is wrong: comands: unknown key (did you mean `commands`?).",
-        "errors": [{"field": "comands", "message": "unknown key", "hint": "did you mean `commands`?"}],
-        "request_id": "5f0c6a4d1e2b3c4d",
-    },
-    response_only=True,
-)
-PROBLEM = {
-    ("default", "application/problem+json"): OpenApiResponse(
-        ProblemSerializer, description="Refused.", examples=[PROBLEM_EXAMPLE]
-    )
-}
 
 LIMIT = OpenApiParameter("limit", OpenApiTypes.INT, description="Rows of a page, 1 to 200; 50 when left out.")
 CURSOR = OpenApiParameter("cursor", OpenApiTypes.STR, description="`next_cursor` of the page before.")
@@ -107,5 +65,5 @@ def public_id(noun: str) -> OpenApiParameter:
 
 
 def answers(shape: Any, status: int = 200, description: str = "") -> dict[Any, Any]:
-    """One good answer, and the problem."""
-    return {(status, "application/json"): OpenApiResponse(shape, description=description), **PROBLEM}
+    """The one good answer; refusals are told for all operations alike (`api.refusals`)."""
+    return {(status, "application/json"): OpenApiResponse(shape, description=description)}

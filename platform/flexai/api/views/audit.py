@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from flexai.api.pagination import Order, page_of
 from flexai.api.schemas import tenancy as shapes
-from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers
+from flexai.api.schemas.common import CURSOR, LIMIT, answers
 from flexai.api.views.base import View, principal_of
 from flexai.api.views.usage import day_in
 from flexai.common.errors import FieldError, InvalidInput
@@ -55,7 +55,7 @@ class AuditFileView(View):
     @extend_schema(
         operation_id="audit_download",
         parameters=_FILTERS,
-        responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "Lines with a heading."), **PROBLEM},
+        responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "Lines with a heading.")},
         description=f"The newest {MOST_WRITTEN:,}. A text that a spreadsheet would take for a formula begins with '.",
     )
     def get(self, request: Request) -> HttpResponse:

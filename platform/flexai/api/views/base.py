@@ -17,7 +17,7 @@ from flexai.api import etags
 from flexai.api.renderers import DEFAULT_MAX_BODY_BYTES, JSONRenderer
 from flexai.api.throttling import CallerThrottle
 from flexai.cluster.models import Cell
-from flexai.common.errors import FieldError, InvalidInput, NotFound
+from flexai.common.errors import FieldError, InvalidInput, Unavailable
 from flexai.tenancy.principals import Principal, Scope
 
 
@@ -91,8 +91,8 @@ def only_known(body: dict[str, Any], known: set[str]) -> None:
 
 
 def the_cell() -> Cell:
-    """The cell that an answer about the cluster speaks of: the first. Raises NotFound where there is none."""
+    """The cell that an answer about the cluster speaks of: the first. Raises Unavailable where there is none."""
     cell = Cell.objects.order_by("id").first()
     if cell is None:
-        raise NotFound("There is no cell.")
+        raise Unavailable("There is no cell yet: the installation is not complete.")
     return cell

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from flexai.api.pagination import whole_parameter
 from flexai.api.schemas import cluster as shapes
-from flexai.api.schemas.common import LIMIT, PROBLEM, answers
+from flexai.api.schemas.common import LIMIT, answers
 from flexai.api.views.base import View, body_of, only_known, principal_of, the_cell
 from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput, NotFound
@@ -100,7 +100,6 @@ class RecordingView(View):
             (200, "application/octet-stream"): OpenApiResponse(
                 OpenApiTypes.BINARY, "The file that `flexai replay` reads."
             ),
-            **PROBLEM,
         },
     )
     def get(self, request: Request, id: str) -> HttpResponse:

@@ -14,7 +14,7 @@ from flexai.api import waiting
 from flexai.api.pagination import OneOf, Order, keys_of, order_from
 from flexai.api.renderers import JSONParser, YAMLParser
 from flexai.api.schemas import jobs as shapes
-from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers, public_id
+from flexai.api.schemas.common import CURSOR, LIMIT, answers, public_id
 from flexai.api.schemas.spec import SPEC_EXAMPLES, JobSpecSerializer
 from flexai.api.views.base import View, body_of, only_known, principal_of
 from flexai.common import clock
@@ -116,7 +116,6 @@ class JobsView(View):
                 ),
                 description="With dry_run what would become of it; else what the known key made before.",
             ),
-            **PROBLEM,
         },
     )
     def post(self, request: Request) -> Response:

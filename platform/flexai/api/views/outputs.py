@@ -20,7 +20,7 @@ from flexai.api.authentication import AgentAuthentication
 from flexai.api.pagination import optional_whole_parameter, whole_parameter
 from flexai.api.renderers import BytesParser, JSONRenderer
 from flexai.api.schemas import outputs as shapes
-from flexai.api.schemas.common import PROBLEM, answers, public_id
+from flexai.api.schemas.common import answers, public_id
 from flexai.api.throttling import CallerThrottle
 from flexai.api.views.base import View, principal_of
 from flexai.cluster.models import Node
@@ -71,7 +71,6 @@ class OutputFileView(View):
         responses={
             (200, "application/octet-stream"): OpenApiResponse(OpenApiTypes.BINARY, "The whole file."),
             (206, "application/octet-stream"): OpenApiResponse(OpenApiTypes.BINARY, "The part asked for."),
-            **PROBLEM,
         },
     )
     def get(self, request: Request, id: str) -> StreamingHttpResponse:
@@ -97,7 +96,6 @@ class OutputArchiveView(View):
         parameters=_ID,
         responses={
             (200, "application/x-tar"): OpenApiResponse(OpenApiTypes.BINARY, "All files, in one folder."),
-            **PROBLEM,
         },
     )
     def get(self, request: Request, id: str) -> StreamingHttpResponse:

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from flexai.api.pagination import Order, page_of
 from flexai.api.schemas import tenancy as shapes
-from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers, public_id
+from flexai.api.schemas.common import CURSOR, LIMIT, answers, public_id
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
 from flexai.api.views.teams import days_in, scopes_in, team_named, token_shown
 from flexai.jobs.presenting import stamp
@@ -24,7 +24,7 @@ from flexai.tenancy.roles import Action
 _USERNAME = OpenApiParameter(
     "username", OpenApiTypes.STR, OpenApiParameter.PATH, description="Of somebody in the organization."
 )
-_DONE: dict[Any, Any] = {204: OpenApiResponse(description="Done."), **PROBLEM}
+_DONE: dict[Any, Any] = {204: OpenApiResponse(description="Done.")}
 
 
 class MembersView(View):

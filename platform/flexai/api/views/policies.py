@@ -9,13 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flexai.api.schemas import tenancy as shapes
-from flexai.api.schemas.common import PROBLEM, answers, public_id
+from flexai.api.schemas.common import answers, public_id
 from flexai.api.views.base import View, body_of, only_known, principal_of
 from flexai.api.views.teams import team_named
 from flexai.jobs import policies
 from flexai.tenancy.models import JobPolicy
 
-_DONE: dict[Any, Any] = {204: OpenApiResponse(description="Removed."), **PROBLEM}
+_DONE: dict[Any, Any] = {204: OpenApiResponse(description="Removed.")}
 
 
 class OrganizationPolicyView(View):

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flexai.api.schemas import savings as shapes
-from flexai.api.schemas.common import PROBLEM, answers
+from flexai.api.schemas.common import answers
 from flexai.api.views.base import View, principal_of, the_cell
 from flexai.api.views.usage import day_in
 from flexai.common import clock
@@ -40,7 +40,6 @@ class HistoryView(View):
             (200, "application/x-ndjson"): OpenApiResponse(
                 OpenApiTypes.STR, "The file that `flexai simulate --history` reads."
             ),
-            **PROBLEM,
         },
     )
     def get(self, request: Request) -> HttpResponse:

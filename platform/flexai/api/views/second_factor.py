@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flexai.api.schemas import tenancy as shapes
-from flexai.api.schemas.common import PROBLEM, answers
+from flexai.api.schemas.common import answers
 from flexai.api.throttling import PasswordAgainThrottle, note_wrong_password
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
 from flexai.common.errors import Forbidden, Unauthenticated
@@ -77,7 +77,7 @@ class RemoveView(View):
     @extend_schema(
         operation_id="second_factor_remove",
         request=shapes.PasswordAndCodeSerializer,
-        responses={204: OpenApiResponse(description="Removed."), **PROBLEM},
+        responses={204: OpenApiResponse(description="Removed.")},
     )
     def post(self, request: Request) -> Response:
         """Remove it; your password alone signs in afterwards."""

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from flexai import __version__
 from flexai.api.schemas import tenancy as shapes
-from flexai.api.schemas.common import PROBLEM, answers
+from flexai.api.schemas.common import answers
 from flexai.api.throttling import (
     CODES_PER_WINDOW,
     SIGN_IN_WINDOW_SECONDS,
@@ -81,7 +81,7 @@ class SessionView(View):
     @extend_schema(
         operation_id="session_close",
         request=None,
-        responses={204: OpenApiResponse(description="Signed out."), **PROBLEM},
+        responses={204: OpenApiResponse(description="Signed out.")},
     )
     def delete(self, request: Request) -> Response:
         """Sign out."""

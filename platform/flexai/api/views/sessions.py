@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flexai.api.schemas import sessions as shapes
-from flexai.api.schemas.common import PROBLEM, answers, public_id
+from flexai.api.schemas.common import answers, public_id
 from flexai.api.views.base import View, body_of, only_known, principal_of
 from flexai.jobs.presenting import stamp
 from flexai.tenancy import browser_sessions
@@ -33,7 +33,7 @@ class OneSessionView(View):
         operation_id="session_end",
         parameters=[public_id("session")],
         request=None,
-        responses={204: OpenApiResponse(description="Ended."), **PROBLEM},
+        responses={204: OpenApiResponse(description="Ended.")},
     )
     def delete(self, request: Request, id: str) -> Response:
         """Sign that browser out; its cookie is refused from the next request on."""

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flexai.api.schemas import sign_ins as shapes
-from flexai.api.schemas.common import PROBLEM, answers
+from flexai.api.schemas.common import answers
 from flexai.api.throttling import AddressThrottle, CodeThrottle, TerminalThrottle, note_wrong_code
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
 from flexai.api.views.teams import days_in, scopes_in
@@ -123,7 +123,7 @@ class SignInDecideView(View):
     @extend_schema(
         operation_id="sign_in_decide",
         request=shapes.DecisionSerializer,
-        responses={204: OpenApiResponse(description="Decided."), **PROBLEM},
+        responses={204: OpenApiResponse(description="Decided.")},
     )
     def post(self, request: Request) -> Response:
         """Give the terminal a token of yours, or refuse it. By a browser's session only."""

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from flexai.api.pagination import Order, page_of
 from flexai.api.schemas import tenancy as shapes
-from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers, public_id
+from flexai.api.schemas.common import CURSOR, LIMIT, answers, public_id
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
 from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput, NotFound
@@ -109,7 +109,7 @@ class BudgetView(View):
         operation_id="team_budget_remove",
         parameters=[public_id("team")],
         request=None,
-        responses={204: OpenApiResponse(description="Removed."), **PROBLEM},
+        responses={204: OpenApiResponse(description="Removed.")},
     )
     def delete(self, request: Request, id: str) -> Response:
         """Remove the budget of the team; those of the teams above it stay."""
@@ -156,7 +156,7 @@ class TokenView(View):
         operation_id="token_revoke",
         parameters=[public_id("token")],
         request=None,
-        responses={204: OpenApiResponse(description="Revoked."), **PROBLEM},
+        responses={204: OpenApiResponse(description="Revoked.")},
     )
     def delete(self, request: Request, id: str) -> Response:
         """Revoke a token; it is refused from the next request on."""

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from flexai.api.pagination import Order, page_of
 from flexai.api.renderers import FormParser, JSONParser
 from flexai.api.schemas import trust as shapes
-from flexai.api.schemas.common import CURSOR, LIMIT, PROBLEM, answers, public_id
+from flexai.api.schemas.common import CURSOR, LIMIT, answers, public_id
 from flexai.api.throttling import ExchangeThrottle, note_failed_exchange
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
 from flexai.api.views.teams import scopes_in
@@ -58,7 +58,7 @@ class RuleView(View):
         operation_id="trust_rule_remove",
         parameters=[public_id("trust rule")],
         request=None,
-        responses={204: OpenApiResponse(description="Removed."), **PROBLEM},
+        responses={204: OpenApiResponse(description="Removed.")},
     )
     def delete(self, request: Request, id: str) -> Response:
         """Remove it; the tokens that it gave are refused from the next request on."""

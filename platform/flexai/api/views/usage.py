@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flexai.api.schemas import usage as shapes
-from flexai.api.schemas.common import PROBLEM, answers
+from flexai.api.schemas.common import answers
 from flexai.api.views.base import View, body_of, only_known, principal_of
 from flexai.common import clock
 from flexai.common.errors import FieldError, InvalidInput
@@ -65,7 +65,7 @@ class UsageFileView(View):
     @extend_schema(
         operation_id="usage_download",
         parameters=_PARAMETERS,
-        responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "Lines with a heading."), **PROBLEM},
+        responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "Lines with a heading.")},
     )
     def get(self, request: Request) -> HttpResponse:
         """As CSV, in hours and in the currency. A text that a spreadsheet would take for a formula begins with '."""
