@@ -894,6 +894,8 @@ CREATE TABLE public.scheduling_cycle (
     excesses jsonb NOT NULL,
     effort integer NOT NULL,
     seen integer NOT NULL,
+    decided jsonb DEFAULT '[]'::jsonb NOT NULL,
+    reasons jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT scheduling_cycle_applied_check CHECK ((applied >= 0)),
     CONSTRAINT scheduling_cycle_apply_ms_check CHECK ((apply_ms >= 0)),
     CONSTRAINT scheduling_cycle_decide_ms_check CHECK ((decide_ms >= 0)),
@@ -2290,6 +2292,7 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', 
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0007_forecasts', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0008_savings', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0009_mix', now());
+INSERT INTO public.django_migrations (app, name, applied) VALUES ('scheduling', '0010_cycle_reasons', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0001_initial', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0002_feed_and_audit', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0003_accrued', now());
@@ -2311,4 +2314,4 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '00
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0019_secrets', now());
 SELECT pg_catalog.setval('public.cluster_cell_id_seq', 1, true);
 SELECT pg_catalog.setval('public.cluster_pool_id_seq', 1, true);
--- Digest of the files of these migrations: 5e94567f5bd3673df1cf122388834d36a5c064c2878875ea607dfd37efbc3834
+-- Digest of the files of these migrations: d7c54185cc63d54507bf8addaa79ecef79caaca222331ef47e603947588f4b33

@@ -9,6 +9,7 @@ from django.http.response import HttpResponseBase
 
 from flexai.console import (
     announcements,
+    cycles,
     decisions,
     machines,
     people,
@@ -24,6 +25,7 @@ from flexai.console.door import is_operator
 
 __all__ = [
     "announcements",
+    "cycles",
     "decisions",
     "machines",
     "people",

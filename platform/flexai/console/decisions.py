@@ -1,4 +1,4 @@
-"""What the scheduler did: cycles with their errors, verdicts, and jobs in quarantine."""
+"""By what the scheduler decides, and about whom: mixes, verdicts, and jobs in quarantine."""
 
 from __future__ import annotations
 
@@ -6,78 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from flexai.common import clock
 from flexai.console.base import ConsoleAdmin, LongList, action, display, label_of, record
-from flexai.scheduling.models import Cycle, Mix, Quarantine, Verdict
+from flexai.scheduling.models import Mix, Quarantine, Verdict
 from flexai.scheduling.quarantine import release
-
-
-class FailedFilter(admin.SimpleListFilter):
-    """Cycles that raised or broke a law."""
-
-    title = "result"
-    parameter_name = "result"
-
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        return [("failed", "failed"), ("ok", "ok")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Cycle]) -> QuerySet[Cycle]:
-        failed = ~Q(error="") | ~Q(broken_laws=[])
-        if self.value() == "failed":
-            return queryset.filter(failed)
-        return queryset.exclude(failed) if self.value() == "ok" else queryset
-
-
-@admin.register(Cycle)
-class CycleAdmin(LongList):
-    """One line for each cycle that did something or failed."""
-
-    list_display = (
-        "started_at",
-        "cell",
-        "result",
-        "waiting",
-        "units",
-        "applied",
-        "dropped",
-        "valued",
-        "took_ms",
-        "read",
-    )
-    list_filter = (FailedFilter, "cell")
-    list_select_related = ("cell",)
-    ordering = ("-id",)
-    exclude = ("error",)
-    readonly_fields = ("traceback",)
-
-    @display(description="result", label={"ok": "success", "failed": "danger", "law broken": "danger"})
-    def result(self, cycle: Cycle) -> str:
-        if cycle.error:
-            return "failed"
-        return "law broken" if cycle.broken_laws else "ok"
-
-    @display(description="valued")
-    def valued(self, cycle: Cycle) -> str:
-        if not cycle.effort:
-            return "no, first in order"
-        return f"by the mix of {cycle.seen:,} requests, effort {cycle.effort:,}"
-
-    @display(description="ms")
-    def took_ms(self, cycle: Cycle) -> int:
-        return cycle.read_ms + cycle.decide_ms + cycle.apply_ms
-
-    @display(description="read")
-    def read(self, cycle: Cycle) -> str:
-        return "anew" if cycle.rebuilt else "changes"
-
-    @display(description="error")
-    def traceback(self, cycle: Cycle) -> SafeString | str:
-        return format_html('<pre class="overflow-x-auto">{}</pre>', cycle.error) if cycle.error else "none"
 
 
 @admin.register(Mix)

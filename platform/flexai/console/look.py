@@ -94,6 +94,7 @@ UNFOLD: dict[str, Any] = {
                 "title": "Decisions",
                 "items": [
                     _link("Cycles", "sync", "scheduling_cycle"),
+                    _link("Recordings", "fiber_manual_record", "scheduling_recording"),
                     _link("Mixes", "blender", "scheduling_mix"),
                     _link("Verdicts", "gavel", "scheduling_verdict"),
                     _link("Quarantine", "block", "scheduling_quarantine"),

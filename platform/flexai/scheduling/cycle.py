@@ -26,6 +26,7 @@ from flexai.scheduling.lending import lend_and_recall
 from flexai.scheduling.promises import Changing, keep, take_back
 from flexai.scheduling.quarantine import quarantine
 from flexai.scheduling.records import CycleNotes, record_cycle
+from flexai.scheduling.summaries import does_anything
 from scheduler_core.decision import Decision, Unit
 from scheduler_core.refusal import Contradiction
 
@@ -151,7 +152,7 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
     starts = [unit for unit in decision.units if not unit.takings]
     if starts:
         applied = _apply_in_parts(cell_id, state, starts, notes)
-    elif notes.units or decision.relief or decision.broken or notes.rebuilt or _idle_record_is_due(cell_id):
+    elif does_anything(decision) or decision.broken or notes.rebuilt or _idle_record_is_due(cell_id):
         record_cycle(cell_id, notes)
     if decision.loans or decision.recalls:
         lent = lend_and_recall(cell_id, decision.loans, decision.recalls, now=notes.started_at)
@@ -209,6 +210,7 @@ def _remember(
 
 
 def _note(decision: Decision, notes: CycleNotes) -> None:
+    notes.decision = decision
     notes.units = len(decision.units) + len(decision.resizings)
     notes.effort = decision.effort
     notes.waiting = sum(len(verdict.jobs) for verdict in decision.verdicts)

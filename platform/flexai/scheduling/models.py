@@ -28,6 +28,10 @@ class Cycle(models.Model):
     """[{job, law, sentence}]"""
     excesses = models.JSONField(default=list)
     """[{what, id, used, capacity}]: what stands above its capacity or limit (Laws)."""
+    decided = models.JSONField(default=list, db_default=[])
+    """[{what, ground, jobs, some}]: what was done to how many jobs (`summaries`) …"""
+    reasons = models.JSONField(default=list, db_default=[])
+    """[{code, sentence, jobs, some}]: … and why how many waited."""
     error = models.TextField(default="")
     """Traceback of a cycle that raised, the next one runs all the same; or what was set aside because its records
     contradict each other, by rule and id."""

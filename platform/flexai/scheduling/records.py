@@ -14,11 +14,13 @@ from flexai.common.database import Send, as_numbers, as_texts, prepared_cursor
 from flexai.common.round_trip import Answer
 from flexai.scheduling.claims import Placed
 from flexai.scheduling.models import Cycle, Removal
+from flexai.scheduling.summaries import decided_in, reasons_in
+from scheduler_core.decision import Decision
 
 ERROR_CHARACTERS = 20_000
 """A traceback is cut to its end of this length."""
 KEPT_CYCLES = 20_000
-"""So many cycles of a cell are kept, then the oldest go: a few MB."""
+"""So many cycles of a cell are kept, then the oldest go: some ten MB."""
 SCHEDULER = "scheduler"
 
 
@@ -37,6 +39,8 @@ class CycleNotes:
     seen: int = 0
     broken_laws: list[dict[str, Any]] = field(default_factory=list)
     excesses: list[dict[str, Any]] = field(default_factory=list)
+    decision: Decision | None = None
+    """Whose summary is kept; None where another row of the same decision keeps it, or nothing was decided."""
 
 
 def write_cycle(
@@ -64,6 +68,8 @@ def write_cycle(
             "rebuilt": notes.rebuilt,
             "laws": _json(notes.broken_laws),
             "excesses": _json(notes.excesses),
+            "decided": _json(decided_in(notes.decision) if notes.decision else []),
+            "reasons": _json(reasons_in(notes.decision) if notes.decision else []),
             "after": _json({"started": [one.job_public_id for one in placed]}),
             "jobs": as_numbers([one.unit.start.job for one in placed]),
             "organizations": as_numbers([one.organization for one in placed]),
@@ -74,11 +80,13 @@ def write_cycle(
 
 
 def record_cycle(cell_id: int, notes: CycleNotes, *, error: str = "") -> int:
-    """A cycle that started nothing is on record: it failed, broke a law, or merely ran. Answers its id.
+    """A cycle that started nothing is on record: it failed, broke a law, took or lent chips, or merely ran. Answers its
+    id.
 
     Of cycles that merely ran only the last is kept: a following one takes its row.
     """
-    idle = not (error or notes.broken_laws or notes.units)
+    decided = decided_in(notes.decision) if notes.decision else []
+    idle = not (error or notes.broken_laws or notes.units or decided)
     values: dict[str, Any] = {
         "started_at": notes.started_at,
         "read_ms": notes.read_ms,
@@ -91,11 +99,13 @@ def record_cycle(cell_id: int, notes: CycleNotes, *, error: str = "") -> int:
         "rebuilt": notes.rebuilt,
         "broken_laws": notes.broken_laws,
         "excesses": notes.excesses,
+        "decided": decided,
+        "reasons": reasons_in(notes.decision) if notes.decision else [],
         "error": error[-ERROR_CHARACTERS:],
     }
     with transaction.atomic():
         last = Cycle.objects.filter(cell_id=cell_id).order_by("-id").first() if idle else None
-        if last is not None and not (last.units or last.error or last.broken_laws):
+        if last is not None and not (last.units or last.error or last.broken_laws or last.decided):
             Cycle.objects.filter(pk=last.pk).update(**values)
             return last.pk
         return Cycle.objects.create(cell_id=cell_id, **values).pk
@@ -115,10 +125,11 @@ def _json(value: object) -> str:
 _RECORD = """
 WITH cycle AS (
     INSERT INTO scheduling_cycle (cell_id, started_at, read_ms, decide_ms, apply_ms, waiting, units, applied,
-           dropped, effort, seen, rebuilt, broken_laws, excesses, error)
+           dropped, effort, seen, rebuilt, broken_laws, excesses, decided, reasons, error)
     VALUES (%(cell)s, %(started)s, %(read)s, %(decide)s,
            floor(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000), %(waiting)s, %(units)s,
-           %(applied)s, %(dropped)s, %(effort)s, %(seen)s, %(rebuilt)s, %(laws)s::jsonb, %(excesses)s::jsonb, '')
+           %(applied)s, %(dropped)s, %(effort)s, %(seen)s, %(rebuilt)s, %(laws)s::jsonb, %(excesses)s::jsonb,
+           %(decided)s::jsonb, %(reasons)s::jsonb, '')
  RETURNING id),
 audit AS (
     INSERT INTO tenancy_auditentry (at, actor_kind, actor, action, object_kind, object_id, after, reason,

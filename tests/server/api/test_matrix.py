@@ -245,7 +245,8 @@ CONSOLE = {
     "notifications.webhook": "list", "notifications.delivery": "list",
     "cluster.pool": "list add change", "cluster.node": "list", "cluster.chip": "list", "cluster.nodeevent": "list",
     "jobs.job": "list", "jobs.attempt": "list", "jobs.event": "list", "scheduling.cycle": "list",
-    "scheduling.mix": "list", "scheduling.verdict": "list", "scheduling.quarantine": "list",
+    "scheduling.recording": "list", "scheduling.mix": "list", "scheduling.verdict": "list",
+    "scheduling.quarantine": "list",
 }  # fmt: skip
 """What an operator may do with each model by forms; nobody else enters at all."""
 FORMS = {

@@ -42,7 +42,7 @@ PAGES = [
     "tenancy/announcement", "tenancy/secret",
     "notifications/webhook", "notifications/delivery",
     "cluster/pool", "cluster/node", "cluster/chip", "cluster/nodeevent", "jobs/job", "jobs/attempt", "jobs/event",
-    "scheduling/cycle", "scheduling/mix", "scheduling/verdict", "scheduling/quarantine",
+    "scheduling/cycle", "scheduling/recording", "scheduling/mix", "scheduling/verdict", "scheduling/quarantine",
 ]  # fmt: skip
 
 
