@@ -48,6 +48,12 @@ def plan_anew() -> None:
         cursor.execute("DISCARD PLANS", prepare=False)
 
 
+def plan_once() -> None:
+    """From now on a statement of this thread's connection is planned once, for whatever values it is given."""
+    with prepared_cursor() as cursor:
+        cursor.execute("SET plan_cache_mode = force_generic_plan", prepare=False)
+
+
 def as_rows(rows: Sequence[object]) -> str:
     """Rows as one parameter, read in SQL by `json_to_recordset(%s::json) AS u(name type, …)`. The server takes 4 µs to
     read one: where there are thousands, give columns instead."""

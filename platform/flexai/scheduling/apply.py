@@ -21,7 +21,7 @@ from django.db import IntegrityError, transaction
 from flexai.common.database import Cursor, Send, at_once, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
 from flexai.common.round_trip import Answer
-from flexai.scheduling.claims import Along, DoesNotHold, Locked, Placed, claim, lock
+from flexai.scheduling.claims import Along, DoesNotHold, Locked, Placed, claim, lock, lock_use
 from flexai.scheduling.promises import Changing
 from flexai.scheduling.records import CycleNotes, write_cycle
 from scheduler_core.decision import Unit
@@ -118,8 +118,9 @@ def _claim_together(
 def _claim_by_halves(
     cursor: Cursor, cell_id: int, units: Sequence[Unit], locked: Locked, now: datetime, record: Along
 ) -> list[Placed]:
-    """As many of the units as hold, in their order. Every row is locked already, so halves cannot
+    """As many of the units as hold, in their order. Every row is locked before, so halves cannot
     deadlock."""
+    lock_use(cursor, cell_id, units)
     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     placed = _halve(cursor, cell_id, units, locked, now) if units else []
     with at_once(cursor) as send:

@@ -107,8 +107,8 @@ class Placed(NamedTuple):
 
 
 def lock(cursor: Cursor, cell_id: int, units: Sequence[Unit]) -> Locked:
-    """Every row that `claim` will change is locked, in the common order; rows that cannot take work are left
-    out."""
+    """Every row that `claim` will change is locked, in the common order, but for team use; rows that cannot take work
+    are left out. Every counter of team use that it needs is there."""
     places = [place for unit in units for place in unit.start.placements]
     wanted: dict[str, Any] = {
         "cell": cell_id,
@@ -124,7 +124,7 @@ def lock(cursor: Cursor, cell_id: int, units: Sequence[Unit]) -> Locked:
         nodes = send(_LOCK_NODES, wanted)
         chips = send(_LOCK_CHIPS, wanted)
         payers = send(_PAYERS, wanted)
-        uses = send(_LOCK_USE, wanted)
+        uses = send(_USES, wanted)
         numbers = send(_NUMBERS, wanted)
     locked = Locked(
         jobs={row[0]: LockedJob._make(row[1:]) for row in jobs},
@@ -137,8 +137,19 @@ def lock(cursor: Cursor, cell_id: int, units: Sequence[Unit]) -> Locked:
     if missing:
         rows = [{"team": team, "type": kind} for team, kind in sorted(missing)]
         cursor.execute(_MAKE_USE, {"needed": as_rows(rows), "cell": cell_id})
-        cursor.execute(_LOCK_USE, wanted)
     return locked
+
+
+def lock_use(cursor: Cursor, cell_id: int, units: Sequence[Unit]) -> None:
+    """The counters of team use that these units need are locked too. Without this `claim` locks them, as the last thing
+    that it does: everybody who starts something for a team waits there for whoever was before."""
+    chips = {share.chip for unit in units for place in unit.start.placements for share in place.chips}
+    wanted = {
+        "cell": cell_id,
+        "jobs": as_numbers(sorted({unit.start.job for unit in units})),
+        "chips": as_numbers(sorted(chips)),
+    }
+    cursor.execute(_USES + _LOCKED, wanted)
 
 
 Along: TypeAlias = Callable[[Send, Sequence[Placed]], None]
@@ -153,18 +164,19 @@ def claim(
     now: datetime,
     along: Along | None = None,
 ) -> list[Placed]:
-    """All these units are attempts with replicas and allocations, and every counter has moved.
+    """All these units are attempts with replicas and allocations, and every counter has moved, team use last.
 
     Raises `DoesNotHold`, or an IntegrityError, when they do not hold together; then the caller rolls back.
     """
     placed = [_placed(unit, locked) for unit in units]
     claims = _claims(placed, locked)
-    taken = claims.taken(cell_id)
     with at_once(cursor) as send:
         jobs = send(_CLAIM, {"now": now, "waits": WAITS, **claims.columns()})
-        done = [(what, rows, send(statement, rows_as)) for what, rows, statement, rows_as in taken]
+        done = [(what, rows, send(statement, rows_as)) for what, rows, statement, rows_as in claims.taken()]
         if along is not None:
             along(send, placed)
+        if claims.use:
+            done.append(("team limits", len(claims.use), send(_TAKE_USE, claims.used(cell_id))))
     row = jobs.fetchone()
     _expect("jobs", len(units), row[0] if row else 0)
     for what, rows, answer in done:
@@ -201,19 +213,18 @@ class _Claims:
             **as_columns(self.shares, "s_attempt s_replica s_chip s_milli s_memory s_charge s_cpu"),
         }
 
-    def taken(self, cell_id: int) -> Iterator[tuple[str, int, str, dict[str, Any]]]:
-        """How the counters of nodes, chips and team use move: of what, how many rows, by which statement, with what."""
+    def taken(self) -> Iterator[tuple[str, int, str, dict[str, Any]]]:
+        """How the counters of nodes and chips move: of what, how many rows, by which statement, with what."""
         nodes = [(node, self.cpu[node], self.memory[node]) for node in sorted(self.cpu)]
         yield "nodes", len(nodes), _TAKE_NODES, dict(as_columns(nodes, "node cpu memory"))
         if self.milli:
             chips = [(chip, self.milli[chip], self.chip_memory[chip]) for chip in sorted(self.milli)]
             yield "chips", len(chips), _TAKE_CHIPS, dict(as_columns(chips, "chip milli memory"))
-        if self.use:
-            uses = [
-                {"team": team, "type": kind, "milli": milli}
-                for (team, kind), milli in sorted(self.use.items())
-            ]
-            yield "team limits", len(uses), _TAKE_USE, {"taken": as_rows(uses), "cell": cell_id}
+
+    def used(self, cell_id: int) -> dict[str, Any]:
+        """How the counters of team use move, as `_TAKE_USE` reads it."""
+        uses = [{"team": team, "type": kind, "milli": milli} for (team, kind), milli in self.use.items()]
+        return {"taken": as_rows(uses), "cell": cell_id}
 
 
 def _claims(placed: Sequence[Placed], locked: Locked) -> _Claims:
@@ -313,14 +324,15 @@ WITH RECURSIVE line (base, team) AS (
      WHERE t.parent_id IS NOT NULL)
 SELECT base, array_agg(team ORDER BY team) FROM line GROUP BY base"""
 
-_LOCK_USE = """
+_USES = """
 WITH RECURSIVE line (team) AS (
     SELECT team_id FROM jobs_job WHERE id = ANY(%(jobs)s::bigint[])
     UNION
     SELECT t.parent_id FROM line JOIN tenancy_team t ON t.id = line.team WHERE t.parent_id IS NOT NULL)
 SELECT u.team_id, u.chip_type FROM tenancy_teamuse u
  WHERE u.cell_id = %(cell)s AND u.team_id IN (SELECT team FROM line)
-   AND u.chip_type IN (SELECT type FROM cluster_chip WHERE id = ANY(%(chips)s::bigint[]))
+   AND u.chip_type IN (SELECT type FROM cluster_chip WHERE id = ANY(%(chips)s::bigint[]))"""
+_LOCKED = """
  ORDER BY u.id FOR NO KEY UPDATE OF u"""
 
 _MAKE_USE = """
@@ -385,10 +397,14 @@ UPDATE cluster_chip c
    AND (t.memory = 0 OR c.used_memory_mib + c.guest_memory_mib + t.memory <= c.memory_mib)"""
 
 _TAKE_USE = """
-UPDATE tenancy_teamuse u SET used_milli = u.used_milli + t.milli
-  FROM json_to_recordset(%(taken)s::json) AS t (team bigint, type text, milli bigint)
- WHERE u.cell_id = %(cell)s AND u.team_id = t.team AND u.chip_type = t.type
+WITH taken AS (
+    SELECT u.id, t.milli FROM json_to_recordset(%(taken)s::json) AS t (team bigint, type text, milli bigint)
+      JOIN tenancy_teamuse u ON u.cell_id = %(cell)s AND u.team_id = t.team AND u.chip_type = t.type
+     ORDER BY u.id FOR NO KEY UPDATE OF u)
+UPDATE tenancy_teamuse u SET used_milli = u.used_milli + taken.milli
+  FROM taken
+ WHERE u.id = taken.id
    AND NOT EXISTS (
        SELECT 1 FROM tenancy_quota q
         WHERE q.team_id = u.team_id AND q.cell_id = u.cell_id AND q.chip_type = u.chip_type
-          AND u.used_milli + t.milli > q.limit_milli)"""
+          AND u.used_milli + taken.milli > q.limit_milli)"""

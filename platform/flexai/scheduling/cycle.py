@@ -23,6 +23,7 @@ from flexai.scheduling.alone import alone_in, give_back
 from flexai.scheduling.apply import Applied, apply
 from flexai.scheduling.engine_state import EngineState, Refreshed, forget, refresh
 from flexai.scheduling.lending import lend_and_recall
+from flexai.scheduling.parts import PART, by_two, parts_of
 from flexai.scheduling.promises import Changing, keep, take_back
 from flexai.scheduling.quarantine import quarantine
 from flexai.scheduling.records import CycleNotes, record_cycle
@@ -39,8 +40,6 @@ MAX_SECONDS = 0.2
 PACE_SECONDS = 0.01
 """While jobs wait, a pass begins no sooner after one that started something: under load many ends become one
 pass. Where nobody waits there is nothing to pace: whoever comes next asks for a cycle."""
-PART = 1000
-"""Starts that are applied together: a tenth of a second of work."""
 IDLE_RECORD_SECONDS = 5.0
 """A cycle that merely ran is put on record no more often."""
 DROPPED_MS = 1000
@@ -169,17 +168,18 @@ def _run_pass(cell_id: int, state: EngineState, notes: CycleNotes) -> Applied:
 
 
 def _apply_in_parts(cell_id: int, state: EngineState, starts: Sequence[Unit], notes: CycleNotes) -> Applied:
-    """Each part is a transaction and a cycle on record: the first of a backlog start while the others are written, and
-    no row is locked for long."""
-    first, *others = [starts[at : at + PART] for at in range(0, len(starts), PART)]
-    told = [replace(notes, units=notes.units - sum(map(len, others)))]
-    told += [CycleNotes(notes.started_at, waiting=notes.waiting, units=len(part)) for part in others]
-    applied: list[Applied] = []
-    for part, of_part in zip([first, *others], told, strict=True):
-        one = apply(cell_id, part, now=notes.started_at, notes=of_part)
+    """As `parts` has it; what this process knows of the cell is told of all of them."""
+    first, *others = parts_of(starts, PART)
+    told = [(first, replace(notes, units=notes.units - sum(map(len, others))))]
+    told += [(part, CycleNotes(notes.started_at, waiting=notes.waiting, units=len(part))) for part in others]
+
+    def do(one: tuple[list[Unit], CycleNotes]) -> Applied:
+        return apply(cell_id, one[0], now=notes.started_at, notes=one[1])
+
+    applied = by_two(do, told)
+    for one in applied:
         state.feed.applied(one.transaction_id, one.units)
         state.verdicts.started(unit.start.job for unit in one.units)
-        applied.append(one)
     units = tuple(unit for one in applied for unit in one.units)
     dropped = tuple(unit for one in applied for unit in one.dropped)
     return Applied(units, dropped, applied[-1].transaction_id, applied[-1].cycle_id)

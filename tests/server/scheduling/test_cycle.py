@@ -341,7 +341,7 @@ def test_a_large_decision_is_applied_in_parts_each_a_cycle_on_record(monkeypatch
     world.a_node(chips=8)
     jobs = world.jobs(10, chips=1)
     assert run_cycle(world.cell.pk).started == 8
-    parts = Cycle.objects.filter(cell=world.cell).order_by("pk")
+    parts = Cycle.objects.filter(cell=world.cell).order_by("-units", "pk")
     assert list(parts.values_list("units", "applied", "dropped", "waiting")) == [
         (3, 3, 0, 2), (3, 3, 0, 2), (2, 2, 0, 2),
     ]  # fmt: skip
