@@ -9,6 +9,7 @@ from django.http.response import HttpResponseBase
 
 from flexai.console import (
     announcements,
+    chip_types,
     cycles,
     decisions,
     machines,
@@ -25,6 +26,7 @@ from flexai.console.door import is_operator
 
 __all__ = [
     "announcements",
+    "chip_types",
     "cycles",
     "decisions",
     "machines",

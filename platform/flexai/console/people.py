@@ -33,7 +33,6 @@ from flexai.tenancy.models import (
     Budget,
     Membership,
     Organization,
-    Price,
     Quota,
     ServiceAccount,
     Team,
@@ -43,7 +42,6 @@ from flexai.tenancy.models import (
     User,
     UserCap,
 )
-from flexai.tenancy.prices import check_prices, write_prices
 from flexai.tenancy.quotas import QuotaLine, set_quotas
 from flexai.tenancy.second_factor import forget
 from flexai.tenancy.services import (
@@ -265,33 +263,6 @@ class TokenAdmin(ConsoleAdmin):
             if Token.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()):
                 record(request, "token.revoked", token, None, None)
                 messages.success(request, f"{token.public_id} is refused from now on.")
-
-
-class PriceForm(ConsoleForm):
-    """A new price, refused where the service would refuse it."""
-
-    def check_new(self, values: dict[str, Any]) -> None:
-        check_prices([_price_line(values)], timezone.now().date())
-
-
-@admin.register(Price)
-class PriceAdmin(ConsoleAdmin):
-    """What a chip-hour of a type costs from a day on, in millionths of the currency."""
-
-    form = PriceForm
-    adds = True
-    list_display = ("chip_type", "from_day", "micro_per_chip_hour")
-    list_filter = ("chip_type",)
-    ordering = ("chip_type", "-from_day")
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        [row] = write_prices([_price_line(form.cleaned_data)], timezone.now().date())
-        obj.pk = row.pk
-        record(request, "price.set", row, None, _price_line(form.cleaned_data))
-
-
-def _price_line(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, "from_day": values["from_day"].isoformat()}
 
 
 @admin.register(ServiceAccount)

@@ -17,7 +17,7 @@ from flexai.scheduling.lateness import Run, run_of, warnings_of
 from flexai.scheduling.trials import Starts, Trial
 from flexai.tenancy.askable import money_of
 from flexai.tenancy.models import Quota, Team, TeamUse, UserCap
-from flexai.tenancy.prices import all_prices
+from flexai.tenancy.prices import prices_on
 from flexai.tenancy.principals import Principal, TeamSeat
 
 CHIP: Final = 1000
@@ -140,9 +140,7 @@ def _asked(effective: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _costs(asked: Mapping[str, int], run: Run, today: date) -> Iterator[Cost]:
-    prices: dict[str, int] = {}
-    for price in all_prices().filter(chip_type__in=asked, from_day__lte=today):
-        prices[price.chip_type] = price.micro_per_chip_hour
+    prices = prices_on(today)
     for chip_type, milli in asked.items():
         hourly = prices.get(chip_type)
         known = None if hourly is None or run.p50 is None else hourly * milli * run.p50 // (CHIP * _HOUR_MS)

@@ -29,6 +29,12 @@ def all_prices() -> QuerySet[Price]:
     return Price.objects.order_by("chip_type", "from_day")
 
 
+def prices_on(day: date) -> dict[str, int]:
+    """By chip type, what a chip-hour costs on that day; types without a price are missing."""
+    rows = Price.objects.filter(from_day__lte=day).order_by("from_day")
+    return dict(rows.values_list("chip_type", "micro_per_chip_hour"))
+
+
 @transaction.atomic
 def set_prices(principal: Principal, given: object, today: date) -> None:
     """These prices hold from their days on, recorded; a price of the same type and day is replaced, others stay.

@@ -244,6 +244,7 @@ CONSOLE = {
     "tenancy.price": "list add", "tenancy.jobpolicy": "list add change delete", "tenancy.quotarequest": "list",
     "notifications.webhook": "list", "notifications.delivery": "list",
     "cluster.pool": "list add change", "cluster.node": "list", "cluster.chip": "list", "cluster.nodeevent": "list",
+    "cluster.chiptype": "list",
     "jobs.job": "list", "jobs.attempt": "list", "jobs.event": "list", "scheduling.cycle": "list",
     "scheduling.recording": "list", "scheduling.mix": "list", "scheduling.verdict": "list",
     "scheduling.quarantine": "list",
