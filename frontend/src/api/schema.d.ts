@@ -2567,22 +2567,22 @@ export interface components {
         };
         /** @description What jobs get that leave a field out, and what they may ask for. */
         JobPolicy: {
-            /** @description Fields of the spec: priority, max_duration, idle_timeout, lend, retry, … */
+            /** @description Fields of the spec: priority, max_duration, idle_timeout, lend, retry, cpus, memory, … */
             defaults?: {
                 [key: string]: unknown;
             };
-            /** @description max_duration (then needed), priority and chips and retries at most, isolation (the weakest that slices may have), node_pools (allowed), labels (needed), allowed_images (patterns), require_digest. */
+            /** @description max_duration, memory and shm_size (then needed), priority, chips, nodes, cpus and retries at most, isolation (the weakest that slices may have), lend (the widest), utilization_policy (the mildest with chips), node_pools (allowed), labels (needed), allowed_images (patterns), require_digest. */
             bounds?: {
                 [key: string]: unknown;
             };
         };
         /** @description What jobs get that leave a field out, and what they may ask for. */
         JobPolicyRequest: {
-            /** @description Fields of the spec: priority, max_duration, idle_timeout, lend, retry, … */
+            /** @description Fields of the spec: priority, max_duration, idle_timeout, lend, retry, cpus, memory, … */
             defaults?: {
                 [key: string]: unknown;
             };
-            /** @description max_duration (then needed), priority and chips and retries at most, isolation (the weakest that slices may have), node_pools (allowed), labels (needed), allowed_images (patterns), require_digest. */
+            /** @description max_duration, memory and shm_size (then needed), priority, chips, nodes, cpus and retries at most, isolation (the weakest that slices may have), lend (the widest), utilization_policy (the mildest with chips), node_pools (allowed), labels (needed), allowed_images (patterns), require_digest. */
             bounds?: {
                 [key: string]: unknown;
             };

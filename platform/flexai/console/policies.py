@@ -13,8 +13,10 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 
 from flexai.common.errors import FieldError, FlexaiError
 from flexai.console.base import ConsoleAdmin, display, principal_of
-from flexai.jobs.policies import BOUNDS, DEFAULTS, check_job_policy, remove_job_policy, set_job_policy
+from flexai.jobs.policies import DEFAULTS, check_job_policy, remove_job_policy, set_job_policy
+from flexai.jobs.policy_bounds import BOUNDS
 from flexai.jobs.policy_words import words_of
+from flexai.jobs.spec import LEND
 from flexai.jobs.spec_resources import ISOLATION
 from flexai.tenancy.models import JobPolicy
 
@@ -61,13 +63,24 @@ class PolicyForm(ModelForm):  # type: ignore[type-arg]
     defaults_lease = _text("lease", "such as 10m, or never")
     defaults_retry = _text("retry", 'how often, or such as {"limit": 2, "on": ["exit"]}')
     defaults_node_pools = _text("node_pools", "names, with commas between")
+    defaults_cpus = _text("cpus", "of each replica, such as 4 or 0.5")
+    defaults_memory = _text("memory", "of each replica, such as 16GB; not for jobs that give shm_size")
     bounds_max_duration = _text("max_duration", "the longest, such as 2d; every job then has to give one")
     bounds_priority = _whole("priority", "the highest, 0 to 100")
     bounds_chips = _whole("chips", "of one job, all replicas together")
+    bounds_nodes = _whole("nodes", "the most that one job may run on")
+    bounds_cpus = _text("cpus", "of each replica, the most")
+    bounds_memory = _text("memory", "of each replica, the most, such as 256GB; every job then has to give it")
+    bounds_shm_size = _text("shm_size", "the most, such as 16GB, for jobs in images")
     bounds_retries = _whole("retries", "the most")
     bounds_isolation = _choice(
         "isolation", [("", "—"), *((one, one) for one in ISOLATION)], "the weakest that a slice may have"
     )
+    bounds_utilization_policy = _text(
+        "utilization_policy",
+        'the mildest for jobs with chips, such as {"min_utilization": "5%", "window": "1h", "action": "suspend"}',
+    )
+    bounds_lend = _choice("lend", [("", "—"), *((one, one) for one in LEND)], "the widest")
     bounds_node_pools = _text(
         "node_pools", "those allowed, with commas; every job then has to name its pools"
     )

@@ -8,35 +8,32 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.db import transaction
 
 from flexai.common.errors import FieldError, InvalidInput, NotFound
-from flexai.jobs import quantities, spec
-from flexai.jobs.images import is_allowed, read_image, read_pattern
-from flexai.jobs.quantities import Wrong, duration_words
-from flexai.jobs.spec_resources import ISOLATION
+from flexai.jobs import spec
+from flexai.jobs.policy_bounds import BOUNDS, FIELDS, READ, narrowed, refusal
+from flexai.jobs.quantities import Wrong
+from flexai.jobs.spec_resources import asks_for_chips
 from flexai.tenancy import audit
 from flexai.tenancy.models import JobPolicy, Organization, Team
 from flexai.tenancy.principals import Principal, TeamSeat
 from flexai.tenancy.roles import Action
 
 KEPT_SECONDS: Final = 2.0
-MAX_ITEMS: Final = 32
-MAX_CHIPS: Final = 1_000_000
 DEFAULTS: Final = (
     "priority", "preemptible", "max_duration", "min_runtime", "idle_timeout", "utilization_policy", "lend", "lease",
-    "retry", "node_pools", "stragglers",
+    "retry", "node_pools", "stragglers", "cpus", "memory",
 )  # fmt: skip
-"""Fields of the spec that a policy may fill in. `idle_timeout` and `utilization_policy` go to jobs with chips alone."""
+"""Fields of the spec that a policy may fill in."""
 OF_CHIPS: Final = frozenset({"idle_timeout", "utilization_policy"})
-BOUNDS: Final = (
-    "max_duration", "priority", "chips", "retries", "isolation", "node_pools", "labels", "allowed_images",
-    "require_digest",
-)  # fmt: skip
+"""Two ways to say the same, for jobs with chips alone."""
+OF_RESOURCES: Final = frozenset({"cpus", "memory"})
+"""Fields of `resources`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,129 +156,60 @@ def _all() -> dict[tuple[int, int | None], Policy]:
 def _with_defaults(
     policies: Sequence[Policy], raw: Mapping[str, Any], read: spec.Effective
 ) -> spec.Effective:
-    asked = (read.spec["resources"], *read.spec["alternatives"])
-    has_chips = all(one["chips"] or one["milli"] or one["chip_memory_mib"] for one in asked)
-    given: dict[str, Any] = {}
+    has_chips = all(asks_for_chips(one) for one in (read.spec["resources"], *read.spec["alternatives"]))
+    filled: dict[str, Any] = {**raw, "resources": dict(raw.get("resources") or {})}
     told = []
     for policy in policies:
         for key, value in policy.defaults.items():
-            if raw.get(key) is None and key not in given and (has_chips or key not in OF_CHIPS):
-                given[key] = value
+            place = filled["resources"] if key in OF_RESOURCES else filled
+            if _is_left_out(key, filled, has_chips=has_chips):
+                place[key] = value
                 told.append(f"`{key}` is set by the policy of {policy.name}.")
-    floors = [policy for policy in policies if policy.bounds.get("isolation")]
-    if given:
-        made = spec.parse({**raw, **given})
+    if told:
+        made = spec.parse(filled)
         read = replace(made, roundings=[*made.roundings, *told])
-    for resources in (read.spec["resources"], *read.spec["alternatives"]):
-        if floors and _is_slice(resources) and resources["isolation"] is None:
-            strictest = min(floors, key=lambda policy: ISOLATION.index(policy.bounds["isolation"]))
-            resources["isolation"] = strictest.bounds["isolation"]
-            read.roundings.append(f"`isolation` is set by the policy of {strictest.name}.")
+    for key, name in narrowed(read.spec, raw, [(policy.name, policy.bounds) for policy in policies]):
+        read.roundings.append(f"`{key}` is set by the policy of {name}.")
     return read
+
+
+def _is_left_out(key: str, filled: Mapping[str, Any], *, has_chips: bool) -> bool:
+    """Whether the spec says nothing of what this default is about. What it then says fits together: /dev/shm counts as
+    memory, so who sizes that has said enough of it."""
+    if key in OF_CHIPS:
+        return has_chips and all(filled.get(one) is None for one in OF_CHIPS)
+    if key not in OF_RESOURCES:
+        return filled.get(key) is None
+    resources = filled["resources"]
+    if key == "memory" and resources.get("shm_size") is not None:
+        return False
+    any_of = resources.get("any_of") or [{}]
+    return resources.get(key) is None and any(one.get(key) is None for one in any_of)
 
 
 def _refused(policy: Policy, effective: Mapping[str, Any]) -> list[FieldError]:
     wrong = {
         key: message
         for key, bound in policy.bounds.items()
-        if (message := _CHECKS[key](effective, bound)) is not None
+        if (message := refusal(key, effective, bound)) is not None
     }
     return [
-        FieldError(_FIELDS.get(key, key), f"{message}, by the policy of {policy.name}")
+        FieldError(FIELDS.get(key, key), f"{message}, by the policy of {policy.name}")
         for key, message in wrong.items()
     ]
 
 
-_FIELDS: Final = {
-    "chips": "resources.accelerators",
-    "retries": "retry.limit",
-    "isolation": "resources.isolation",
-    "allowed_images": "image",
-    "require_digest": "image",
-}
-"""Where the field that a bound is about stands in the spec."""
-
-
-def _duration(effective: Mapping[str, Any], most: str) -> str | None:
-    bound = quantities.duration_ms(most, least=1000)
-    asked = effective["max_duration_ms"]
-    if asked is not None and asked <= bound:
-        return None
-    return f"must be given, and at most {duration_words(bound)}"
-
-
-def _priority(effective: Mapping[str, Any], most: int) -> str | None:
-    return None if effective["priority"] <= most else f"must be at most {most}"
-
-
-def _chips(effective: Mapping[str, Any], most: int) -> str | None:
-    """Of one job, all replicas together; a slice counts as its part."""
-    replicas = effective["replicas"]["max"]
-    asked = max(
-        (one["chips"] * 1000 or one["milli"]) * replicas
-        for one in (effective["resources"], *effective["alternatives"])
-    )
-    return None if asked <= most * 1000 else f"asks for more than {most} chips"
-
-
-def _retries(effective: Mapping[str, Any], most: int) -> str | None:
-    return None if effective["retry"]["limit"] <= most else f"must be at most {most}"
-
-
-def _isolation(effective: Mapping[str, Any], floor: str) -> str | None:
-    for resources in (effective["resources"], *effective["alternatives"]):
-        asked = resources["isolation"]
-        if asked is not None and _is_slice(resources) and ISOLATION.index(asked) > ISOLATION.index(floor):
-            return f"must be {floor} or stricter"
-    return None
-
-
-def _pools(effective: Mapping[str, Any], allowed: Sequence[str]) -> str | None:
-    asked = effective["node_pools"]
-    if asked and set(asked) <= set(allowed):
-        return None
-    return f"must be of {', '.join(allowed)}"
-
-
-def _labels(effective: Mapping[str, Any], needed: Sequence[str]) -> str | None:
-    missing = [key for key in needed if key not in effective["labels"]]
-    return f"must have {', '.join(missing)}" if missing else None
-
-
-def _images(effective: Mapping[str, Any], allowed: Sequence[str]) -> str | None:
-    """Of a job that names one; a job without runs none."""
-    if effective["image"] is None:
-        return None
-    image = read_image(effective["image"])
-    if any(is_allowed(image, read_pattern(pattern)) for pattern in allowed):
-        return None
-    return f"must be of {', '.join(allowed)}"
-
-
-def _digest(effective: Mapping[str, Any], needed: bool) -> str | None:
-    if not needed or effective["image"] is None or read_image(effective["image"]).digest:
-        return None
-    return "must end with a digest, @sha256: and 64 digits"
-
-
-_CHECKS: Final[Mapping[str, Callable[[Mapping[str, Any], Any], str | None]]] = {
-    "max_duration": _duration, "priority": _priority, "chips": _chips, "retries": _retries,
-    "isolation": _isolation, "node_pools": _pools, "labels": _labels,
-    "allowed_images": _images, "require_digest": _digest,
-}  # fmt: skip
-
-
-def _is_slice(resources: Mapping[str, Any]) -> bool:
-    return bool(not resources["chips"] and (resources["milli"] or resources["chip_memory_mib"]))
-
-
 def _checked_defaults(given: object) -> dict[str, Any]:
     values = _object("defaults", given, DEFAULTS)
-    sample = {"commands": ["true"], "resources": {"accelerators": "x:1"}, **values}
+    resources = {key: values[key] for key in OF_RESOURCES & set(values)}
+    others = {key: value for key, value in values.items() if key not in OF_RESOURCES}
     try:
-        spec.parse(sample)
+        spec.parse({"commands": ["true"], "resources": {"accelerators": "x:1", **resources}, **others})
     except InvalidInput as error:
-        errors = [replace(wrong, field=f"defaults.{wrong.field}") for wrong in error.errors]
+        errors = [
+            replace(wrong, field=f"defaults.{wrong.field.removeprefix('resources.')}")
+            for wrong in error.errors
+        ]
         raise InvalidInput("The policy cannot be set so.", errors=errors) from None
     return values
 
@@ -291,7 +219,7 @@ def _checked_bounds(given: object) -> dict[str, Any]:
     errors = []
     for key, value in values.items():
         try:
-            _BOUNDS[key](value)
+            READ[key](value)
         except Wrong as error:
             errors.append(FieldError(f"bounds.{key}", error.message, error.hint))
     if errors:
@@ -312,44 +240,3 @@ def _object(name: str, given: object, known: Sequence[str]) -> dict[str, Any]:
     if errors:
         raise InvalidInput("The policy cannot be set so.", errors=errors)
     return {key: value for key, value in given.items() if value is not None}
-
-
-def _one_isolation(value: object) -> object:
-    if value not in ISOLATION:
-        raise Wrong("is no isolation class", f"give {', '.join(ISOLATION)}")
-    return value
-
-
-def _texts(value: object) -> object:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_ITEMS:
-        raise Wrong(f"must be a list of 1 to {MAX_ITEMS} names")
-    if not all(isinstance(item, str) and 1 <= len(item) <= 63 and item.isprintable() for item in value):
-        raise Wrong("must be names of 1 to 63 printable characters")
-    return value
-
-
-def _patterns(value: object) -> object:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_ITEMS:
-        raise Wrong(f"must be a list of 1 to {MAX_ITEMS} patterns")
-    for item in value:
-        read_pattern(item)
-    return value
-
-
-def _flag(value: object) -> object:
-    if not isinstance(value, bool):
-        raise Wrong("must be true or false")
-    return value
-
-
-_BOUNDS: Final[Mapping[str, Callable[[object], object]]] = {
-    "max_duration": lambda value: quantities.duration_ms(value, least=1000),
-    "priority": lambda value: quantities.whole(value, 0, 100),
-    "chips": lambda value: quantities.whole(value, 0, MAX_CHIPS),
-    "retries": lambda value: quantities.whole(value, 0, 100),
-    "isolation": _one_isolation,
-    "node_pools": _texts,
-    "labels": _texts,
-    "allowed_images": _patterns,
-    "require_digest": _flag,
-}

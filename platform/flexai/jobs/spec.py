@@ -104,6 +104,15 @@ def parse_schedule(raw: Mapping[str, Any]) -> dict[str, str]:
     return schedule
 
 
+def idle_rule(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """A `utilization_policy`, effective. Raises InvalidInput."""
+    reader = Reader({"utilization_policy": policy})
+    rule = _idle(reader, has_chips=True)
+    if reader.errors or rule is None:
+        raise InvalidInput(_summary(reader.errors), errors=reader.errors)
+    return rule
+
+
 def parse_name(raw: Mapping[str, Any]) -> str:
     """The effective name of a spec whose other fields are known to be right. Raises InvalidInput."""
     reader = Reader(raw)

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client as Browser
 
 from flexai.console.policies import PolicyForm
-from flexai.jobs import policies
+from flexai.jobs import policies, policy_bounds
 from flexai.jobs.policy_words import words_of
 from flexai.tenancy.models import AuditEntry, JobPolicy, User
 from tests.support.tenants import Tenant, a_cell, a_node, a_spec, a_tenant
@@ -109,6 +109,9 @@ def test_it_is_changed_as_a_whole_and_removed(browser: Browser, tenant: Tenant) 
         ({"bounds_chips": "-1"}, "bounds_chips", "greater than or equal to 0"),
         ({"bounds_allowed_images": "acme/*"}, "bounds_allowed_images", "is no pattern"),
         ({"bounds_labels": ","}, "bounds_labels", "must be a list of 1"),
+        ({"bounds_memory": "much"}, "bounds_memory", "memory"),
+        ({"bounds_utilization_policy": '{"window": "soon"}'}, "bounds_utilization_policy", ""),
+        ({"defaults_cpus": "lots"}, "defaults_cpus", ""),
         ({"bounds_isolation": "some"}, "bounds_isolation", "not one of the available choices"),
     ],
 )
@@ -135,8 +138,11 @@ def test_a_team_has_one_policy_and_belongs_to_its_organization(browser: Browser,
 
 
 def test_every_default_and_bound_has_its_words_and_its_field() -> None:
-    names = {f"defaults_{key}" for key in policies.DEFAULTS} | {f"bounds_{key}" for key in policies.BOUNDS}
+    names = {f"defaults_{key}" for key in policies.DEFAULTS} | {
+        f"bounds_{key}" for key in policy_bounds.BOUNDS
+    }
     assert {name for name in PolicyForm.base_fields if "_" in name} == names
-    samples = {"node_pools": ["a"], "labels": ["a"], "allowed_images": ["ghcr.io/**"], "require_digest": True}
-    for key in policies.BOUNDS:
+    samples = {"node_pools": ["a"], "labels": ["a"], "allowed_images": ["ghcr.io/**"], "require_digest": True,
+               "lend": "team", "utilization_policy": {"window": "1h"}}  # fmt: skip
+    for key in policy_bounds.BOUNDS:
         assert words_of({}, {key: samples.get(key, 1)}), key

@@ -304,12 +304,14 @@ class JobPolicySerializer(serializers.Serializer[Any]):
     """What jobs get that leave a field out, and what they may ask for."""
 
     defaults = ObjectField(
-        required=False, help_text="Fields of the spec: priority, max_duration, idle_timeout, lend, retry, …"
+        required=False,
+        help_text="Fields of the spec: priority, max_duration, idle_timeout, lend, retry, cpus, memory, …",
     )
     bounds = ObjectField(
         required=False,
-        help_text="max_duration (then needed), priority and chips and retries at most, isolation (the weakest that "
-        "slices may have), node_pools (allowed), labels (needed), allowed_images (patterns), require_digest.",
+        help_text="max_duration, memory and shm_size (then needed), priority, chips, nodes, cpus and retries at most, "
+        "isolation (the weakest that slices may have), lend (the widest), utilization_policy (the mildest with chips), "
+        "node_pools (allowed), labels (needed), allowed_images (patterns), require_digest.",
     )
 
 
