@@ -105,6 +105,8 @@ class Inside:
     script: str
     edits: Edits
     """What its chips need."""
+    has_secrets: bool = False
+    """They come by the next descriptor."""
     mps_pipes: str = ""
     """Where it meets others on its part of a chip; empty: nowhere."""
 
@@ -208,6 +210,8 @@ def seccomp_for(profile: Mapping[str, Any]) -> dict[str, Any]:
 
 def _configuration(runtime: Runtime, inside: Inside, root: str) -> dict[str, Any]:
     arguments = ["/dev/fd/3"] if inside.script_is_long else ["-c", inside.script]
+    secrets = 3 + inside.script_is_long
+    shell = f". /dev/fd/{secrets}; exec {secrets}<&-; {_SHELL}" if inside.has_secrets else _SHELL
     return {
         "ociVersion": "1.0.2",
         "process": {
@@ -215,7 +219,7 @@ def _configuration(runtime: Runtime, inside: Inside, root: str) -> dict[str, Any
             "user": {
                 "uid": inside.uid, "gid": inside.uid, "umask": 0o022, "additionalGids": list(inside.edits.gids),
             },
-            "args": [INIT, "--", "/bin/sh", "-c", _SHELL, "sh", *arguments],
+            "args": [INIT, "--", "/bin/sh", "-c", shell, "sh", *arguments],
             "env": [f"{name}={value}" for name, value in inside.env.items()],
             "cwd": inside.working_dir,
             "capabilities": {},

@@ -13,6 +13,7 @@ from typing import Protocol
 from node_agent.outbox import Outbox, Track
 from node_agent.protocol import (
     HEARTBEAT_SECONDS,
+    MAX_ASKED,
     VERSION,
     Ack,
     Heartbeat,
@@ -21,6 +22,8 @@ from node_agent.protocol import (
     InventoryChanged,
     Refused,
     Renewed,
+    SecretsAsked,
+    SecretsGiven,
     ServerMessage,
     Telemetry,
     Wanted,
@@ -28,9 +31,12 @@ from node_agent.protocol import (
     Welcome,
     encode,
 )
+from node_agent.reconcile import Key
 
 MISSED_HEARTBEATS = 3
 """So many without an answer, and the connection is taken for dead, whether the server ever said Welcome or not."""
+ASKED_AGAIN_MS = 5_000
+"""After so long without an answer secrets are asked for once more: the server answers what it can, and nothing else."""
 
 _CREDENTIAL_CODES = ("credential", "revoked", "unauthorized", "forbidden")
 """Codes of `Refused` that no quick retry can mend."""
@@ -53,6 +59,12 @@ class Executor(Protocol):
 
     def acknowledged(self, track: Track) -> None:
         """The server has all of this replica."""
+
+    def lacking(self) -> list[Key]:
+        """Replicas that start once their secrets are here."""
+
+    def give(self, given: SecretsGiven) -> None:
+        """Here they are."""
 
     def renewed(self, sent: int) -> None:
         """Leases run from this boot-time instant."""
@@ -90,6 +102,8 @@ class Conversation:
         self._renewed = False
         self._told = executor.inventory()
         """The inventory that the server has."""
+        self._asked: dict[Key, int] = {}
+        """When secrets were asked for on this connection."""
 
     def opening(self, now: int, wall: int) -> list[bytes]:
         """The first frames: who this is and what lives here, and a first request for a renewal."""
@@ -108,6 +122,8 @@ class Conversation:
             self._outbox.acknowledge(message.seq)
         elif isinstance(message, Wanted):
             self._take_wanted(message)
+        elif isinstance(message, SecretsGiven):
+            self._executor.give(message)
         elif isinstance(message, Renewed):
             self._take_renewal(message.sent, now)
         elif isinstance(message, Welcome):
@@ -126,6 +142,16 @@ class Conversation:
         if silent_ms > MISSED_HEARTBEATS * self.heartbeat_seconds * 1000:
             raise TimeoutError(f"the server has not answered for {silent_ms // 1000} s")
         return self._beat(now, wall) if self.welcomed else None
+
+    def question(self, now: int) -> bytes | None:
+        """Which secrets are needed now, and were not asked for just before; more may be left to ask for."""
+        if not self.welcomed:
+            return None
+        lacking = self._executor.lacking()
+        asked = {key: self._asked[key] for key in lacking if key in self._asked}
+        due = [key for key in lacking if key not in asked or now - asked[key] >= ASKED_AGAIN_MS][:MAX_ASKED]
+        self._asked = asked | dict.fromkeys(due, now)
+        return encode(SecretsAsked(replicas=due)) if due else None
 
     def news_of_inventory(self) -> bytes | None:
         """What is to be said when the chips, or their health, have changed; it then counts as said."""

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from node_agent import containers, logs, spool
 from node_agent.clocks import wall_ms
@@ -47,10 +47,13 @@ class ProcessExecutor:
         on_change: Callable[[Track], None],
         collector: Collector,
         image_of: Callable[[WantedReplica], Image | None],
+        secrets_of: Callable[[WantedReplica], Mapping[str, str]],
     ) -> None:
-        """`on_change` is called for each track that has more to send; `image_of` knows the image of a replica."""
+        """`on_change` is called for each track that has more to send; `image_of` knows the image of a replica,
+        `secrets_of` its secrets, once."""
         self._place = place
         self._image_of = image_of
+        self._secrets_of = secrets_of
         self._collector = collector
         self._fork_server = fork_server
         self._on_change = on_change
@@ -232,7 +235,7 @@ class ProcessExecutor:
 
     def _start(self, wanted: WantedReplica) -> None:
         try:
-            launch = build_launch(wanted, self._place, self._image_of(wanted))
+            launch = build_launch(wanted, self._place, self._image_of(wanted), self._secrets_of(wanted))
         except LaunchRefusedError as error:
             self.refuse(wanted, "start_failed", str(error))
             return

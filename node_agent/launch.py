@@ -30,6 +30,7 @@ class Launch:
         "notice_signal",
         "preempt_file",
         "script",
+        "secrets",
         "uid",
         "working_dir",
     )
@@ -60,6 +61,7 @@ class Launch:
         notice_signal: int,
         log_limit: int,
         container: dict[str, str] | None = None,
+        secrets: dict[str, str] | None = None,
     ) -> None:
         self.base = base
         """Path of the replica's files in the spool, relative to the data directory."""
@@ -98,6 +100,8 @@ class Launch:
         self.log_limit = log_limit
         self.container = container
         """What its container is made of (`containers.described`); None: it is a process of the node."""
+        self.secrets = secrets or {}
+        """Values by variable, beside `env`: they lie in no file, and what is printed is masked."""
 
     def encode(self) -> bytes:
         """The words that `decode` turns into an equal launch.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node_agent import containers
@@ -26,6 +28,10 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _PATH = f"{os.path.dirname(sys.executable)}:{SYSTEM_PATH}"
 """The platform's own interpreter comes first, so that its examples run."""
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""In a container a shell sets it."""
 
 
 class LaunchRefusedError(Exception):
@@ -50,9 +56,12 @@ class Place:
     """None: containers are given no chips but cores."""
 
 
-def build_launch(wanted: WantedReplica, place: Place, image: Image | None = None) -> Launch:
-    """`image`: the one that it asks for. Raises `LaunchRefusedError`."""
-    _refuse_unsafe_names(wanted)
+def build_launch(
+    wanted: WantedReplica, place: Place, image: Image | None = None, secrets: Mapping[str, str] | None = None
+) -> Launch:
+    """`image`: the one that it asks for; `secrets`: values by variable. Raises `LaunchRefusedError`."""
+    secrets = secrets or {}
+    _refuse_unsafe_names(wanted, secrets)
     indexes = [chip.index for chip in wanted.chips]
     missing = [index for index in indexes if not 0 <= index < len(place.driver.chips)]
     if missing:
@@ -77,7 +86,9 @@ def build_launch(wanted: WantedReplica, place: Place, image: Image | None = None
     pinned_milli = sum(chip.milli for chip in wanted.chips) if cores else 0
     uid = _uid(wanted, place)
     edits = _edits(indexes, place) if wanted.image else Edits()
-    env = {**_default_environment(job_dir, uid, image), **wanted.env, **edits.env, **own}
+    told = {**wanted.env, **edits.env, **own}
+    env = {**_default_environment(job_dir, uid, image), **told}
+    secrets = {name: value for name, value in secrets.items() if name not in told}
     memory_mib = wanted.memory_mib if place.groups.memory else 0
     script = "\n".join(wanted.commands)
     container = None
@@ -90,7 +101,7 @@ def build_launch(wanted: WantedReplica, place: Place, image: Image | None = None
             shm_mib=wanted.shm_mib,
             cgroup=containers.cgroup_of(place.groups, name), script=script,
             script_is_long=len(script.encode("utf-8", "surrogatepass")) > LONGEST_SCRIPT_ARGUMENT,
-            edits=edits, mps_pipes=own.get("CUDA_MPS_PIPE_DIRECTORY", ""),
+            edits=edits, mps_pipes=own.get("CUDA_MPS_PIPE_DIRECTORY", ""), has_secrets=bool(secrets),
         )  # fmt: skip
         container = containers.described(place.runtime, image, inside, place.data_dir)
     return Launch(
@@ -103,6 +114,7 @@ def build_launch(wanted: WantedReplica, place: Place, image: Image | None = None
         preempt_file=preempt_file,
         script=script,
         env=env,
+        secrets=secrets,
         files=wanted.files,
         uid=uid,
         cores=cores,
@@ -202,7 +214,7 @@ def _notice_signal(name: str) -> int:
         raise LaunchRefusedError(f"There is no signal {name[:40]!r}.") from None
 
 
-def _refuse_unsafe_names(wanted: WantedReplica) -> None:
+def _refuse_unsafe_names(wanted: WantedReplica, secrets: Mapping[str, str]) -> None:
     for what, text in (("attempt", wanted.attempt), ("job", wanted.job)):
         if not is_safe_name(text):
             raise LaunchRefusedError(f"The id of the {what} cannot be used as a name on disk.")
@@ -214,9 +226,12 @@ def _refuse_unsafe_names(wanted: WantedReplica) -> None:
             raise LaunchRefusedError(
                 f"File {name[:100]!r} is not a relative path inside the working directory."
             )
-    for name, value in wanted.env.items():
+    for name, value in (*wanted.env.items(), *secrets.items()):
         if not name or "=" in name or "\0" in name or "\0" in value:
             raise LaunchRefusedError(f"Environment variable {name[:100]!r} cannot be set.")
+    for name in secrets:
+        if not _VARIABLE.fullmatch(name):
+            raise LaunchRefusedError(f"Environment variable {name[:100]!r} cannot hold a secret.")
     if not wanted.commands:
         raise LaunchRefusedError("There is no command to run.")
     if any("\0" in command for command in wanted.commands):

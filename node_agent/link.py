@@ -193,7 +193,7 @@ class Link:
             log.info("%s: connected to %s as %s.", self._name, self._enrolment.server, message.name)
             self._failures = 0
             session.welcomed.set()
-        if self._outbox.has_something():
+        if self._outbox.has_something() or self._executor.lacking():
             self._something.set()
 
     async def _send(self, session: _Session) -> None:
@@ -202,6 +202,7 @@ class Link:
             await self._something.wait()
             await asyncio.sleep(BATCH_SECONDS)
             self._something.clear()
+            await self._ask(session)
             while frames := self._outbox.frames():
                 for frame in frames:
                     await session.socket.send(frame, text=True)
@@ -222,7 +223,13 @@ class Link:
             await session.socket.send(pack_telemetry(self._executor.telemetry()))
             if (frame := session.said.news_of_inventory()) is not None:
                 await session.socket.send(frame, text=True)
+            await self._ask(session)
             await asyncio.sleep(TELEMETRY_SECONDS)
+
+    async def _ask(self, session: _Session) -> None:
+        """At each wanted state, and each second: an image may have come since, or no answer."""
+        while (frame := session.said.question(boottime_ms())) is not None:
+            await session.socket.send(frame, text=True)
 
 
 async def _moment_within(seconds: float) -> None:

@@ -40,9 +40,10 @@ from node_agent.images import Images
 from node_agent.launching import Place
 from node_agent.outbox import Track
 from node_agent.podman import Podman
-from node_agent.protocol import ChipInfo, Inventory, Telemetry, WantedReplica
+from node_agent.protocol import ChipInfo, Inventory, SecretsGiven, Telemetry, WantedReplica
 from node_agent.pulling import Pulling
-from node_agent.reconcile import Phase, Stop
+from node_agent.reconcile import Key, Phase, Stop
+from node_agent.secrets import Secrets
 from node_agent.telemetry import Sampler
 from node_agent.users import Users
 
@@ -96,6 +97,7 @@ class Node:
         self._accelerators = accelerators.Accelerators(self._driver, cdi.Cdi(cdi_folders))
         self._not_given = self._accelerators.why_not()
         self._wanted: list[WantedReplica] = []
+        self._secrets = Secrets(self._refuse)
         self._foreign = foreign_processes(self._driver, set())
         self._inventory = self._take_stock()
         self._sampler = Sampler(self._driver)
@@ -124,7 +126,7 @@ class Node:
         self._images = self._make_images()
         self._pulling = Pulling(self._images, on_change, self._refuse)
         self.executor = ProcessExecutor(
-            place, fork_server, on_change, self._collector, self._pulling.image_of
+            place, fork_server, on_change, self._collector, self._pulling.image_of, self._secrets.take
         )
         self._collector.find()
         self.executor.find()
@@ -229,10 +231,20 @@ class Node:
         self._take_up()
 
     def _take_up(self) -> None:
-        """What is wanted, as far as its images are here."""
+        """What is wanted, as far as its images and secrets are here."""
         ready = self._pulling.ready(self._wanted, self.executor.is_here)
+        ready = self._secrets.ready(ready, self.executor.is_here)
         self.executor.apply(ready)
         self._yielding.know(ready, self.executor.locals())
+
+    def lacking(self) -> list[Key]:
+        """See `conversation.Executor`."""
+        return self._secrets.lacking()
+
+    def give(self, given: SecretsGiven) -> None:
+        """See `conversation.Executor`."""
+        self._secrets.give(given)
+        self._take_up()
 
     def live(self) -> list[tuple[str, int]]:
         """See `conversation.Executor`."""

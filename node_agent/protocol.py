@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-VERSION = 2
+VERSION = 3
 CREDENTIAL_PREFIX = "flxa_"
 """With which the credentials begin that agents make for themselves."""
 MAX_TEXT_FRAME = 4 * 1024 * 1024
@@ -26,6 +26,8 @@ MAX_LOG_PIECE = 256 * 1024
 MAX_LOG_MESSAGE = 1024 * 1024
 HEARTBEAT_SECONDS = 10
 TELEMETRY_SECONDS = 1
+MAX_ASKED = 50
+"""Replicas of one `SecretsAsked`."""
 MAX_STEP = 2**53
 MAX_THROUGHPUT_MILLI = 10**18
 MAX_PROBLEM = 200
@@ -208,7 +210,14 @@ class InventoryChanged(_Message, frozen=True, tag="inventory"):
     inventory: Inventory
 
 
-AgentMessage: TypeAlias = Hello | Heartbeat | Reports | Logs | InventoryChanged
+class SecretsAsked(_Message, frozen=True, tag="secrets_asked"):
+    """These replicas are about to start, and need secrets for it. Asked again while there is no answer."""
+
+    replicas: list[tuple[str, int, int]]
+    """(attempt, replica, generation), at most `MAX_ASKED`"""
+
+
+AgentMessage: TypeAlias = Hello | Heartbeat | Reports | Logs | InventoryChanged | SecretsAsked
 
 # --- server → agent -----------------------------------------------------------------------------------------------
 
@@ -298,6 +307,8 @@ class WantedReplica(msgspec.Struct, frozen=True, omit_defaults=True):
     """Bytes of log kept; what follows is dropped and a last line says so."""
     outputs: WantedOutputs | None = None
     """None: no files are kept."""
+    secrets: list[str] = []
+    """Variables whose values are asked for when it is about to start (`SecretsAsked`): no wanted state holds them."""
 
 
 class Wanted(_Message, frozen=True, tag="wanted"):
@@ -327,7 +338,23 @@ class Refused(_Message, frozen=True, tag="refused"):
     message: str
 
 
-ServerMessage: TypeAlias = Welcome | Wanted | Renewed | Ack | Refused
+class SecretsGiven(_Message, frozen=True, tag="secrets_given"):
+    """What one replica asked for."""
+
+    attempt: str
+    replica: int
+    generation: int
+    values: dict[str, str] = {}
+    """By variable, complete."""
+    refused: str = ""
+    """Why it cannot have them, for people: it ends as `start_failed`. Empty: it can."""
+
+    def __repr__(self) -> str:
+        """Without the values, wherever it is shown."""
+        return f"SecretsGiven({self.attempt!r}, {self.replica}, {self.generation}, {sorted(self.values)})"
+
+
+ServerMessage: TypeAlias = Welcome | Wanted | Renewed | Ack | Refused | SecretsGiven
 
 _agent_decoder: msgspec.json.Decoder[AgentMessage] = msgspec.json.Decoder(AgentMessage)
 _server_decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)

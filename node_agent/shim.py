@@ -20,6 +20,7 @@ from node_agent.cgroups import Group, Limits
 from node_agent.clocks import boottime_ms, wall_ms
 from node_agent.launch import Launch
 from node_agent.logs import LogFile
+from node_agent.masking import Mask
 from node_agent.runtimes import container, process
 from node_agent.spool import SENTENCE_CHARS, AlreadyStartedError, StateFile
 
@@ -130,6 +131,7 @@ class Shim:
         self._drain_until = 0
         self._share_at = self._started_ms + SHARE_AFTER_MS if launch.cpu_shares else 0
         self._unwritten = b""
+        self._mask = Mask(launch.secrets.values()) if launch.secrets else None
         self._oom_kills = 0
         self._group_peak_mib = 0
 
@@ -156,6 +158,8 @@ class Shim:
         finally:
             os.close(self._output)
             kernel.arm(self._timer, 0)
+        if self._mask:
+            self._unwritten += self._log.append(self._mask.rest())
         self._log.close(unwritten=self._unwritten)
         self._group_peak_mib = self._group.memory_peak_mib()
         self._oom_kills = self._group.out_of_memory_kills()
@@ -231,7 +235,7 @@ class Shim:
             self._poll.unregister(self._output)
             self._output_open = False
             return
-        self._unwritten = self._log.append(data)
+        self._unwritten = self._log.append(self._mask.take(data) if self._mask else data)
         if self._unwritten:
             self._poll.unregister(self._output)  # the disk is full: the replica waits, as on any full disk
             self._retry_soon(DISK_RETRY_MS)

@@ -11,6 +11,7 @@ When the container ends they are gone, whoever is still alive to care.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -31,7 +32,7 @@ STATE = ".state"
 START_SECONDS = 60.0
 """The runtime needs a tenth of one; a disk that hangs may need for ever."""
 REMOVE_SECONDS = 30.0
-_SCRIPT_FD = 3
+_FIRST_FD = 3
 _ABOVE = "mode=0755,size=16m,nr_inodes=8192"
 """A driver brings a hundred files, each mounted on one of these, and its hooks write a cache of libraries."""
 
@@ -58,7 +59,7 @@ def start(launch: Launch, *, output: int, group: Group, home_fd: int) -> int:
         finally:
             process.take_off_user(launch)
             os.fchdir(home_fd)
-        pid = _run(launch.container, name, output=output, script=_long_script(launch), cores=launch.cores)
+        pid = _run(launch.container, name, output=output, handed=_handed(launch), cores=launch.cores)
     except OSError as error:
         remove(launch.container["runtime"], launch.container["folder"], name)
         raise StartError(process.sentence(error)) from error
@@ -86,13 +87,20 @@ def remove(runtime: str, folder: str, name: str) -> None:
         pass  # it never was, or somebody else has put something there: not ours to judge
 
 
-def _long_script(launch: Launch) -> bytes:
-    """The script, where it comes by a descriptor; else nothing."""
+def _handed(launch: Launch) -> list[bytes]:
+    """What comes by descriptors: a script that is too long for an argument, then the secrets, as the description of a
+    container lies in a file."""
     script = launch.script.encode("utf-8", "surrogatepass")
-    return script if len(script) > process.LONGEST_SCRIPT_ARGUMENT else b""
+    handed = [script] if len(script) > process.LONGEST_SCRIPT_ARGUMENT else []
+    if launch.secrets:
+        quoted = {name: value.replace("'", "'\\''") for name, value in launch.secrets.items()}
+        handed.append("".join(f"export {name}='{value}'\n" for name, value in quoted.items()).encode())
+    return handed
 
 
-def _run(description: dict[str, str], name: str, *, output: int, script: bytes, cores: list[int]) -> int:
+def _run(
+    description: dict[str, str], name: str, *, output: int, handed: list[bytes], cores: list[int]
+) -> int:
     """Raises `StartError` with what the runtime says, or `OSError`."""
     runtime, folder = description["runtime"], f"{description['folder']}/{name}"
     os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -103,7 +111,7 @@ def _run(description: dict[str, str], name: str, *, output: int, script: bytes, 
         os.close(fd)
     child = os.fork()
     if child == 0:
-        _become_runtime(description, name, output, script, cores)
+        _become_runtime(description, name, output, handed, cores)
     if _wait(child, START_SECONDS) != 0:
         said = _said(f"{folder}/log")
         remove(runtime, description["folder"], name)
@@ -113,7 +121,7 @@ def _run(description: dict[str, str], name: str, *, output: int, script: bytes, 
 
 
 def _become_runtime(
-    description: dict[str, str], name: str, output: int, script: bytes, cores: list[int]
+    description: dict[str, str], name: str, output: int, handed: list[bytes], cores: list[int]
 ) -> None:
     """The new process. Never returns."""
     folder = f"{description['folder']}/{name}"
@@ -132,15 +140,24 @@ def _become_runtime(
             "--log", f"{folder}/log", "--log-format", "json",
             "run", "--detach", "--bundle", folder, "--pid-file", f"{folder}/pid",
         ]  # fmt: skip
-        if script:
-            os.dup2(process.memory_file(script), _SCRIPT_FD)
-            asked += ["--preserve-fds", "1"]
+        if handed:
+            _hand_over(handed)
+            asked += ["--preserve-fds", str(len(handed))]
         os.execve(description["runtime"], [*asked, name], {"PATH": os.defpath})  # noqa: S606
     except OSError as error:
         with open(f"{folder}/log", "w", encoding="utf-8") as log:
             log.write(json.dumps({"msg": error.strerror if error.filename is None else str(error)}))
     finally:
         os._exit(1)
+
+
+def _hand_over(handed: list[bytes]) -> None:
+    """Each is a file in memory, at its descriptor. They are made out of the way first: one must not lie where another
+    goes."""
+    beyond = _FIRST_FD + len(handed)
+    made = [fcntl.fcntl(process.memory_file(one), fcntl.F_DUPFD_CLOEXEC, beyond) for one in handed]
+    for number, fd in enumerate(made, _FIRST_FD):
+        os.dup2(fd, number)
 
 
 def _mount_image(description: dict[str, str]) -> None:
@@ -206,7 +223,7 @@ def try_out(description: dict[str, str], name: str) -> str:
     """Run the container to its end, in this process. Empty when it ended with 0, else what went wrong."""
     kernel.become_subreaper()
     try:
-        pid = _run(description, name, output=2, script=b"", cores=[])
+        pid = _run(description, name, output=2, handed=[], cores=[])
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except (StartError, OSError) as error:
         return str(error)

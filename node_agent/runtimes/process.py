@@ -166,7 +166,7 @@ def _spawn(launch: Launch, output: int) -> int:
         return os.posix_spawn(
             shell,
             arguments,
-            launch.env,
+            {**launch.env, **launch.secrets},
             file_actions=actions,
             setsid=True,
             setsigmask=[],

@@ -18,6 +18,7 @@ from node_agent.protocol import (
     ReplicaReport,
     ReplicaSample,
     ReplicaState,
+    SecretsGiven,
     Telemetry,
     WantedReplica,
     replica_key,
@@ -78,6 +79,13 @@ class SimulatedExecutor:
                 self._end(replica, _STOPPED_BY_SIGTERM, action.outcome, "Stopped on request (simulated).")
             elif isinstance(action, Forget):
                 del self._replicas[action.key]
+
+    def lacking(self) -> list[Key]:
+        """Never any: nothing runs here that could use them."""
+        return []
+
+    def give(self, given: SecretsGiven) -> None:
+        """See `lacking`."""
 
     def live(self) -> list[tuple[str, int]]:
         """See `conversation.Executor`."""

@@ -4,6 +4,7 @@ With a real podman, a real runtime and a registry of their own on the loopback i
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -16,10 +17,12 @@ import pytest_asyncio
 
 from node_agent import spool
 from node_agent.protocol import WantedOutputs, WantedReplica
+from node_agent.runtimes.process import LONGEST_SCRIPT_ARGUMENT
 from tests.agent.conftest import a_folder
 from tests.agent.support.agents import Agent, a_replica, processes_with
 from tests.agent.support.registry import Registry, busybox_layer, file_layer, is_required
 from tests.agent.support.server import FakeServer
+from tests.agent.test_secrets import found_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECONDS = 60.0
@@ -355,3 +358,27 @@ async def test_what_is_not_in_a_container_is_not_asked_of_it(boxes: Boxes) -> No
     assert (first.outcome, second.outcome) == ("start_failed", "start_failed")
     assert "'/mnt/shared' is not there in a container" in first.sentence
     assert "'/workspace', which is the image's" in second.sentence
+
+
+async def test_secrets_come_by_memory_and_not_by_what_describes_the_container(boxes: Boxes) -> None:
+    server, agent = boxes.server, boxes.agent
+    value = 'it\'s a "horse-battery" of $HOME \\n\nand `more`\n'
+    server.secrets = {"HF_TOKEN": value}
+    prints = 'printf %s "$HF_TOKEN" | sha256sum; printf "%s" "$HF_TOKEN"; ls /proc/self/fd | wc -l'
+    waits = "echo ready; while [ ! -e go ]; do sleep 0.05; done"
+    long = "#" * LONGEST_SCRIPT_ARGUMENT
+    await server.want(
+        boxes.job("keeps", prints, waits, secrets=["HF_TOKEN"]),
+        boxes.job("keeps-long", long, prints, waits, secrets=["HF_TOKEN"]),
+    )
+    for name in ("keeps", "keeps-long"):
+        await server.until(
+            lambda name=name: server.log(name).endswith(b"ready\n"), what="a log", seconds=SECONDS
+        )  # type: ignore[misc]
+    assert not found_in(b"horse-battery", agent)
+    for name, open_files in {"keeps": "4", "keeps-long": "5"}.items():
+        (agent.data_dir / "jobs" / f"job-{name}" / "go").touch()
+        end = await server.ended(name, seconds=SECONDS)
+        digest = hashlib.sha256(value.encode()).hexdigest()
+        assert server.log(name).decode().splitlines() == [f"{digest}  -", "***", "***", open_files, "ready"]
+        assert end.outcome == "succeeded"

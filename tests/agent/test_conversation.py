@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.conversation import Conversation, RefusedError, TurnedAwayError
+from node_agent.conversation import ASKED_AGAIN_MS, Conversation, RefusedError, TurnedAwayError
 from node_agent.outbox import Outbox, Track
 from node_agent.protocol import (
+    MAX_ASKED,
     Ack,
     Heartbeat,
     Hello,
@@ -16,12 +17,15 @@ from node_agent.protocol import (
     Renewed,
     ReplicaReport,
     Reports,
+    SecretsAsked,
+    SecretsGiven,
     Telemetry,
     Wanted,
     WantedReplica,
     Welcome,
     decode_from_agent,
 )
+from node_agent.reconcile import Key
 
 WALL = 1_700_000_000_000
 WELCOME = Welcome(node="node_1", name="one", server_time=0)
@@ -34,12 +38,19 @@ class Recorded:
     def __init__(self) -> None:
         self.applied: list[list[str]] = []
         self.leases: list[int] = []
+        self.lacks: list[Key] = []
         self.of = Inventory(cpu_milli=1000, memory_mib=10)
         self.track = Track(("a", 0, 1), self)
         self.track.add(ReplicaReport(attempt="a", replica=0, state="running"))
 
     def apply(self, wanted: list[WantedReplica]) -> None:
         self.applied.append([item.attempt for item in wanted])
+
+    def lacking(self) -> list[Key]:
+        return self.lacks
+
+    def give(self, given: SecretsGiven) -> None:
+        self.lacks.remove((given.attempt, given.replica, given.generation))
 
     def live(self) -> list[tuple[str, int]]:
         return [("a", 0)]
@@ -149,3 +160,20 @@ def test_a_refusal_ends_it(node: Recorded, code: str, error: type[Exception]) ->
     said, _ = spoken(node)
     with pytest.raises(error, match="because"):
         said.take(Refused(code=code, message="because"), 1001)
+
+
+def test_secrets_are_asked_for_once_in_a_while_and_anew_on_each_connection(node: Recorded) -> None:
+    said, _ = spoken(node)
+    node.lacks = [("a", number, 1) for number in range(MAX_ASKED + 1)]
+    assert said.question(1000) is None, "nothing is asked before the Welcome"
+    said.take(WELCOME, 1000)
+    asked = [decode_from_agent(frame) for _ in range(2) if (frame := said.question(1000)) is not None]
+    assert asked == [SecretsAsked(node.lacks[:MAX_ASKED]), SecretsAsked(node.lacks[MAX_ASKED:])]
+    assert said.question(1000 + ASKED_AGAIN_MS - 1) is None
+    said.take(SecretsGiven(attempt="a", replica=0, generation=1), 1500)
+    again = said.question(1000 + ASKED_AGAIN_MS)
+    assert again is not None
+    assert decode_from_agent(again) == SecretsAsked(node.lacks[:MAX_ASKED])
+    other, _ = spoken(node)
+    other.take(WELCOME, 1500)
+    assert other.question(1500) is not None

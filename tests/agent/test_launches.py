@@ -66,7 +66,9 @@ class Case:
 
     def another(self) -> ProcessExecutor:
         server, collector = cast(ForkServer, self.server), cast(Collector, self.collector)
-        return ProcessExecutor(self.place, server, self.changed.append, collector, lambda _: None)
+        return ProcessExecutor(
+            self.place, server, self.changed.append, collector, lambda _: None, lambda _: {}
+        )
 
     def wait(self, seconds: float) -> None:
         self.now += seconds + 0.1

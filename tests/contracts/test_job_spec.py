@@ -36,6 +36,7 @@ ACCEPTED: dict[str, Any] = {
     "max_duration": "2h",
     "deadline": "2030-01-01T00:00:00Z",
     "start_after": "2030-01-01T00:00:00Z",
+    "secrets": {"WANDB_API_KEY": "wandb"},
     "retry": {"limit": 2, "on": ["oom"], "exit_codes": [7]},
     "retry.limit": 2,
     "retry.on": ["exit"],
@@ -58,7 +59,6 @@ ACCEPTED: dict[str, Any] = {
 }
 REFUSED: dict[str, Any] = {
     "setup": ["make"],
-    "secrets": ["key"],
     "resources.disk": "10GB",
     "topology": {"required": "rack"},
     "ports": [8080],

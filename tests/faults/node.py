@@ -15,6 +15,7 @@ from node_agent.protocol import (
     ChipInfo,
     Inventory,
     ReplicaReport,
+    SecretsGiven,
     Telemetry,
     Wanted,
     WantedReplica,
@@ -230,6 +231,12 @@ class Agent:
                 self.node.stop(self.node.disk[action.key], action.outcome)
             elif isinstance(action, Forget):
                 self._forget(action.key)
+
+    def lacking(self) -> list[Key]:
+        return []
+
+    def give(self, given: SecretsGiven) -> None:
+        """None of its replicas asks for secrets."""
 
     def live(self) -> list[tuple[str, int]]:
         going = (Phase.LIVE, Phase.STOPPING)

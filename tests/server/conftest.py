@@ -6,7 +6,9 @@ What is registered is read anew for each test: the rows of the one before are go
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 
 from flexai.jobs import admission, policies
@@ -34,3 +36,17 @@ def tenant(db: None) -> Tenant:
 def other(db: None) -> Tenant:
     """Another tenant."""
     return a_tenant("globex")
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that is sent from now on, by Django's cursors and by the prepared ones."""
+    sent: list[str] = []
+    execute = psycopg.Cursor.execute
+
+    def noted(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        sent.append(str(query).strip())
+        return execute(self, query, *arguments, **options)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", noted)
+    return sent

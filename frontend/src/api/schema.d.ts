@@ -2614,6 +2614,10 @@ export interface components {
             env?: {
                 [key: string]: string;
             };
+            /** @description Secrets of the team, or of one above it, that the job is given as variables: names, or the names by variable. A name that no team has is refused; the values stand in no spec, and are masked in logs. */
+            secrets?: string[] | {
+                [key: string]: string;
+            };
             resources?: components["schemas"]["ResourcesSpecRequest"];
             /** @description Replicas, all or none; a range for an elastic gang. */
             nodes?: number | string | {
@@ -3599,6 +3603,10 @@ export interface components {
                 [key: string]: string;
             };
             env?: {
+                [key: string]: string;
+            };
+            /** @description Secrets of the team, or of one above it, that the job is given as variables: names, or the names by variable. A name that no team has is refused; the values stand in no spec, and are masked in logs. */
+            secrets?: string[] | {
                 [key: string]: string;
             };
             resources?: components["schemas"]["ResourcesSpecRequest"];

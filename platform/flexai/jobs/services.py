@@ -24,7 +24,7 @@ from flexai.common.errors import (
     NotFound,
 )
 from flexai.common.source import Source
-from flexai.jobs import admission, deadlines, dependencies, notifying, policies, spec
+from flexai.jobs import admission, deadlines, dependencies, notifying, policies, secrets, spec
 from flexai.jobs.creation import (
     ALONE_BYTES,
     HINTS_AT_MOST,
@@ -196,6 +196,7 @@ def _admitted(principal: Principal, given: object, read: spec.Effective, raw: by
     read = policies.under_policy(principal, team, given, read)
     effective = read.spec
     deadlines.check(effective, clock.now())
+    secrets.check_named(effective["secrets"], team)
     effective["team"] = team.name
     cell = admission.cell_of(effective)
     admitted = admission.admit(effective, cell, team=team.pk, organization=principal.organization.pk)

@@ -27,6 +27,7 @@ from flexai.jobs.spec_order import read_depends_on
 from flexai.jobs.spec_reader import Reader
 from flexai.jobs.spec_resources import asks_for_chips, read_resources
 from flexai.jobs.spec_schedule import read_schedule
+from flexai.jobs.spec_secrets import read_secrets, refuse_in_matrix
 from flexai.jobs.spec_stragglers import read_stragglers
 from scheduler_core.demand import BELOW, Rung
 from scheduler_core.model import Lend
@@ -88,6 +89,8 @@ def parse(raw: object) -> Effective:
         raise InvalidInput("A job spec is an object with keys such as `name` and `commands`.")
     reader = Reader(raw)
     spec, matrix = _read(reader), read_matrix(reader)
+    if matrix is not None and spec["secrets"]:
+        refuse_in_matrix(reader, spec["secrets"], {key for task in matrix.tasks for key in task})
     if reader.errors:
         raise InvalidInput(_summary(reader.errors), errors=reader.errors)
     if matrix is None:
@@ -154,13 +157,15 @@ def _read(reader: Reader) -> dict[str, Any]:
         )
     hold, start_after = reader.flag("hold", False), reader.read("start_after", quantities.instant)
     (least, most), asked = _replicas(reader), read_resources(reader)
+    env = reader.environment("env", MAX_ENV)
     spec = {
         "name": _name(reader),
         "team": reader.slug("team"),
         "type": kind,
         "image": _image(reader),
         "commands": _commands(reader),
-        "env": reader.environment("env", MAX_ENV),
+        "env": env,
+        "secrets": read_secrets(reader, env),
         "files": reader.files("files", MAX_FILES, MAX_FILE_BYTES),
         "working_dir": reader.folder("working_dir"),
         "resources": asked.first,

@@ -159,10 +159,8 @@ class Reader:
         made: dict[str, str] = {}
         for name, value in self._map(key, at_most).items():
             path = f"{key}.{said_key(name)}"
-            if not isinstance(name, str) or not _ENV.fullmatch(name):
-                self._add(FieldError(path, "is no name of a variable", "use letters, digits and _"))
-            elif name.startswith(_RESERVED_ENV) and not name.startswith(_SIMULATION_ENV):
-                self._add(FieldError(path, f"names beginning with {_RESERVED_ENV} are the platform's own"))
+            if why := why_no_variable(name):
+                self._add(FieldError(path, *why))
             else:
                 made[name] = self._value(path, value, 128 * 1024)
         return made
@@ -271,6 +269,15 @@ class Reader:
     def _add(self, error: FieldError) -> None:
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(error)
+
+
+def why_no_variable(name: object) -> tuple[str, str] | None:
+    """What is wrong with it as a variable of a job, and what would be right; None when nothing is."""
+    if not isinstance(name, str) or not _ENV.fullmatch(name):
+        return "is no name of a variable", "use letters, digits and _"
+    if name.startswith(_RESERVED_ENV) and not name.startswith(_SIMULATION_ENV):
+        return f"names beginning with {_RESERVED_ENV} are the platform's own", ""
+    return None
 
 
 def said_key(key: object) -> str:

@@ -17,7 +17,7 @@ BUILT: Mapping[str, frozenset[str]] = {
             "node_pools", "priority", "preemptible", "min_runtime", "lend", "hold", "start_after",
             "max_duration", "deadline",
             "retry", "lease", "checkpoint", "array", "labels", "utilization_policy", "idle_timeout", "depends_on",
-            "matrix", "schedule", "right_size", "outputs", "notify", "stragglers",
+            "matrix", "schedule", "right_size", "outputs", "notify", "stragglers", "secrets",
         }
     ),
     "resources": frozenset(
@@ -43,7 +43,7 @@ BUILT: Mapping[str, frozenset[str]] = {
 NOT_BUILT: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
-            "setup", "secrets", "topology", "ports",
+            "setup", "topology", "ports",
             "instances", "scaling", "probes", "volumes",
         }
     ),
@@ -66,6 +66,9 @@ SAID_ELSEWHERE: Mapping[str, str] = {
     "pool": "node_pools",
     "environment": "env",
     "envs": "env",
+    "secret": "secrets",
+    "env_secrets": "secrets",
+    "credentials": "secrets",
     "replicas": "nodes",
     "num_nodes": "nodes",
     "time": "max_duration",

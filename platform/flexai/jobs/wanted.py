@@ -75,7 +75,14 @@ def as_stopping(replica: WantedReplica, stop_outcome: str) -> WantedReplica:
     by_peer = stop_outcome in OWN_DOING
     outcome = Outcome.CANCELLED.value if by_peer or not stop_outcome else stop_outcome
     return msgspec.structs.replace(
-        replica, desired="stop", stop_outcome=outcome, files={}, env={}, commands=[], outputs=None
+        replica,
+        desired="stop",
+        stop_outcome=outcome,
+        files={},
+        env={},
+        commands=[],
+        outputs=None,
+        secrets=[],
     )
 
 
@@ -142,6 +149,7 @@ def _replica(row: tuple[Any, ...]) -> WantedReplica:
         generation=generation,
         guest=None if rule is None else _guest(msgspec.json.decode(rule), owners or []),
         outputs=_outputs(spec) if index == 0 else None,
+        secrets=list(spec.get("secrets") or ()),
     )
 
 

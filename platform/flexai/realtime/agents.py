@@ -22,6 +22,7 @@ from flexai.jobs.contact import Arrival
 from flexai.jobs.logs import check_logs
 from flexai.jobs.progress import check_progress
 from flexai.jobs.reports import check_reports
+from flexai.jobs.secrets import check_asked, give_secrets
 from flexai.realtime.board import Origin
 from flexai.realtime.clocks import ahead_ms, moves_by_ours, words_by_ours
 from flexai.realtime.connection import (
@@ -236,6 +237,8 @@ class _Listener:
             self._take_in(message, len(text))
         elif isinstance(message, protocol.InventoryChanged):
             await self._change_inventory(message.inventory)
+        elif isinstance(message, protocol.SecretsAsked):
+            await self._give_secrets(message)
         else:
             raise Refusal("malformed", "a second Hello on one connection", CLOSE_MALFORMED)
 
@@ -332,3 +335,21 @@ class _Listener:
             raise Refusal("malformed", error.detail, CLOSE_MALFORMED) from error
         except AWAY as error:
             raise Refusal("away", "the database is away; try again", CLOSE_FAILED) from error
+
+    async def _give_secrets(self, message: protocol.SecretsAsked) -> None:
+        """A message each, so that none is larger than one job's can be. What the database does not answer now is asked
+        for again."""
+        connection = self._connection
+        try:
+            check_asked(message.replicas)
+            answer = await self._hub.threads.run(give_secrets, connection.node_pk, message.replicas)
+        except InvalidInput as error:
+            raise Refusal("malformed", error.detail, CLOSE_MALFORMED) from error
+        except AWAY as error:
+            log.warning("secrets that node %s asked for were not given: %s", connection.node_id, error)
+            return
+        for given in answer.given:
+            connection.post(given)
+        if answer.foreign:
+            sentence = "an agent asks for the secrets of replicas on its own node alone"
+            raise Refusal("foreign", sentence, CLOSE_FORBIDDEN)

@@ -23,6 +23,8 @@ from node_agent.protocol import (
     ReplicaProgress,
     ReplicaReport,
     Reports,
+    SecretsAsked,
+    SecretsGiven,
     ServerMessage,
     Telemetry,
     Wanted,
@@ -98,6 +100,10 @@ class FakeServer:
         self.renews = True
         self.accepts_credentials = True
         self.drops_when_ended = True
+        self.secrets: dict[str, str] | str = {}
+        """What replicas that ask are given, or why they are refused."""
+        self.gives = True
+        self.asked: list[tuple[str, int, int]] = []
         self.desk = Desk()
 
     def forget(self) -> None:
@@ -315,6 +321,12 @@ class FakeServer:
             if self.renews:
                 node.renewed = message.sent
                 await self.send(node, Renewed(sent=message.sent))
+        elif isinstance(message, SecretsAsked):
+            self.asked += message.replicas
+            for key in message.replicas if self.gives else ():
+                is_refused = isinstance(self.secrets, str)
+                words = {"refused": self.secrets} if is_refused else {"values": self.secrets}
+                await self.send(node, SecretsGiven(*key, **words))  # type: ignore[arg-type]
         elif isinstance(message, InventoryChanged):
             node.inventories.append(message.inventory)
         elif isinstance(message, Reports):

@@ -50,7 +50,7 @@ def test_the_defaults() -> None:
         "retry": {"limit": 0, "on": ["exit", "oom", "start_failed"], "exit_codes": []}, "lease_ms": 600_000,
         "lend": "team", "lend_after_ms": 300_000, "grace_ms": 10_000, "checkpoint_path": "",
         "checkpoint_signal": "SIGTERM", "idle": None, "stragglers": None, "array": None, "right_size": True,
-        "depends_on": [], "notify": None, "labels": {},
+        "secrets": {}, "depends_on": [], "notify": None, "labels": {},
         "outputs": [],
     }  # fmt: skip
 

@@ -21,6 +21,9 @@ from flexai.jobs.logs import read_log
 from flexai.jobs.models import Attempt, Event, Job, LogPiece
 from flexai.jobs.queries_live import job_usage, node_detail
 from flexai.realtime import partings
+from flexai.tenancy.models import Role
+from flexai.tenancy.principals import Principal
+from flexai.tenancy.team_secrets import set_secret
 from node_agent import protocol
 from tests.support.placed import PlacedWorld, report
 from tests.support.web import Agent, eventually
@@ -484,3 +487,27 @@ def test_telemetry_reaches_nodes_jobs_and_the_minute(server, world):
     hidden = node_detail(node.public_id, organizations=[PlacedWorld().organization.pk])
     assert hidden["chips"][0]["job"] is None
     assert hidden["chips"][0]["used_milli"] == 1000
+
+
+def test_secrets_are_given_to_the_node_that_starts_the_replica_and_to_no_other(server, world):
+    owner = Principal(world.user, world.organization, Role.OWNER)
+    set_secret(owner, world.team, "HF", "hidden")
+    node, other = world.a_node(), world.a_node()
+    attempt = world.placed(node, secrets={"TOKEN": "HF"})
+    question = protocol.SecretsAsked([(attempt.public_id, 0, 1)])
+    with server.agent(node) as socket:
+        agent = Agent(socket)
+        assert agent.hear(protocol.Wanted).replicas[0].secrets == ["TOKEN"]
+        agent.say(question)
+        given = agent.hear(protocol.SecretsGiven)
+        assert (given.attempt, given.values, given.refused) == (attempt.public_id, {"TOKEN": "hidden"}, "")
+    with server.agent(other) as socket:
+        agent = Agent(socket)
+        agent.say(question)
+        assert agent.hear(protocol.Refused).code == "foreign"
+        closes(agent, 4403)
+    for wrong in ([("a\0", 0, 1)], [("a", -1, 1)], [("a", 0, 1)] * (protocol.MAX_ASKED + 1)):
+        with server.agent(node) as socket:
+            agent = Agent(socket)
+            agent.say(protocol.SecretsAsked(wrong))
+            assert agent.hear(protocol.Refused).code == "malformed"

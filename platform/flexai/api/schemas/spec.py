@@ -39,6 +39,18 @@ class AcceleratorsField(AcceleratorField):
     """The same, or a list of which the first that is free is taken."""
 
 
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "array", "items": {"type": "string"}, "maxItems": 32},
+            {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 32},
+        ]
+    }
+)
+class SecretsField(serializers.JSONField):
+    """["HF_TOKEN"], or {"WANDB_API_KEY": "wandb"}."""
+
+
 @extend_schema_field(_TEXT_OR_NUMBER)
 class AmountField(serializers.JSONField):
     """A number, or its text."""
@@ -236,6 +248,11 @@ class JobSpecSerializer(serializers.Serializer[Any]):
     working_dir = serializers.CharField(required=False)
     files = TextMapField(required=False, help_text="Relative path → text.")
     env = TextMapField(required=False)
+    secrets = SecretsField(
+        required=False,
+        help_text="Secrets of the team, or of one above it, that the job is given as variables: names, or the names by "
+        "variable. A name that no team has is refused; the values stand in no spec, and are masked in logs.",
+    )
     resources = ResourcesSpecSerializer(required=False)
     nodes = NodesField(required=False, help_text="Replicas, all or none; a range for an elastic gang.")
     spread = serializers.BooleanField(required=False, help_text="Each replica on a node of its own; true.")

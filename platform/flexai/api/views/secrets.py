@@ -13,10 +13,11 @@ from flexai.api.pagination import Order, page_of
 from flexai.api.schemas import secrets as shapes
 from flexai.api.schemas.common import CURSOR, LIMIT, answers, public_id
 from flexai.api.views.base import View, body_of, only_known, principal_of
-from flexai.api.views.teams import team_named
+from flexai.common.errors import NotFound
 from flexai.jobs.presenting import stamp
 from flexai.tenancy import team_secrets
-from flexai.tenancy.models import Secret
+from flexai.tenancy.models import Secret, Team
+from flexai.tenancy.principals import Principal, visible_teams
 
 _TEAM = public_id("team")
 _NAME = OpenApiParameter(
@@ -36,7 +37,7 @@ class SecretsView(View):
         """The team's own secrets and those of the teams above it, as they came to be; of two with one name the nearer.
         For members of the team, not its viewers."""
         principal = principal_of(request)
-        rows = team_secrets.visible_secrets(principal, team_named(principal, id))
+        rows = team_secrets.visible_secrets(principal, _team(principal, id))
         page = page_of(rows, request, Order("id"))
         return Response(page.present(lambda rows: [_shown(row) for row in rows]))
 
@@ -52,7 +53,7 @@ class SecretView(View):
     def get(self, request: Request, id: str, name: str) -> Response:
         """Who set it and when, and when it was last used. Its value nobody is told."""
         principal = principal_of(request)
-        return Response(_shown(team_secrets.secret_named(principal, team_named(principal, id), name)))
+        return Response(_shown(team_secrets.secret_named(principal, _team(principal, id), name)))
 
     @extend_schema(
         operation_id="team_secret_set",
@@ -64,7 +65,7 @@ class SecretView(View):
     def put(self, request: Request, id: str, name: str) -> Response:
         """Set it, or replace its value: maintainers, owners and operators. Attempts that start from now on have it."""
         principal = principal_of(request)
-        team = team_named(principal, id)
+        team = _team(principal, id)
         body = body_of(request)
         only_known(body, {"value"})
         return Response(_shown(team_secrets.set_secret(principal, team, name, body.get("value"))))
@@ -78,8 +79,15 @@ class SecretView(View):
     def delete(self, request: Request, id: str, name: str) -> Response:
         """Remove it. What runs keeps it; what would start with it fails, and says so."""
         principal = principal_of(request)
-        team_secrets.remove_secret(principal, team_named(principal, id), name)
+        team_secrets.remove_secret(principal, _team(principal, id), name)
         return Response(status=204)
+
+
+def _team(principal: Principal, public_id: str) -> Team:
+    team = visible_teams(principal).filter(public_id=public_id).first()
+    if team is None:
+        raise NotFound("There is no such team among yours.")
+    return team
 
 
 def _shown(secret: Secret) -> dict[str, Any]:
