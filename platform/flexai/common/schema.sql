@@ -1989,6 +1989,7 @@ CREATE INDEX usage_of_organization ON public.tenancy_usageday USING btree (organ
 CREATE INDEX usage_unsettled ON public.tenancy_usageline USING btree (id) WHERE (NOT settled);
 CREATE STATISTICS public.job_of_team (dependencies) ON organization_id, team_id FROM public.jobs_job;
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.tenancy_auditentry FOR EACH ROW EXECUTE FUNCTION public.flexai_refuse_change();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.tenancy_auditentry FOR EACH STATEMENT EXECUTE FUNCTION public.flexai_refuse_change();
 CREATE TRIGGER event_told AFTER INSERT ON public.jobs_event REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION public.jobs_event_told();
 CREATE TRIGGER mark_changed BEFORE UPDATE ON public.cluster_chip FOR EACH ROW WHEN (((NOT new.present) OR ((old.cell_id IS DISTINCT FROM new.cell_id) OR (old.node_id IS DISTINCT FROM new.node_id) OR (old.index IS DISTINCT FROM new.index) OR ((old.type)::text IS DISTINCT FROM (new.type)::text) OR (old.memory_mib IS DISTINCT FROM new.memory_mib) OR (old.present IS DISTINCT FROM new.present) OR (old.healthy IS DISTINCT FROM new.healthy) OR ((old.cordoned_because)::text IS DISTINCT FROM (new.cordoned_because)::text) OR (old.health IS DISTINCT FROM new.health) OR (old.isolation IS DISTINCT FROM new.isolation) OR (old.host_cpu_milli IS DISTINCT FROM new.host_cpu_milli)))) EXECUTE FUNCTION public.flexai_mark_changed();
 CREATE TRIGGER mark_changed BEFORE UPDATE ON public.cluster_node FOR EACH ROW WHEN (((old.cell_id IS DISTINCT FROM new.cell_id) OR (old.pool_id IS DISTINCT FROM new.pool_id) OR ((old.name)::text IS DISTINCT FROM (new.name)::text) OR ((old.state)::text IS DISTINCT FROM (new.state)::text) OR (old.reachable IS DISTINCT FROM new.reachable) OR (old.topology IS DISTINCT FROM new.topology) OR (old.cpu_milli IS DISTINCT FROM new.cpu_milli) OR (old.memory_mib IS DISTINCT FROM new.memory_mib) OR (old.images IS DISTINCT FROM new.images) OR (old.credential_revoked_at IS DISTINCT FROM new.credential_revoked_at))) EXECUTE FUNCTION public.flexai_mark_changed();
@@ -2312,6 +2313,7 @@ INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '00
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0017_browser_sessions', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0018_one_index_of_the_audit', now());
 INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0019_secrets', now());
+INSERT INTO public.django_migrations (app, name, applied) VALUES ('tenancy', '0020_audit_refuses_truncate', now());
 SELECT pg_catalog.setval('public.cluster_cell_id_seq', 1, true);
 SELECT pg_catalog.setval('public.cluster_pool_id_seq', 1, true);
--- Digest of the files of these migrations: d7c54185cc63d54507bf8addaa79ecef79caaca222331ef47e603947588f4b33
+-- Digest of the files of these migrations: c403d6763898d47092dbfba0d30deeacba237df5e737969466d6a4488f27f40f

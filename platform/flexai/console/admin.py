@@ -38,6 +38,7 @@ __all__ = [
     "trust",
     "work",
 ]
+_log_out = admin.site.logout
 _change_own_password = admin.site.password_change
 
 
@@ -49,8 +50,15 @@ def password_change(request: HttpRequest, extra_context: dict[str, object] | Non
     return answer
 
 
+def logout(request: HttpRequest, extra_context: dict[str, object] | None = None) -> HttpResponseBase:
+    """The operator is signed out, which is recorded."""
+    record(request, "session.ended", request.user, None, None)
+    return _log_out(request, extra_context)
+
+
 admin.site.has_permission = is_operator  # type: ignore[method-assign]
 admin.site.password_change = password_change  # type: ignore[method-assign, assignment]
+admin.site.logout = logout  # type: ignore[method-assign, assignment]
 admin.site.index_template = "console/dashboard.html"
 admin.site.index_title = "Overview"
 if admin.site.is_registered(Group):

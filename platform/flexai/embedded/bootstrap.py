@@ -65,27 +65,37 @@ def _parser() -> argparse.ArgumentParser:
 
 def make_people(organization: str, teams: Sequence[str], username: str, password: str) -> bool:
     """They exist. False for an operator who was there before and has another password."""
-    from flexai.tenancy.models import User  # models need the application registry, set up above
+    from flexai.tenancy.models import AuditEntry, User  # models need the application registry, set up above
     from flexai.tenancy.services import bootstrap
 
     was_there = User.objects.filter(username=username).exists()
-    _, user = bootstrap(
+    home, user = bootstrap(
         organization=organization,
         teams=[{"name": name, "quotas": {}} for name in teams],
         username=username,
         password=password,
         operator=True,
     )
+    if not was_there:
+        AuditEntry.objects.create(
+            organization=home, actor_kind="platform", actor="start", action="user.created", object_kind="user",
+            object_id=str(user.pk), after={"username": username, "is_staff": "True"},
+        )  # fmt: skip
     return not was_there or user.check_password(password)
 
 
 def _fresh_token(username: str, organization: str) -> str:
-    from flexai.tenancy.models import Organization, User
+    from flexai.tenancy.models import AuditEntry, Organization, User
     from flexai.tenancy.services import create_token
 
     user = User.objects.get(username=username)
     within = Organization.objects.get(memberships__user=user, slug=organization)
-    return create_token(user, within, "this machine", ["read", "write"], TOKEN_DAYS)[1]
+    token, secret = create_token(user, within, "this machine", ["read", "write"], TOKEN_DAYS)
+    AuditEntry.objects.create(
+        organization=within, actor_kind="platform", actor="start", action="token.created", object_kind="token",
+        object_id=token.public_id, after={"name": token.name, "user": username},
+    )  # fmt: skip
+    return secret
 
 
 def _write_enrolment_token(file: Path, *, days: int) -> None:
@@ -93,8 +103,13 @@ def _write_enrolment_token(file: Path, *, days: int) -> None:
 
     from flexai.cluster.models import Pool
     from flexai.cluster.services import create_enrolment_token
+    from flexai.tenancy.models import AuditEntry
 
     pool = Pool.objects.order_by("id")[0]
+    AuditEntry.objects.create(
+        actor_kind="platform", actor="start", action="enrolment_token.created", object_kind="pool",
+        object_id=str(pool.pk), after={"days": days},
+    )  # fmt: skip
     write_private(file, create_enrolment_token(pool, ttl=timedelta(days=days), uses=1) + "\n")
 
 

@@ -80,6 +80,18 @@ def end_other_sessions(principal: Principal, key: str) -> int:
     return len(others)
 
 
+def record_began(principal: Principal, way: str) -> None:
+    """That somebody signed in with a browser is in the audit log, and how: password, code or provider."""
+    audit.record(
+        principal, "session.began", object_kind="user", object_id=str(principal.user.pk), after={"by": way}
+    )
+
+
+def record_ended(principal: Principal) -> None:
+    """That somebody signed out is in the audit log."""
+    audit.record(principal, "session.ended", object_kind="user", object_id=str(principal.user.pk))
+
+
 def browser_of(agent: str) -> str:
     """`Firefox on Linux`: what a browser calls itself, in plain words; empty where it says nothing known."""
     browser = next((name for name, pattern in _BROWSERS if re.search(pattern, agent)), "")

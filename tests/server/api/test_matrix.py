@@ -40,6 +40,7 @@ from flexai.tenancy.models import (
 )
 from flexai.tenancy.services import DEFAULT_CELL, add_member, create_team, create_token
 from flexai.tenancy.tokens import principal_for_token
+from tests.server.api.test_recorded import ELSEWHERE, PREPARED, UNRECORDED
 from tests.support.tenants import Api, Tenant, a_cell, a_node, a_spec, a_tenant
 
 pytestmark = pytest.mark.django_db
@@ -372,19 +373,25 @@ def _others(matrix: Matrix, zebra: Organization, team: Team) -> dict[str, str]:
 
 
 def test_every_endpoint_answers_each_role_as_written(matrix: Matrix) -> None:
-    wrong = []
+    wrong, recorded = [], set()
     for method, path, body, expected in ENDPOINTS:
         url = "/" + path.format(**matrix.ids)
         if body in (ASKED, MONEY):
             body = {**body, "team": body["team"].format(**matrix.ids)}
         right = dict(zip(ACTORS, expected.split(), strict=True))
-        got = {actor: _tried(matrix, actor, method, url, body) for actor in ACTORS}
+        tries = {actor: _tried(matrix, actor, method, url, body) for actor in ACTORS}
+        got = {actor: answer for actor, (answer, _) in tries.items()}
+        if any(entries for answer, entries in tries.values() if answer == "ok"):
+            recorded.add((method, _pattern(path)))
         wrong += [(method, path, who, got[who], right[who]) for who in ACTORS if got[who] != right[who]]
     assert not wrong, "method, path, who, answer, as written:\n" + "\n".join(map(str, wrong))
+    writes = {(method, _pattern(path)) for method, path, _, _ in ENDPOINTS if method != "get"}
+    assert writes - recorded == {*UNRECORDED, *PREPARED, *ELSEWHERE}, "every write is in the audit log"
 
 
-def _tried(matrix: Matrix, actor: str, method: str, url: str, body: Any) -> str:
-    """What became of one request, which is undone: "ok", or the status of a refusal that left nothing behind."""
+def _tried(matrix: Matrix, actor: str, method: str, url: str, body: Any) -> tuple[str, int]:
+    """What became of one request, which is undone: "ok", or the status of a refusal that left nothing behind; and how
+    many entries of the audit log it left."""
     api = matrix.apis[actor]
     entries = AuditEntry.objects.count()
     with transaction.atomic():
@@ -396,10 +403,10 @@ def _tried(matrix: Matrix, actor: str, method: str, url: str, body: Any) -> str:
         learnt = [name for name in NAMES if name in told and name not in f"{url} {body}"]
         assert not learnt, f"another tenant's names in the answer of {url}"
     if answer.status_code < 300:
-        return "ok"
+        return "ok", wrote
     assert not wrote, f"what is refused leaves nothing behind: {url}"
     assert answer["Content-Type"] == "application/problem+json", url
-    return str(answer.status_code)
+    return str(answer.status_code), 0
 
 
 def test_every_endpoint_has_its_row() -> None:

@@ -23,7 +23,7 @@ from flexai.common import clock
 from flexai.jobs import outputs, outputs_store
 from flexai.jobs.models import Attempt, Event, Job, OutputSet
 from flexai.jobs.wanted import attempts_wanted_on
-from flexai.tenancy.models import Role
+from flexai.tenancy.models import AuditEntry, Role
 from node_agent import protocol_outputs
 from node_agent.protocol import WantedOutputs
 from tests.support.tenants import Tenant, a_node, a_spec, started
@@ -287,6 +287,7 @@ class TestLimits:
                 "1 file was left out: the outputs of all jobs of the organization may have 100"
             )
             assert tenant.api.delete(ran.path).json() == {"attempts": 1}
+            assert AuditEntry.objects.latest("id").action == "job.outputs_removed"
             third = an_attempt(tenant)
             assert third.bring({"a": bytes(60)}) == [0]
 

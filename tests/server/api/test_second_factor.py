@@ -124,7 +124,7 @@ def test_a_token_alone_changes_nothing(operator: Tenant) -> None:
     assert operator.api.post(remove, {"password": PASSWORD, "code": codes[3]}).status_code == 204
     assert sign_in(operator).status_code == 200
     actions = list(AuditEntry.objects.order_by("id").values_list("action", flat=True))
-    assert actions == ["second_factor.set", "second_factor.removed"]
+    assert actions == ["second_factor.set", "second_factor.removed", "session.began"]
     operator.owner.set_unusable_password()
     operator.owner.save()
     assert operator.api.post("/me/second-factor", {"password": "x"}).status_code == 409

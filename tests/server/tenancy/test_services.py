@@ -302,9 +302,10 @@ def test_the_audit_log_is_append_only(tenant: Tenant) -> None:
         "user", tenant.owner.username, "team", tenant.team.public_id, {"a": 1},
     )  # fmt: skip
     assert (entry.request_id, entry.address) == ("asked-1", "192.0.2.7")
-    for change in (lambda: AuditEntry.objects.update(actor="x"), lambda: AuditEntry.objects.all().delete()):
+    for change in ("UPDATE tenancy_auditentry SET actor = 'x'", "DELETE FROM tenancy_auditentry",
+                   "TRUNCATE tenancy_auditentry"):  # fmt: skip
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
-            change()
+            connection.cursor().execute(change)
     assert AuditEntry.objects.get().actor == tenant.owner.username
 
 

@@ -28,7 +28,9 @@ from flexai.api.throttling import OPEN_PER_WINDOW, WINDOW_SECONDS, count
 from flexai.common.errors import FlexaiError, Forbidden, Unauthenticated
 from flexai.common.fetching import NotFetched, check_url, post_form
 from flexai.tenancy import issuers
+from flexai.tenancy.browser_sessions import record_began
 from flexai.tenancy.identities import signed_in
+from flexai.tenancy.principals import principal_for_user
 from flexai.tenancy.second_factor import SESSION_MARK
 
 log = logging.getLogger(__name__)
@@ -90,11 +92,13 @@ def callback(request: HttpRequest) -> HttpResponse:
         kept = _kept(request)
         claims = _claims(request, kept)
         user = signed_in(settings.OIDC_ISSUER, claims)
+        principal = principal_for_user(user)
     except Forbidden as error:
         return _refused("no_role", error)
     except (FlexaiError, NotFetched) as error:
         return _refused("failed", error)
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    record_began(principal, "provider")
     request.session.set_expiry(SESSION_SECONDS)
     ways = claims.get("amr")
     if isinstance(ways, list) and "mfa" in ways:

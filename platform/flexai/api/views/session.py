@@ -28,6 +28,7 @@ from flexai.api.throttling import (
 from flexai.api.views.base import View, body_of, only_known, principal_of, text_in
 from flexai.common.errors import Conflict, NotFound, Unauthenticated
 from flexai.tenancy import second_factor
+from flexai.tenancy.browser_sessions import record_began, record_ended
 from flexai.tenancy.models import Budget, Organization, User
 from flexai.tenancy.principals import CHOSEN, Principal, organizations_of, principal_for_user, principal_in
 from flexai.tenancy.second_factor import SESSION_MARK as SECOND_FACTOR
@@ -76,6 +77,7 @@ class SessionView(View):
         login(request._request, user)
         if has_second:
             request._request.session[SECOND_FACTOR] = True
+        record_began(principal, "code" if has_second else "password")
         return Response(_me(principal))
 
     @extend_schema(
@@ -85,6 +87,8 @@ class SessionView(View):
     )
     def delete(self, request: Request) -> Response:
         """Sign out."""
+        if isinstance(request.auth, Principal) and request.auth.token is None:
+            record_ended(request.auth)
         logout(request._request)
         return Response(status=204)
 

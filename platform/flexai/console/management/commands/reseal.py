@@ -10,7 +10,7 @@ from django.db.models import Model
 
 from flexai.common.sealing import NotReadable, reseal
 from flexai.notifications.models import Webhook
-from flexai.tenancy.models import SecondFactor, Secret
+from flexai.tenancy.models import AuditEntry, SecondFactor, Secret
 
 SEALED: Final[tuple[tuple[type[Model], str], ...]] = (
     (SecondFactor, "secret"),
@@ -36,6 +36,10 @@ class Command(BaseCommand):
             of_model, lost_of_model = _reseal(model, column)
             done += of_model
             lost += lost_of_model
+        AuditEntry.objects.create(
+            actor_kind="platform", actor="manage.py reseal", action="secrets.resealed", object_kind="platform",
+            object_id="", after={"sealed": done, "lost": len(lost)},
+        )  # fmt: skip
         self.stdout.write(f"{done} secrets are sealed under the key that holds now.")
         if lost:
             raise CommandError(
