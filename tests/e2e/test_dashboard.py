@@ -216,6 +216,34 @@ def test_every_tab_of_a_job_is_accessible_in_both_themes(page: Page, dark_page: 
             check_page(one, f"/jobs/{job}?tab={tab}")
 
 
+def test_the_console_works_with_a_policy_that_evaluates_nothing(page: Page) -> None:
+    """What its theme does by expressions in attributes; a refused or unreadable one is a complaint, which fails."""
+    page.goto("/console/jobs/job/")
+    side_bar, html = page.locator("#nav-sidebar"), page.locator("html")
+    expect(html).not_to_have_class(re.compile("dark"))
+    page.locator("#nav-sidebar-apps ~ * >> text=admin").first.click()
+    page.get_by_text("Dark", exact=True).first.click()
+    expect(html).to_have_class(re.compile("dark"))
+    page.locator("a:visible", has_text="Filters").first.click()
+    expect(page.get_by_role("button", name="Apply Filters")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.locator("span", has_text="dock_to_right").locator("visible=true").first.click()
+    expect(side_bar).to_be_hidden()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("quota req")
+    page.get_by_role("link", name="Quota requests").first.wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/console/tenancy/quotarequest/")
+    expect(side_bar).to_be_hidden()
+    expect(html).to_have_class(re.compile("dark"))
+    page.goto("/console/tenancy/team/1/change/#budget")
+    expect(page.get_by_label("Chip hours").first).to_be_visible()
+    page.get_by_text("Quotas", exact=True).last.click()
+    page.get_by_text("Add another Quota").click()
+    expect(page.get_by_label("Chip type").first).to_be_visible()
+
+
 def test_an_operator_edits_a_quota_in_the_console_and_the_scheduler_follows(
     page: Page, platform: LivePlatform
 ) -> None:

@@ -13,21 +13,13 @@ from flexai.common.source import asked_from
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-_OURS = (
+_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "font-src 'self' data:; connect-src 'self' ws://{host} wss://{host}; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""No inline scripts. Inline styles are needed: the component library writes its theme into a style
-element."""
-_CONSOLE = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
-    "form-action 'self'; frame-ancestors 'none'"
-)
-"""The console's theme evaluates expressions in attributes."""
-
-
+"""No inline scripts, and nothing is evaluated, in the console neither (ADR 0040). Inline styles are needed: the
+dashboard's component library writes its theme into a style element, and the console's theme its colours."""
 CONSOLE = "/console/"
 
 
@@ -59,7 +51,7 @@ class ContentSecurityPolicy:
             response = self._get_response(request)
         response.headers["X-Request-ID"] = request_id
         if "Content-Security-Policy" not in response.headers:
-            response.headers["Content-Security-Policy"] = _policy_for(request)
+            response.headers["Content-Security-Policy"] = _POLICY.format(host=request.get_host())
         response.headers.setdefault("Referrer-Policy", "same-origin")
         return response
 
@@ -67,9 +59,3 @@ class ContentSecurityPolicy:
 def request_id_of(sent: str) -> str:
     """What the caller sent, or one that is made."""
     return sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
-
-
-def _policy_for(request: HttpRequest) -> str:
-    if request.path.startswith(CONSOLE):
-        return _CONSOLE
-    return _OURS.format(host=request.get_host())

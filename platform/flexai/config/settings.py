@@ -113,6 +113,7 @@ CONSOLE_SECOND_FACTOR = _flag("FLEXAI_CONSOLE_SECOND_FACTOR")
 CSRF_TRUSTED_ORIGINS = _list("FLEXAI_TRUSTED_ORIGINS", "")
 
 INSTALLED_APPS = [
+    "flexai.console",
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -129,8 +130,8 @@ INSTALLED_APPS = [
     "flexai.cluster",
     "flexai.jobs",
     "flexai.scheduling",
-    "flexai.console",
 ]
+"""The console comes before its theme: a file of its own takes the place of one of the theme's."""
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

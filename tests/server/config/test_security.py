@@ -76,13 +76,16 @@ def test_every_answer_keeps_out_frames_and_guesses_of_types(tenant: Tenant, path
     assert answer["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
+@pytest.mark.parametrize("path", ["/", "/login", "/console/", "/console/tenancy/user/", "/api/v1/health"])
+def test_no_page_runs_an_inline_script_or_evaluates_text(tenant: Tenant, path: str) -> None:
+    policy = dict(rule.split(" ", 1) for rule in Client().get(path)["Content-Security-Policy"].split("; "))
+    assert policy["script-src"] == policy["default-src"] == "'self'"
+
+
 def test_the_dashboard_runs_no_script_but_its_own_files(tenant: Tenant) -> None:
     page = settings.FRONTEND_DIST / "index.html"
     if not page.exists():
         pytest.skip("the dashboard is not built: `make setup` builds it")
-    policy = Client().get("/")["Content-Security-Policy"]
-    [scripts] = [rule for rule in policy.split("; ") if rule.startswith("script-src")]
-    assert scripts == "script-src 'self'"
     text = page.read_text()
     found = re.findall(r"<script\b[^>]*>", text)
     assert found
