@@ -108,8 +108,6 @@ OIDC_GROUPS = _group_roles(os.environ.get("FLEXAI_OIDC_GROUPS", ""))
 """Which groups of the provider have which role where."""
 if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_GROUPS):
     raise ImproperlyConfigured("FLEXAI_OIDC_ISSUER needs FLEXAI_OIDC_CLIENT_ID and FLEXAI_OIDC_GROUPS")
-CONSOLE_SECOND_FACTOR = _flag("FLEXAI_CONSOLE_SECOND_FACTOR")
-"""True: operators enter the console only when they signed in with a second factor."""
 CSRF_TRUSTED_ORIGINS = _list("FLEXAI_TRUSTED_ORIGINS", "")
 
 INSTALLED_APPS = [
@@ -205,6 +203,8 @@ LOGIN_URL = "/login"
 
 SECURE = _flag("FLEXAI_SECURE")
 """Behind TLS: cookies only over https, HSTS."""
+CONSOLE_SECOND_FACTOR = _flag("FLEXAI_CONSOLE_SECOND_FACTOR", "1" if SECURE else "0")
+"""True: operators enter the console only when they signed in with a second factor."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SESSION_COOKIE_HTTPONLY = True
 SESSION_ENGINE = "flexai.tenancy.browser_sessions"

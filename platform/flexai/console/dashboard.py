@@ -13,9 +13,11 @@ from django.urls import reverse
 from flexai.cluster.models import Chip, Node
 from flexai.cluster.queries import measured_by_type
 from flexai.common import clock
+from flexai.console.door import has_one
 from flexai.jobs.models import IdleAttempt, Job
 from flexai.scheduling.models import Cycle, Quarantine
 from flexai.tenancy.models import AuditEntry, Organization, Quota, QuotaRequest
+from flexai.tenancy.second_factor import SESSION_MARK
 
 SHOWN = 8
 """Rows of each list."""
@@ -24,8 +26,10 @@ _LIVE = ("held", "queued", "starting", "running", "stopping", "cancelling", "sus
 
 
 def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """The template's context with `figures`, `types`, `waiting`, `idle`, `unwell` and `recent`."""
+    """The template's context with `figures`, `types`, `waiting`, `idle`, `unwell`, `recent`, and whether the operator
+    should be offered a second factor."""
     context.update(figures=_figures(), types=_types(), waiting=_waiting(), idle=_idle(), unwell=_unwell())
+    context.update(offer_second_factor=not request.session.get(SESSION_MARK) and not has_one(request))
     context.update(recent=AuditEntry.objects.select_related("organization").order_by("-id")[:SHOWN])
     return context
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 
+from flexai.tenancy.models import User
 from flexai.tenancy.roles import OPERATOR, Action, allows
-from flexai.tenancy.second_factor import SESSION_MARK
-
-_NEEDED = """The console of this platform is opened with a second factor.
-Set one on the page /account of the dashboard, or with `flexai second-factor on`.
-Then sign out, and sign in again with its code.
-"""
+from flexai.tenancy.second_factor import SESSION_MARK, is_active
 
 
 def is_operator(request: HttpRequest) -> bool:
@@ -25,8 +22,13 @@ def is_operator(request: HttpRequest) -> bool:
 def door(request: HttpRequest) -> HttpResponse:
     """Leads to the dashboard's sign-in page, or says what an operator lacks."""
     if _is_staff(request) and not is_operator(request):
-        return HttpResponse(_NEEDED, status=403, content_type="text/plain; charset=utf-8")
+        return render(request, "console/door.html", {"has_one": has_one(request)}, status=403)
     return HttpResponseRedirect("/login?next=/console/")
+
+
+def has_one(request: HttpRequest) -> bool:
+    """Whether the user has a second factor to sign in with."""
+    return isinstance(request.user, User) and is_active(request.user)
 
 
 def _is_staff(request: HttpRequest) -> bool:

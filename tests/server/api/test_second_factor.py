@@ -59,6 +59,10 @@ def switched_on(operator: Tenant) -> tuple[Authenticator, list[str]]:
     return authenticator, confirmed.json()["recovery_codes"]
 
 
+def _send(browser: Client, path: str, body: dict[str, str]) -> Any:
+    return browser.post(f"/api/v1/me/second-factor{path}", body, content_type="application/json")
+
+
 def sign_in(operator: Tenant, browser: Client | None = None, **more: str) -> Any:
     body = {"username": operator.owner.username, "password": PASSWORD, **more}
     return (browser or Client()).post("/api/v1/session", body, content_type="application/json")
@@ -158,6 +162,29 @@ def test_the_console_asks_for_it_where_it_is_required(operator: Tenant, settings
     browser = Client()
     assert sign_in(operator, browser, code=authenticator.code()).status_code == 200
     assert browser.get("/console/").status_code == 200
+
+
+def test_who_sets_it_up_in_a_browser_has_shown_it_and_enters_the_console(
+    operator: Tenant, settings: Any
+) -> None:
+    settings.CONSOLE_SECOND_FACTOR = True
+    browser = Client()
+    assert sign_in(operator, browser).status_code == 200
+    assert b"Set one up" in browser.get("/console/", follow=True).content
+    begun = _send(browser, "", {"password": PASSWORD}).json()
+    code = Authenticator(begun["secret"]).code()
+    assert _send(browser, "/confirm", {"code": "000000"}).status_code == 403
+    assert browser.get("/console/", follow=True).status_code == 403
+    assert _send(browser, "/confirm", {"code": code}).status_code == 200
+    assert browser.get("/console/").status_code == 200
+
+
+def test_the_console_offers_it_where_it_is_not_asked_for(operator: Tenant) -> None:
+    browser = Client()
+    sign_in(operator, browser)
+    assert b"Set up a second factor" in browser.get("/console/").content
+    switched_on(operator)
+    assert b"Set up a second factor" not in browser.get("/console/").content
 
 
 def test_an_operator_removes_the_second_factor_of_somebody_who_lost_it(operator: Tenant) -> None:

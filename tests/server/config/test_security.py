@@ -46,13 +46,34 @@ PRODUCTION = {
 
 
 def test_djangos_own_check_of_a_production_server_is_clean() -> None:
+    code, said = _check_deploy()
+    assert code == 0, said
+    assert "no issues" in said
+
+
+def test_the_check_says_when_operators_need_no_second_factor() -> None:
+    code, said = _check_deploy(FLEXAI_CONSOLE_SECOND_FACTOR="0")
+    assert code != 0
+    assert "flexai.W001" in said
+    assert said.count("(security.") == 0
+
+
+def _check_deploy(**settings: str) -> tuple[int, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLEXAI_", "PYTEST_"))}
     done = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
-        cwd=ROOT, env={**kept, **PRODUCTION}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env={**kept, **PRODUCTION, **settings}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "no issues" in done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", "deploy/systemd/flexai.service"])
+def test_what_is_deployed_asks_operators_for_a_second_factor(file: str) -> None:
+    assert re.search(
+        r"FLEXAI_CONSOLE_SECOND_FACTOR(=1|: \$\{FLEXAI_CONSOLE_SECOND_FACTOR:-1\})$",
+        (ROOT / file).read_text(),
+        re.M,
+    )
 
 
 def test_a_production_server_without_a_secret_does_not_start() -> None:

@@ -8,6 +8,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from flexai.api.authentication import SessionAuthentication
 from flexai.api.schemas import tenancy as shapes
 from flexai.api.schemas.common import answers
 from flexai.api.throttling import PasswordAgainThrottle, note_wrong_password
@@ -59,13 +60,16 @@ class ConfirmView(View):
         responses=answers(shapes.RecoveryCodesSerializer),
     )
     def post(self, request: Request) -> Response:
-        """From now on signing in with your password needs a code. Keep the recovery codes."""
+        """From now on signing in with your password needs a code. Keep the recovery codes. A browser session that sent
+        this has shown its code."""
         body = _body(request, {"code"})
         try:
             codes = second_factor.confirm(principal_of(request), text_in(body, "code", most=40))
         except Forbidden:
             note_wrong_password(request)
             raise
+        if isinstance(request.successful_authenticator, SessionAuthentication):
+            request._request.session[second_factor.SESSION_MARK] = True
         return Response({"recovery_codes": codes}, headers=_NOT_KEPT)
 
 
