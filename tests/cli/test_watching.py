@@ -124,6 +124,8 @@ def test_nodes_are_taken_out_of_service_and_back(flexai: Shell, stub: Stub) -> N
     assert "draining" in flexai("nodes", "drain", "n1", "--reason", "fan").out
     assert stub.seen[-1][2] == {"reason": "fan"}
     assert "cordoned" in flexai("nodes", "cordon", "n1").out
+    assert flexai("nodes", "revoke", "n1", "--reason", "stolen").code == 0
+    assert flexai("nodes", "revoke", "n1").code == 2, "a reason is needed"
     assert flexai("nodes", "return", "n1", "--json").json["status"] == "ready"
     assert flexai("nodes", "drain", "n1").code == 2
     assert flexai("nodes", "cordon", "other").code == 4

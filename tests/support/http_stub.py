@@ -409,7 +409,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def post_nodes(self, path: list[str], body: Any) -> tuple[int, Any]:
         node = next(node for node in self.state.nodes if node["id"] == path[0])
-        node["status"] = {"cordon": "cordoned", "drain": "draining", "return": "ready"}[path[1]]
+        node["status"] = {
+            "cordon": "cordoned", "drain": "draining", "return": "ready", "revoke-credential": node["status"],
+        }[path[1]]  # fmt: skip
         return 200, node
 
     def get_chips(self, path: list[str], body: Any) -> tuple[int, Any]:

@@ -69,6 +69,10 @@ class Api:
     def get(self, path: str, /, **query: Any) -> Any:
         return as_told(self._client.get(f"/api/v1{path}", query_params=query or None, headers=self._headers))
 
+    def site(self, path: str) -> Any:
+        """What stands at a path outside the API."""
+        return self._client.get(path, headers=self._headers)
+
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return self._send("post", path, body, headers)
 

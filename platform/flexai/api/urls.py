@@ -68,6 +68,7 @@ urlpatterns = [
     path("nodes/<str:id>/drain", nodes.DrainView.as_view()),
     path("nodes/<str:id>/cordon", nodes.CordonView.as_view()),
     path("nodes/<str:id>/return", nodes.ReturnView.as_view()),
+    path("nodes/<str:id>/revoke-credential", nodes.RevokeCredentialView.as_view()),
     path("chips", nodes.ChipsView.as_view()),
     path("chips/<str:id>/cordon", nodes.ChipCordonView.as_view()),
     path("chips/<str:id>/return", nodes.ChipReturnView.as_view()),

@@ -81,6 +81,17 @@ def restore(node: NodeName, as_json: options.Json = False) -> None:
         _tell_node(client.nodes.restore(node_of(client, node)["id"]), as_json)
 
 
+@nodes.command()
+def revoke(
+    node: NodeName,
+    reason: Annotated[str, typer.Option(help="Kept in the audit log.")],
+    as_json: options.Json = False,
+) -> None:
+    """Refuse its agent for good: the machine was lost, or somebody took it over."""
+    with connect() as client:
+        _tell_node(client.nodes.revoke_credential(node_of(client, node)["id"], reason=reason), as_json)
+
+
 @quota.callback()
 def show_quotas(
     context: typer.Context,

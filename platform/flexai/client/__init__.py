@@ -5,10 +5,10 @@ Stands alone: needs httpx and nothing else of Flexai.
     from flexai.client import Client
 
     with Client("https://flexai.example", token="flx_…") as flexai:
-        job = flexai.jobs.submit({"name": "train", "commands": ["python train.py"]})
-        for text in flexai.jobs.logs(job["id"], follow=True):
+        job = flexai.submit({"name": "train", "commands": ["python train.py"]})
+        for text in job.logs(follow=True):
             print(text, end="")
-        print(flexai.jobs.wait(job["id"])["status"])
+        print(job.wait()["status"])
 """
 
 from flexai.client.client import Client
@@ -29,6 +29,7 @@ from flexai.client.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
+from flexai.client.handle import JobHandle
 from flexai.client.inside import preempted, progress
 from flexai.client.logs import LogPiece
 from flexai.client.signing_in import (
@@ -48,6 +49,7 @@ __all__ = [
     "FlexaiError",
     "Forbidden",
     "InvalidInput",
+    "JobHandle",
     "LogPiece",
     "NeverFits",
     "NotFound",

@@ -25,6 +25,7 @@ import greenlet
 import httpx
 
 from flexai.client.client import DEFAULT_TIMEOUT_SECONDS, Client
+from flexai.client.handle import of_one
 from flexai.client.jobs import Jobs
 from flexai.client.places import (
     Chips,
@@ -39,6 +40,7 @@ from flexai.client.places import (
 )
 from flexai.client.schedules import Schedules
 from flexai.client.transport import Transport
+from flexai.client.types import Spec
 from flexai.client.webhooks import Webhooks
 
 P = ParamSpec("P")
@@ -151,6 +153,32 @@ class AsyncJobs(_Group):
     remove_outputs = _call(Jobs.remove_outputs)
 
 
+class AsyncJobHandle:
+    """As `JobHandle`."""
+
+    def __init__(self, jobs: AsyncJobs, job_id: str) -> None:
+        self._jobs = jobs
+        self.id: Final = job_id
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r})"
+
+    get = of_one(AsyncJobs.get)
+    stop = of_one(AsyncJobs.stop)
+    resume = of_one(AsyncJobs.resume)
+    keep = of_one(AsyncJobs.keep)
+    requeue = of_one(AsyncJobs.requeue)
+    events = of_one(AsyncJobs.events)
+    explain = of_one(AsyncJobs.explain)
+    logs = of_one(AsyncJobs.logs)
+    log_pieces = of_one(AsyncJobs.log_pieces)
+    log_slice = of_one(AsyncJobs.log_slice)
+    wait = of_one(AsyncJobs.wait)
+    outputs = of_one(AsyncJobs.outputs)
+    download_outputs = of_one(AsyncJobs.download_outputs)
+    remove_outputs = of_one(AsyncJobs.remove_outputs)
+
+
 class AsyncSchedules(_Group):
     """As `Schedules`."""
 
@@ -170,6 +198,7 @@ class AsyncNodes(_Group):
     cordon = _call(Nodes.cordon)
     drain = _call(Nodes.drain)
     restore = _call(Nodes.restore)
+    revoke_credential = _call(Nodes.revoke_credential)
 
 
 class AsyncChips(_Group):
@@ -272,6 +301,14 @@ class AsyncClient:
         self.trust = AsyncTrustRules(self._plain.trust)
         self.webhooks = AsyncWebhooks(self._plain.webhooks)
         self.cluster = AsyncCluster(self._plain.cluster)
+
+    async def submit(self, spec: Spec, *, idempotency_key: str | None = None) -> AsyncJobHandle:
+        """As `jobs.submit`, and gives an object that has `wait()`, `logs(follow=True)`, `stop()` and the rest."""
+        return self.job((await self.jobs.submit(spec, idempotency_key=idempotency_key))["id"])
+
+    def job(self, job_id: str) -> AsyncJobHandle:
+        """The job of this id, which nobody is asked for yet."""
+        return AsyncJobHandle(self.jobs, job_id)
 
     me = _call(Client.me)
     announcements = _call(Client.announcements)

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from flexai.client.errors import FlexaiError
+from flexai.client.handle import JobHandle
 from flexai.client.jobs import Jobs
 from flexai.client.places import (
     Chips,
@@ -22,7 +23,7 @@ from flexai.client.places import (
 )
 from flexai.client.schedules import Schedules
 from flexai.client.transport import Transport
-from flexai.client.types import Announcement, AuditEntry
+from flexai.client.types import Announcement, AuditEntry, Spec
 from flexai.client.webhooks import Webhooks
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
@@ -52,6 +53,14 @@ class Client:
         self.trust = TrustRules(self._transport)
         self.webhooks = Webhooks(self._transport)
         self.cluster = Cluster(self._transport)
+
+    def submit(self, spec: Spec, *, idempotency_key: str | None = None) -> JobHandle:
+        """As `jobs.submit`, and gives an object that has `wait()`, `logs(follow=True)`, `stop()` and the rest."""
+        return self.job(self.jobs.submit(spec, idempotency_key=idempotency_key)["id"])
+
+    def job(self, job_id: str) -> JobHandle:
+        """The job of this id, which nobody is asked for yet."""
+        return JobHandle(self.jobs, job_id)
 
     def me(self) -> dict[str, Any]:
         """Who the token belongs to: user, organization, teams, the server's version and notices."""

@@ -46,6 +46,10 @@ class Nodes:
         """The node is in service again (the API's `return`)."""
         return self._change(node_id, "return", {})
 
+    def revoke_credential(self, node_id: str, *, reason: str) -> Node:
+        """Its agent is refused for good; what takes the node's place has to enrol."""
+        return self._change(node_id, "revoke-credential", {"reason": reason})
+
     def _change(self, node_id: str, action: str, body: dict[str, str]) -> Node:
         return cast("Node", self._transport.send("POST", f"/nodes/{node_id}/{action}", body=body))
 

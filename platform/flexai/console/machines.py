@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from flexai.cluster.chips import cordon_chip, return_chip
 from flexai.cluster.models import Chip, Node, NodeEvent, Pool
-from flexai.cluster.services import cordon_node, declare_dead, drain_node, return_node
+from flexai.cluster.services import cordon_node, declare_dead, drain_node, return_node, revoke_credential
 from flexai.common.events import publish_on_commit
 from flexai.console.base import (
     MAX_CHANGED_AT_ONCE,
@@ -78,7 +78,7 @@ class NodeAdmin(ConsoleAdmin):
     search_fields = ("name", "public_id")
     exclude = ("credential_hash", "changed", "version", "wanted_version")
     inlines = (ChipInline,)
-    actions = ("cordon", "drain", "return_to_service", "declare_dead")
+    actions = ("cordon", "drain", "return_to_service", "declare_dead", "revoke")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
         found: QuerySet[Node] = super().get_queryset(request)
@@ -113,6 +113,10 @@ class NodeAdmin(ConsoleAdmin):
     @action(description="Declare dead: you vouch that the machine is off")
     def declare_dead(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
         _each(request, queryset, declare_dead, "is declared dead; what ran there is over")
+
+    @action(description="Revoke its credential: the machine was lost, or somebody took it over")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+        _each(request, queryset, revoke_credential, "is refused from now on; drain it, or declare it dead")
 
 
 @admin.register(Chip)

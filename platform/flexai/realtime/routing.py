@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, TypeAlias
 
 from channels.auth import AuthMiddlewareStack
@@ -29,21 +30,23 @@ GC_THRESHOLD = 20_000
 """Young objects between two collections: with everything imported frozen, collecting less often halves its cost."""
 
 
+def sockets(hub: Hub) -> dict[str, Application]:
+    """Every socket of a web process, by its path."""
+    browsers = URLRouter([path(BROWSER_PATH.lstrip("/"), BrowserConsumer.as_asgi(hub=hub))])
+    return {AGENT_PATH: partial(serve_agent, hub), BROWSER_PATH: AuthMiddlewareStack(browsers)}
+
+
 def route(hub: Hub, django_app: Application) -> Application:
     """The ASGI application of a web process; its hub lives from the server's start to its end."""
-    browsers: Application = AuthMiddlewareStack(
-        URLRouter([path(BROWSER_PATH.lstrip("/"), BrowserConsumer.as_asgi(hub=hub))])
-    )
+    by_path = sockets(hub)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _live(hub, receive, send)
         elif scope["type"] != "websocket":
             await django_app(scope, receive, send)
-        elif scope["path"] == AGENT_PATH:
-            await serve_agent(hub, scope, receive, send)
-        elif scope["path"] == BROWSER_PATH:
-            await browsers(scope, receive, send)
+        elif scope["path"] in by_path:
+            await by_path[scope["path"]](scope, receive, send)
         else:
             await receive()
             await send({"type": "websocket.close", "code": 4404})

@@ -18,10 +18,14 @@ from django.test import Client as Browser
 from django.urls import get_resolver
 
 from flexai.api import throttling
+from flexai.cluster.services import node_for_credential
 from flexai.common import clock
+from flexai.common.errors import Unauthenticated
 from flexai.jobs.models import Job
 from flexai.notifications.models import Delivery
 from flexai.realtime.browsers import TOPICS, _visible
+from flexai.realtime.hub import Hub
+from flexai.realtime.routing import AGENT_PATH, BROWSER_PATH, sockets
 from flexai.scheduling.models import Recording
 from flexai.tenancy.models import (
     Announcement,
@@ -138,6 +142,7 @@ ENDPOINTS: list[tuple[str, str, Any, str]] = [
     ("post", "nodes/{node}/drain", None, OPERATORS),
     ("post", "nodes/{node}/cordon", None, OPERATORS),
     ("post", "nodes/{node}/return", None, OPERATORS),
+    ("post", "nodes/{node}/revoke-credential", {"reason": "stolen"}, OPERATORS),
     ("get", "chips", None, EVERYBODY),
     ("post", "chips/{chip}/cordon", {"reason": "it smells"}, OPERATORS),
     ("post", "chips/{chip}/return", None, OPERATORS),
@@ -236,6 +241,19 @@ SOCKETS = [
     ("job:{job}", "job:([^:]+)", "ok ok ok ok - - -"),
 ]
 """As `ACTORS` from the viewer on; a socket without a caller is not opened at all (tests of the socket)."""
+
+SITE: dict[str, tuple[str, str]] = {
+    "api/v1/": ("/api/v1/health", "200 200 200 200 200 200 200 200"),
+    "metrics": ("/metrics", "401 403 403 403 403 200 403 403"),
+    "sign-in/oidc": ("/sign-in/oidc", "404 404 404 404 404 404 404 404"),
+    "sign-in/oidc/callback": ("/sign-in/oidc/callback?code=x", "404 404 404 404 404 404 404 404"),
+    "favicon.ico": ("/favicon.ico", "301 301 301 301 301 301 301 301"),
+    "console/login/": ("/console/login/", "302 302 302 302 302 302 302 302"),
+    "console/": ("/console/", "302 302 302 302 302 302 302 302"),
+    r"^(?!api/|console/|static/|ws/).*$": ("/jobs", "200 200 200 200 200 200 200 200"),
+}
+"""Every route of the server, one path of each: by a token the console is opened to nobody, and no provider signs in
+where none is set (with one: `test_sign_in.py`)."""
 
 CONSOLE = {
     "tenancy.organization": "list add change", "tenancy.team": "list add change", "tenancy.user": "list add change",
@@ -418,6 +436,34 @@ def test_every_endpoint_has_its_row() -> None:
         if hasattr(entry.callback.view_class, method)
     }
     assert written == there
+
+
+def test_every_route_of_the_site_answers_each_role_as_written(matrix: Matrix) -> None:
+    assert {str(entry.pattern) for entry in get_resolver().url_patterns} == set(SITE), "every route has a row"
+    got = {
+        pattern: " ".join(str(matrix.apis[actor].site(path).status_code) for actor in ACTORS)
+        for pattern, (path, _) in SITE.items()
+    }
+    assert got == {pattern: expected for pattern, (_, expected) in SITE.items()}
+
+
+def test_the_agents_socket_is_for_credentials_of_nodes_alone_and_they_open_nothing_else(
+    matrix: Matrix,
+) -> None:
+    assert set(sockets(Hub())) == {AGENT_PATH, BROWSER_PATH}, "the browsers' has its topics in `SOCKETS`"
+    for secret in ("", *matrix.secrets.values()):
+        with pytest.raises(Unauthenticated):
+            node_for_credential(secret)
+    token = matrix.apis["operator"].post("/enrolment-tokens").json()["token"]
+    matrix.apis["nobody"].post("/agents/enrol", {**ENROLS, "token": token})
+    credential = ENROLS["credential"]
+    assert node_for_credential(credential).name == "n"
+    for method, path, body, expected in ENDPOINTS:
+        if expected.startswith("401") and not path.startswith("agents/"):
+            answer = _tried(
+                Matrix({"agent": Api(credential)}, {}, {}, {}), "agent", method, "/" + _pattern(path), body
+            )
+            assert answer == ("401", 0), (method, path)
 
 
 def _pattern(path: str) -> str:

@@ -98,6 +98,20 @@ class ReturnView(View):
         return _set_state(request, id, services.return_node)
 
 
+class RevokeCredentialView(View):
+    """Turn a node away."""
+
+    @extend_schema(
+        operation_id="node_revoke_credential",
+        parameters=[public_id("node")],
+        request=ReasonTextSerializer,
+        responses=answers(shapes.NodeSerializer),
+    )
+    def post(self, request: Request, id: str) -> Response:
+        """Its agent is refused for good, at once or at its next heartbeat; a new one has to enrol. Operators only."""
+        return _set_state(request, id, services.revoke_credential)
+
+
 class ChipsView(View):
     """All chips."""
 
