@@ -42,7 +42,10 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("app/favicon.svg")}
     ],
-    "SCRIPTS": [lambda request: static("console/expressions.js")],
+    "SCRIPTS": [
+        lambda request: static("console/expressions.js"),
+        lambda request: static("console/labels.js"),
+    ],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "flexai.console.dashboard.add_figures",

@@ -76,7 +76,16 @@ class NodeAdmin(ConsoleAdmin):
     list_filter = ("state", "reachable", "simulated", "pool")
     list_select_related = ("pool",)
     search_fields = ("name", "public_id")
-    exclude = ("credential_hash", "changed", "version", "wanted_version")
+    change_form_outer_before_template = "console/node_actions.html"
+    fieldsets = (
+        (None, {"fields": ("name", "pool", "shown_state", "state_reason", "chips_used", "host_used", "notes")}),
+        (
+            "Agent",
+            {"fields": ("agent_version", "address", "simulated", "separate_users", "images", "topology",
+                        "credential_revoked_at", "created_at", "public_id")},
+        ),
+    )  # fmt: skip
+    readonly_fields = ("shown_state", "chips_used", "host_used", "public_id", "created_at")
     inlines = (ChipInline,)
     actions = ("cordon", "drain", "return_to_service", "declare_dead", "revoke")
 
@@ -96,7 +105,7 @@ class NodeAdmin(ConsoleAdmin):
     @display(description="host")
     def host_used(self, node: Node) -> str:
         cpu = f"{node.used_cpu_milli / 1000:g}/{node.cpu_milli / 1000:g} cores"
-        return f"{cpu}, {node.used_memory_mib}/{node.memory_mib} MiB"
+        return f"{cpu}, {node.used_memory_mib / 1024:,.0f}/{node.memory_mib / 1024:,.0f} GiB"
 
     @action(description="Cordon: start nothing new there")
     def cordon(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:

@@ -94,7 +94,7 @@ class OrganizationAdmin(ConsoleAdmin):
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         super().save_formset(request, form, formset, change)
-        _record_rows(request, formset, form.instance)
+        _record_rows(request, formset)
 
 
 class QuotaInline(ConsoleInline):
@@ -192,7 +192,25 @@ class TeamAdmin(ConsoleAdmin):
             _set_budget(request, form.instance, formset)
             return
         super().save_formset(request, form, formset, change)
-        _record_rows(request, formset, form.instance)
+        _record_rows(request, formset)
+
+
+class RoleInline(ConsoleInline):
+    """What the user may do in whole organizations."""
+
+    model = Membership
+    adds = changes = deletes = True
+    verbose_name, verbose_name_plural = "role in an organization", "roles in organizations"
+    autocomplete_fields = ("organization",)
+
+
+class TeamRoleInline(ConsoleInline):
+    """What the user may do in single teams, beside that."""
+
+    model = TeamMember
+    adds = changes = deletes = True
+    verbose_name, verbose_name_plural = "role in a team", "roles in teams"
+    autocomplete_fields = ("team",)
 
 
 @admin.register(User)
@@ -211,6 +229,14 @@ class UserConsole(OperatorsOnly, UserAdmin, ModelAdmin):  # type: ignore[type-ar
     readonly_fields = ("last_login", "date_joined")
 
     actions = ("forget_second_factor",)
+
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
+        """Roles are given on the page that follows the making of a user."""
+        return [RoleInline, TeamRoleInline] if obj else []
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        _record_rows(request, formset)
 
     @action(description="Remove the second factor")
     def forget_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
@@ -279,12 +305,20 @@ class ServiceAccountAdmin(ConsoleAdmin):
 class AuditEntryAdmin(ConsoleAdmin):
     """Every decision of a principal. Nobody changes it, operators included."""
 
-    list_display = ("at", "actor", "address", "action", "object_kind", "object_id", "organization", "reason")
+    list_display = ("at", "who", "action", "what", "organization", "reason")
     list_filter = ("at", "actor_kind", "object_kind", "organization")
     list_select_related = ("organization",)
     search_fields = ("actor", "object_id", "action", "address", "request_id")
     ordering = ("-id",)
     actions = ("export",)
+
+    @display(description="who, from where", header=True)
+    def who(self, entry: AuditEntry) -> tuple[str, str]:
+        return entry.actor, entry.address
+
+    @display(description="on what", header=True)
+    def what(self, entry: AuditEntry) -> tuple[str, str]:
+        return entry.object_id, entry.object_kind
 
     @action(description="Export as CSV", permissions=["view"])
     def export(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> HttpResponse:
@@ -343,16 +377,20 @@ def _set_budget(request: HttpRequest, team: Team, formset: Any) -> None:
                 set_budget(principal, team, values, timezone.now().date())
 
 
-def _record_rows(request: HttpRequest, formset: Any, parent: Any) -> None:
-    """Members added, changed and removed by this form."""
+def _record_rows(request: HttpRequest, formset: Any) -> None:
+    """Members added, changed and removed by this form, each with its organization or team."""
     kind = formset.model._meta.model_name
     roles = {form.instance.pk: form.initial.get("role") for form in formset.initial_forms}
     for row in formset.new_objects:
-        record(request, f"{kind}.added", parent, None, _seat(row, row.role))
+        record(request, f"{kind}.added", _place(row), None, _seat(row, row.role))
     for row, _ in formset.changed_objects:
-        record(request, f"{kind}.changed", parent, _seat(row, roles.get(row.pk)), _seat(row, row.role))
+        record(request, f"{kind}.changed", _place(row), _seat(row, roles.get(row.pk)), _seat(row, row.role))
     for row in formset.deleted_objects:
-        record(request, f"{kind}.removed", parent, _seat(row, row.role), None)
+        record(request, f"{kind}.removed", _place(row), _seat(row, row.role), None)
+
+
+def _place(row: Membership | TeamMember) -> Organization | Team:
+    return row.organization if isinstance(row, Membership) else row.team
 
 
 def _seat(row: Membership | TeamMember, role: str | None) -> dict[str, Any]:

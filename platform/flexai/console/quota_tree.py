@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.db import transaction
@@ -24,6 +25,7 @@ from flexai.common import clock
 from flexai.common.errors import FlexaiError
 from flexai.console.base import principal_of
 from flexai.scheduling.impact import impact_of
+from flexai.tenancy.askable import words_of
 from flexai.tenancy.models import Organization, Quota, Team, TeamUse
 from flexai.tenancy.quotas import MAX_QUOTA_MILLI, QuotaLine, as_line, set_quota_tree
 
@@ -40,9 +42,8 @@ class Line:
     team: Team
     indent: str
     used: Decimal
-    guaranteed: BoundField
-    limit: BoundField
-    weight: BoundField
+    fields: tuple[BoundField, ...]
+    """Guaranteed, limit, weight."""
 
 
 class QuotaTreeForm(Form):
@@ -94,6 +95,19 @@ class QuotaTreeForm(Form):
             if sorted(lines, key=str) != sorted(old, key=str):
                 changed[team.pk] = lines
         return changed
+
+    def told_changes(self, tree: dict[int, list[QuotaLine]]) -> list[dict[str, str]]:
+        """What each line that is otherwise will be, and was, in words."""
+        told = []
+        for team in self.teams:
+            after = {line["chip_type"]: line for line in tree.get(team.pk, ())}
+            for chip_type in self.types if team.pk in tree else ():
+                quota = self._quotas.get((team.pk, chip_type))
+                lines = (after.get(chip_type), as_line(quota) if quota else None)
+                if lines[0] != lines[1]:
+                    new, old = (words_of(line, settings.CURRENCY) if line else "no quota" for line in lines)
+                    told.append({"team": team.name, "chip_type": chip_type, "after": new, "before": old})
+        return told
 
     def versions(self) -> dict[int, int]:
         """Each team's version when the page was made."""
@@ -153,18 +167,14 @@ def quota_tree(request: HttpRequest, site: AdminSite) -> HttpResponse:
                 )
                 here = urlencode({"organization": organization.pk, "cell": cell.pk})
                 return redirect(reverse("admin:tenancy_quota_tree") + f"?{here}")
-            context |= {"changed": changed, "impact": impact_of(cell.pk, tree, clock.now())}
+            context |= {"changed": form.told_changes(tree), "impact": impact_of(cell.pk, tree, clock.now())}
     uses = TeamUse.objects.filter(team__organization=organization, cell=cell)
     used = {(use.team_id, use.chip_type): use.used_milli for use in uses}
     context["tables"] = [
         (chip_type, [_line(form, team, depth, number, used) for team, depth in teams])
         for number, chip_type in enumerate(types)
     ]
-    context["wrong"] = [
-        f"{field.field.widget.attrs.get('aria-label', 'the page')}: {text}"
-        for field in form
-        for text in field.errors
-    ]
+    context["wrong"] = any(field.errors for field in form)
     context["versions"] = [form[f"version-{team.pk}"] for team, _ in teams]
     return render(
         request,
@@ -201,9 +211,7 @@ def _line(form: QuotaTreeForm, team: Team, depth: int, number: int, used: dict[t
         team=team,
         indent=_INDENT * depth,
         used=_chips(used.get((team.pk, form.types[number]), 0)) or Decimal(0),
-        guaranteed=form[f"guaranteed-{place}"],
-        limit=form[f"limit-{place}"],
-        weight=form[f"weight-{place}"],
+        fields=tuple(form[f"{name}-{place}"] for name in ("guaranteed", "limit", "weight")),
     )
 
 

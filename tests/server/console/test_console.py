@@ -10,23 +10,21 @@ from django.contrib import admin
 from django.test import Client as Browser
 from django.utils import timezone
 
-from flexai.cluster.models import Cell, Chip, Node, NodeContact, Pool
+from flexai.cluster.models import Chip, Node
 from flexai.cluster.telemetry import keep_frames
 from flexai.common import clock
 from flexai.common.source import asked_from
-from flexai.jobs.models import Attempt, Event, IdleAttempt, Job
-from flexai.scheduling.models import Cycle, Mix, Quarantine, Verdict
+from flexai.jobs.models import Attempt, IdleAttempt, Job
+from flexai.scheduling.models import Quarantine
 from flexai.tenancy.models import (
     AuditEntry,
     Budget,
     Membership,
     Organization,
     Quota,
-    Role,
     Secret,
     ServiceAccount,
     Team,
-    Token,
     TrustRule,
     User,
     UserCap,
@@ -45,59 +43,6 @@ PAGES = [
     "jobs/job", "jobs/attempt", "jobs/event",
     "scheduling/cycle", "scheduling/recording", "scheduling/mix", "scheduling/verdict", "scheduling/quarantine",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def operator(db: None) -> User:
-    return User.objects.create_user("olga", password="a long pass phrase", is_staff=True)
-
-
-@pytest.fixture
-def browser(operator: User) -> Browser:
-    made = Browser(HTTP_HOST="localhost")
-    made.force_login(operator)
-    return made
-
-
-@pytest.fixture
-def rows(operator: User) -> dict[str, Any]:
-    """One of everything, in the house of another tenant."""
-    acme = Organization.objects.create(slug="acme", name="Acme")
-    member = User.objects.create_user("ana")
-    Membership.objects.create(organization=acme, user=member, role=Role.OWNER)
-    team = Team.objects.create(organization=acme, name="vision")
-    cell = Cell.objects.get(name="default")
-    node = Node.objects.create(
-        cell=cell, pool=Pool.objects.get(cell=cell), name="n1", credential_hash="secret-hash", reachable=True
-    )
-    NodeContact.objects.create(node=node, seen_at=timezone.now())
-    Chip.objects.create(node=node, cell=cell, index=0, type="cpu", memory_mib=100, memory_ceiling_mib=100)
-    job = Job.objects.create(
-        organization=acme, team=team, cell=cell, user=member, name="<script>alert(1)</script>", spec={},
-        effective_spec={}, submitted_at=timezone.now(),
-    )  # fmt: skip
-    attempt = Attempt.objects.create(
-        organization=acme, cell=cell, job=job, number=1, state="ended", placed_at=timezone.now()
-    )
-    Event.objects.create(at=timezone.now(), job=job, kind="job.submitted", sentence="Submitted.")
-    cycle = Cycle.objects.create(cell=cell, started_at=timezone.now(), error="Traceback: <b>it broke</b>")
-    asked = {"chips": 8, "milli": 0, "chip_memory_mib": 0, "chip_types": ["<script>alert(1)"], "cpu_milli": 4_000,
-             "memory_mib": 512, "isolation": None}  # fmt: skip
-    Mix.objects.create(cell=cell, requests=[[asked, 3]], learned_at=timezone.now())
-    Verdict.objects.create(job=job, since=timezone.now(), code="no_chips", sentence="No chips.")
-    Quarantine.objects.create(job=job, law="no_overcommit", since=timezone.now())
-    token = Token.objects.create(
-        organization=acme, user=member, name="ci", hash="hash-of-a-secret", expires_at=timezone.now()
-    )
-    return {
-        "team": team,
-        "cell": cell,
-        "node": node,
-        "job": job,
-        "attempt": attempt,
-        "cycle": cycle,
-        "token": token,
-    }
 
 
 def check_scripts(answer: Any) -> None:
@@ -239,6 +184,47 @@ def test_a_node_is_drained_and_returned(browser: Browser, rows: dict[str, Any]) 
     assert node.state == "ready"
 
 
+def test_a_node_is_drained_from_its_own_page(browser: Browser, rows: dict[str, Any]) -> None:
+    page = browser.get(f"/console/cluster/node/{rows['node'].pk}/change/").content.decode()
+    [form] = re.findall(r'<form method="post" action="/console/cluster/node/".*?</form>', page, re.DOTALL)
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form))
+    assert 'name="action" value="drain"' in form
+    answer = browser.post("/console/cluster/node/", {**fields, "action": "drain"}, follow=True)
+    assert "n1 is being emptied." in answer.content.decode()
+    rows["node"].refresh_from_db()
+    assert rows["node"].state == "draining"
+
+
+def test_roles_are_given_on_a_users_page_and_recorded(browser: Browser, rows: dict[str, Any]) -> None:
+    ana, acme = User.objects.get(username="ana"), rows["team"].organization
+    owner = Membership.objects.get()
+    prefixes = _prefixes(browser, f"/console/tenancy/user/{ana.pk}/change/")
+    form = {
+        "username": "ana", "is_active": "on",
+        **_management(prefixes[0], 1, 1), **_management(prefixes[1], 1, 0),
+        f"{prefixes[0]}-0-id": owner.pk, f"{prefixes[0]}-0-user": ana.pk,
+        f"{prefixes[0]}-0-organization": acme.pk, f"{prefixes[0]}-0-role": "viewer",
+        f"{prefixes[1]}-0-user": ana.pk, f"{prefixes[1]}-0-team": rows["team"].pk,
+        f"{prefixes[1]}-0-role": "maintainer",
+    }  # fmt: skip
+    answer = browser.post(f"/console/tenancy/user/{ana.pk}/change/", form)
+    assert answer.status_code == 302, answer.content
+    entries = AuditEntry.objects.filter(action__contains="member").order_by("id")
+    assert list(entries.values_list("action", "object_id", "before", "after")) == [
+        (
+            "membership.changed",
+            acme.public_id,
+            {"user": "ana", "role": "owner"},
+            {"user": "ana", "role": "viewer"},
+        ),
+        ("teammember.added", rows["team"].public_id, None, {"user": "ana", "role": "maintainer"}),
+    ]
+
+
+def _prefixes(browser: Browser, page: str) -> list[str]:
+    return re.findall(r'name="([a-z_]+)-TOTAL_FORMS"', browser.get(page).content.decode())
+
+
 def test_a_job_of_any_tenant_is_stopped_and_recorded(browser: Browser, rows: dict[str, Any]) -> None:
     job = rows["job"]
     _act(browser, "jobs/job", "stop", job.pk)
@@ -299,7 +285,8 @@ def test_passwords_operators_and_roles_are_recorded_with_what_was_before(
     page, new = f"/console/tenancy/user/{ana.pk}", "another pass phrase"
     form = {"password1": new, "password2": new, "usable_password": "true"}
     assert browser.post(f"{page}/password/", form).status_code == 302
-    form = {"username": "ana", "is_active": "on", "is_staff": "on"}
+    rowless = [_management(prefix, 0, 0) for prefix in _prefixes(browser, f"{page}/change/")]
+    form = {"username": "ana", "is_active": "on", "is_staff": "on", **rowless[0], **rowless[1]}
     assert browser.post(f"{page}/change/", form).status_code == 302
     values = {"id": Membership.objects.get().pk, "organization": acme.pk, "user": ana.pk, "role": "viewer"}
     seat = {f"memberships-0-{key}": value for key, value in values.items()}

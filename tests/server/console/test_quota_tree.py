@@ -53,7 +53,7 @@ def test_the_tree_is_shown_with_what_each_team_holds(world: World, page: Page) -
     [(chip_type, lines)] = answer.context["tables"]
     assert chip_type == "H100"
     assert [(line.indent, line.team.name) for line in lines] == [("", "research"), ("\u2003", "below")]
-    assert (lines[0].guaranteed.value(), lines[0].limit.value(), lines[1].limit.value()) == (1, 1, None)
+    assert [[field.value() for field in line.fields] for line in lines] == [[1, 1, 1], [None, None, None]]
 
 
 def test_the_effect_is_told_and_nothing_is_set(world: World, page: Page) -> None:
@@ -62,7 +62,11 @@ def test_the_effect_is_told_and_nothing_is_set(world: World, page: Page) -> None
     impact = answer.context["impact"]
     assert (impact.gaining, impact.losing) == (1, 0)
     assert [(moved.job.name, moved.what) for moved in impact.gainers] == [("job-1", "starts")]
-    assert "job-1 (research) starts" in answer.content.decode()
+    page_says = answer.content.decode()
+    assert "job-1 (research) starts" in page_says
+    assert "research, H100: 1 guaranteed, limit 2, weight 1" in page_says
+    assert "was 1 guaranteed, limit 1, weight 1" in page_says
+    assert "Discard changes" in page_says
     worse = page.post("check", {f"limit-{world.team.pk}-0": "0", f"guaranteed-{world.team.pk}-0": "0"})
     assert [moved.what for moved in worse.context["impact"].losers] == ["no longer starts"]
     assert Quota.objects.get().limit_milli == 1000
@@ -96,7 +100,7 @@ def test_several_teams_are_set_at_once_and_recorded(world: World, page: Page) ->
 @pytest.mark.parametrize(
     ("team", "field", "value", "said"),
     [
-        ("research", "limit", "0.5", "limit of H100 for research: The limit is below the guarantee."),
+        ("research", "limit", "0.5", "The limit is below the guarantee."),
         ("below", "guaranteed", "2", "below team research, which is promised 1000"),
         ("below", "guaranteed", "-1", "greater than or equal to 0"),
         ("below", "guaranteed", "0.0001", "no more than 3 decimal places"),
