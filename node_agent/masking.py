@@ -19,20 +19,26 @@ LONGEST_PART = 1024
 """Bytes: so much is held back at most, until it is known how it goes on."""
 MOST_PARTS = 500
 """The longest of them: more would take longer for 64 KiB of output than the shim has before a lease runs out."""
-_TOLD_APART = 4
+HEAD = 4
 """Bytes by which the beginning of a part is looked for."""
 
 
 class Mask:
     """What one replica prints, without the secrets in it."""
 
-    __slots__ = ("_covered", "_held", "_is_open", "_parts")
+    __slots__ = ("_by_head", "_covered", "_held", "_is_open", "_longest", "_parts")
 
     def __init__(self, values: Iterable[str]) -> None:
         parts = {
             part for value in values for line in value.encode().splitlines() for part in _parts(line.strip())
         }
         self._parts = sorted(parts, key=lambda part: (-len(part), part))[:MOST_PARTS]
+        self._longest = max(map(len, self._parts), default=0)
+        self._by_head: dict[bytes, list[bytes]] = {}
+        """Parts by what they begin with, in up to `HEAD` bytes."""
+        for part in self._parts:
+            for length in range(1, HEAD + 1):
+                self._by_head.setdefault(part[:length], []).append(part)
         self._held = b""
         """Printed and not told yet: it may be the beginning of a part."""
         self._covered = 0
@@ -90,11 +96,11 @@ class Mask:
 
     def _begun(self, data: bytes) -> int:
         """Where the longest end of it begins with which a part could begin."""
-        until = len(data)
-        for part in self._parts:
-            first = max(0, len(data) - len(part) + 1)
-            until = min(until, _begins(part, data, first, until))
-        return until
+        for at in range(max(0, len(data) - self._longest + 1), len(data)):
+            for part in self._by_head.get(data[at : at + HEAD], ()):
+                if len(data) - at < len(part) and part.startswith(data[at:]):
+                    return at
+        return len(data)
 
 
 def _put(runs: list[tuple[int, int]], begin: int, end: int) -> None:
@@ -103,20 +109,6 @@ def _put(runs: list[tuple[int, int]], begin: int, end: int) -> None:
         runs[-1] = (runs[-1][0], max(end, runs[-1][1]))
     else:
         runs.append((begin, end))
-
-
-def _begins(part: bytes, data: bytes, first: int, until: int) -> int:
-    """The first place from `first` on, before `until`, from which on all of the data is the beginning of the part."""
-    known = part[:_TOLD_APART]
-    at = data.find(known, first)
-    while 0 <= at < until:
-        if part.startswith(data[at:]):
-            return at
-        at = data.find(known, at + 1)
-    for at in range(max(first, len(data) - _TOLD_APART + 1), min(until, len(data))):
-        if part.startswith(data[at:]):
-            return at
-    return until
 
 
 def _parts(line: bytes) -> list[bytes]:

@@ -34,6 +34,7 @@ export type Token = Schemas["Token"];
 export type SignIn = Schemas["SignIn"];
 export type Announcement = Schemas["Announcement"];
 export type TrustRule = Schemas["Rule"];
+export type TeamSecret = Schemas["TeamSecret"];
 export type Problem = Schemas["Problem"];
 export type Spec = { [key: string]: unknown };
 /** What the server takes as a spec; it refuses the rest by name. */

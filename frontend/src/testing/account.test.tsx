@@ -145,3 +145,38 @@ test("a pipeline is trusted by repository and branch, and the example names the 
   const account = await posted.find((one) => one.url.endsWith("/service-accounts"))!.json();
   expect(account).toEqual({ name: "ci", role: "member", team: team.name });
 });
+
+test("a secret is set, named in a spec and removed, and its value is sent and never shown", async () => {
+  const { world, requests } = showPage("/teams");
+  const team = world.teams[0]!;
+  await userEvent.click(await screen.findByRole("button", { name: `Set a secret of ${team.name}` }));
+  const dialog = await screen.findByRole("dialog");
+  await userEvent.type(within(dialog).getByLabelText("Name"), "HF_TOKEN");
+  await userEvent.type(within(dialog).getByLabelText("Value"), "hf_one{enter}two");
+  await userEvent.click(within(dialog).getByRole("button", { name: "Set it" }));
+  const place = await screen.findByRole("region", { name: `Secrets of ${team.name}` });
+  await within(place).findByText("HF_TOKEN");
+  expect(document.body.textContent).not.toContain("hf_one");
+  const sent = requests.find((one) => one.method === "PUT")!;
+  expect(new URL(sent.url).pathname).toBe(`/api/v1/teams/${team.id}/secrets/HF_TOKEN`);
+  expect(await sent.json()).toEqual({ value: "hf_one\ntwo" });
+  await userEvent.click(within(place).getByRole("button", { name: "Remove HF_TOKEN" }));
+  await userEvent.click(within(await screen.findByRole("dialog")).getByRole("button", { name: "Remove" }));
+  await waitFor(() => expect(within(place).queryByText("HF_TOKEN")).toBeNull());
+});
+
+test("the form of a job offers the secrets of its team and writes their names", async () => {
+  const world = new World();
+  const set_at = new Date(world.now).toISOString();
+  world.secrets = [
+    { id: "secret-1", name: "HF_TOKEN", team: "vision", set_by: "ana", set_at, used_at: null },
+  ];
+  const { requests } = showPage("/submit", world);
+  const [field] = await screen.findAllByLabelText("Secrets");
+  await userEvent.click(field!);
+  await userEvent.click(await screen.findByText("HF_TOKEN"));
+  await waitFor(async () => {
+    const checked = requests.filter((one) => one.method === "POST").at(-1);
+    expect(await checked?.clone().json()).toMatchObject({ secrets: ["HF_TOKEN"] });
+  });
+});

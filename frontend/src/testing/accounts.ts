@@ -1,4 +1,4 @@
-/** What the server answers about one's account, terminals that wait and trust rules. */
+/** What the server answers about one's account, terminals that wait, secrets and trust rules. */
 
 import { json, problem } from "./answers";
 import type { World } from "./world";
@@ -10,6 +10,7 @@ export async function ofAccount(world: World, request: Request, path: string): P
   if (path.startsWith("/me/sessions")) return sessions(world, request, path);
   if (path.startsWith("/tokens")) return tokens(world, request, path);
   if (path.startsWith("/sign-ins")) return signIn(world, request, path);
+  if (/^\/teams\/[^/]+\/secrets/.test(path)) return secrets(world, request, path);
   if (path.startsWith("/trust-rules")) return trust(world, request, path);
   if (path === "/service-accounts")
     return request.method === "POST" ? json({}, 201) : json({ items: [], next_cursor: null });
@@ -105,4 +106,22 @@ async function trust(world: World, request: Request, path: string): Promise<Resp
   };
   world.rules = [made as World["rules"][number]];
   return json(made, 201);
+}
+
+async function secrets(world: World, request: Request, path: string): Promise<Response> {
+  const [, , id, , name] = path.split("/");
+  const others = world.secrets.filter((one) => one.name !== name);
+  if (request.method === "GET") return json({ items: world.secrets, next_cursor: null });
+  if (request.method === "DELETE") {
+    world.secrets = others;
+    return json(null, 204);
+  }
+  const { value } = (await request.json()) as { value: string };
+  if (!value)
+    return problem(400, "invalid", "The secret cannot be set so: value must be text that is not empty.");
+  const team = world.teams.find((one) => one.id === id)!.name;
+  const set_at = new Date(world.now).toISOString();
+  const made = { id: "secret-1", name: name!, team, set_by: "ana", set_at, used_at: null };
+  world.secrets = [...others, made];
+  return json(made);
 }

@@ -16,6 +16,7 @@ import type {
   Role,
   Status,
   Team,
+  TeamSecret,
   Token,
   TrustRule,
   Webhook,
@@ -84,6 +85,7 @@ export class World {
   tokens: Token[] = [];
   sessions: BrowserSession[] = [];
   rules: TrustRule[] = [];
+  secrets: TeamSecret[] = [];
   webhooks: Webhook[] = [];
   /** Whether there is a second factor, or one that was begun. */
   factor: "none" | "begun" | "on" = "none";

@@ -72,7 +72,7 @@ def set_secret(principal: Principal, team: Team, name: str, value: object) -> Se
             raise Conflict(f"A team has at most {MAX_SECRETS} secrets; remove one first.")
         secret = Secret(organization_id=team.organization_id, team=team, name=name)
     secret.sealed = seal(text, bound_to=secret.place)
-    secret.set_by, secret.set_at = audit.actor_name(principal), clock.now()
+    secret.set_by, secret.set_at = principal.user.username, clock.now()
     secret.save()
     audit.record(
         principal, "secret.set", secret, after={"team": team.name, "name": name, "replaced": not is_new}

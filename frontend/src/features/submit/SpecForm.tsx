@@ -1,6 +1,6 @@
 /** The common fields of a spec. What the form does not know stays in the YAML untouched. */
 
-import { Checkbox, NumberInput, Select, Textarea, TextInput } from "@mantine/core";
+import { Checkbox, MultiSelect, NumberInput, Select, Textarea, TextInput } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import type { Spec } from "../../api/types";
 import { type Path, valueAt } from "./draft";
@@ -9,6 +9,7 @@ import {
   readCommands,
   readPairs,
   readPlain,
+  readSecrets,
   writeAccelerators,
   writeCommands,
   writePairs,
@@ -21,6 +22,8 @@ type Props = {
   spec: Spec;
   types: string[];
   teams: string[];
+  /** Names that jobs of the chosen team may use. */
+  secrets: string[];
   problems: { field: string; message: string; hint?: string | null }[];
   change: (path: Path, value: unknown) => void;
 };
@@ -87,11 +90,30 @@ export function SpecForm(props: Props) {
           />
         )}
       </Remembered>
+      <Secrets {...props} error={error} />
     </div>
   );
 }
 
 type Part = Props & { error: (field: string) => string | undefined };
+
+/** Nothing where there are none to choose from, and none that the spec names. */
+function Secrets({ spec, secrets, change, error }: Part) {
+  const { t } = useTranslation();
+  const chosen = readSecrets(spec.secrets);
+  if (chosen === null || secrets.length + chosen.length === 0) return null;
+  return (
+    <MultiSelect
+      label={t("field.secrets")}
+      description={t("field.secretsHelp")}
+      data={[...new Set([...secrets, ...chosen])]}
+      value={chosen}
+      error={error("secrets")}
+      searchable
+      onChange={(names) => change(["secrets"], names.length > 0 ? names : undefined)}
+    />
+  );
+}
 
 function Chips({ spec, types, change, error }: Part) {
   const { t } = useTranslation();

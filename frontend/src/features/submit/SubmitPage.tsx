@@ -11,6 +11,7 @@ import { useMe } from "../../api/session";
 import { Loading } from "../../ui/Faces";
 import { PageHead, Panel } from "../../ui/Panel";
 import { type Draft, draftOf, restored, withField, withText } from "./draft";
+import { readPlain } from "./fields";
 import { Rail } from "./Rail";
 import { SpecForm } from "./SpecForm";
 import classes from "./SubmitPage.module.css";
@@ -29,6 +30,7 @@ export function SubmitPage() {
   const [draft, setDraft] = useState(() => draftOf(TEMPLATES[0]!.yaml(teamName, "")));
   const [view, setView] = useState<"form" | "yaml" | "both">("both");
   const check = useDryRun(draft);
+  const secrets = useSecrets(readPlain(draft.spec.team));
   useClone(from, setDraft);
   return (
     <>
@@ -68,6 +70,7 @@ export function SubmitPage() {
               spec={draft.spec}
               types={types}
               teams={teams}
+              secrets={secrets}
               problems={check.problem?.errors ?? []}
               change={(path, value) => setDraft((old) => withField(old, path, value))}
             />
@@ -103,6 +106,20 @@ function YamlPanel({ draft, change }: { draft: Draft; change: (change: (old: Dra
       )}
     </Panel>
   );
+}
+
+/** What jobs of the team of this name, or of one's only team, may name; nothing where that is not one's to know. */
+function useSecrets(name: string): string[] {
+  const { teams } = useMe();
+  const team =
+    teams.find((one) => one.name === name) ?? (name === "" && teams.length === 1 ? teams[0] : undefined);
+  const found = query.useQuery(
+    "get",
+    "/api/v1/teams/{id}/secrets",
+    { params: { path: { id: team?.id ?? "" }, query: { limit: 200 } } },
+    { enabled: team !== undefined && team.role !== "viewer", retry: false },
+  );
+  return found.data?.items.map((one) => one.name) ?? [];
 }
 
 /** Starts from another job's spec, once, when the address names one. */

@@ -46,6 +46,12 @@ export function writePairs(text: string): { [name: string]: string } | undefined
   return pairs.length > 0 ? Object.fromEntries(pairs) : undefined;
 }
 
+/** Secrets whose variables are called as they are; null where the spec says otherwise, which stays in the YAML. */
+export function readSecrets(value: unknown): string[] | null {
+  if (value === undefined || value === null) return [];
+  return Array.isArray(value) ? value.map(String) : null;
+}
+
 /** The text of a plain value, empty for everything that is none. */
 export function readPlain(value: unknown): string {
   return typeof value === "string" || typeof value === "number" || typeof value === "boolean"

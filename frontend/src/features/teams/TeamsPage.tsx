@@ -14,6 +14,7 @@ import { TextLink } from "../../ui/links";
 import { PageHead, Panel } from "../../ui/Panel";
 import { QuotaBar, QuotaLegend } from "../../ui/QuotaBar";
 import { QuotaRequests } from "./QuotaRequests";
+import { Secrets } from "./Secrets";
 import classes from "./TeamsPage.module.css";
 import { TrustRules } from "./TrustRules";
 import { Webhooks } from "./Webhooks";
@@ -104,6 +105,7 @@ function TeamPanel({ team, requests }: { team: Team; requests: QuotaRequest[] })
           ))}
         </ul>
       )}
+      <Secrets team={team} />
       <TrustRules team={team} />
     </Panel>
   );

@@ -22,7 +22,7 @@ class Secret(models.Model):
     sealed = models.TextField(editable=False)
     """Sealed, for this team and name alone."""
     set_by = models.CharField(max_length=200)
-    """As the audit log names who set the value that holds now."""
+    """Name of the user who set the value that holds now; with which token, the audit log says."""
     set_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
     """When a job was last given it, to the minute."""
