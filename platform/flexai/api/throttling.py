@@ -6,19 +6,21 @@ Fixed windows: simple, and off by at most twice the bound at an edge.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 import redis
+from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from flexai.api import devices
 from flexai.cluster.models import Node
 from flexai.common.broker import valkey
 from flexai.common.errors import NotFound
@@ -34,6 +36,8 @@ OPEN_PER_WINDOW = 500
 SIGN_INS_PER_WINDOW = 10
 """Failed attempts for one name from one address."""
 SIGN_INS_PER_ADDRESS = 100
+SIGN_INS_PER_NAME = 50
+"""Failed attempts for one name from all browsers together that did not sign in with it before."""
 CODES_PER_WINDOW = 20
 """Of one user's second factor, from wherever."""
 SIGN_IN_WINDOW_SECONDS = 300
@@ -95,7 +99,10 @@ _calls = Calls()
 
 
 class SignInThrottle(BaseThrottle):
-    """Bounds guesses at passwords, by name and address and by address alone. Only failures count."""
+    """Bounds guesses at passwords: by name and address, by address alone, and by name alone, so that neither many names
+    nor many addresses help. A browser that signed in with the name before is bounded by its own failures and
+    nobody else's: who guesses keeps nobody out of it. Only failures count.
+    """
 
     def __init__(self) -> None:
         self._wait: float | None = None
@@ -168,7 +175,7 @@ class AddressThrottle(BaseThrottle):
         self._wait: float | None = None
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        used, self._wait = count(f"open:{request.META.get('REMOTE_ADDR', '')}", WINDOW_SECONDS)
+        used, self._wait = count(f"open:{address_of(request)}", WINDOW_SECONDS)
         return used <= OPEN_PER_WINDOW
 
     def wait(self) -> float | None:
@@ -179,8 +186,7 @@ class TerminalThrottle(AddressThrottle):
     """Bounds by address how many terminals begin to wait."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        address = request.META.get("REMOTE_ADDR", "")
-        used, self._wait = count(f"terminal:{address}", SIGN_IN_WINDOW_SECONDS)
+        used, self._wait = count(f"terminal:{address_of(request)}", SIGN_IN_WINDOW_SECONDS)
         return used <= TERMINALS_PER_WINDOW
 
 
@@ -201,13 +207,26 @@ def note_failed_exchange(request: Request) -> None:
 
 
 def _exchange_key(request: Request) -> str:
-    return f"exchange:{request.META.get('REMOTE_ADDR', '')}"
+    return f"exchange:{address_of(request)}"
 
 
 def note_failed_sign_in(request: Request) -> None:
     """One more failure for this name and this address."""
     for key, _ in _sign_in_keys(request):
         count(key, SIGN_IN_WINDOW_SECONDS)
+
+
+def address_of(request: Request | HttpRequest) -> str:
+    """Who asks, as far as an address tells: of IPv6 the first 64 bits, for who has one address has all of those."""
+    given = str(request.META.get("REMOTE_ADDR", ""))
+    try:
+        address = ip_address(given.partition("%")[0])
+    except ValueError:
+        return given
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped or IPv6Network((address, 64), strict=False).network_address)
+    return str(address)
 
 
 def count(key: str, window_seconds: int) -> tuple[int, float]:
@@ -243,9 +262,12 @@ def _slot(window_seconds: int) -> tuple[int, float]:
 
 def _sign_in_keys(request: Request) -> list[tuple[str, int]]:
     data = request.data if isinstance(request.data, dict) else {}
-    address = str(request.META.get("REMOTE_ADDR", ""))
-    name = hashlib.sha256(str(data.get("username", "")).lower().encode("utf-8", "replace")).hexdigest()[:24]
+    username, address = str(data.get("username", "")), address_of(request)
+    device, name = devices.known_for(request._request, username), devices.name_hash(username)
+    if device is not None:
+        return [(f"signin-device:{device}:{name}", SIGN_INS_PER_WINDOW)]
     return [
         (f"signin:{address}:{name}", SIGN_INS_PER_WINDOW),
         (f"signin:{address}", SIGN_INS_PER_ADDRESS),
+        (f"signin-name:{name}", SIGN_INS_PER_NAME),
     ]

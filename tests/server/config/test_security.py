@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.http import HttpRequest
 from django.test import Client
 from kombu import serialization
 from kombu.exceptions import ContentDisallowed
 
-from flexai.api import throttling
+from flexai.api import devices, throttling
 from flexai.api.schema import document
 from flexai.common.broker import valkey
 from flexai.config.celery import app
@@ -158,6 +159,75 @@ def test_the_console_is_no_way_round_the_bounds_on_guessing(tenant: Tenant) -> N
 def test_guesses_at_many_names_are_bounded_by_their_address(tenant: Tenant, monkeypatch: Any) -> None:
     monkeypatch.setattr(throttling, "SIGN_INS_PER_ADDRESS", 3)
     assert [sign_in(f"user-{number}").status_code for number in range(4)] == [401, 401, 401, 429]
+
+
+class TestGuessing:
+    """At one name from many addresses, while its user wants to sign in."""
+
+    @pytest.fixture(autouse=True)
+    def _bounds(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+        valkey().flushdb()
+        monkeypatch.setattr(throttling, "SIGN_INS_PER_NAME", 3)
+        monkeypatch.setattr(throttling, "SIGN_INS_PER_WINDOW", 2)
+
+    @staticmethod
+    def tried(browser: Client, name: str, password: str = "wrong", address: str = "") -> int:
+        body = {"username": name, "password": password}
+        more = {"REMOTE_ADDR": address} if address else {}
+        answer = browser.post("/api/v1/session", body, content_type="application/json", **more)  # type: ignore[arg-type]
+        return int(answer.status_code)
+
+    def guessed(self, name: str) -> list[int]:
+        return [self.tried(Client(), name, address=f"192.0.2.{number}") for number in range(4)]
+
+    def test_they_are_bounded_and_keep_the_user_out_of_no_browser_that_signed_in_before(
+        self, tenant: Tenant
+    ) -> None:
+        give_password(tenant.owner)
+        name, known = tenant.owner.username, Client()
+        assert self.tried(known, name, PASSWORD) == 200
+        assert self.guessed(name) == [401, 401, 401, 429]
+        assert self.tried(Client(), name, PASSWORD) == 429, "any other browser waits, whatever it sends"
+        assert self.tried(known, name.upper()) == 401
+        assert self.tried(known, name, PASSWORD) == 200
+        assert self.tried(known, name) == 401
+        assert self.tried(known, name, PASSWORD) == 429, "its own failures count"
+
+    def test_a_browser_is_known_for_its_own_user_alone(self, tenant: Tenant) -> None:
+        give_password(tenant.owner)
+        other, known = User.objects.create_user("olga", password=PASSWORD), Client()
+        assert self.tried(known, tenant.owner.username, PASSWORD) == 200
+        assert self.guessed(other.username)[-1] == 429
+        assert self.tried(known, other.username, PASSWORD) == 429
+        cookie = known.cookies[devices.COOKIE]
+        assert cookie["httponly"]
+        assert (cookie["samesite"], cookie["path"]) == ("Lax", "/api/v1/session")
+        forged = Client()
+        forged.cookies[devices.COOKIE] = cookie.value.replace(":", "x:", 1)
+        assert self.guessed(tenant.owner.username)[-1] == 429
+        assert self.tried(forged, tenant.owner.username, PASSWORD) == 429
+
+    def test_a_name_that_nobody_has_is_bounded_alike(self, tenant: Tenant) -> None:
+        assert self.guessed("nobody") == [401, 401, 401, 429]
+
+    def test_the_addresses_of_one_network_are_one(self, tenant: Tenant) -> None:
+        one = [self.tried(Client(), "nobody", address=f"2001:db8:1:2::{number}") for number in range(3)]
+        assert one == [401, 401, 429]
+        assert self.tried(Client(), "nobody", address="2001:db8:1:3::1") == 401
+
+
+@pytest.mark.parametrize(
+    ("given", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8::1", "2001:db8::"),
+        ("fe80::1%eth0", "fe80::"), ("", ""), ("unix", "unix"),
+    ],
+)  # fmt: skip
+def test_who_asks_is_told_by_the_network_part_of_an_address(given: str, counted: str) -> None:
+    request = HttpRequest()
+    request.META["REMOTE_ADDR"] = given
+    assert throttling.address_of(request) == counted
 
 
 def test_a_token_in_an_address_is_no_token(tenant: Tenant) -> None:

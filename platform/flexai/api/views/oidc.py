@@ -24,7 +24,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from flexai.api.throttling import OPEN_PER_WINDOW, WINDOW_SECONDS, count
+from flexai.api.throttling import OPEN_PER_WINDOW, WINDOW_SECONDS, address_of, count
 from flexai.common.errors import FlexaiError, Forbidden, Unauthenticated
 from flexai.common.fetching import NotFetched, check_url, post_form
 from flexai.tenancy import issuers
@@ -152,7 +152,7 @@ def _claims(request: HttpRequest, kept: dict[str, str]) -> dict[str, Any]:
 
 def _check_rate(request: HttpRequest) -> None:
     """Raises Unauthenticated for an address that asks too often."""
-    used, _ = count(f"open:{request.META.get('REMOTE_ADDR', '')}", WINDOW_SECONDS)
+    used, _ = count(f"open:{address_of(request)}", WINDOW_SECONDS)
     if used > OPEN_PER_WINDOW:
         raise Unauthenticated("Too many requests from this address.")
 

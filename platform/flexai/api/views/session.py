@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flexai import __version__
+from flexai.api import devices
 from flexai.api.schemas import tenancy as shapes
 from flexai.api.schemas.common import answers
 from flexai.api.throttling import (
@@ -78,7 +79,9 @@ class SessionView(View):
         if has_second:
             request._request.session[SECOND_FACTOR] = True
         record_began(principal, "code" if has_second else "password")
-        return Response(_me(principal))
+        answer = Response(_me(principal))
+        devices.remember(answer, request._request, username)
+        return answer
 
     @extend_schema(
         operation_id="session_close",
