@@ -31,7 +31,7 @@ def test_run_writes_every_option_into_the_spec(flexai: Shell, stub: Stub, tmp_pa
         "--name t --team vision -a H100:8 --fraction 0.5 --chip-memory 10GB --cpus 0.05 --memory 2GB --shm-size 1GB "
         "--nodes 2-4 --same-node --env A=1=2 -e FROM_HERE --file train.py --file lib/x.py=train.py "
         "--label k=v --pool a --pool b --priority 60 --preemptible --max-duration 2h --retries 3 --hold "
-        "--after prep --after afterany:job-1 --matrix lr=1,2 --matrix b=x"
+        "--after prep --after afterany:job-1 --matrix lr=1,2 --matrix b=x --secret HF_TOKEN --secret W=wandb"
     )
     done = flexai("run", *options.split(), "--", "python train.py", FROM_HERE="there")
     assert done.code == 0, done.err
@@ -40,6 +40,7 @@ def test_run_writes_every_option_into_the_spec(flexai: Shell, stub: Stub, tmp_pa
         "team": "vision",
         "commands": ["python train.py"],
         "env": {"A": "1=2", "FROM_HERE": "there"},
+        "secrets": {"HF_TOKEN": "HF_TOKEN", "W": "wandb"},
         "files": {"train.py": "print('ü')", "lib/x.py": "print('ü')"},
         "labels": {"k": "v"},
         "resources": {

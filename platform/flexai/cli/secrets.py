@@ -22,7 +22,10 @@ secrets = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(help="Letters, digits and _, such as HF_TOKEN.", metavar="NAME")]
-OfTeam = Annotated[str | None, typer.Option("--team", "-t", help="Name or id; your only team when left out.")]
+OfTeam = Annotated[
+    str | None,
+    typer.Option("--team", "-t", envvar="FLEXAI_TEAM", help="Name or id; your only team when left out."),
+]
 
 
 @secrets.command("ls")

@@ -63,6 +63,12 @@ def run(
         list[str] | None,
         typer.Option("--env", "-e", help="K=V, or K to take its value from here. Repeatable."),
     ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A secret of the team as a variable: HF_TOKEN, or WANDB_API_KEY=wandb. Repeatable."
+        ),
+    ] = None,
     image: Annotated[
         str | None, typer.Option(help="Run it in this image: docker.io/library/python:3.12.")
     ] = None,
@@ -114,6 +120,7 @@ def run(
         "image": image,
         "commands": [_command_line(command)],
         "env": dict(_variable(item) for item in env or []),
+        "secrets": dict(_secret(item) for item in secret or []),
         "files": dict(_file(item) for item in file or []),
         "labels": dict(options.pair(item, "a label") for item in label or []),
         "resources": _given(resources),
@@ -346,6 +353,11 @@ def _timeout(text: str | None, wait: bool) -> float | None:
 def _command_line(words: list[str]) -> str:
     """One word is a line for the shell as it stands; several are quoted, to arrive as given."""
     return words[0] if len(words) == 1 else shlex.join(words)
+
+
+def _secret(text: str) -> tuple[str, str]:
+    """The variable, and the secret's name."""
+    return options.pair(text, "a secret") if "=" in text else (text, text)
 
 
 def _variable(text: str) -> tuple[str, str]:
