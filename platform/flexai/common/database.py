@@ -48,10 +48,17 @@ def plan_anew() -> None:
         cursor.execute("DISCARD PLANS", prepare=False)
 
 
-def plan_once() -> None:
-    """From now on a statement of this thread's connection is planned once, for whatever values it is given."""
+@contextmanager
+def planned_once() -> Iterator[None]:
+    """Inside, a statement of this thread's connection is planned once, for whatever values it is given."""
     with prepared_cursor() as cursor:
         cursor.execute("SET plan_cache_mode = force_generic_plan", prepare=False)
+    try:
+        yield
+    finally:
+        raw = connection.connection
+        if raw is not None and not raw.closed:
+            raw.execute("RESET plan_cache_mode")
 
 
 def as_rows(rows: Sequence[object]) -> str:
