@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 import psycopg
@@ -35,6 +35,21 @@ def at_once(cursor: Cursor) -> Iterator[Send]:
     answered is read after the block, which raises the first one's error; those after it are not done then."""
     trip = RoundTrip(cursor.connection)
     yield trip.send
+    trip.run()
+
+
+class Writes(Protocol):
+    """A cursor, or what gathers statements for one message: whoever needs no answer takes either."""
+
+    def execute(self, query: str, params: Sequence[Any], /, *, prepare: bool | None = None) -> object:
+        """Done now, or when the message is sent."""
+
+
+@contextmanager
+def gathered(cursor: Cursor) -> Iterator[Writes]:
+    """The same for statements that are written for a cursor, with parameters in order."""
+    trip = RoundTrip(cursor.connection)
+    yield trip
     trip.run()
 
 

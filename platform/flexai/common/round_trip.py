@@ -8,7 +8,7 @@ has, and forgets them all after a rollback; what statements answer is read by it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
@@ -63,6 +63,10 @@ class RoundTrip:
         answer = Answer()
         self._sent.append((_bind(statement, parameters), answer))
         return answer
+
+    def execute(self, query: str, params: Sequence[Any], /, *, prepare: bool | None = True) -> Answer:
+        """The same for parameters in order, `%s`, as a cursor takes them. It is always prepared."""
+        return self.send(query, {str(at): value for at, value in enumerate(params)})
 
     def run(self) -> None:
         """All answers are there. Raises the error of the first statement that failed; those after it are not done."""
@@ -121,7 +125,7 @@ class _Bound(NamedTuple):
     values: list[bytes | None]
 
 
-_NAMED = re.compile(r"%\((\w+)\)s|%%")
+_NAMED = re.compile(r"%\((\w+)\)s|%%|%s")
 
 
 def _heard(pgconn: abc.PGconn, commands: int) -> PQGen[list[abc.PGresult]]:
@@ -140,9 +144,9 @@ def _read(statement: str) -> tuple[bytes, tuple[str, ...]]:
     names: dict[str, int] = {}
 
     def numbered(found: re.Match[str]) -> str:
-        if found[1] is None:
+        if found[0] == "%%":
             return "%"
-        return f"${names.setdefault(found[1], len(names) + 1)}"
+        return f"${names.setdefault(found[1] or str(len(names)), len(names) + 1)}"
 
     query = _NAMED.sub(numbered, statement)
     return query.encode(), tuple(names)

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import transaction
 
-from flexai.common.database import Cursor, as_rows, prepared_cursor
+from flexai.common.database import Cursor, Writes, as_rows, gathered, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
 from flexai.jobs.dependencies import settle_dependents_on_commit
 from flexai.jobs.history import MAX_SENTENCE, Happened, write_history
@@ -93,7 +93,7 @@ def end_locked(
         for attempt, ending in endings
         if ending.outcome in TAKEN_FOR_OTHERS
     }
-    charges = _free(cursor, attempts, {pk: held - lost_ms.get(pk, 0) for pk, held in held_ms.items()})
+    held = _held(cursor, attempts, {pk: held - lost_ms.get(pk, 0) for pk, held in held_ms.items()})
     nexts = [next_of(attempt, ending, at) for attempt, ending in endings]
     history: list[Happened] = []
     hints: list[Hint] = []
@@ -104,17 +104,19 @@ def end_locked(
         sentence = (ending.sentence or after.sentence)[:MAX_SENTENCE]
         attempt_rows.append(_attempt_row(attempt, ending, sentence, ended_at))
         job_rows.append(
-            _job_row(attempt, ending, after, ended_at, charges[attempt.pk] * held_ms[attempt.pk] // 1000)
+            _job_row(attempt, ending, after, ended_at, held.charges[attempt.pk] * held_ms[attempt.pk] // 1000)
         )
         history += _told(attempt, ending, after, sentence, actor, ended_at)
         hints.append(_hint(attempt, after))
-    cursor.execute(_END_ATTEMPTS, [as_rows(attempt_rows)], prepare=True)
-    write_lines(cursor, [attempt.pk for attempt in attempts])
-    cursor.execute(_MOVE_JOBS, [as_rows(job_rows)], prepare=True)
     grown = [a.job_pk for a, after in zip(attempts, nexts, strict=True) if after.reason_code == GROWN]
-    if grown:
-        grow_back(cursor, grown)
-    write_history(cursor, history)
+    with gathered(cursor) as later:
+        _free(later, held)
+        later.execute(_END_ATTEMPTS, [as_rows(attempt_rows)], prepare=True)
+        write_lines(later, [attempt.pk for attempt in attempts])
+        later.execute(_MOVE_JOBS, [as_rows(job_rows)], prepare=True)
+        if grown:
+            grow_back(later, grown)
+        write_history(later, history)
     publish_on_commit(hints=hints)
     final = [a.job_pk for a, after in zip(attempts, nexts, strict=True) if after.state in FINAL_JOB_STATES]
     if final:
@@ -298,11 +300,8 @@ class _Held:
     """(cell, team, chip type) → milli-chips × ms"""
 
 
-def _free(cursor: Cursor, attempts: Sequence[LockedAttempt], held_ms: Mapping[int, int]) -> Counter[int]:
-    """What the attempts held is free, and is past use of their teams; `held_ms` says how long.
-    Returns what quota charged each of them, in milli-chips.
-    """
-    held = _held(cursor, attempts, held_ms)
+def _free(cursor: Writes, held: _Held) -> None:
+    """What the attempts held is free, and is past use of their teams."""
     nodes = [
         {"id": node, "cpu": held.cpu[node], "memory": held.memory[node]}
         for node in sorted(held.cpu | held.memory)
@@ -327,7 +326,6 @@ def _free(cursor: Cursor, attempts: Sequence[LockedAttempt], held_ms: Mapping[in
             for (cell, team, chip_type), milli in sorted(held.teams.items())
         ]
         cursor.execute(_FREE_TEAMS, [as_rows(uses)], prepare=True)
-    return held.charges
 
 
 _TAKE_BACK = """
@@ -380,6 +378,7 @@ FROM freed WHERE u.id = freed.id
 
 
 def _held(cursor: Cursor, attempts: Sequence[LockedAttempt], held_ms: Mapping[int, int]) -> _Held:
+    """What the attempts held, which is not theirs any more; `held_ms` says how long they had it."""
     chips: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     held = _Held(Counter(), Counter(), chips, Counter(), Counter(), Counter())
     by_pk = {attempt.pk: attempt for attempt in attempts}

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from flexai.common.database import Cursor, as_rows
+from flexai.common.database import Writes, as_rows
 
 MAX_SENTENCE = 2000
 """Characters of a sentence that is kept; an agent's text is cut here."""
@@ -41,7 +41,7 @@ class Happened(msgspec.Struct, frozen=True):
     cause: str = ""
 
 
-def write_history(cursor: Cursor, rows: Sequence[Happened]) -> None:
+def write_history(cursor: Writes, rows: Sequence[Happened]) -> None:
     """The rows are in the history once the transaction commits."""
     if rows:
         cursor.execute(_INSERT, [as_rows(rows)], prepare=True)

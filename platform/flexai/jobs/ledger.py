@@ -14,7 +14,7 @@ from typing import Final
 
 from django.db import transaction
 
-from flexai.common.database import Cursor, prepared_cursor
+from flexai.common.database import Writes, as_numbers, prepared_cursor
 
 SETTLED_AT_ONCE: Final = 20_000
 """Lines of one transaction."""
@@ -42,9 +42,9 @@ def lines_of(attempts: str, until: str) -> str:
     return _LINES.format(attempts=attempts, until=_ms(f"coalesce(a.ended_at, {until})"))
 
 
-def write_lines(cursor: Cursor, attempt_pks: Sequence[int]) -> None:
+def write_lines(cursor: Writes, attempt_pks: Sequence[int]) -> None:
     """The attempts, ended by the caller's transaction, are in the ledger; those without chips have no line."""
-    cursor.execute(_WRITE, [list(attempt_pks)], prepare=True)
+    cursor.execute(_WRITE, [as_numbers(attempt_pks)], prepare=True)
 
 
 def settle(most: int = SETTLED_AT_ONCE) -> int:
@@ -98,9 +98,10 @@ FROM (
 CROSS JOIN LATERAL generate_series(placed / {DAY_MS}, greatest(gone - 1, placed) / {DAY_MS}) AS day
 """  # noqa: S608 - constants alone
 
+_ENDED = lines_of("a.id = ANY(%s::bigint[])", "a.placed_at")
 _WRITE = f"""
 INSERT INTO tenancy_usageline ({COLUMNS}, attempt, {", ".join(AMOUNTS)}, settled)
-SELECT {COLUMNS}, attempt, {", ".join(AMOUNTS)}, false FROM ({lines_of("a.id = ANY(%s)", "a.placed_at")}) AS lines
+SELECT {COLUMNS}, attempt, {", ".join(AMOUNTS)}, false FROM ({_ENDED}) AS lines
 """  # noqa: S608 - constants alone
 
 _SETTLE = f"""

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from flexai.cluster.history import NodeHappened, write_node_history
 from flexai.common import clock
-from flexai.common.database import Cursor, as_rows, prepared_cursor
+from flexai.common.database import Cursor, Writes, as_rows, gathered, prepared_cursor
 from flexai.common.errors import InvalidInput
 from flexai.common.events import Hint, publish_on_commit
 from flexai.jobs.ending import Ending, end_locked
@@ -193,17 +193,18 @@ def _write(cursor: Cursor, folded: Sequence[Folded], *, at: datetime, actor: str
     if not changed:
         return
     replicas: list[LockedReplica] = [replica for one in changed for replica in one.replicas]
-    cursor.execute(_MOVE_REPLICAS, [as_rows(replicas)], prepare=True)
-    write_history(cursor, [row for one in changed for row in _told(one, actor, at)])
     staying = [one for one in changed if one.over is None]
-    if staying:
-        _write_staying(cursor, staying)
+    with gathered(cursor) as later:
+        later.execute(_MOVE_REPLICAS, [as_rows(replicas)], prepare=True)
+        write_history(later, [row for one in changed for row in _told(one, actor, at)])
+        if staying:
+            _write_staying(later, staying)
     over = [(one.attempt, _ending(one)) for one in changed if one.over is not None]
     if over:
         end_locked(cursor, over, actor=actor, at=at)
 
 
-def _write_staying(cursor: Cursor, staying: Sequence[Folded]) -> None:
+def _write_staying(cursor: Writes, staying: Sequence[Folded]) -> None:
     cursor.execute(_MOVE_ATTEMPTS, [as_rows([_attempt_row(one.attempt) for one in staying])], prepare=True)
     moved = [one for one in staying if one.moves]
     if not moved:

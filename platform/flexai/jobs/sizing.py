@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from flexai.common.database import Cursor, as_rows, prepared_cursor
+from flexai.common.database import Cursor, Writes, as_rows, prepared_cursor
 from flexai.common.events import Hint, publish_on_commit
 from flexai.jobs.models import Job
 from scheduler_core.sizing import Used, advise, right_size
@@ -46,7 +46,7 @@ def _resize(cursor: Cursor, set_pk: int, size: int, asked: int, sentence: str, n
     return len(rows)
 
 
-def grow_back(cursor: Cursor, job_pks: list[int]) -> None:
+def grow_back(cursor: Writes, job_pks: list[int]) -> None:
     """These jobs, whose rows the caller holds under lock, ask for the memory that they were submitted with."""
     cursor.execute(_GROW, [as_rows([{"job": pk} for pk in job_pks])])
 

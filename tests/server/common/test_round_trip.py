@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
-from flexai.common.database import Cursor, at_once, prepared_cursor
+from flexai.common.database import Cursor, at_once, gathered, prepared_cursor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -108,3 +108,19 @@ def _raise_in_the_block(cursor: Cursor) -> None:
     with at_once(cursor) as send:
         send("CREATE TABLE left_over (number int)", {})
         send("SELECT %(missing)s", {})
+
+
+def test_what_is_written_for_a_cursor_goes_together_too() -> None:
+    with transaction.atomic(), prepared_cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE numbers (number int) ON COMMIT DROP")
+        with gathered(cursor) as later:
+            later.execute(
+                "INSERT INTO numbers SELECT %s::int + 100 %% 7 FROM generate_series(1, %s)",
+                [5, 2],
+                prepare=True,
+            )
+            later.execute(
+                "UPDATE numbers SET number = number + u.by FROM json_to_recordset(%s::json) AS u(by int)",
+                ['[{"by": 10}]'],
+            )
+        assert cursor.execute("SELECT number FROM numbers").fetchall() == [(17,), (17,)]

@@ -50,7 +50,7 @@ def _time(title: str, asks: dict[str, Any]) -> None:
     world.jobs(JOBS, **asks)
     phases = _Phases()
     cycle.refresh = phases.timed("read", engine_state.refresh)
-    cycle.apply = phases.timed("apply", _original(cycle.apply))
+    cycle._apply_in_parts = phases.timed("apply", _original(cycle._apply_in_parts))
     engine_state.Scheduler.decide = phases.timed("decide", _original(engine_state.Scheduler.decide))
     engine_state.VerdictKeeper.keep = phases.timed("verdicts", _original(engine_state.VerdictKeeper.keep))
     cycle.run_cycle(world.cell.pk)
