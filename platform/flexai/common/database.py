@@ -63,17 +63,19 @@ def plan_anew() -> None:
         cursor.execute("DISCARD PLANS", prepare=False)
 
 
-@contextmanager
-def planned_once() -> Iterator[None]:
-    """Inside, a statement of this thread's connection is planned once, for whatever values it is given."""
+def plan_once() -> None:
+    """From now on a statement of this thread's connection is planned once, for whatever values it is given. Left to
+    itself the server plans some of them for the values of each time, which may take longer than to run them.
+
+    Its plans take it that pages lie in memory, as those of what lives do: a few rows are looked up by their keys, where
+    by the server's defaults a table of some thousand rows is read as a whole.
+    """
     with prepared_cursor() as cursor:
-        cursor.execute("SET plan_cache_mode = force_generic_plan", prepare=False)
-    try:
-        yield
-    finally:
-        raw = connection.connection
-        if raw is not None and not raw.closed:
-            raw.execute("RESET plan_cache_mode")
+        cursor.execute(
+            "SELECT set_config('plan_cache_mode', 'force_generic_plan', false),"
+            " set_config('random_page_cost', '1.1', false)",
+            prepare=False,
+        )
 
 
 def as_rows(rows: Sequence[object]) -> str:

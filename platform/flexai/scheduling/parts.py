@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from django.db import connection
 
-from flexai.common.database import plan_anew, planned_once
+from flexai.common.database import plan_anew, plan_once
 from scheduler_core.decision import Unit
 
 PART = 500
@@ -66,9 +66,9 @@ def by_two(do: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
 
     def work_elsewhere() -> None:
         try:
+            plan_once()
             plan_anew()
-            with planned_once():
-                work()
+            work()
         finally:
             connection.close()
 
