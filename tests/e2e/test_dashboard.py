@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.support.browser import check_page
+from tests.support.browser import check_page, check_shown
 from tests.support.platform import LivePlatform
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -242,6 +242,21 @@ def test_the_console_works_with_a_policy_that_evaluates_nothing(page: Page) -> N
     page.locator("#tabs-items a", has_text="Quotas").click()
     page.get_by_text("Add another Quota").click()
     expect(page.locator("#id_quotas-0-chip_type")).to_be_visible()
+
+
+def test_pages_of_the_console_are_accessible_in_both_themes(page: Page, dark_page: Page) -> None:
+    for one in (page, dark_page):
+        for path in (
+            "",
+            "cluster/chiptype/1/change/",
+            "tenancy/team/quotas/",
+            "tenancy/team/1/change/#quotas",
+        ):
+            check_page(one, f"/console/{path}")
+        check_page(one, "/console/scheduling/cycle/")
+        one.locator("#result_list tbody th a").first.click()
+        expect(one.get_by_text("How long it took")).to_be_visible()
+        check_shown(one)
 
 
 def test_an_operator_edits_a_quota_in_the_console_and_the_scheduler_follows(

@@ -17,6 +17,7 @@ from flexai.console.base import (
 )
 from flexai.jobs.models import Attempt, Event, Job, Replica
 from flexai.jobs.moves import stop_job
+from flexai.scheduling.models import Verdict
 
 _COLOURS = {
     "queued": "warning",
@@ -57,13 +58,27 @@ class JobAdmin(LongList):
     list_select_related = ("organization", "team", "user")
     search_fields = ("public_id", "name")
     ordering = ("-id",)
-    exclude = ("changed", "version", "idempotency_hash")
+    fieldsets = (
+        (None, {"fields": ("name", "shown_status", "sentence", "waits_because", "organization", "team", "user", "cell",
+                           "public_id")}),
+        ("Times", {"fields": ("submitted_at", "start_after", "started_at", "ended_at", "deadline",
+                              "cancel_requested_at", "kept_until")}),
+        ("How it goes", {"fields": ("priority", "preemptible", "attempts_count", "failures", "times_taken", "outcome",
+                                    "exit_code", "reason_code")}),
+        ("Spec", {"fields": ("labels", "set", "index", "schedule", "idempotency_key", "spec", "effective_spec")}),
+    )  # fmt: skip
+    readonly_fields = ("shown_status", "waits_because")
     inlines = (AttemptInline,)
     actions = ("stop",)
 
     @display(description="status", label=_COLOURS)
     def shown_status(self, job: Job) -> str:
         return job.status
+
+    @display(description="waits because")
+    def waits_because(self, job: Job) -> str:
+        verdict = Verdict.objects.filter(job=job).first() if job.state == "queued" else None
+        return " ".join(reason["sentence"] for reason in verdict.reasons) if verdict else "it does not wait"
 
     @action(description="Stop")
     def stop(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:

@@ -15,7 +15,7 @@ from flexai.cluster.telemetry import keep_frames
 from flexai.common import clock
 from flexai.common.source import asked_from
 from flexai.jobs.models import Attempt, IdleAttempt, Job
-from flexai.scheduling.models import Quarantine
+from flexai.scheduling.models import Quarantine, Verdict
 from flexai.tenancy.models import (
     AuditEntry,
     Budget,
@@ -233,6 +233,16 @@ def test_a_job_of_any_tenant_is_stopped_and_recorded(browser: Browser, rows: dic
     entry = AuditEntry.objects.get(object_id=job.public_id)
     assert (entry.actor, entry.organization) == ("olga", job.organization)
     assert "has" in _act(browser, "jobs/job", "stop", job.pk)
+
+
+def test_a_jobs_page_says_why_it_waits(browser: Browser, rows: dict[str, Any]) -> None:
+    job = rows["job"]
+    reasons = [{"code": "no_chips", "sentence": f"Needs {n} chips.", "facts": {}} for n in (8, 9)]
+    Verdict.objects.filter(job=job).update(reasons=reasons)
+    page = f"/console/jobs/job/{job.pk}/change/"
+    assert "Needs 8 chips. Needs 9 chips." in browser.get(page).content.decode()
+    Job.objects.filter(pk=job.pk).update(state="active")
+    assert "it does not wait" in browser.get(page).content.decode()
 
 
 def test_a_quarantined_job_is_released(browser: Browser, rows: dict[str, Any]) -> None:
