@@ -68,7 +68,8 @@ def _write_down(label: str, node: Node, chip: Chip, action: str, what: str, reas
         "drained_at": None if chip.drained_at is None else chip.drained_at.isoformat(),
     }
     AuditEntry.objects.create(
-        actor_kind="user", actor=label, action=action, object_kind="chip", object_id=chip.public_id, before=before,
+        actor_kind="user", actor=label.removeprefix("user:"), action=action,
+        object_kind="chip", object_id=chip.public_id, before=before,
         after={"cordoned_because": reason if action == "chip.cordoned" else ""}, reason=reason,
     )  # fmt: skip
     told = NodeHappened(

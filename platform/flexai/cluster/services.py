@@ -376,7 +376,7 @@ def _audit(
 ) -> None:
     AuditEntry.objects.create(
         actor_kind=kind,
-        actor=label,
+        actor=label.removeprefix("user:"),
         action=action,
         object_kind="node",
         object_id=node.public_id,

@@ -73,7 +73,7 @@ class Principal:
 
     @property
     def label(self) -> str:
-        """As events and the audit log name it."""
+        """As events name it; the audit log has the name alone, and the token."""
         return f"user:{self.user.username}"
 
     @cached_property

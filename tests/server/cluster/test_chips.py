@@ -42,7 +42,7 @@ def test_a_cordoned_chip_takes_no_new_work_until_it_is_returned(chip: Chip) -> N
     entries = (
         AuditEntry.objects.filter(object_id=chip.public_id).order_by("id").values_list("action", "actor")
     )
-    assert list(entries) == [("chip.cordoned", "user:ops"), ("chip.returned", "user:ops")]
+    assert list(entries) == [("chip.cordoned", "ops"), ("chip.returned", "ops")]
 
 
 def test_it_needs_a_reason(chip: Chip) -> None:

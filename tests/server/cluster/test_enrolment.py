@@ -126,9 +126,7 @@ def test_the_operators_word_is_recorded_once(pool):
         act("user:ana", node, "because")
         act("user:ana", node, "because")
         assert Node.objects.get(pk=node.pk).state == state
-    actions = list(
-        AuditEntry.objects.filter(actor="user:ana").order_by("id").values_list("action", flat=True)
-    )
+    actions = list(AuditEntry.objects.filter(actor="ana").order_by("id").values_list("action", flat=True))
     assert actions == ["node.cordoned", "node.draining", "node.returned"]
     assert NodeEvent.objects.filter(node=node, actor="user:ana").count() == 3
 
