@@ -10,6 +10,7 @@ const ORDER = [
   "working_dir",
   "files",
   "env",
+  "secrets",
   "resources",
   "nodes",
   "replicas",
