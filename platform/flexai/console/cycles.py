@@ -125,30 +125,31 @@ def cycle_page(request: HttpRequest, site: AdminSite, object_id: str) -> HttpRes
     of_cell = Cycle.objects.filter(cell=cycle.cell_id)
     near = of_cell.filter(pk__range=(cycle.pk - MOST_PARTS, cycle.pk + MOST_PARTS))
     parts = list(near.filter(started_at=cycle.started_at).order_by("pk"))
-    first, last = parts[0], parts[-1]
-    found = _Jobs(request, [*first.decided, *first.reasons], first.broken_laws)
+    told = max(parts, key=lambda part: bool(part.decided))
+    """The part that tells of the whole decision; several are written at a time, so it may be any."""
+    found = _Jobs(request, [*told.decided, *told.reasons], told.broken_laws)
     recording = Recording.objects.filter(
         cell=cycle.cell_id, first_at__lte=cycle.started_at, last_at__gte=cycle.started_at
     )
     context = site.each_context(request) | {
         "title": "Cycle",
-        "cycle": first,
+        "cycle": told,
         "parts": len(parts),
         "figures": [
-            ("Waited afterwards", f"{first.waiting:,}"),
+            ("Waited afterwards", f"{told.waiting:,}"),
             ("Units decided", f"{sum(part.units for part in parts):,}"),
             ("Jobs started", f"{sum(part.applied for part in parts):,}"),
             ("Units that held no longer", f"{sum(part.dropped for part in parts):,}"),
         ],
-        "times": _times(first, sum(part.apply_ms for part in parts)),
-        "valued": _valued(first),
-        "decided": [found.decided(row) | {"link": _audited(row, parts)} for row in first.decided],
-        "reasons": [found.reason(row) for row in first.reasons],
-        "others": first.waiting - sum(row["jobs"] for row in first.reasons),
-        "broken": [row | {"job": found.named(row["job"])} for row in first.broken_laws],
+        "times": _times(told, sum(part.apply_ms for part in parts)),
+        "valued": _valued(told),
+        "decided": [found.decided(row) | {"link": _audited(row, parts)} for row in told.decided],
+        "reasons": [found.reason(row) for row in told.reasons],
+        "others": told.waiting - sum(row["jobs"] for row in told.reasons),
+        "broken": [row | {"job": found.named(row["job"])} for row in told.broken_laws],
         "recording": recording.defer("data").first(),
-        "newer": of_cell.filter(pk__gt=last.pk).order_by("pk").values_list("pk", flat=True).first(),
-        "older": of_cell.filter(pk__lt=first.pk).order_by("-pk").values_list("pk", flat=True).first(),
+        "newer": of_cell.filter(pk__gt=parts[-1].pk).order_by("pk").values_list("pk", flat=True).first(),
+        "older": of_cell.filter(pk__lt=parts[0].pk).order_by("-pk").values_list("pk", flat=True).first(),
     }
     return render(request, "console/cycle.html", context)
 
