@@ -11,6 +11,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.safestring import mark_safe
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -213,12 +214,26 @@ class TeamRoleInline(ConsoleInline):
     autocomplete_fields = ("team",)
 
 
+class PersonForm(UserChangeForm):  # type: ignore[misc]
+    """The theme's, in this platform's words."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        link = (
+            '<a href="../password/" class="text-primary-600 underline dark:text-primary-500">Set another</a>.'
+        )
+        self.fields["password"].help_text = mark_safe(link)  # noqa: S308 - a constant
+        self.fields["is_staff"].label = "Operator"
+        self.fields["is_staff"].help_text = "Opens this console, and manages the whole platform."
+        self.fields["is_active"].help_text = "Switch it off instead of deleting the account."
+
+
 @admin.register(User)
 class UserConsole(OperatorsOnly, UserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
     """People and service accounts. An operator is one with `is_staff`."""
 
     adds = changes = True
-    form, add_form, change_password_form = UserChangeForm, UserCreationForm, AdminPasswordChangeForm
+    form, add_form, change_password_form = PersonForm, UserCreationForm, AdminPasswordChangeForm
     list_display = ("username", "email", "is_active", "operator", "last_login")
     list_filter = ("is_active", "is_staff")
     fieldsets = (

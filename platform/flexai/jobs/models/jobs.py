@@ -43,6 +43,9 @@ class JobSet(models.Model):
     cap = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    def __str__(self) -> str:
+        return self.public_id
+
 
 class Schedule(models.Model):
     """A spec of which a job is made at every instant of a cron expression."""
