@@ -117,4 +117,5 @@ FROM unnest(%s::text[], %s::int[], %s::int[]) AS asked(attempt, index, generatio
 JOIN jobs_attempt a ON a.public_id = asked.attempt
 JOIN jobs_replica r ON r.attempt_id = a.id AND r.index = asked.index AND r.generation = asked.generation
 JOIN jobs_job j ON j.id = a.job_id JOIN tenancy_team t ON t.id = j.team_id
+ORDER BY r.id
 """
