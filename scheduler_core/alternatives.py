@@ -9,6 +9,7 @@ from scheduler_core.ordering import JobClass
 from scheduler_core.policy import Policy
 from scheduler_core.reasons import BetterSoon, Reason
 from scheduler_core.search import Opening
+from scheduler_core.verdicts import open_choices
 
 
 class Alternatives:
@@ -33,7 +34,7 @@ class Alternatives:
         start now where another is expected to finish earlier by the policy's margin, for the policy's
         patience after its submission.
         """
-        choices = [choice for choice in kind.alternatives() if not choice.problem]
+        choices = open_choices(kind, self._ledger)
         if kind.choose is Choose.ORDERED or len(choices) < 2:
             return choices
         ready = self._ready(job, choices, now)

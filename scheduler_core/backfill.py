@@ -29,7 +29,7 @@ from scheduler_core.search import Opening, Shade, View, earliest
 from scheduler_core.shape import NodeState, Tenant, tenant
 from scheduler_core.slices import host_cpu_claim
 from scheduler_core.starting import Starting
-from scheduler_core.verdicts import bar_to
+from scheduler_core.verdicts import bar_to, open_choices
 
 Placements: TypeAlias = tuple[Placement, ...]
 
@@ -273,7 +273,7 @@ class Backfill:
 
     def in_the_way(self, kind: JobClass) -> list[Standing]:
         """The reservations that the class would delay where it could start if none stood."""
-        found = (self._placer.nodes_for(choice) for choice in kind.alternatives())
+        found = (self._placer.nodes_for(choice) for choice in open_choices(kind, self._ledger))
         nodes = next(filter(None, found), frozenset[Id]())
         there = [stands for stands in self.standing if not nodes.isdisjoint(stands.nodes)]
         barring = [stands for stands in there if not self.may_pass(kind, stands)]
@@ -321,8 +321,7 @@ class Backfill:
         """The alternatives and chip types on which quota would let the gang start now (F1, F4, F5)."""
         return [
             (choice, chip_type)
-            for choice in kind.alternatives()
-            if not choice.problem
+            for choice in open_choices(kind, self._ledger)
             for chip_type in self._placer.chip_types(choice.gang.request)
             if self._admits(choice, chip_type)
         ]

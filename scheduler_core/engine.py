@@ -37,7 +37,7 @@ from scheduler_core.resizing import Elasticity
 from scheduler_core.service import ServiceLevels
 from scheduler_core.stretches import Stretches
 from scheduler_core.takeback import TakeBack
-from scheduler_core.verdicts import bar_to, reasons_to_wait
+from scheduler_core.verdicts import bar_to, open_choices, reasons_to_wait
 from scheduler_core.worth import Worth
 
 
@@ -315,7 +315,8 @@ class Scheduler:
             return None, False
         self._take_back.asked.add(kind)
         way = self._backfill.clear_way(job, kind)
-        taken = (self._take_back.take_for(job, choice, way.barred) for choice in kind.alternatives())
+        choices = open_choices(kind, self._ledger)
+        taken = (self._take_back.take_for(job, choice, way.barred) for choice in choices)
         unit = next((unit for unit in taken if unit is not None), None)
         self._backfill.close_way(way, served=unit is not None)
         return unit, unit is not None and way.own is not None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from scheduler_core import Policy
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Choose, Gang, Prediction, Request
 from scheduler_core.ordering import Waiting
 from scheduler_core.policy import HOUR, MINUTE
-from scheduler_core.reasons import BetterSoon, WouldDelay
-from tests.support.engine import Case, a_gang, a_job, a_node, given, live
+from scheduler_core.reasons import BetterSoon, BudgetSpent, WouldDelay
+from tests.support.engine import Case, a_gang, a_job, a_node, a_team, given, live
 
 NOW = 10 * HOUR
 
@@ -89,3 +91,26 @@ def test_p5_it_declines_only_for_the_policys_patience() -> None:
 def test_f2_a_waiting_job_asks_on_its_first_alternative_alone() -> None:
     case = two_types(a_choice(Choose.ORDERED), busy_for=HOUR)
     assert Waiting(case.snapshot.jobs).demand(Ledger(case.snapshot)) == {(1, "H100"): 2000}
+
+
+@pytest.mark.parametrize("cpu", [1000, 100_000])
+@pytest.mark.parametrize("with_chips_first", [True, False])
+def test_f5_p5_a_spent_budget_bars_the_alternatives_with_chips_alone(
+    cpu: int, with_chips_first: bool
+) -> None:
+    """So whoever has one without chips starts with it, or waits for room if there is none."""
+    choices = [Gang(Request(chips=1, cpu=1000)), Gang(Request(cpu=cpu))]
+    first, other = choices if with_chips_first else reversed(choices)
+    either = a_job("either")
+    case = given(
+        nodes=[a_node("n", chips=1)],
+        teams=[a_team("vision", budget_left=0)],
+        waiting=[replace(either, job=replace(either.job, gang=first, others=(other,)))],
+    )
+    if cpu == 1000:
+        assert case.decision.starts("either", on=["n"])
+        assert case.decision.raw.units[0].start.placements[0].chips == ()
+    else:
+        assert case.decision.waits("either", because=BudgetSpent("vision"))
+    assert not case.decision.raw.reservations
+    assert not case.decision.raw.broken

@@ -364,11 +364,12 @@ def _copy(books: Books, into: Books) -> None:
 
 def could_start(books: Books, job: Job) -> bool:
     """Whether a waiting job has a placement on what is left: the test of work conservation."""
-    if not sensible(job) or books.capped(job) or job.id in books.live_jobs or books.budget_spent(job):
+    if not sensible(job) or books.capped(job) or job.id in books.live_jobs:
         return False
     return any(
         placement_exists(books, choice, chip_type, choice.gang.minimum, books.room(choice, chip_type))
         for choice in alternatives(job)
+        if not books.budget_spent(choice)
         for chip_type in types_of(books, choice)
     )
 
@@ -643,7 +644,9 @@ _TRUTHS = {
     why.UserCapReached: lambda r, books, job, t: (
         r.used == books.of_user[job.team, job.user, t] and r.used + r.needed > r.cap
     ),
-    why.BudgetSpent: lambda r, books, job, t: r.team in books.budget_spent(job),
+    why.BudgetSpent: lambda r, books, job, t: any(
+        r.team in books.budget_spent(choice) for choice in alternatives(job)
+    ),
     why.WouldDelay: lambda reason, books, job, chip_type: True,
     why.BetterSoon: lambda reason, books, job, chip_type: True,
     why.OutsideGuarantee: _guarantee,

@@ -57,10 +57,13 @@ def _may_hold(books: plain.Books, job: Job, promise: Promise, leaving: list[Runn
         place.node in books.nodes and all(share.chip in books.chips for share in place.chips)
         for place in promise.placements
     )
-    if books.capped(job) or books.budget_spent(job) or not promise.placements or not known:
+    if books.capped(job) or not promise.placements or not known:
+        return False
+    choice = plain.as_started(books, job, promise.placements)
+    if books.budget_spent(choice):
         return False
     try:
-        plain._whole_and_as_asked(books, plain.as_started(books, job, promise.placements), promise.placements)
+        plain._whole_and_as_asked(books, choice, promise.placements)
     except AssertionError:
         return False
     return True
