@@ -21,7 +21,7 @@ from scheduler_core.model import Id
 from scheduler_core.ordering import Cohort, JobClass
 from scheduler_core.placement import Placer, is_single
 from scheduler_core.ranking import Ranking
-from scheduler_core.request import wants_slice
+from scheduler_core.request import types_to_try, wants_slice
 from scheduler_core.shape import Tenant, tenant
 
 A_CPU, A_MEMORY, A_CHIPS, A_SLICED, A_RUN_TIME, AMOUNTS = range(6)
@@ -112,7 +112,7 @@ class Lineup:
         if simple:
             tries += self._tries_of(kind)
         owed_type, owed = s.NO_TYPE, 0
-        if kind.level and (names := request.chip_types or ledger.chip_types()):
+        if kind.level and (names := types_to_try(request, ledger.chip_types())):
             owed_type = self.types[names[0]]
             owed = least_charge(ledger, request, names[0]) * kind.gang.minimum
         return (

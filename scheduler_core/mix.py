@@ -63,6 +63,6 @@ def _milli(request: Request) -> int:
 
 def _order(request: Request) -> tuple[object, ...]:
     return (
-        request.chips, request.milli, request.chip_memory, request.chip_types, request.cpu, request.memory,
-        str(request.isolation), request.image,
+        request.chips, request.milli, request.chip_memory, request.chip_types, request.in_order, request.cpu,
+        request.memory, str(request.isolation), request.image,
     )  # fmt: skip

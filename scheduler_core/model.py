@@ -155,7 +155,7 @@ class Request:
 
     Whole chips: `chips` ≥ 1, `milli` and `chip_memory` 0. A slice: `chips` 0 and `milli` or `chip_memory` >
     0; the side that is 0 is resolved on the chip it lands on (Q3). CPU only: all three 0. `chip_types` empty
-    means any type; otherwise the first type that can take the gang now is taken.
+    means any type; else the first that can take the gang now is taken, `in_order`, or any of them alike.
     """
 
     chips: int = 0
@@ -169,6 +169,8 @@ class Request:
     """The weakest class accepted; None accepts any, and beside another organization `enforced` (P4)."""
     image: bool = False
     """It runs in an image: only on nodes that run any (P7)."""
+    in_order: bool = True
+    """Whether an earlier one of the chip types is preferred. If not, the faster is, then where least is lost (P3)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from scheduler_core.fairness import least_charge
 from scheduler_core.ledger import Ledger
 from scheduler_core.model import Choose, Gang, Id, Job, Running, Team
 from scheduler_core.policy import Policy
-from scheduler_core.request import problem_with, wants_chips
+from scheduler_core.request import problem_with, types_to_try, wants_chips
 from scheduler_core.service import level_of
 from scheduler_core.trial import Use
 
@@ -295,14 +295,14 @@ class Waiting:
 
     def demand(self, ledger: Ledger) -> dict[Use, int]:
         """What each team's waiting jobs ask for, in milli-chips: each on its first alternative and there on
-        the first chip type it names, without one on the cell's fastest; gangs at their minimum (F2).
+        the first chip type to try; gangs at their minimum (F2).
         """
         asked: dict[Use, int] = {}
         for cohort in self._cohorts.values():
             kind, request = cohort.kind, cohort.kind.gang.request
             if kind.problem or not wants_chips(request):
                 continue
-            for chip_type in (request.chip_types or ledger.chip_types())[:1]:
+            for chip_type in types_to_try(request, ledger.chip_types())[:1]:
                 milli = least_charge(ledger, request, chip_type) * kind.gang.minimum
                 use = (kind.team, chip_type)
                 asked[use] = asked.get(use, 0) + milli * len(cohort.places)
@@ -436,6 +436,6 @@ class Line:
         levels order what is borrowed.
         """
         kind = heads[0][2].kind
-        names = kind.gang.request.chip_types or self._ledger.chip_types()
+        names = types_to_try(kind.gang.request, self._ledger.chip_types())
         owed = kind.level and any(inside_guarantee(kind, name, self._ledger) for name in names[:1])
         return 0 if owed else kind.level, self._standing(kind.team)

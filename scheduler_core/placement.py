@@ -19,7 +19,7 @@ from scheduler_core.ledger import Ledger
 from scheduler_core.model import Gang, Id, Placement, Request
 from scheduler_core.ordering import JobClass
 from scheduler_core.ranking import Ranking, Seat
-from scheduler_core.request import wants_chips, wants_slice
+from scheduler_core.request import types_to_try, wants_chips, wants_slice
 from scheduler_core.seats import KEPT
 from scheduler_core.shape import tenant
 from scheduler_core.topology import domains_in_order
@@ -103,11 +103,11 @@ class Placer:
         return ()
 
     def _by_loss(self, kind: JobClass, worth: Worth | None) -> Iterable[tuple[str, Ranking]]:
-        """The chip types in the order to try: where nobody named one, of those that are equally fast first the one on
+        """The chip types in the order to try: where none is preferred, of those that are equally fast first the one on
         which a replica costs least of a node's value. Slower ones are valued only where no faster one has done.
         """
-        rankings = self.rankings_of(kind)
-        if worth is None or len(rankings) < 2 or kind.gang.request.chip_types:
+        rankings, request = self.rankings_of(kind), kind.gang.request
+        if worth is None or len(rankings) < 2 or (request.chip_types and request.in_order):
             yield from rankings
             return
 
@@ -201,10 +201,10 @@ class Placer:
             ranking.learn(census)
 
     def chip_types(self, request: Request) -> tuple[str, ...]:
-        """The chip types to try, in order: as named, else fastest first; one empty name for CPU only."""
+        """The chip types to try, in order (`types_to_try`); one empty name for CPU only."""
         if not wants_chips(request):
             return ("",)
-        return tuple(dict.fromkeys(request.chip_types)) or self._ledger.chip_types()
+        return types_to_try(request, self._ledger.chip_types())
 
     def ranking(self, kind: JobClass, chip_type: str) -> Ranking:
         """The nodes for one replica of this class on this chip type, as they are now."""

@@ -15,6 +15,18 @@ def wants_chips(request: Request) -> bool:
     return bool(request.chips or request.milli or request.chip_memory)
 
 
+def types_to_try(request: Request, there: tuple[str, ...]) -> tuple[str, ...]:
+    """The chip types that a replica may have, in the order to try, where these are there, the fastest first. Those that
+    it names are among them, there or not.
+    """
+    named = request.chip_types
+    if not named:
+        return there
+    if request.in_order:
+        return tuple(dict.fromkeys(named))
+    return (*(name for name in there if name in named), *sorted(set(named) - set(there)))
+
+
 def problem_with(gang: Gang) -> str:
     """What is wrong with a request that nothing could ever meet, in words; empty when it makes sense."""
     request = gang.request

@@ -24,7 +24,7 @@ from scheduler_core.slices import slice_milli
 from scheduler_core.value import CHIPS, CPU, MEMORY, MILLI, TYPES, Mix, least_of, samples_at, streams
 from scheduler_core.valuing import FREE, GANG_FIELDS, count_homes, least_lost, price_homes, value_seats
 
-MOST_KINDS: Final = 256
+MOST_KINDS: Final = 512
 """Kinds of requests in the mix: the most frequent."""
 MOST_SEEN: Final = 1 << 20
 """Of one kind; more counts as so many, so that products stay whole numbers of 63 bits."""

@@ -18,6 +18,8 @@ ACCEPTED: dict[str, Any] = {
     "files": {"src/train.py": "print(1)"},
     "env": {"LR": "0.1"},
     "resources.accelerators": "H100:8",
+    "resources.accelerators.vendor": "nvidia",
+    "resources.accelerators.memory": "40GB..",
     "resources.fraction": 0.5,
     "resources.chip_memory": "16GB",
     "resources.isolation": "enforced",
@@ -70,7 +72,6 @@ REFUSED: dict[str, Any] = {
 VALUES_NOT_BUILT: list[tuple[str, Any]] = [
     ("type", "workspace"),
     ("type", "service"),
-    ("resources.accelerators", {"vendor": "nvidia", "memory": "40GB..", "count": 2}),
 ]
 
 
@@ -107,7 +108,7 @@ def _with(field: str, value: Any) -> dict[str, Any]:
     inner: dict[str, Any] = {last: value}
     if last == "isolation":
         inner["fraction"] = 0.5
-    for key in above:
+    for key in reversed(above):
         inner = {key: inner}
     if last == "utilization_policy":
         inner["resources"] = {"accelerators": "H100:1"}

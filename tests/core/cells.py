@@ -109,6 +109,7 @@ def requests(draw: st.DrawFn) -> Request:
         milli=draw(st.sampled_from([100, 250, 500, 1000])) if kind in ("milli", "both") else 0,
         chip_memory=draw(st.sampled_from([1, 20, 55, 95])) if kind in ("memory", "both") else 0,
         chip_types=types if kind != "cpu" else (),
+        in_order=len(types) < 2 or draw(st.booleans()),
         cpu=draw(st.sampled_from([0, 0, 50, 1000, 2500])),
         memory=draw(st.sampled_from([0, 0, 16, 60, 100])),
         isolation=draw(isolations),

@@ -104,6 +104,9 @@ def test_p3_of_types_that_are_equally_fast_the_one_that_is_missed_least_is_taken
     assert places(replace(cell, chips=faster, seen=seen)) == [1], "fastest first"
     asked = replace(cell.jobs[0], gang=Gang(Request(chips=1, chip_types=("A", "B"))))
     assert places(replace(cell, jobs=(asked,), seen=seen)) == [1], "as named"
+    either = replace(cell.jobs[0], gang=Gang(Request(chips=1, chip_types=("A", "B"), in_order=False)))
+    assert places(replace(cell, jobs=(either,), seen=seen)) == [2], "any of those that are named"
+    assert places(replace(cell, jobs=(either,), chips=faster, seen=seen)) == [1], "of them the fastest first"
 
 
 def test_p3_slower_types_are_not_valued_where_a_faster_one_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -679,7 +679,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description From now on signing in with your password needs a code. Keep the recovery codes. */
+        /**
+         * @description From now on signing in with your password needs a code. Keep the recovery codes. A browser session that sent
+         *     this has shown its code.
+         */
         post: operations["second_factor_confirm"];
         delete?: never;
         options?: never;
@@ -1725,9 +1728,14 @@ export interface components {
         /** @description One way to give a replica what it needs; what it leaves out is taken from beside `any_of`. */
         AlternativeSpecRequest: {
             /** @description TYPE:COUNT; without it the job has no chips. */
-            accelerators?: string | {
+            accelerators?: string | ({
+                vendor?: string;
+                /** @example 40GB.. */
+                memory?: string;
+                count?: number;
+            } & {
                 [key: string]: number;
-            };
+            });
             /** @description A slice of one chip: 0.5 or 50%. */
             fraction?: string | number;
             /** @description A slice by its chip memory, such as 16GB. */
@@ -3431,11 +3439,21 @@ export interface components {
         /** @description What each replica needs. */
         ResourcesSpecRequest: {
             /** @description TYPE:COUNT; without it the job has no chips. */
-            accelerators?: string | {
+            accelerators?: string | ({
+                vendor?: string;
+                /** @example 40GB.. */
+                memory?: string;
+                count?: number;
+            } & {
                 [key: string]: number;
-            } | (string | {
+            }) | (string | ({
+                vendor?: string;
+                /** @example 40GB.. */
+                memory?: string;
+                count?: number;
+            } & {
                 [key: string]: number;
-            })[];
+            }))[];
             /** @description A slice of one chip: 0.5 or 50%. */
             fraction?: string | number;
             /** @description A slice by its chip memory, such as 16GB. */

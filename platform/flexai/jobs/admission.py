@@ -1,21 +1,21 @@
 """Whether a job can ever fit (F6), asked of the engine at submit with what is registered and limited now.
 
 What is registered is looked at at most every two seconds, read where something of it has changed, and kept per process;
-equal requests are asked once. A
-chip type may be named by its family: `H100` stands for every registered `H100-…`.
+equal requests are asked once. Which types a spec means, `chip_types` says.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flexai.cluster.models import Cell, Chip, Node, NodeState, Pool
+from flexai.cluster.models import Cell, Chip, ChipType, Node, NodeState, Pool
 from flexai.common.database import prepared_cursor
 from flexai.common.errors import FieldError, InvalidInput, NeverFits
+from flexai.jobs.chip_types import RegisteredType, with_registered_types
 from flexai.jobs.requests import gangs_from
 from flexai.jobs.vocabulary import nearest
 from flexai.tenancy.models import Quota, Team
@@ -47,9 +47,14 @@ class Registered:
     mark: tuple[object, ...]
     """Of all rows that it was read from; it moves with each of them."""
     pools: Mapping[str, int]
-    chip_types: tuple[str, ...]
+    types: tuple[RegisteredType, ...]
     admission: Admission
     answers: dict[tuple[object, ...], tuple[Reason, ...]] = field(default_factory=dict)
+
+    @property
+    def chip_types(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(one.name for one in self.types)
 
 
 def cell_of(effective: Mapping[str, Any]) -> Registered:
@@ -123,7 +128,7 @@ def _registered(cell: Cell, before: Registered | None) -> Registered:
         snapshot=snapshot,
         mark=mark,
         pools={name: pool.pk for name, pool in pools.items()},
-        chip_types=tuple(sorted({chip.type for chip in snapshot.chips})),
+        types=_types(snapshot.chips),
         admission=Admission(snapshot),
     )
 
@@ -174,6 +179,17 @@ def _chips(cell: Cell) -> tuple[model.Chip, ...]:
     )  # fmt: skip
 
 
+def _types(chips: Iterable[model.Chip]) -> tuple[RegisteredType, ...]:
+    """By name."""
+    sizes: dict[str, set[int]] = {}
+    for chip in chips:
+        sizes.setdefault(chip.type, set()).add(chip.memory)
+    vendors = dict(ChipType.objects.values_list("name", "vendor"))
+    return tuple(
+        RegisteredType(name, vendors.get(name, ""), frozenset(sizes[name])) for name in sorted(sizes)
+    )
+
+
 def _teams(cell: Cell) -> tuple[model.Team, ...]:
     quotas: dict[int, list[model.Quota]] = {}
     for quota in Quota.objects.filter(cell=cell).order_by("chip_type"):
@@ -221,25 +237,10 @@ def _with_registered_types(
     effective: dict[str, Any], cell: Registered
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     asked = [effective["resources"], *effective["alternatives"]]
-    meant: list[dict[str, Any]] = []
-    told: dict[str, None] = {}
-    for resources in asked:
-        wanted: Sequence[str] = resources["chip_types"]
-        types = [name for one in wanted for name in _types_meant(one, cell.chip_types)]
-        if types != list(wanted):
-            told[f"{', '.join(wanted)} means {' or '.join(types)} here."] = None
-        meant.append({**resources, "chip_types": types})
-    if not told:
+    meant, told = with_registered_types(asked, cell.types)
+    if meant == asked:
         return effective, ()
-    return {**effective, "resources": meant[0], "alternatives": meant[1:]}, tuple(told)
-
-
-def _types_meant(wanted: str, registered: Sequence[str]) -> list[str]:
-    """The registered type of this name in any case, else those of this family, else the name itself."""
-    lower = wanted.lower()
-    same = [name for name in registered if name.lower() == lower]
-    family = [name for name in registered if name.lower().startswith(f"{lower}-")]
-    return ([wanted] if wanted in same else same[:1]) or family or [wanted]
+    return {**effective, "resources": meant[0], "alternatives": meant[1:]}, told
 
 
 def _slice_roundings(resources: Mapping[str, Any], pools: Sequence[str], cell: Registered) -> list[str]:

@@ -35,6 +35,7 @@ def request_from(resources: Mapping[str, Any], *, in_image: bool) -> Request:
         milli=resources["milli"],
         chip_memory=resources["chip_memory_mib"],
         chip_types=tuple(resources["chip_types"]),
+        in_order=resources.get("in_order", True),
         cpu=resources["cpu_milli"],
         memory=resources["memory_mib"],
         isolation=Isolation(isolation) if isolation else None,

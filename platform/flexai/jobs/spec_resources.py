@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from flexai.jobs import quantities
 from flexai.jobs.quantities import Wrong, said
@@ -21,12 +21,17 @@ DEFAULT_CPU_MILLI = 1000
 """CPU of a job without chips."""
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,63}")
 _SHOWN = "write TYPE:COUNT, such as H100:8"
+_FITS = ("vendor", "memory", "count")
+_FITS_SHOWN = "such as {vendor: nvidia, memory: 40GB.., count: 2}"
+Chip: TypeAlias = str | dict[str, Any]
+"""A type's name, empty for none; or what a chip of any type must have."""
+_NONE: tuple[Chip, int] = ("", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What each replica asks for: one of several (P5), most of the time of one. Each has chips, chip_types, milli,
-    chip_memory_mib, cpu_milli, memory_mib and isolation."""
+    chip_memory_mib, cpu_milli, memory_mib and isolation; and `fits` where no type is named but what one must have."""
 
     first: dict[str, Any]
     others: list[dict[str, Any]]
@@ -63,7 +68,7 @@ def _alternatives(inner: Reader) -> tuple[list[Reader] | None, str]:
             return [Reader({}, "resources", inner)], choose
         wrong = len(inner.errors)
         for place, item in enumerate(accelerators):
-            inner.checked(f"accelerators.{place}", item, _type_and_count, ("", 0))
+            inner.checked(f"accelerators.{place}", item, _type_and_count, _NONE)
         named = accelerators if len(inner.errors) == wrong else []
         readers = [Reader({**beside, "accelerators": item}, "resources", inner) for item in named]
         return readers or [Reader({}, "resources", inner)], choose
@@ -97,7 +102,7 @@ def _is_list(inner: Reader, key: str, given: object) -> bool:
 
 
 def _read_one(inner: Reader) -> dict[str, Any]:
-    chip_type, count = _accelerators(inner)
+    chip, count = _accelerators(inner)
     milli = inner.read("fraction", lambda value: quantities.milli(value, least=1, most=1000)) or 0
     chip_memory = inner.read("chip_memory", quantities.memory_mib) or 0
     isolation = inner.choice("isolation", ISOLATION, "") or None
@@ -115,7 +120,8 @@ def _read_one(inner: Reader) -> dict[str, Any]:
         inner.wrong("isolation", "says how a chip is shared, and this job asks for none", "give accelerators")
     return {
         "chips": chips,
-        "chip_types": [chip_type] if chip_type else [],
+        "chip_types": [chip] if chip and isinstance(chip, str) else [],
+        **({} if isinstance(chip, str) else {"fits": chip}),
         "milli": milli,
         "chip_memory_mib": chip_memory,
         "cpu_milli": _cpus(inner, bool(slice_given or chips)),
@@ -136,26 +142,51 @@ def _shm(inner: Reader, asked: Sequence[Mapping[str, Any]]) -> int | None:
     return size
 
 
-def _accelerators(reader: Reader) -> tuple[str, int]:
+def _accelerators(reader: Reader) -> tuple[Chip, int]:
     given = reader.raw.get("accelerators")
     if given is None:
-        return "", 0
-    return reader.checked("accelerators", given, _type_and_count, ("", 0))
+        return _NONE
+    return reader.checked("accelerators", given, _type_and_count, _NONE)
 
 
-def _type_and_count(given: object) -> tuple[str, int]:
+def _type_and_count(given: object) -> tuple[Chip, int]:
     if isinstance(given, str):
         name, colon, number = given.strip().partition(":")
         return _type(name), _count(number.strip()) if colon else 1
     if not isinstance(given, Mapping):
         raise Wrong(f"must name a chip type, not {said(given)}", _SHOWN)
-    unbuilt = sorted({"vendor", "memory", "count"} & set(given))
-    if unbuilt:
-        raise Wrong(f"`accelerators.{unbuilt[0]}` is not built yet", _SHOWN)
+    if {"vendor", "memory"} & set(given):
+        return _what_fits(given), _count(given.get("count", 1))
     if len(given) != 1:
         raise Wrong("names several chip types", "give a list, the first choice first, or `resources.any_of`")
     name, number = next(iter(given.items()))
     return _type(name), _count(number)
+
+
+def _what_fits(given: Mapping[object, object]) -> dict[str, Any]:
+    """Any chip of this vendor, and of a size between these; 0 where there is no bound."""
+    if others := [str(key) for key in given if key not in _FITS]:
+        raise Wrong(f"does not know {said(others[0])} beside `vendor` and `memory`", _FITS_SHOWN)
+    vendor = given.get("vendor", "")
+    if not isinstance(vendor, str) or (vendor and not _TYPE.fullmatch(vendor)):
+        raise Wrong(f"has no vendor {said(vendor)}", _FITS_SHOWN)
+    memory = given.get("memory")
+    least, most = (0, 0) if memory is None else _sizes(memory)
+    return {"vendor": vendor.lower(), "least_mib": least, "most_mib": most}
+
+
+def _sizes(given: object) -> tuple[int, int]:
+    """From and to, in MiB: "40GB..", "..24GB", "24GB..48GB", or "80GB" for just that."""
+    if not isinstance(given, str) or not given.strip(". "):
+        raise Wrong(f"{said(given)} is no size of chips", _FITS_SHOWN)
+    first, dots, last = given.strip().partition("..")
+    if not dots:
+        first, dots, last = (first[:-1], "..", "") if first.endswith("+") else (first, dots, first)
+    least = quantities.memory_mib(first) if first.strip() else 0
+    most = quantities.memory_mib(last) if last.strip() else 0
+    if most and least > most:
+        raise Wrong(f"{said(given)} is no range: it ends below where it begins", _FITS_SHOWN)
+    return least, most
 
 
 def _type(name: object) -> str:

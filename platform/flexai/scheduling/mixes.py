@@ -55,6 +55,7 @@ def _resources(request: Request) -> dict[str, Any]:
         "milli": request.milli,
         "chip_memory_mib": request.chip_memory,
         "chip_types": list(request.chip_types),
+        "in_order": request.in_order,
         "cpu_milli": request.cpu,
         "memory_mib": request.memory,
         "isolation": None,

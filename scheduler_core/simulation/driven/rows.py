@@ -59,6 +59,7 @@ def gang_of(work: Workload, index: int, *, sliced: bool) -> Gang:
         chips=0 if slice_ else chips,
         milli=slice_,
         chip_types=tuple(name for bit, name in enumerate(named) if mask >> bit & 1),
+        in_order=False,
         cpu=int(work.cpu[index]),
         memory=int(work.memory[index]),
     )

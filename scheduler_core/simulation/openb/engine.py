@@ -103,6 +103,7 @@ def _request(trial: Trial, kind: int) -> Request:
         chips=0 if sliced else asked[CHIPS],
         milli=asked[MILLI] if sliced else 0,
         chip_types=tuple(name for bit, name in enumerate(named) if asked[TYPES] >> bit & 1),
+        in_order=False,
         cpu=asked[CPU],
         memory=asked[MEMORY],
     )

@@ -12,6 +12,7 @@ from scheduler_core.simulation.openb.protocol import Policy, Trial, curve, read_
 from scheduler_core.simulation.openb.trace import Nodes, Requests, read_published
 from scheduler_core.simulation.openb.valued import by_value
 from scheduler_core.simulation.traces import traces_folder
+from scheduler_core.worth import MOST_KINDS
 
 TRACES = traces_folder(None) / "openb"
 needs_traces = pytest.mark.skipif(
@@ -84,6 +85,12 @@ def test_the_engine_is_asked_as_the_protocol_says() -> None:
     decided = decide_all(trial)
     assert decided.placed.tolist() == [False, True, False, True, True]
     assert decided.efforts == {1}
+
+
+@needs_traces
+def test_the_engine_values_by_every_kind_of_request_of_the_trace() -> None:
+    """The workload with most of them: left out, some kinds cost a point of all chips at 90 % and at 100 %."""
+    assert len(read_trial(TRACES, "gpuspec33", 42).requests.kinds) <= MOST_KINDS
 
 
 @needs_traces

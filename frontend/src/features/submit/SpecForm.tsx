@@ -138,8 +138,8 @@ function Chips({ spec, types, change, error }: Part) {
           min={1}
           max={1024}
           allowDecimal={false}
-          disabled={!chips.type}
-          value={chips.type ? chips.count : ""}
+          disabled={!chips.type || !chips.plain}
+          value={chips.type && chips.count ? chips.count : ""}
           onChange={(count) => change(path, writeAccelerators(chips.type, Number(count) || 1))}
         />
         <NumberInput

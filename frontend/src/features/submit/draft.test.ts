@@ -77,8 +77,16 @@ test("form and text agree after any change of either", () => {
 });
 
 test("fields go there and back", () => {
-  expect(readAccelerators("H100-80GB:8")).toEqual({ type: "H100-80GB", count: 8 });
-  expect(readAccelerators(undefined)).toEqual({ type: "", count: 0 });
+  expect(readAccelerators("H100-80GB:8")).toEqual({ type: "H100-80GB", count: 8, plain: true });
+  expect(readAccelerators({ "H100-80GB": 8 })).toEqual({ type: "H100-80GB", count: 8, plain: true });
+  const fits = { vendor: "nvidia", memory: "40GB..", count: 2 };
+  expect(readAccelerators(fits)).toEqual({ type: "nvidia 40GB..", count: 2, plain: false });
+  expect(readAccelerators(["H100:8", fits])).toEqual({
+    type: "H100:8 | nvidia 40GB..:2",
+    count: 0,
+    plain: false,
+  });
+  expect(readAccelerators(undefined)).toEqual({ type: "", count: 0, plain: true });
   expect(writeAccelerators("H100", 2)).toBe("H100:2");
   expect(writeAccelerators("", 2)).toBeUndefined();
   expect(writeCommands("a\nb\n\n")).toEqual(["a", "b"]);

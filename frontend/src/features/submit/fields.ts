@@ -1,12 +1,38 @@
 /** How fields of the form stand in a spec, there and back. */
 
-/** "H100:8" as type and count; "8" is a count of any type. */
-export function readAccelerators(value: unknown): { type: string; count: number } {
+export type Chips = {
+  type: string;
+  count: number;
+  /** Whether the form can write it; else it only shows what is asked for. */
+  plain: boolean;
+};
+
+/** "H100:8" or {H100: 8} as type and count; "8" is a count of any type. Other forms as they are said. */
+export function readAccelerators(value: unknown): Chips {
+  if (Array.isArray(value)) {
+    return { type: value.map((one) => said(readAccelerators(one))).join(" | "), count: 0, plain: false };
+  }
+  if (typeof value === "object" && value !== null) return readMapping(value as { [key: string]: unknown });
   const text = typeof value === "number" ? String(value) : typeof value === "string" ? value : "";
   const [first = "", second] = text.split(":");
-  if (second !== undefined) return { type: first, count: Number.parseInt(second, 10) || 1 };
-  return /^\d+$/.test(first) ? { type: "", count: Number(first) } : { type: first, count: first ? 1 : 0 };
+  if (second !== undefined) return { type: first, count: Number.parseInt(second, 10) || 1, plain: true };
+  return /^\d+$/.test(first)
+    ? { type: "", count: Number(first), plain: true }
+    : { type: first, count: first ? 1 : 0, plain: true };
 }
+
+function readMapping(value: { [key: string]: unknown }): Chips {
+  if ("vendor" in value || "memory" in value) {
+    const type = [value.vendor, value.memory].filter(Boolean).map(String).join(" ");
+    return { type, count: Number(value.count ?? 1) || 1, plain: false };
+  }
+  const [first] = Object.entries(value);
+  return first
+    ? { type: first[0], count: Number(first[1]) || 1, plain: true }
+    : { type: "", count: 0, plain: true };
+}
+
+const said = ({ type, count }: Chips) => `${type}:${count}`;
 
 /** The spec's word for `count` chips of `type`; undefined for none. */
 export function writeAccelerators(type: string, count: number): string | number | undefined {

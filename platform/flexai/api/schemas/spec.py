@@ -26,12 +26,23 @@ class TextsField(serializers.JSONField):
     """One text or a list of texts."""
 
 
-_ACCELERATORS = [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "integer"}}]
+_ACCELERATORS = [
+    {"type": "string"},
+    {
+        "type": "object",
+        "properties": {
+            "vendor": {"type": "string"},
+            "memory": {"type": "string", "example": "40GB.."},
+            "count": {"type": "integer", "minimum": 1},
+        },
+        "additionalProperties": {"type": "integer"},
+    },
+]
 
 
 @extend_schema_field({"oneOf": _ACCELERATORS})
 class AcceleratorField(serializers.JSONField):
-    """ "H100:8" or {"H100": 8}."""
+    """ "H100:8", {"H100": 8}, or {"vendor": "nvidia", "memory": "40GB..", "count": 8}: any chip that fits."""
 
 
 @extend_schema_field({"oneOf": [*_ACCELERATORS, {"type": "array", "items": {"oneOf": _ACCELERATORS}}]})
