@@ -128,17 +128,15 @@ def bar_to(kind: JobClass, ledger: Ledger) -> Reason | None:
     """What keeps the whole class from starting, wherever there is room: its array's cap, a spent budget (F5)."""
     if (capped := cap_reached(kind, ledger)) is not None:
         return capped
-    if (team := budget_spent(ledger, kind.team)) is not None:
-        if all(wants_chips(gang.request) for gang in (kind.gang, *kind.others)):
-            return BudgetSpent(team.name)
+    spent = budget_spent(ledger, kind.team)
+    if spent is not None and all(wants_chips(gang.request) for gang in (kind.gang, *kind.others)):
+        return BudgetSpent(spent.name)
     return None
 
 
 def open_choices(kind: JobClass, ledger: Ledger) -> list[JobClass]:
     """The alternatives that make sense and that nothing but room, and quota, can keep from starting, in order (P5)."""
-    return [
-        choice for choice in kind.alternatives() if not choice.problem and bar_to(choice, ledger) is None
-    ]
+    return [choice for choice in kind.alternatives() if not choice.problem and bar_to(choice, ledger) is None]
 
 
 def cap_reached(kind: JobClass, ledger: Ledger) -> SetCapReached | None:
