@@ -24,13 +24,14 @@ from scheduler_core.simulation.replay.running import Outcome
 from tests.simulation.replay.small import jobs, on_chips, played
 
 
+@pytest.mark.long  # a minute of a core each, for code that no other test of `make test` runs
 @pytest.mark.timeout(1200)  # it compiles all that a policy is made of, unless that is kept from another run
 @pytest.mark.parametrize(
     "policy",
     [
-        Levels("levels"),  # the way with most in it
-        pytest.param(InLine("easy", Manner(EASY, FGD, LEARNED_MEDIAN)), marks=pytest.mark.long),
-        pytest.param(Tiresias("tiresias", TIRESIAS_RELEASED), marks=pytest.mark.long),
+        Levels("levels"),
+        InLine("easy", Manner(EASY, FGD, LEARNED_MEDIAN)),
+        Tiresias("tiresias", TIRESIAS_RELEASED),
     ],
     ids=lambda policy: policy.name,
 )
