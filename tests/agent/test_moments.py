@@ -35,6 +35,9 @@ class _Idle:
     def live(self) -> list[tuple[str, int]]:
         return []
 
+    def lacking(self) -> list[tuple[str, int]]:
+        return []
+
     def telemetry(self) -> Telemetry:
         return Telemetry(at=0, host_cpu_permille=0, host_memory_mib=0)
 
