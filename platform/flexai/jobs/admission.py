@@ -186,7 +186,7 @@ def _types(chips: Iterable[model.Chip]) -> tuple[RegisteredType, ...]:
         sizes.setdefault(chip.type, set()).add(chip.memory)
     vendors = dict(ChipType.objects.values_list("name", "vendor"))
     return tuple(
-        RegisteredType(name, vendors.get(name, ""), frozenset(sizes[name])) for name in sorted(sizes)
+        RegisteredType(name, vendors.get(name, "").lower(), frozenset(sizes[name])) for name in sorted(sizes)
     )
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+SIMULATED: Final = "simulated"
+"""The vendor of simulated chips."""
 NOMINAL_PERMILLE: Final = 925
 """So much of its nominal size a chip tells at least: vendors count 1000 for 1024, and drivers keep a part (a T4 of
 16 GB tells 15 GiB, an L40S of 48 GB 45)."""
 
 
 class RegisteredType(NamedTuple):
-    """A chip type of the cell: its vendor, and the sizes of its chips in MiB as they tell it."""
+    """A chip type of the cell: its vendor in small letters, none for the cores of a machine, and the sizes of its chips
+    in MiB as they tell it."""
 
     name: str
     vendor: str
@@ -42,16 +45,10 @@ def with_registered_types(
 
 
 def in_words(fits: Mapping[str, Any]) -> str:
-    """What is asked of a chip, such as "nvidia with 40 GB or more"."""
+    """What is asked of a chip, as one writes it: "nvidia 40GB..", "24GB..48GB"."""
     least, most = fits["least_mib"], fits["most_mib"]
-    size = ""
-    if least and least == most:
-        size = _size(least)
-    elif least:
-        size = f"{_size(least)} to {_size(most)}" if most else f"{_size(least)} or more"
-    elif most:
-        size = f"{_size(most)} or less"
-    return " with ".join(part for part in (fits["vendor"], size) if part)
+    size = _size(least) if least == most else f"{_size(least)}..{_size(most)}"
+    return " ".join(part for part in (fits["vendor"], size) if part)
 
 
 def _meaning(resources: Mapping[str, Any], types: list[str]) -> dict[str, Any]:
@@ -68,14 +65,17 @@ def _of_name(wanted: str, there: Iterable[RegisteredType]) -> list[str]:
 
 
 def _fitting(fits: Mapping[str, Any], there: Iterable[RegisteredType]) -> list[str]:
-    vendor, least, most = fits["vendor"], fits["least_mib"], fits["most_mib"]
+    """A core is nobody's chip and fits nothing; a simulated chip may be anybody's."""
+    vendors = {fits["vendor"], SIMULATED} if fits["vendor"] else {one.vendor for one in there}
+    least, most = fits["least_mib"], fits["most_mib"]
     return [
         one.name
         for one in there
-        if (not vendor or vendor == one.vendor)
+        if one.vendor
+        and one.vendor in vendors
         and all(1000 * size >= NOMINAL_PERMILLE * least and (not most or size <= most) for size in one.sizes)
     ]
 
 
 def _size(mib: int) -> str:
-    return f"{mib // 1024} GB" if mib % 1024 == 0 else f"{mib} MiB"
+    return "" if not mib else f"{mib // 1024}GB" if mib % 1024 == 0 else f"{mib}MB"

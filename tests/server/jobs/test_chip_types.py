@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from flexai.common.errors import InvalidInput
+from flexai.cluster.models import ChipType
+from flexai.common.errors import InvalidInput, NeverFits
+from flexai.jobs import admission
 from flexai.jobs.chip_types import RegisteredType, with_registered_types
 from flexai.jobs.requests import request_from
 from flexai.jobs.spec import parse
+from tests.support.tenants import a_node
 
 
 def a_type(name: str, vendor: str, *sizes: int) -> RegisteredType:
@@ -17,12 +20,13 @@ def a_type(name: str, vendor: str, *sizes: int) -> RegisteredType:
 
 
 THERE = (
-    a_type("910B", "ascend", 65_536),
+    a_type("910B", "huawei", 65_536),
     a_type("A100-40GB", "nvidia", 40_960),
     a_type("A100-80GB", "nvidia", 81_920, 81_251),
     a_type("L40S", "nvidia", 46_068),
     a_type("MI300X", "amd", 196_592),
     a_type("T4", "nvidia", 15_360),
+    a_type("cpu", "", 0),
 )
 """With the sizes that the vendors' libraries tell."""
 
@@ -58,7 +62,7 @@ def test_by_nominal_size_by_vendor_or_by_family(asked: object, types: list[str])
 def test_of_several_none_is_preferred_and_of_one_nothing_is_said() -> None:
     asked = [resources({"vendor": "nvidia", "memory": "40GB..", "count": 2}), resources("L40S:2")]
     (several, one), told = with_registered_types(asked, THERE)
-    assert told == ("nvidia with 40 GB or more means A100-40GB or A100-80GB or L40S here.",)
+    assert told == ("nvidia 40GB.. means A100-40GB or A100-80GB or L40S here.",)
     request = request_from(several, in_image=False)
     assert (request.chips, request.in_order) == (2, False)
     assert one == asked[1]
@@ -67,8 +71,26 @@ def test_of_several_none_is_preferred_and_of_one_nothing_is_said() -> None:
 
 def test_what_nothing_fits_is_named_in_its_own_words() -> None:
     assert meant({"vendor": "intel"}) == ["intel"]
-    assert meant({"vendor": "amd", "memory": "24GB..48GB"}) == ["amd with 24 GB to 48 GB"]
-    assert meant({"memory": "..1GB"}) == ["1 GB or less"]
+    assert meant({"vendor": "amd", "memory": "24GB..48GB"}) == ["amd 24GB..48GB"]
+    assert meant({"memory": "..1GB"}) == ["..1GB"]
+
+
+@pytest.mark.django_db
+def test_a_simulated_chip_may_be_of_any_vendor_and_vendors_are_as_agents_report_them() -> None:
+    node = a_node(chips=1, type="H100-80GB", chip_memory=81_559)
+    asked = {"commands": ["true"], "resources": {"accelerators": {"vendor": "nvidia", "memory": "80GB"}}}
+    for vendor, fits in (("NVIDIA", True), ("simulated", True), ("AMD", False), ("", False)):
+        ChipType.objects.update_or_create(name="H100-80GB", defaults={"vendor": vendor})
+        admission.forget()
+        effective = parse(asked).spec
+        cell = admission.cell_of(effective)
+        if fits:
+            found = admission.admit(effective, cell, team=1, organization=1).effective
+            assert found["resources"]["chip_types"] == ["H100-80GB"]
+        else:
+            with pytest.raises(NeverFits, match="No node has nvidia 80GB chips"):
+                admission.admit(effective, cell, team=1, organization=1)
+    assert node.pk
 
 
 def test_who_names_no_chips_gets_none() -> None:
