@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
@@ -19,18 +18,6 @@ from flexai.scheduling.models import Cycle, Recording
 from flexai.tenancy.models import Membership, Organization, Role, Team, User
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def operator() -> User:
-    return User.objects.create_user("olga", password="a long pass phrase", is_staff=True)
-
-
-@pytest.fixture
-def browser(operator: AbstractBaseUser) -> Browser:
-    made = Browser(HTTP_HOST="localhost")
-    made.force_login(operator)
-    return made
 
 
 @pytest.fixture
