@@ -45,10 +45,10 @@ def with_registered_types(
 
 
 def in_words(fits: Mapping[str, Any]) -> str:
-    """What is asked of a chip, as one writes it: "nvidia 40GB..", "24GB..48GB"."""
+    """What is asked of a chip, as one writes it: "nvidia 40GB..", "24GB..48GB"; "any" for nothing."""
     least, most = fits["least_mib"], fits["most_mib"]
     size = _size(least) if least == most else f"{_size(least)}..{_size(most)}"
-    return " ".join(part for part in (fits["vendor"], size) if part)
+    return " ".join(part for part in (fits["vendor"], size) if part) or "any"
 
 
 def _meaning(resources: Mapping[str, Any], types: list[str]) -> dict[str, Any]:

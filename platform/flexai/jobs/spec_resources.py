@@ -155,7 +155,7 @@ def _type_and_count(given: object) -> tuple[Chip, int]:
         return _type(name), _count(number.strip()) if colon else 1
     if not isinstance(given, Mapping):
         raise Wrong(f"must name a chip type, not {said(given)}", _SHOWN)
-    if {"vendor", "memory"} & set(given):
+    if set(_FITS) & set(given):
         return _what_fits(given), _count(given.get("count", 1))
     if len(given) != 1:
         raise Wrong("names several chip types", "give a list, the first choice first, or `resources.any_of`")
@@ -166,7 +166,7 @@ def _type_and_count(given: object) -> tuple[Chip, int]:
 def _what_fits(given: Mapping[object, object]) -> dict[str, Any]:
     """Any chip of this vendor, and of a size between these; 0 where there is no bound."""
     if others := [str(key) for key in given if key not in _FITS]:
-        raise Wrong(f"does not know {said(others[0])} beside `vendor` and `memory`", _FITS_SHOWN)
+        raise Wrong(f"does not know {said(others[0])} beside `vendor`, `memory` and `count`", _FITS_SHOWN)
     vendor = given.get("vendor", "")
     if not isinstance(vendor, str) or (vendor and not _TYPE.fullmatch(vendor)):
         raise Wrong(f"has no vendor {said(vendor)}", _FITS_SHOWN)
@@ -176,12 +176,13 @@ def _what_fits(given: Mapping[object, object]) -> dict[str, Any]:
 
 
 def _sizes(given: object) -> tuple[int, int]:
-    """From and to, in MiB: "40GB..", "..24GB", "24GB..48GB", or "80GB" for just that."""
-    if not isinstance(given, str) or not given.strip(". "):
-        raise Wrong(f"{said(given)} is no size of chips", _FITS_SHOWN)
-    first, dots, last = given.strip().partition("..")
+    """From and to, in MiB: "40GB.." or "40GB+", "..24GB", "24GB..48GB", or "80GB" for just that."""
+    text = given.strip() if isinstance(given, str) else ""
+    first, dots, last = text.replace("+", "..").partition("..")
     if not dots:
-        first, dots, last = (first[:-1], "..", "") if first.endswith("+") else (first, dots, first)
+        last = first
+    if not first.strip() and not last.strip():
+        raise Wrong(f"{said(given)} is no size of chips", _FITS_SHOWN)
     least = quantities.memory_mib(first) if first.strip() else 0
     most = quantities.memory_mib(last) if last.strip() else 0
     if most and least > most:

@@ -51,6 +51,7 @@ def meant(accelerators: object) -> list[str]:
         ({"memory": "..40GB"}, ["A100-40GB", "T4"]),
         ({"memory": "24GB..64GB"}, ["910B", "A100-40GB", "L40S"]),
         ({"vendor": "amd"}, ["MI300X"]),
+        ({"count": 2}, ["910B", "A100-40GB", "A100-80GB", "L40S", "MI300X", "T4"]),
         ("a100", ["A100-40GB", "A100-80GB"]),
         ("a100-80gb:4", ["A100-80GB"]),
     ],
@@ -101,10 +102,11 @@ def test_who_names_no_chips_gets_none() -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"vendor": "nvidia", "speed": 1}, "does not know 'speed' beside `vendor` and `memory`"),
+        ({"vendor": "nvidia", "speed": 1}, "does not know 'speed' beside `vendor`, `memory` and `count`"),
         ({"vendor": 7}, "has no vendor 7"),
         ({"memory": 40}, "40 is no size of chips"),
         ({"memory": ".."}, "'..' is no size of chips"),
+        ({"memory": "+"}, "'+' is no size of chips"),
         ({"memory": "80GB..40GB"}, "is no range"),
         ({"memory": "40 potatoes"}, "is not"),
         ({"vendor": "amd", "count": 0}, "asks for 0 chips"),
