@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from flexai.console.base import ConsoleAdmin, ConsoleForm, action, principal_of, told
 from flexai.tenancy.models import Secret
-from flexai.tenancy.team_secrets import checked, remove_secret, set_secret
+from flexai.tenancy.team_secrets import MAX_VALUE_BYTES, checked, remove_secret, set_secret
 
 
 class WrittenOnly(UnfoldAdminTextareaWidget):  # type: ignore[misc]
@@ -25,7 +25,12 @@ class WrittenOnly(UnfoldAdminTextareaWidget):  # type: ignore[misc]
 class SecretForm(ConsoleForm):
     """A secret's name and value; of a name that is there the value is replaced."""
 
-    value = CharField(strip=False, widget=WrittenOnly(attrs={"autocomplete": "off", "spellcheck": "false"}))
+    value = CharField(
+        strip=False,
+        widget=WrittenOnly(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text=f"Up to {MAX_VALUE_BYTES // 1024} KiB. It is sealed and never shown again; of a name that is there "
+        "it replaces the value.",
+    )
 
     def check_new(self, values: dict[str, Any]) -> None:
         checked(values["name"], values["value"])
